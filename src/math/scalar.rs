@@ -1,0 +1,359 @@
+//! The number types a wavefunction is evaluated with: plain `f64` or a jet that carries derivatives.
+//!
+//! Every formula of the wavefunction is written once, generic over [`Scalar`]. With `f64` it gives the
+//! value; with [`Jet`] it gives the value, the gradient and the Laplacian with respect to all particle
+//! coordinates in one forward pass (R. Li et al., "A computational framework for neural network-based
+//! variational Monte Carlo with Forward Laplacian", arXiv:2307.08214). Nested `autodiff` duals satisfy
+//! the same trait and serve the tests as an independent oracle.
+
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
+
+/// A number that may carry derivatives with respect to the particle coordinates.
+pub trait Scalar:
+    Copy
+    + Debug
+    + Send
+    + Sync
+    + 'static
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + Add<f64, Output = Self>
+    + Sub<f64, Output = Self>
+    + Mul<f64, Output = Self>
+    + Div<f64, Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign<f64>
+{
+    /// Highest order of derivative carried: a function handed to [`Scalar::chain`] needs that many.
+    const ORDER: usize;
+
+    /// A number that depends on no coordinate.
+    fn constant(value: f64) -> Self;
+
+    /// The value, without its derivatives.
+    fn value(self) -> f64;
+
+    /// `f(self)` from `f`, `f'` and `f''` at `self.value()`; those beyond `ORDER` are ignored.
+    fn chain(self, f: f64, df: f64, d2f: f64) -> Self;
+
+    /// `self + a * b`, the inner step of every linear map with constant coefficients.
+    #[inline(always)]
+    fn add_scaled(self, a: f64, b: Self) -> Self {
+        self + b * a
+    }
+
+    /// Zero.
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::constant(0.0)
+    }
+
+    /// One.
+    #[inline(always)]
+    fn one() -> Self {
+        Self::constant(1.0)
+    }
+
+    /// Natural exponential.
+    #[inline]
+    fn exp(self) -> Self {
+        let e = self.value().exp();
+        self.chain(e, e, e)
+    }
+
+    /// Natural logarithm.
+    #[inline]
+    fn ln(self) -> Self {
+        let v = self.value();
+        let r = 1.0 / v;
+        self.chain(v.ln(), r, -r * r)
+    }
+
+    /// Square root.
+    #[inline]
+    fn sqrt(self) -> Self {
+        let s = self.value().sqrt();
+        let d = 0.5 / s;
+        self.chain(s, d, -0.5 * d / self.value())
+    }
+
+    /// Reciprocal.
+    #[inline]
+    fn recip(self) -> Self {
+        let r = 1.0 / self.value();
+        self.chain(r, -r * r, 2.0 * r * r * r)
+    }
+
+    /// Hyperbolic tangent.
+    #[inline]
+    fn tanh(self) -> Self {
+        let t = self.value().tanh();
+        let d = 1.0 - t * t;
+        self.chain(t, d, -2.0 * t * d)
+    }
+
+    /// Integer power.
+    #[inline]
+    fn powi(self, n: i32) -> Self {
+        let v = self.value();
+        let k = f64::from(n);
+        let (d1, d2) = match n {
+            0 => (0.0, 0.0),
+            1 => (1.0, 0.0),
+            _ => (k * v.powi(n - 1), k * (k - 1.0) * v.powi(n - 2)),
+        };
+        self.chain(v.powi(n), d1, d2)
+    }
+
+    /// Real power of a positive number.
+    #[inline]
+    fn powf(self, p: f64) -> Self {
+        let v = self.value();
+        let f = v.powf(p);
+        self.chain(f, p * f / v, p * (p - 1.0) * f / (v * v))
+    }
+
+    /// Sine.
+    #[inline]
+    fn sin(self) -> Self {
+        let (s, c) = self.value().sin_cos();
+        self.chain(s, c, -s)
+    }
+
+    /// Cosine.
+    #[inline]
+    fn cos(self) -> Self {
+        let (s, c) = self.value().sin_cos();
+        self.chain(c, -s, -c)
+    }
+
+    /// Absolute value; its derivative at zero is taken as that of `+self`.
+    #[inline]
+    fn abs(self) -> Self {
+        if self.value() < 0.0 { -self } else { self }
+    }
+}
+
+impl Scalar for f64 {
+    const ORDER: usize = 0;
+
+    #[inline(always)]
+    fn constant(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn value(self) -> f64 {
+        self
+    }
+
+    #[inline(always)]
+    fn chain(self, f: f64, _df: f64, _d2f: f64) -> Self {
+        f
+    }
+}
+
+/// Value, gradient and Laplacian with respect to `N` coordinates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Jet<const N: usize> {
+    /// The value.
+    pub value: f64,
+    /// First derivatives, one per coordinate.
+    pub gradient: [f64; N],
+    /// Sum of the unmixed second derivatives.
+    pub laplacian: f64,
+}
+
+impl<const N: usize> Jet<N> {
+    /// The coordinate with number `index`: unit gradient, no Laplacian.
+    #[inline]
+    pub fn variable(value: f64, index: usize) -> Self {
+        let mut gradient = [0.0; N];
+        gradient[index] = 1.0;
+        Jet { value, gradient, laplacian: 0.0 }
+    }
+
+    /// Inner product of two gradients.
+    #[inline(always)]
+    pub fn gradient_dot(&self, other: &Self) -> f64 {
+        let mut s = 0.0;
+        for k in 0..N {
+            s += self.gradient[k] * other.gradient[k];
+        }
+        s
+    }
+
+    #[inline(always)]
+    fn combine(a: f64, x: &Self, b: f64, y: &Self) -> ([f64; N], f64) {
+        let mut g = [0.0; N];
+        for k in 0..N {
+            g[k] = a * x.gradient[k] + b * y.gradient[k];
+        }
+        (g, a * x.laplacian + b * y.laplacian)
+    }
+}
+
+impl<const N: usize> Scalar for Jet<N> {
+    const ORDER: usize = 2;
+
+    #[inline(always)]
+    fn constant(value: f64) -> Self {
+        Jet { value, gradient: [0.0; N], laplacian: 0.0 }
+    }
+
+    #[inline(always)]
+    fn value(self) -> f64 {
+        self.value
+    }
+
+    #[inline(always)]
+    fn chain(self, f: f64, df: f64, d2f: f64) -> Self {
+        let square = self.gradient_dot(&self);
+        Jet {
+            value: f,
+            gradient: self.gradient.map(|g| df * g),
+            laplacian: df * self.laplacian + d2f * square,
+        }
+    }
+
+    #[inline(always)]
+    fn add_scaled(self, a: f64, b: Self) -> Self {
+        let mut g = self.gradient;
+        for k in 0..N {
+            g[k] += a * b.gradient[k];
+        }
+        Jet {
+            value: self.value + a * b.value,
+            gradient: g,
+            laplacian: self.laplacian + a * b.laplacian,
+        }
+    }
+}
+
+impl<const N: usize> Add for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(self, o: Self) -> Self {
+        let (gradient, laplacian) = Self::combine(1.0, &self, 1.0, &o);
+        Jet { value: self.value + o.value, gradient, laplacian }
+    }
+}
+
+impl<const N: usize> Sub for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, o: Self) -> Self {
+        let (gradient, laplacian) = Self::combine(1.0, &self, -1.0, &o);
+        Jet { value: self.value - o.value, gradient, laplacian }
+    }
+}
+
+impl<const N: usize> Mul for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, o: Self) -> Self {
+        let (gradient, laplacian) = Self::combine(o.value, &self, self.value, &o);
+        let cross = self.gradient_dot(&o);
+        Jet { value: self.value * o.value, gradient, laplacian: laplacian + 2.0 * cross }
+    }
+}
+
+impl<const N: usize> Div for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, o: Self) -> Self {
+        self * o.recip()
+    }
+}
+
+impl<const N: usize> Neg for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn neg(self) -> Self {
+        self * -1.0
+    }
+}
+
+impl<const N: usize> Add<f64> for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn add(mut self, c: f64) -> Self {
+        self.value += c;
+        self
+    }
+}
+
+impl<const N: usize> Sub<f64> for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn sub(self, c: f64) -> Self {
+        self + -c
+    }
+}
+
+impl<const N: usize> Mul<f64> for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn mul(self, c: f64) -> Self {
+        Jet {
+            value: self.value * c,
+            gradient: self.gradient.map(|g| g * c),
+            laplacian: self.laplacian * c,
+        }
+    }
+}
+
+impl<const N: usize> Div<f64> for Jet<N> {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, c: f64) -> Self {
+        self * (1.0 / c)
+    }
+}
+
+impl<const N: usize> AddAssign for Jet<N> {
+    #[inline(always)]
+    fn add_assign(&mut self, o: Self) {
+        *self = *self + o;
+    }
+}
+
+impl<const N: usize> SubAssign for Jet<N> {
+    #[inline(always)]
+    fn sub_assign(&mut self, o: Self) {
+        *self = *self - o;
+    }
+}
+
+impl<const N: usize> MulAssign<f64> for Jet<N> {
+    #[inline(always)]
+    fn mul_assign(&mut self, c: f64) {
+        *self = *self * c;
+    }
+}
+
+/// First-order dual of the `autodiff` crate: derivatives of potentials (forces, virial).
+pub type Dual = autodiff::F<f64, f64>;
+/// Nested dual of the `autodiff` crate: second derivatives, slow; the oracle of the derivative tests.
+pub type NestedDual = autodiff::F<Dual, Dual>;
+
+impl Scalar for Dual {
+    const ORDER: usize = 1;
+
+    fn constant(value: f64) -> Self {
+        autodiff::F::cst(value)
+    }
+
+    fn value(self) -> f64 {
+        self.x
+    }
+
+    fn chain(self, f: f64, df: f64, _d2f: f64) -> Self {
+        autodiff::F::new(f, df * self.dx)
+    }
+}

@@ -1,0 +1,3 @@
+//! What a run leaves behind: records, tables and the HTML report.
+
+pub mod record;

@@ -1,0 +1,98 @@
+//! The numbers of a run, as they go into `energy.csv`, `summary.json` and `report.html`.
+
+use serde::{Deserialize, Serialize};
+
+/// One optimisation step: a row of `energy.csv`. Energies in Hartree.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IterationRow {
+    /// Number of the iteration, from 0.
+    pub iteration: usize,
+    /// Mean local energy of the samples of this iteration, before the step.
+    pub energy: f64,
+    /// Standard error of that mean.
+    pub standard_error: f64,
+    /// Variance of the local energy, in Hartree².
+    pub variance: f64,
+    /// Euclidean norm of the energy gradient.
+    pub gradient_norm: f64,
+    /// Norm of the step in the metric of the state (radians).
+    pub step_norm: f64,
+    /// Learning rate or imaginary-time step in force.
+    pub tau: f64,
+    /// Wall time since the start of the run, in seconds.
+    pub seconds: f64,
+}
+
+/// The exact energy a run is compared with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Exact electronic energy, in Hartree.
+    pub energy: f64,
+    /// How far the number itself may be off, where that is known.
+    pub error_estimate: Option<f64>,
+    /// Where the number comes from.
+    pub source: String,
+    /// Energy of the run minus this one.
+    pub deviation: f64,
+}
+
+/// The result of a run: `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Title of the spec.
+    pub title: String,
+    /// Version of weylflow.
+    pub version: String,
+    /// Electronic energy from fresh samples, in Hartree.
+    pub energy: f64,
+    /// Standard error of `energy`.
+    pub standard_error: f64,
+    /// Variance of the local energy on the final samples, in Hartree².
+    pub variance: f64,
+    /// Constant repulsion of the nuclei.
+    pub nuclear_repulsion: f64,
+    /// `energy + nuclear_repulsion`.
+    pub total_energy: f64,
+    /// Number of fresh samples behind `energy`.
+    pub samples: usize,
+    /// Number of variational parameters.
+    pub parameters: usize,
+    /// Number of optimisation steps taken.
+    pub iterations: usize,
+    /// Iterations whose parameters were averaged for the final state.
+    pub averaged_iterations: usize,
+    /// Wall time of the whole run, in seconds.
+    pub wall_seconds: f64,
+    /// Processor time of the whole run, in seconds.
+    pub cpu_seconds: f64,
+    /// Number of threads.
+    pub threads: usize,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// The exact energy, where one is known.
+    pub reference: Option<Reference>,
+    /// Numbers that tell whether the sampler can be trusted.
+    pub health: Health,
+}
+
+/// Checks of the flow at the final parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Largest `|x - T^-1(T(x))|` over a set of samples, in bohr.
+    pub round_trip_error: f64,
+    /// Samples with a non-finite local energy, which are left out of every mean.
+    pub rejected_samples: usize,
+    /// Largest `|E_L - energy|` among the final samples, in Hartree.
+    pub largest_local_energy_deviation: f64,
+}
+
+/// One-body density on equal bins, from the final samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DensityProfile {
+    /// Bin edges in bohr, one more than there are bins.
+    pub edges: Vec<f64>,
+    /// Spin-up density per bin, in particles per bohr, and its standard error.
+    pub up: Vec<(f64, f64)>,
+    /// Spin-down density per bin, empty for a spin-polarised system.
+    pub down: Vec<(f64, f64)>,
+}

@@ -1,0 +1,84 @@
+//! Run specs: what a user asks for, as read from RON.
+//!
+//! The types here are plain data with documented defaults. Reading, locating errors in the text and
+//! checking physical bounds live in the submodules.
+
+use crate::optimise::OptimiserSettings;
+use crate::system::{Geometry, Hamiltonian, Sector};
+use crate::wavefunction::WavefunctionSettings;
+use serde::{Deserialize, Serialize};
+
+/// Everything that defines a run. A spec file is one value of this type.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// What a person calls the run.
+    pub title: String,
+    /// The Hamiltonian: inline, or a file of its own.
+    pub hamiltonian: HamiltonianSource,
+    /// Numbers of spin-up and spin-down fermions.
+    pub sector: Sector,
+    /// The space they live in.
+    pub geometry: Geometry,
+    /// The wavefunction and its settings.
+    #[serde(default)]
+    pub wavefunction: WavefunctionSettings,
+    /// The optimiser and its settings.
+    #[serde(default)]
+    pub optimiser: OptimiserSettings,
+    /// Independent samples drawn afresh at every iteration.
+    #[serde(default = "defaults::samples_per_iteration")]
+    pub samples_per_iteration: usize,
+    /// Number of optimisation steps.
+    #[serde(default = "defaults::iterations")]
+    pub iterations: usize,
+    /// Fresh samples for the final estimate.
+    #[serde(default = "defaults::final_samples")]
+    pub final_samples: usize,
+    /// Seed of all random numbers.
+    #[serde(default)]
+    pub seed: u64,
+    /// Where the exact energy of the report comes from.
+    #[serde(default)]
+    pub reference: ReferenceSource,
+}
+
+/// Where the Hamiltonian comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum HamiltonianSource {
+    /// A RON file with a [`Hamiltonian`], relative to the folder of the spec.
+    File(String),
+    /// Written out in the spec.
+    Inline(Hamiltonian),
+}
+
+/// Where the exact energy of the report comes from.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum ReferenceSource {
+    /// Exact diagonalisation where it is feasible, otherwise none.
+    #[default]
+    Exact,
+    /// A number from elsewhere.
+    Literal {
+        /// Electronic energy (no nuclear repulsion), in Hartree.
+        energy: f64,
+        /// Where the number comes from.
+        source: String,
+    },
+    /// No reference.
+    None,
+}
+
+mod defaults {
+    pub fn samples_per_iteration() -> usize {
+        1024
+    }
+    pub fn iterations() -> usize {
+        200
+    }
+    pub fn final_samples() -> usize {
+        262_144
+    }
+}
