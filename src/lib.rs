@@ -4,9 +4,13 @@
 //! flow layers over a base; its exact samples give local energies; an [`optimise`]r steps; estimates
 //! and reports come out.
 
+pub mod estimate;
+pub mod local_energy;
 pub mod math;
 pub mod optimise;
+pub mod parallel;
 pub mod report;
+pub mod sampling;
 pub mod spec;
 pub mod system;
 pub mod wavefunction;

@@ -1,5 +1,8 @@
 //! Mathematics with no physics in it: differentiable scalars, quadrature, splines.
 
+pub mod linalg;
+#[cfg(test)]
+pub(crate) mod nested;
 pub mod quadrature;
 pub mod scalar;
 pub mod spline;

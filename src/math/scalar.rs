@@ -13,6 +13,7 @@ use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 pub trait Scalar:
     Copy
     + Debug
+    + Default
     + Send
     + Sync
     + 'static
@@ -198,6 +199,12 @@ impl<const N: usize> Jet<N> {
     }
 }
 
+impl<const N: usize> Default for Jet<N> {
+    fn default() -> Self {
+        Self::zero()
+    }
+}
+
 impl<const N: usize> Scalar for Jet<N> {
     const ORDER: usize = 2;
 
@@ -339,8 +346,6 @@ impl<const N: usize> MulAssign<f64> for Jet<N> {
 
 /// First-order dual of the `autodiff` crate: derivatives of potentials (forces, virial).
 pub type Dual = autodiff::F<f64, f64>;
-/// Nested dual of the `autodiff` crate: second derivatives, slow; the oracle of the derivative tests.
-pub type NestedDual = autodiff::F<Dual, Dual>;
 
 impl Scalar for Dual {
     const ORDER: usize = 1;

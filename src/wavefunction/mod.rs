@@ -1,9 +1,15 @@
 //! Wavefunctions: normalizing flows on the fundamental domain.
+//!
+//! `psi(x) = psi_0(T(x)) sqrt(det DT(x))` with a bijection `T` of the fundamental domain and a base
+//! `psi_0` normalised there: `psi` is normalised for all parameters, and `x = T^-1(z)` with `z ~ |psi_0|²`
+//! is an exact, independent sample of `|psi|²`.
 
 pub mod waveflow;
 
+use crate::math::scalar::Jet;
+use crate::system::{Geometry, Sector};
 use serde::{Deserialize, Serialize};
-use waveflow::WaveflowSettings;
+use waveflow::{Waveflow, WaveflowSettings};
 
 /// The wavefunction of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,4 +22,165 @@ impl Default for WavefunctionSettings {
     fn default() -> Self {
         WavefunctionSettings::Waveflow(WaveflowSettings::default())
     }
+}
+
+/// Why a wavefunction cannot be built.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WavefunctionError {
+    /// The wavefunction exists on some geometries only.
+    #[error("the {wavefunction} wavefunction needs {needs}, found {found}")]
+    Geometry {
+        /// Name of the wavefunction.
+        wavefunction: &'static str,
+        /// Geometries it supports.
+        needs: &'static str,
+        /// The geometry asked for.
+        found: String,
+    },
+    /// No particles, or more than the derivative kernels are compiled for.
+    #[error("the number of particles must be between 1 and {most}, found {found}")]
+    Particles {
+        /// Largest supported number.
+        most: usize,
+        /// The number asked for.
+        found: usize,
+    },
+    /// The splines cannot be built.
+    #[error(transparent)]
+    Spline(#[from] crate::math::spline::SplineError),
+    /// A parameter vector of the wrong length.
+    #[error("expected {expected} parameters, found {found}")]
+    Parameters {
+        /// What the wavefunction has.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
+}
+
+impl WavefunctionSettings {
+    /// Builds the wavefunction at its initial parameters.
+    pub fn build(
+        &self,
+        sector: Sector,
+        geometry: &Geometry,
+        seed: u64,
+    ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
+        match self {
+            WavefunctionSettings::Waveflow(s) => {
+                Ok(Box::new(Waveflow::new(s, sector, geometry, seed)?))
+            }
+        }
+    }
+}
+
+/// `log |psi|` and the sign of `psi` on the fundamental domain.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogPsi {
+    /// `log |psi(x)|`; `int_D |psi|² = 1`.
+    pub log_abs: f64,
+    /// `+1` or `-1`.
+    pub sign: f64,
+}
+
+/// A normalised wavefunction on the fundamental domain, with variational parameters.
+pub trait Wavefunction: Send + Sync {
+    /// Which particles it describes.
+    fn sector(&self) -> Sector;
+
+    /// The variational parameters.
+    fn parameters(&self) -> &[f64];
+
+    /// Replaces the variational parameters.
+    fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError>;
+
+    /// Number of uniforms that make one sample.
+    fn uniforms(&self) -> usize;
+
+    /// An evaluator with scratch memory of its own; one per thread or chunk.
+    fn evaluator(&self) -> Box<dyn Evaluator + '_>;
+}
+
+/// Evaluates a wavefunction at configurations `x` (sorted ascending within each spin, in bohr).
+pub trait Evaluator {
+    /// Turns uniforms in (0, 1) into one configuration distributed as `|psi|²`.
+    fn sample(&mut self, uniforms: &[f64], x: &mut [f64]);
+
+    /// `log |psi|` and sign.
+    fn log_psi(&mut self, x: &[f64]) -> LogPsi;
+
+    /// `log |psi|`, its gradient (written to `gradient`) and its Laplacian with respect to `x`.
+    fn derivatives(&mut self, x: &[f64], gradient: &mut [f64]) -> (LogPsi, f64);
+
+    /// `O_k = d log |psi| / d parameter_k`, written to `out`.
+    fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi;
+
+    /// `O_k` (to `out`) and `d (kinetic local energy) / d parameter_k`, that is
+    /// `-1/2 Δ O_k - ∇ log |psi| · ∇ O_k` (to `kinetic`); returns the kinetic local energy.
+    fn kinetic_parameter_gradient(
+        &mut self,
+        x: &[f64],
+        out: &mut [f64],
+        kinetic: &mut [f64],
+    ) -> f64;
+
+    /// `T^-1(T(x)) - x`, largest component: how well the bijection undoes itself.
+    fn round_trip_error(&mut self, x: &[f64]) -> f64;
+
+    /// Kinetic local energy `-1/2 (Δ log |psi| + |∇ log |psi||²)`, in Hartree.
+    fn kinetic_energy(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
+        let (_, laplacian) = self.derivatives(x, gradient);
+        -0.5 * (laplacian + gradient.iter().map(|g| g * g).sum::<f64>())
+    }
+}
+
+/// Largest number of particles the derivative kernels are compiled for.
+pub const MOST_PARTICLES: usize = 32;
+
+/// Runs `body` with the compile-time width `N` that holds `n` coordinates.
+///
+/// Widths between the listed ones are padded: the extra gradient entries stay zero.
+macro_rules! with_jet_width {
+    ($n:expr, $N:ident => $body:expr) => {
+        match $n {
+            0..=1 => {
+                const $N: usize = 1;
+                $body
+            }
+            2 => {
+                const $N: usize = 2;
+                $body
+            }
+            3 => {
+                const $N: usize = 3;
+                $body
+            }
+            4 => {
+                const $N: usize = 4;
+                $body
+            }
+            5..=6 => {
+                const $N: usize = 6;
+                $body
+            }
+            7..=10 => {
+                const $N: usize = 10;
+                $body
+            }
+            11..=16 => {
+                const $N: usize = 16;
+                $body
+            }
+            _ => {
+                const $N: usize = 32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_jet_width;
+
+/// Kinetic local energy from the jet of `log |psi|`.
+pub(crate) fn kinetic_from_jet<const N: usize>(log: &Jet<N>) -> f64 {
+    -0.5 * (log.laplacian + log.gradient_dot(log))
 }

@@ -1,8 +1,27 @@
 //! Waveflow: an autoregressive I-spline flow over an O-spline prior.
 //!
 //! L. Thiede, C. Sun, A. Aspuru-Guzik, "Waveflow: boundary-conditioned normalizing flows applied to
-//! fermionic wavefunctions", arXiv:2211.14839.
+//! fermionic wavefunctions", arXiv:2211.14839. Known limit: for three and more equal spins the local energy
+//! keeps an integrable `1/d` term where two of them meet, so its variance is finite but not zero at the
+//! optimum.
 
+pub mod chart;
+pub mod conditioner;
+pub mod layer;
+pub mod prior;
+
+use super::{
+    Evaluator, LogPsi, MOST_PARTICLES, Wavefunction, WavefunctionError, kinetic_from_jet,
+    with_jet_width,
+};
+use crate::math::scalar::{Jet, Scalar};
+use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
+use crate::system::{Geometry, Sector};
+pub use chart::Chart;
+use layer::{ISplineLayer, LayerTrace};
+use prior::{OSplinePrior, PriorTrace};
+use rand::SeedableRng;
+use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the Waveflow wavefunction.
@@ -10,7 +29,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct WaveflowSettings {
     /// How the fundamental domain becomes the unit cube.
-    pub chart: ChartKind,
+    pub chart: Chart,
     /// Number of autoregressive I-spline layers.
     pub layers: usize,
     /// Degree of the splines: the maps are C^degree. At least 4 for a continuous local energy.
@@ -23,30 +42,279 @@ pub struct WaveflowSettings {
     pub hidden: Vec<usize>,
     /// Smallest slope of every I-spline, by construction.
     pub slope_floor: f64,
-}
-
-/// The chart from the fundamental domain to the unit cube.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum ChartKind {
-    /// `u_1 = s_1, u_i = (s_i - s_{i-1}) / (1 - s_{i-1})`.
-    StickBreaking,
-    /// Stick breaking made volume preserving.
-    #[default]
-    Uniform,
-    /// Gaps first, then the position of the first particle.
-    Gaps,
+    /// How the prior's B-splines are made orthonormal.
+    pub orthogonalisation: Orthogonalisation,
 }
 
 impl Default for WaveflowSettings {
     fn default() -> Self {
         WaveflowSettings {
-            chart: ChartKind::Uniform,
+            chart: Chart::Uniform,
             layers: 2,
             degree: 5,
             knots: 12,
             prior_knots: 16,
             hidden: vec![32, 32],
             slope_floor: 1e-3,
+            orthogonalisation: Orthogonalisation::Symmetric,
         }
+    }
+}
+
+/// The autoregressive flow wavefunction in a box.
+#[derive(Clone, Debug)]
+pub struct Waveflow {
+    sector: Sector,
+    half_width: f64,
+    chart: Chart,
+    layers: Vec<ISplineLayer>,
+    prior: OSplinePrior,
+    /// Where each layer's and the prior's parameters begin.
+    offsets: Vec<usize>,
+    parameters: Vec<f64>,
+}
+
+impl Waveflow {
+    /// A flow near the identity over a prior near `sin(pi u)` in each dimension.
+    pub fn new(
+        settings: &WaveflowSettings,
+        sector: Sector,
+        geometry: &Geometry,
+        seed: u64,
+    ) -> Result<Self, WavefunctionError> {
+        let &Geometry::Box { half_width } = geometry else {
+            return Err(WavefunctionError::Geometry {
+                wavefunction: "Waveflow",
+                needs: "a Box",
+                found: format!("{geometry:?}"),
+            });
+        };
+        let n = sector.particles();
+        if n == 0 || n > MOST_PARTICLES {
+            return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
+        }
+        let splines =
+            MonotoneBasis::uniform(settings.degree, settings.knots, settings.slope_floor)?;
+        let layers: Vec<ISplineLayer> = (0..settings.layers)
+            .map(|_| ISplineLayer::new(splines.clone(), n, &settings.hidden))
+            .collect();
+        let basis = OSplineBasis::uniform(
+            settings.degree,
+            settings.prior_knots,
+            &BoundaryConditions::zero_at_both_ends(),
+            settings.orthogonalisation,
+        )?;
+        let arch = |u: f64| (std::f64::consts::PI * u).sin();
+        let start: Vec<&dyn Fn(f64) -> f64> = vec![&arch; n];
+        let prior = OSplinePrior::new(basis, &settings.hidden, &start);
+        let mut offsets = vec![0];
+        for c in layers.iter().map(ISplineLayer::conditioner).chain([prior.conditioner()]) {
+            offsets.push(offsets[offsets.len() - 1] + c.parameters());
+        }
+        let mut parameters = vec![0.0; offsets[offsets.len() - 1]];
+        let mut rng = Pcg64::seed_from_u64(seed);
+        for (l, layer) in layers.iter().enumerate() {
+            let slice = &mut parameters[offsets[l]..offsets[l + 1]];
+            layer.conditioner().initialise(&mut rng, 1e-2, slice);
+        }
+        let slice = &mut parameters[offsets[layers.len()]..];
+        prior.conditioner().initialise(&mut rng, 1e-3, slice);
+        Ok(Waveflow {
+            sector,
+            half_width,
+            chart: settings.chart,
+            layers,
+            prior,
+            offsets,
+            parameters,
+        })
+    }
+
+    fn layer_parameters(&self, l: usize) -> &[f64] {
+        &self.parameters[self.offsets[l]..self.offsets[l + 1]]
+    }
+
+    /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
+    fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
+        let n = x.len();
+        let scale = 0.5 / self.half_width;
+        trace.left.clear();
+        trace.right.clear();
+        trace.left.extend(x.iter().map(|&x| (x + self.half_width) * scale));
+        trace.right.extend(x.iter().map(|&x| (-x + self.half_width) * scale));
+        trace.u.resize(n, T::zero());
+        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
+        let mut log_det = T::constant(n as f64 * scale.ln());
+        for spin in self.sector.spins() {
+            log_det += self.chart.forward(
+                &trace.left[spin.clone()],
+                &trace.right[spin.clone()],
+                &mut trace.u[spin],
+            );
+        }
+        for (l, layer) in self.layers.iter().enumerate() {
+            if l > 0 {
+                trace.u.reverse();
+            }
+            let parameters = self.layer_parameters(l);
+            log_det += layer.forward(parameters, &mut trace.u, reverse, &mut trace.layers[l]);
+        }
+        let parameters = self.layer_parameters(self.layers.len());
+        let (log, sign) = self.prior.forward(parameters, &trace.u, reverse, &mut trace.prior);
+        (log + log_det * 0.5, sign)
+    }
+
+    /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
+    fn backward<T: Scalar>(&self, trace: &mut Trace<T>, parameters_bar: &mut [T]) {
+        parameters_bar.fill(T::zero());
+        trace.bar.resize(trace.u.len(), T::zero());
+        let count = self.layers.len();
+        self.prior.backward(
+            self.layer_parameters(count),
+            &mut trace.bar,
+            &mut trace.prior,
+            &mut parameters_bar[self.offsets[count]..],
+        );
+        for (l, layer) in self.layers.iter().enumerate().rev() {
+            layer.backward(
+                self.layer_parameters(l),
+                &mut trace.bar,
+                0.5,
+                &mut trace.layers[l],
+                &mut parameters_bar[self.offsets[l]..self.offsets[l + 1]],
+            );
+            if l > 0 {
+                trace.bar.reverse();
+            }
+        }
+    }
+
+    /// Points of the cube below the prior to configurations.
+    fn inverse(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
+        for (l, layer) in self.layers.iter().enumerate().rev() {
+            layer.inverse(self.layer_parameters(l), &mut trace.u, &mut trace.layers[l]);
+            if l > 0 {
+                trace.u.reverse();
+            }
+        }
+        for spin in self.sector.spins() {
+            self.chart.inverse(&trace.u[spin.clone()], &mut x[spin]);
+        }
+        for x in x.iter_mut() {
+            *x = self.half_width * (2.0 * *x - 1.0);
+        }
+    }
+}
+
+/// Intermediate values of one evaluation.
+#[derive(Clone, Debug, Default)]
+struct Trace<T> {
+    left: Vec<T>,
+    right: Vec<T>,
+    u: Vec<T>,
+    bar: Vec<T>,
+    layers: Vec<LayerTrace<T>>,
+    prior: PriorTrace<T>,
+}
+
+impl Wavefunction for Waveflow {
+    fn sector(&self) -> Sector {
+        self.sector
+    }
+
+    fn parameters(&self) -> &[f64] {
+        &self.parameters
+    }
+
+    fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError> {
+        if values.len() != self.parameters.len() {
+            return Err(WavefunctionError::Parameters {
+                expected: self.parameters.len(),
+                found: values.len(),
+            });
+        }
+        self.parameters.copy_from_slice(values);
+        Ok(())
+    }
+
+    fn uniforms(&self) -> usize {
+        self.sector.particles()
+    }
+
+    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+        with_jet_width!(self.sector.particles(), N => Box::new(WaveflowEvaluator::<N> {
+            flow: self,
+            plain: Trace::default(),
+            jets: Trace::default(),
+            jet_gradient: Vec::new(),
+        }))
+    }
+}
+
+/// Evaluates a [`Waveflow`] of at most `N` particles.
+struct WaveflowEvaluator<'a, const N: usize> {
+    flow: &'a Waveflow,
+    plain: Trace<f64>,
+    jets: Trace<Jet<N>>,
+    jet_gradient: Vec<Jet<N>>,
+}
+
+impl<const N: usize> WaveflowEvaluator<'_, N> {
+    fn jets(x: &[f64]) -> Vec<Jet<N>> {
+        x.iter().enumerate().map(|(i, &v)| Jet::variable(v, i)).collect()
+    }
+}
+
+impl<const N: usize> Evaluator for WaveflowEvaluator<'_, N> {
+    fn sample(&mut self, uniforms: &[f64], x: &mut [f64]) {
+        let flow = self.flow;
+        let trace = &mut self.plain;
+        trace.u.resize(x.len(), 0.0);
+        trace.layers.resize_with(flow.layers.len(), LayerTrace::default);
+        let parameters = flow.layer_parameters(flow.layers.len());
+        flow.prior.sample(parameters, uniforms, &mut trace.u, &mut trace.prior);
+        flow.inverse(trace, x);
+    }
+
+    fn log_psi(&mut self, x: &[f64]) -> LogPsi {
+        let (log_abs, sign) = self.flow.forward(x, false, &mut self.plain);
+        LogPsi { log_abs, sign }
+    }
+
+    fn derivatives(&mut self, x: &[f64], gradient: &mut [f64]) -> (LogPsi, f64) {
+        let (log, sign) = self.flow.forward(&Self::jets(x), false, &mut self.jets);
+        gradient.copy_from_slice(&log.gradient[..x.len()]);
+        (LogPsi { log_abs: log.value, sign }, log.laplacian)
+    }
+
+    fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi {
+        let (log_abs, sign) = self.flow.forward(x, true, &mut self.plain);
+        self.flow.backward(&mut self.plain, out);
+        LogPsi { log_abs, sign }
+    }
+
+    fn kinetic_parameter_gradient(
+        &mut self,
+        x: &[f64],
+        out: &mut [f64],
+        kinetic: &mut [f64],
+    ) -> f64 {
+        let (log, _) = self.flow.forward(&Self::jets(x), true, &mut self.jets);
+        let mut jets = std::mem::take(&mut self.jet_gradient);
+        jets.resize(out.len(), Jet::zero());
+        self.flow.backward(&mut self.jets, &mut jets);
+        for ((o, k), jet) in out.iter_mut().zip(kinetic).zip(&jets) {
+            *o = jet.value;
+            *k = -0.5 * jet.laplacian - log.gradient_dot(jet);
+        }
+        self.jet_gradient = jets;
+        kinetic_from_jet(&log)
+    }
+
+    fn round_trip_error(&mut self, x: &[f64]) -> f64 {
+        self.flow.forward(x, false, &mut self.plain);
+        let mut back = vec![0.0; x.len()];
+        self.flow.inverse(&mut self.plain, &mut back);
+        back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 }

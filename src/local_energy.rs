@@ -1,0 +1,135 @@
+//! Local energies and their parameter derivatives over batches of exact samples.
+//!
+//! `E_L = -1/2 (Δ log |psi| + |∇ log |psi||²) + V`; its mean over samples of `|psi|²` is the energy.
+
+use crate::parallel::{self, SAMPLE_CHUNK};
+use crate::sampling::{self, Purpose};
+use crate::system::{Geometry, Hamiltonian};
+use crate::wavefunction::Wavefunction;
+
+/// The system a local energy belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct System<'a> {
+    /// Potentials.
+    pub hamiltonian: &'a Hamiltonian,
+    /// Space.
+    pub geometry: &'a Geometry,
+}
+
+/// Which derivatives with respect to the parameters a batch carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Derivatives {
+    /// None.
+    None,
+    /// `O_k = d log |psi| / d p_k`.
+    LogPsi,
+    /// `O_k` and `d E_L / d p_k`.
+    LocalEnergy,
+}
+
+/// Samples with their local energies. Matrices are row-major, one row a sample.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Number of coordinates of a configuration.
+    pub particles: usize,
+    /// Number of parameters.
+    pub parameters: usize,
+    /// Configurations, `samples x particles`, in bohr.
+    pub x: Vec<f64>,
+    /// Local energies in Hartree.
+    pub local_energy: Vec<f64>,
+    /// `O_k`, `samples x parameters`.
+    pub log_gradient: Vec<f64>,
+    /// `d E_L / d p_k`, `samples x parameters`.
+    pub energy_gradient: Vec<f64>,
+    /// Samples left out because something was not finite.
+    pub rejected: usize,
+}
+
+impl Batch {
+    /// Number of samples.
+    pub fn samples(&self) -> usize {
+        self.local_energy.len()
+    }
+}
+
+/// Names one batch: the same name gives the same samples.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchId {
+    /// Seed of the run.
+    pub seed: u64,
+    /// What the batch is for.
+    pub purpose: Purpose,
+    /// Number of the batch.
+    pub number: u64,
+}
+
+/// Draws `samples` exact samples and evaluates them.
+///
+/// A sample with a non-finite local energy or gradient is left out and counted.
+pub fn draw(
+    psi: &dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    samples: usize,
+    derivatives: Derivatives,
+) -> Batch {
+    let chunks = parallel::map_chunks(samples, SAMPLE_CHUNK, |c, range| {
+        draw_chunk(psi, system, id, c, range.len(), derivatives)
+    });
+    let mut batch = Batch {
+        particles: psi.sector().particles(),
+        parameters: psi.parameters().len(),
+        ..Batch::default()
+    };
+    for chunk in chunks {
+        batch.x.extend(chunk.x);
+        batch.local_energy.extend(chunk.local_energy);
+        batch.log_gradient.extend(chunk.log_gradient);
+        batch.energy_gradient.extend(chunk.energy_gradient);
+        batch.rejected += chunk.rejected;
+    }
+    batch
+}
+
+fn draw_chunk(
+    psi: &dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    chunk: usize,
+    samples: usize,
+    derivatives: Derivatives,
+) -> Batch {
+    let n = psi.sector().particles();
+    let p = psi.parameters().len();
+    let mut rng = sampling::stream(id.seed, id.purpose, id.number, chunk);
+    let mut evaluator = psi.evaluator();
+    let mut batch = Batch { particles: n, parameters: p, ..Batch::default() };
+    let mut uniforms = vec![0.0; psi.uniforms()];
+    let (mut x, mut gradient) = (vec![0.0; n], vec![0.0; n]);
+    let rows = |wanted: bool| if wanted { vec![0.0; p] } else { Vec::new() };
+    let mut o = rows(derivatives >= Derivatives::LogPsi);
+    let mut de = rows(derivatives == Derivatives::LocalEnergy);
+    for _ in 0..samples {
+        uniforms.fill_with(|| sampling::open_uniform(&mut rng));
+        evaluator.sample(&uniforms, &mut x);
+        let kinetic = match derivatives {
+            Derivatives::None => evaluator.kinetic_energy(&x, &mut gradient),
+            Derivatives::LogPsi => {
+                evaluator.parameter_gradient(&x, &mut o);
+                evaluator.kinetic_energy(&x, &mut gradient)
+            }
+            Derivatives::LocalEnergy => evaluator.kinetic_parameter_gradient(&x, &mut o, &mut de),
+        };
+        let energy = kinetic + system.hamiltonian.potential(system.geometry, &x);
+        if energy.is_finite() && o.iter().chain(&de).all(|v| v.is_finite()) {
+            batch.x.extend_from_slice(&x);
+            batch.local_energy.push(energy);
+            batch.log_gradient.extend_from_slice(&o);
+            batch.energy_gradient.extend_from_slice(&de);
+        } else {
+            batch.rejected += 1;
+        }
+    }
+    batch
+}

@@ -1,0 +1,124 @@
+//! Dense linear algebra over samples and parameters, deterministic for any number of threads.
+//!
+//! The factorisations and products are faer's, each on one thread; products are split into fixed column
+//! blocks that run side by side.
+
+use crate::parallel;
+use faer::linalg::matmul::matmul;
+use faer::prelude::Solve;
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+
+/// Columns of a product that one task computes.
+const BLOCK: usize = 96;
+
+/// Why a linear system was not solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinearError {
+    /// The matrix is not positive definite.
+    #[error("the matrix is not positive definite")]
+    NotPositive,
+    /// The solution is not finite.
+    #[error("the matrix is singular to working precision")]
+    Singular,
+}
+
+/// A view of a row-major slice.
+pub fn rows(data: &[f64], nrows: usize, ncols: usize) -> MatRef<'_, f64> {
+    MatRef::from_row_major_slice(data, nrows, ncols)
+}
+
+/// `scale * a * b`.
+pub fn product(a: MatRef<f64>, b: MatRef<f64>, scale: f64) -> Mat<f64> {
+    let (m, n) = (a.nrows(), b.ncols());
+    let mut data = vec![0.0; m * n];
+    if m == 0 || n == 0 {
+        return Mat::zeros(m, n);
+    }
+    parallel::for_each_piece(&mut data, m * BLOCK, |i, piece| {
+        let columns = piece.len() / m;
+        let target = MatMut::from_column_major_slice_mut(piece, m, columns);
+        matmul(target, Accum::Replace, a, b.subcols(i * BLOCK, columns), scale, Par::Seq);
+    });
+    MatRef::from_column_major_slice(&data, m, n).to_owned()
+}
+
+/// `scale * a^T a`.
+pub fn gram(a: MatRef<f64>, scale: f64) -> Mat<f64> {
+    let n = a.ncols();
+    let mut data = vec![0.0; n * n];
+    if n == 0 {
+        return Mat::zeros(0, 0);
+    }
+    // Only the part below the diagonal of each block column is computed, then mirrored.
+    parallel::for_each_piece(&mut data, n * BLOCK, |i, piece| {
+        let (first, columns) = (i * BLOCK, piece.len() / n);
+        let target = MatMut::from_column_major_slice_mut(piece, n, columns);
+        let left = a.subcols(first, n - first).transpose();
+        let right = a.subcols(first, columns);
+        matmul(target.subrows_mut(first, n - first), Accum::Replace, left, right, scale, Par::Seq);
+    });
+    let mut result = MatRef::from_column_major_slice(&data, n, n).to_owned();
+    for j in 0..n {
+        for i in 0..j {
+            result[(i, j)] = result[(j, i)];
+        }
+    }
+    result
+}
+
+/// Solves a symmetric positive definite system.
+pub fn solve_positive(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
+    let factor = a.llt(Side::Lower).map_err(|_| LinearError::NotPositive)?;
+    finite(factor.solve(column(b)))
+}
+
+/// Solves a general square system.
+pub fn solve_general(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
+    finite(a.partial_piv_lu().solve(column(b)))
+}
+
+fn column(b: &[f64]) -> Mat<f64> {
+    Mat::from_fn(b.len(), 1, |i, _| b[i])
+}
+
+fn finite(x: Mat<f64>) -> Result<Vec<f64>, LinearError> {
+    let x: Vec<f64> = (0..x.nrows()).map(|i| x[(i, 0)]).collect();
+    if x.iter().all(|v| v.is_finite()) { Ok(x) } else { Err(LinearError::Singular) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_and_solutions_agree_with_the_definition() {
+        let (m, n) = (150, 230);
+        let data: Vec<f64> = (0..m * n).map(|i| ((i * 7919) % 101) as f64 / 50.0 - 1.0).collect();
+        let a = rows(&data, m, n);
+        let g = gram(a, 0.5);
+        let p = product(a.transpose(), a, 0.5);
+        let mut worst = 0.0f64;
+        for i in 0..n {
+            for j in 0..n {
+                let exact: f64 = (0..m).map(|s| 0.5 * data[s * n + i] * data[s * n + j]).sum();
+                worst = worst.max((g[(i, j)] - exact).abs()).max((p[(i, j)] - exact).abs());
+            }
+        }
+        assert!(worst < 1e-11, "{worst}");
+        let mut shifted = g.clone();
+        for i in 0..n {
+            shifted[(i, i)] += 1.0;
+        }
+        let b: Vec<f64> = (0..n).map(|i| (i % 5) as f64).collect();
+        for x in [solve_positive(&shifted, &b).unwrap(), solve_general(&shifted, &b).unwrap()] {
+            for i in 0..n {
+                let r: f64 = (0..n).map(|j| shifted[(i, j)] * x[j]).sum::<f64>() - b[i];
+                assert!(r.abs() < 1e-10);
+            }
+        }
+        for i in 0..n {
+            shifted[(i, i)] -= 50.0;
+        }
+        assert_eq!(solve_positive(&shifted, &b), Err(LinearError::NotPositive));
+    }
+}

@@ -1,0 +1,30 @@
+//! The one place that knows the thread pool: work in fixed chunks, results in order.
+//!
+//! Chunk boundaries depend on the problem only and results are combined in the order of the chunks, so that
+//! every number is the same, bit for bit, for any number of threads.
+
+use rayon::prelude::*;
+
+/// Number of samples one task draws and evaluates.
+pub const SAMPLE_CHUNK: usize = 32;
+
+/// Runs `task` on each chunk of `0..count` and returns the results in order.
+///
+/// `task` gets the number of the chunk and its range.
+pub fn map_chunks<R: Send>(
+    count: usize,
+    chunk: usize,
+    task: impl Fn(usize, std::ops::Range<usize>) -> R + Sync,
+) -> Vec<R> {
+    let chunks = count.div_ceil(chunk);
+    (0..chunks).into_par_iter().map(|c| task(c, c * chunk..count.min((c + 1) * chunk))).collect()
+}
+
+/// Runs `task` on consecutive pieces of `data`, `length` elements each; gets the number of the piece.
+pub fn for_each_piece<T: Send>(
+    data: &mut [T],
+    length: usize,
+    task: impl Fn(usize, &mut [T]) + Sync,
+) {
+    data.par_chunks_mut(length).enumerate().for_each(|(i, piece)| task(i, piece));
+}

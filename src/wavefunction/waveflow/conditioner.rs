@@ -1,0 +1,269 @@
+//! Masked tanh networks: what a spline in one dimension may know of the earlier dimensions.
+//!
+//! M. Germain et al., "MADE: masked autoencoder for distribution estimation", arXiv:1502.03509. Hidden
+//! units are sorted by how many inputs they may see, so every mask is a prefix: row `r` of a layer
+//! uses the first `prefix(r)` entries of the layer below and only those weights exist.
+
+use crate::math::scalar::Scalar;
+use rand::{Rng, RngExt};
+
+/// One dense layer whose row `r` sees a prefix of the layer below.
+#[derive(Clone, Debug)]
+struct MaskedLayer {
+    /// Number of entries of the layer below that each row sees.
+    prefix: Vec<usize>,
+    /// Offset of each row's bias in the parameters; its weights follow.
+    offset: Vec<usize>,
+}
+
+/// A network from `dimensions` inputs to `dimensions` groups of `outputs` numbers, where group `i` depends
+/// on inputs `0..i` only.
+#[derive(Clone, Debug)]
+pub struct Conditioner {
+    dimensions: usize,
+    outputs: usize,
+    layers: Vec<MaskedLayer>,
+    /// Per hidden layer: number of units that group `i` may see, for `i` in `0..=dimensions`.
+    visible: Vec<Vec<usize>>,
+    parameters: usize,
+}
+
+/// Activations of one evaluation, kept for the reverse sweep and for incremental use.
+#[derive(Clone, Debug, Default)]
+pub struct Activations<T> {
+    input: Vec<T>,
+    hidden: Vec<Vec<T>>,
+    /// Outputs, `dimensions * outputs`, group by group.
+    pub output: Vec<T>,
+    adjoint: Vec<Vec<T>>,
+}
+
+impl Conditioner {
+    /// The network with the given hidden widths.
+    pub fn new(dimensions: usize, outputs: usize, hidden: &[usize]) -> Self {
+        // Degree of a hidden unit: the number of inputs it sees, from 1 to dimensions - 1.
+        let kinds = dimensions.saturating_sub(1);
+        let hidden: &[usize] = if kinds == 0 { &[] } else { hidden };
+        let degrees: Vec<Vec<usize>> = hidden
+            .iter()
+            .map(|&width| (0..width).map(|r| 1 + r * kinds / width).collect())
+            .collect();
+        let visible: Vec<Vec<usize>> = degrees
+            .iter()
+            .map(|d| (0..=dimensions).map(|i| d.partition_point(|&g| g <= i)).collect())
+            .collect();
+        let mut parameters = 0;
+        let mut layers = Vec::new();
+        let mut push = |prefix: Vec<usize>| {
+            let mut offset = Vec::with_capacity(prefix.len());
+            for &p in &prefix {
+                offset.push(parameters);
+                parameters += p + 1;
+            }
+            layers.push(MaskedLayer { prefix, offset });
+        };
+        for (l, d) in degrees.iter().enumerate() {
+            push(d.iter().map(|&g| if l == 0 { g } else { visible[l - 1][g] }).collect());
+        }
+        let below = |i: usize| match visible.last() {
+            Some(v) => v[i],
+            None => i,
+        };
+        push((0..dimensions).flat_map(|i| std::iter::repeat_n(below(i), outputs)).collect());
+        Conditioner { dimensions, outputs, layers, visible, parameters }
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Number of dimensions.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Number of outputs of each group.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Random hidden weights of unit scale and small output weights, so that a fresh layer is near the
+    /// map its biases describe.
+    pub fn initialise(&self, rng: &mut impl Rng, output_scale: f64, parameters: &mut [f64]) {
+        let last = self.layers.len() - 1;
+        for (l, layer) in self.layers.iter().enumerate() {
+            for (&prefix, &offset) in layer.prefix.iter().zip(&layer.offset) {
+                let spread = (3.0 / prefix.max(1) as f64).sqrt();
+                let scale = if l == last { output_scale * spread } else { spread };
+                parameters[offset] = if l == last { 0.0 } else { rng.random_range(-1.0..1.0) };
+                for w in &mut parameters[offset + 1..=offset + prefix] {
+                    *w = scale * rng.random_range(-1.0..1.0);
+                }
+            }
+        }
+    }
+
+    /// Inputs in `[0, 1]` are spread over `[-1, 1]`.
+    fn normalise<T: Scalar>(u: T) -> T {
+        u * 2.0 - 1.0
+    }
+
+    fn prepare<T: Scalar>(&self, act: &mut Activations<T>) {
+        act.input.resize(self.dimensions, T::zero());
+        act.output.resize(self.dimensions * self.outputs, T::zero());
+        let hidden = self.layers.len() - 1;
+        act.hidden.resize(hidden, Vec::new());
+        act.adjoint.resize(hidden, Vec::new());
+        for l in 0..hidden {
+            act.hidden[l].resize(self.layers[l].prefix.len(), T::zero());
+            act.adjoint[l].resize(self.layers[l].prefix.len(), T::zero());
+        }
+    }
+
+    #[inline]
+    fn row<T: Scalar>(layer: &MaskedLayer, r: usize, parameters: &[f64], below: &[T]) -> T {
+        let (offset, prefix) = (layer.offset[r], layer.prefix[r]);
+        let weights = &parameters[offset + 1..=offset + prefix];
+        let mut sum = T::constant(parameters[offset]);
+        for (&w, &b) in weights.iter().zip(below) {
+            sum = sum.add_scaled(w, b);
+        }
+        sum
+    }
+
+    /// All groups at once.
+    pub fn forward<T: Scalar>(&self, parameters: &[f64], inputs: &[T], act: &mut Activations<T>) {
+        self.prepare(act);
+        for (a, &u) in act.input.iter_mut().zip(inputs) {
+            *a = Self::normalise(u);
+        }
+        let (output, hidden) = self.layers.split_last().unwrap_or((&self.layers[0], &[]));
+        for (l, layer) in hidden.iter().enumerate() {
+            let (done, rest) = act.hidden.split_at_mut(l);
+            let below = if l == 0 { &act.input } else { &done[l - 1] };
+            for (r, h) in rest[0].iter_mut().enumerate() {
+                *h = Self::row(layer, r, parameters, below).tanh();
+            }
+        }
+        let below = act.hidden.last().unwrap_or(&act.input);
+        for (r, o) in act.output.iter_mut().enumerate() {
+            *o = Self::row(output, r, parameters, below);
+        }
+    }
+
+    /// Group `i`, given input `i - 1`; groups must be asked for in order from 0. Costs one forward
+    /// evaluation in total.
+    pub fn advance(&self, parameters: &[f64], i: usize, previous: f64, act: &mut Activations<f64>) {
+        if i == 0 {
+            self.prepare(act);
+        } else {
+            act.input[i - 1] = Self::normalise(previous);
+        }
+        let (output, hidden) = self.layers.split_last().unwrap_or((&self.layers[0], &[]));
+        for (l, layer) in hidden.iter().enumerate() {
+            let (done, rest) = act.hidden.split_at_mut(l);
+            let below = if l == 0 { &act.input } else { &done[l - 1] };
+            let new = if i == 0 { 0..0 } else { self.visible[l][i - 1]..self.visible[l][i] };
+            for r in new {
+                rest[0][r] = Self::row(layer, r, parameters, below).tanh();
+            }
+        }
+        let below = act.hidden.last().unwrap_or(&act.input);
+        for r in i * self.outputs..(i + 1) * self.outputs {
+            act.output[r] = Self::row(output, r, parameters, below);
+        }
+    }
+
+    /// Adds the adjoints of the parameters to `parameters_bar` and those of the inputs to `inputs_bar`, given
+    /// the adjoints of the outputs, after [`Self::forward`].
+    pub fn backward<T: Scalar>(
+        &self,
+        parameters: &[f64],
+        output_bar: &[T],
+        act: &mut Activations<T>,
+        parameters_bar: &mut [T],
+        inputs_bar: &mut [T],
+    ) {
+        let hidden = self.layers.len() - 1;
+        for a in &mut act.adjoint {
+            a.fill(T::zero());
+        }
+        for l in (0..=hidden).rev() {
+            let layer = &self.layers[l];
+            let (lower, upper) = act.adjoint.split_at_mut(l);
+            for r in 0..layer.prefix.len() {
+                let bar = if l == hidden {
+                    output_bar[r]
+                } else {
+                    let h = act.hidden[l][r];
+                    upper[0][r] * (-(h * h) + 1.0)
+                };
+                let (offset, prefix) = (layer.offset[r], layer.prefix[r]);
+                parameters_bar[offset] += bar;
+                let weights = &parameters[offset + 1..=offset + prefix];
+                let weights_bar = &mut parameters_bar[offset + 1..=offset + prefix];
+                if l == 0 {
+                    for k in 0..prefix {
+                        weights_bar[k] += bar * act.input[k];
+                        inputs_bar[k] = inputs_bar[k].add_scaled(2.0 * weights[k], bar);
+                    }
+                } else {
+                    let (below, below_bar) = (&act.hidden[l - 1], &mut lower[l - 1]);
+                    for k in 0..prefix {
+                        weights_bar[k] += bar * below[k];
+                        below_bar[k] = below_bar[k].add_scaled(weights[k], bar);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    fn network(n: usize) -> (Conditioner, Vec<f64>) {
+        let c = Conditioner::new(n, 3, &[7, 5]);
+        let mut p = vec![0.0; c.parameters()];
+        c.initialise(&mut Pcg64::seed_from_u64(3), 1.0, &mut p);
+        (c, p)
+    }
+
+    #[test]
+    fn groups_depend_on_earlier_inputs_only_and_on_all_of_them() {
+        for n in 1..6 {
+            let (c, p) = network(n);
+            let u: Vec<f64> = (0..n).map(|i| 0.1 + 0.13 * i as f64).collect();
+            let mut a = Activations::default();
+            c.forward(&p, &u, &mut a);
+            for j in 0..n {
+                let mut v = u.clone();
+                v[j] += 0.05;
+                let mut b = Activations::default();
+                c.forward(&p, &v, &mut b);
+                for i in 0..n {
+                    let same = (0..3).all(|k| a.output[3 * i + k] == b.output[3 * i + k]);
+                    assert_eq!(same, i <= j, "n={n} input {j} group {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn incremental_evaluation_is_the_same() {
+        for n in 1..6 {
+            let (c, p) = network(n);
+            let u: Vec<f64> = (0..n).map(|i| 0.9 - 0.11 * i as f64).collect();
+            let (mut a, mut b) = (Activations::default(), Activations::default());
+            c.forward(&p, &u, &mut a);
+            for i in 0..n {
+                c.advance(&p, i, if i == 0 { f64::NAN } else { u[i - 1] }, &mut b);
+            }
+            assert_eq!(a.output, b.output);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! An autoregressive I-spline layer: one monotone map per dimension, shaped by the earlier dimensions.
+
+use super::conditioner::{Activations, Conditioner};
+use crate::math::scalar::Scalar;
+use crate::math::spline::ispline::MonotonePoint;
+use crate::math::spline::{LocalBasis, MonotoneBasis};
+
+/// `y_i = spline(u_i; weights(u_{<i}))`, with `log |det dy/du|` the sum of the log slopes.
+#[derive(Clone, Debug)]
+pub struct ISplineLayer {
+    basis: MonotoneBasis,
+    conditioner: Conditioner,
+}
+
+/// What the reverse sweep of a layer needs again.
+#[derive(Clone, Debug, Default)]
+pub struct LayerTrace<T> {
+    input: Vec<T>,
+    activations: Activations<T>,
+    weights: Vec<T>,
+    points: Vec<MonotonePoint<T>>,
+    locals: Vec<LocalBasis>,
+    logits_bar: Vec<T>,
+}
+
+impl ISplineLayer {
+    /// A layer over `dimensions` coordinates.
+    pub fn new(basis: MonotoneBasis, dimensions: usize, hidden: &[usize]) -> Self {
+        let conditioner = Conditioner::new(dimensions, basis.weights(), hidden);
+        ISplineLayer { basis, conditioner }
+    }
+
+    /// The network that shapes the splines.
+    pub fn conditioner(&self) -> &Conditioner {
+        &self.conditioner
+    }
+
+    /// Unnormalised positive weights from the logits of one group; the largest is about one.
+    fn weights<T: Scalar>(&self, logits: &[T], out: &mut [T]) {
+        let identity = self.basis.identity_logits();
+        let largest = logits
+            .iter()
+            .zip(identity)
+            .map(|(l, i)| l.value() + i)
+            .fold(f64::NEG_INFINITY, f64::max);
+        for ((o, &l), &i) in out.iter_mut().zip(logits).zip(identity) {
+            *o = (l + (i - largest)).exp();
+        }
+    }
+
+    /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::backward`] follows.
+    pub fn forward<T: Scalar>(
+        &self,
+        parameters: &[f64],
+        u: &mut [T],
+        reverse: bool,
+        trace: &mut LayerTrace<T>,
+    ) -> T {
+        let (n, k) = (u.len(), self.basis.weights());
+        self.conditioner.forward(parameters, u, &mut trace.activations);
+        trace.input.clear();
+        trace.input.extend_from_slice(u);
+        trace.weights.resize(n * k, T::zero());
+        trace.locals.resize(n, LocalBasis::default());
+        trace.points.clear();
+        let mut log_det = T::zero();
+        for i in 0..n {
+            let weights = &mut trace.weights[i * k..(i + 1) * k];
+            self.weights(&trace.activations.output[i * k..(i + 1) * k], weights);
+            let point = self.basis.forward(weights, u[i], reverse, &mut trace.locals[i]);
+            u[i] = point.value;
+            log_det += point.slope.ln();
+            trace.points.push(point);
+        }
+        log_det
+    }
+
+    /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the
+    /// log-determinant, adds the adjoints of the parameters.
+    pub fn backward<T: Scalar>(
+        &self,
+        parameters: &[f64],
+        bar: &mut [T],
+        log_det_bar: f64,
+        trace: &mut LayerTrace<T>,
+        parameters_bar: &mut [T],
+    ) {
+        let (n, k) = (bar.len(), self.basis.weights());
+        trace.logits_bar.clear();
+        trace.logits_bar.resize(n * k, T::zero());
+        for i in 0..n {
+            let point = &trace.points[i];
+            bar[i] = self.basis.backward(
+                &trace.weights[i * k..(i + 1) * k],
+                trace.input[i],
+                point,
+                bar[i],
+                point.slope.recip() * log_det_bar,
+                &trace.locals[i],
+                &mut trace.logits_bar[i * k..(i + 1) * k],
+            );
+        }
+        self.conditioner.backward(
+            parameters,
+            &trace.logits_bar,
+            &mut trace.activations,
+            parameters_bar,
+            bar,
+        );
+    }
+
+    /// Undoes the layer, dimension by dimension: the conditioner is fed with what has been inverted.
+    pub fn inverse(&self, parameters: &[f64], y: &mut [f64], trace: &mut LayerTrace<f64>) {
+        let k = self.basis.weights();
+        trace.weights.resize(k, 0.0);
+        trace.locals.resize(1, LocalBasis::default());
+        for i in 0..y.len() {
+            let previous = if i == 0 { 0.0 } else { y[i - 1] };
+            self.conditioner.advance(parameters, i, previous, &mut trace.activations);
+            self.weights(&trace.activations.output[i * k..(i + 1) * k], &mut trace.weights[..k]);
+            y[i] = self.basis.inverse(&trace.weights[..k], y[i], &mut trace.locals[0]);
+        }
+    }
+}

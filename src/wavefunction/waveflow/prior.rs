@@ -1,0 +1,165 @@
+//! The O-spline prior: one square-normalised spline per dimension, conditioned on the earlier ones.
+
+use super::conditioner::{Activations, Conditioner};
+use crate::math::scalar::Scalar;
+use crate::math::spline::{LocalBasis, OSplineBasis};
+
+/// `psi_0(u) = prod_i f_i(u_i | u_{<i})` with `int f_i² = 1` and `f_i(0) = f_i(1) = 0`.
+#[derive(Clone, Debug)]
+pub struct OSplinePrior {
+    basis: OSplineBasis,
+    conditioner: Conditioner,
+    /// Coefficients at vanishing network output, `dimensions * functions`.
+    start: Vec<f64>,
+}
+
+/// What the reverse sweep needs again.
+#[derive(Clone, Debug, Default)]
+pub struct PriorTrace<T> {
+    activations: Activations<T>,
+    coefficients: Vec<T>,
+    norm_square: Vec<T>,
+    input: Vec<T>,
+    value: Vec<T>,
+    slope: Vec<T>,
+    locals: Vec<LocalBasis>,
+    output_bar: Vec<T>,
+    scratch: Vec<f64>,
+}
+
+impl OSplinePrior {
+    /// A prior that starts as the product of the given functions.
+    pub fn new(basis: OSplineBasis, hidden: &[usize], start: &[&dyn Fn(f64) -> f64]) -> Self {
+        let conditioner = Conditioner::new(start.len(), basis.functions(), hidden);
+        let start = start
+            .iter()
+            .flat_map(|f| {
+                let c = basis.project(f);
+                let norm = c.iter().map(|v| v * v).sum::<f64>().sqrt();
+                c.into_iter().map(move |v| v / norm)
+            })
+            .collect();
+        OSplinePrior { basis, conditioner, start }
+    }
+
+    /// The network that sets the coefficients.
+    pub fn conditioner(&self) -> &Conditioner {
+        &self.conditioner
+    }
+
+    /// `log |psi_0|` and the sign of `psi_0`.
+    pub fn forward<T: Scalar>(
+        &self,
+        parameters: &[f64],
+        u: &[T],
+        reverse: bool,
+        trace: &mut PriorTrace<T>,
+    ) -> (T, f64) {
+        let (n, k) = (u.len(), self.basis.functions());
+        self.conditioner.forward(parameters, u, &mut trace.activations);
+        trace.coefficients.clear();
+        trace
+            .coefficients
+            .extend(trace.activations.output.iter().zip(&self.start).map(|(&o, &s)| o + s));
+        trace.locals.resize(n, LocalBasis::default());
+        trace.input.clear();
+        trace.input.extend_from_slice(u);
+        trace.norm_square.clear();
+        trace.value.clear();
+        trace.slope.clear();
+        let transform = self.basis.transform();
+        let (mut log, mut sign) = (T::zero(), 1.0);
+        for i in 0..n {
+            let local = &mut trace.locals[i];
+            let order = T::ORDER + usize::from(reverse);
+            self.basis.basis().evaluate(u[i].value(), order, local);
+            let c = &trace.coefficients[i * k..(i + 1) * k];
+            let mut norm = T::zero();
+            for &cj in c {
+                norm += cj * cj;
+            }
+            let (mut value, mut slope) = (T::zero(), T::zero());
+            for r in 0..local.width() {
+                let row = transform.row(local.first() + r);
+                let mut b = T::zero();
+                for (&t, &cj) in row.iter().zip(c) {
+                    b = b.add_scaled(t, cj);
+                }
+                value += b * local.lift(u[i], 0, r);
+                if reverse {
+                    slope += b * local.lift(u[i], 1, r);
+                }
+            }
+            sign *= value.value().signum();
+            log += value.abs().ln() - norm.ln() * 0.5;
+            trace.norm_square.push(norm);
+            trace.value.push(value);
+            trace.slope.push(slope);
+        }
+        (log, sign)
+    }
+
+    /// Adds the adjoints of the parameters, and sets `bar` to those of `u`, for unit adjoint of the log.
+    pub fn backward<T: Scalar>(
+        &self,
+        parameters: &[f64],
+        bar: &mut [T],
+        trace: &mut PriorTrace<T>,
+        parameters_bar: &mut [T],
+    ) {
+        let (n, k) = (bar.len(), self.basis.functions());
+        let transform = self.basis.transform();
+        trace.output_bar.clear();
+        trace.output_bar.resize(n * k, T::zero());
+        for i in 0..n {
+            let inverse = trace.value[i].recip();
+            bar[i] = trace.slope[i] * inverse;
+            let local = &trace.locals[i];
+            let out = &mut trace.output_bar[i * k..(i + 1) * k];
+            for r in 0..local.width() {
+                let b_bar = inverse * local.lift(trace.input[i], 0, r);
+                let row = transform.row(local.first() + r);
+                for (o, &t) in out.iter_mut().zip(row.iter()) {
+                    *o = o.add_scaled(t, b_bar);
+                }
+            }
+            let scale = trace.norm_square[i].recip();
+            for (o, &c) in out.iter_mut().zip(&trace.coefficients[i * k..(i + 1) * k]) {
+                *o -= c * scale;
+            }
+        }
+        self.conditioner.backward(
+            parameters,
+            &trace.output_bar,
+            &mut trace.activations,
+            parameters_bar,
+            bar,
+        );
+    }
+
+    /// Draws `u ~ psi_0²` from as many uniforms as there are dimensions, by exact inversion of each
+    /// conditional distribution.
+    pub fn sample(
+        &self,
+        parameters: &[f64],
+        uniforms: &[f64],
+        u: &mut [f64],
+        trace: &mut PriorTrace<f64>,
+    ) {
+        let k = self.basis.functions();
+        trace.locals.resize(1, LocalBasis::default());
+        for i in 0..u.len() {
+            let previous = if i == 0 { 0.0 } else { u[i - 1] };
+            self.conditioner.advance(parameters, i, previous, &mut trace.activations);
+            trace.coefficients.clear();
+            trace.coefficients.extend(
+                trace.activations.output[i * k..(i + 1) * k]
+                    .iter()
+                    .zip(&self.start[i * k..])
+                    .map(|(o, s)| o + s),
+            );
+            self.basis.normalised_coefficients(&trace.coefficients, &mut trace.scratch);
+            u[i] = self.basis.sample_square(&trace.scratch, uniforms[i], &mut trace.locals[0]);
+        }
+    }
+}
