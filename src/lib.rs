@@ -5,6 +5,7 @@
 //! and reports come out.
 
 pub mod estimate;
+pub mod exact;
 pub mod local_energy;
 pub mod math;
 pub mod optimise;
@@ -13,4 +14,5 @@ pub mod report;
 pub mod sampling;
 pub mod spec;
 pub mod system;
+pub mod train;
 pub mod wavefunction;

@@ -1,77 +1,150 @@
 //! Optimisers of the variational parameters.
+//!
+//! Each turns a batch of samples into a step. Adding one: a file here with its settings and its
+//! [`Optimiser`], and a line in [`OptimiserSettings`].
 
+pub mod adam;
+pub mod rayleigh_gauss_newton;
+pub mod stochastic_reconfiguration;
+
+pub use adam::AdamSettings;
+pub use rayleigh_gauss_newton::RayleighGaussNewtonSettings;
+pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettings};
+
+use crate::estimate::statistics::median;
+use crate::local_energy::{Batch, Derivatives};
+use crate::math::linalg::LinearError;
 use serde::{Deserialize, Serialize};
 
 /// The optimiser of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OptimiserSettings {
-    /// Adam (D. Kingma, J. Ba, arXiv:1412.6980).
+    /// Adam: D. Kingma, J. Ba, arXiv:1412.6980.
     Adam(AdamSettings),
-    /// Stochastic reconfiguration (S. Sorella, PRL 80, 4558 (1998)).
+    /// Stochastic reconfiguration: S. Sorella, Phys. Rev. Lett. 80, 4558 (1998).
     StochasticReconfiguration(StochasticReconfigurationSettings),
+    /// Rayleigh–Gauss–Newton: R. Webber, M. Lindsey, Phys. Rev. Research 4, 033099 (2022).
+    RayleighGaussNewton(RayleighGaussNewtonSettings),
 }
 
 impl Default for OptimiserSettings {
     fn default() -> Self {
-        OptimiserSettings::StochasticReconfiguration(Default::default())
+        OptimiserSettings::RayleighGaussNewton(Default::default())
     }
 }
 
-/// Settings of Adam.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AdamSettings {
-    /// Step length at the start.
-    pub learning_rate: f64,
-    /// The step length falls to this fraction of the first by the last iteration.
-    pub final_fraction: f64,
-}
-
-impl Default for AdamSettings {
-    fn default() -> Self {
-        AdamSettings { learning_rate: 3e-3, final_fraction: 0.03 }
-    }
-}
-
-/// Settings of stochastic reconfiguration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StochasticReconfigurationSettings {
-    /// Imaginary-time step, in inverse Hartree.
-    pub tau: f64,
-    /// Shift of the overlap matrix, relative to its largest diagonal element.
-    pub shift: f64,
-    /// Where the linear system is solved.
-    pub space: SolveSpace,
-    /// SPRING momentum; 0 turns it off.
-    pub momentum: f64,
-    /// Largest step in the norm of the overlap matrix (a change of the state, in radians).
-    pub trust_radius: f64,
-    /// `tau` falls to this fraction of the first by the last iteration.
-    pub final_fraction: f64,
-}
-
-/// Where stochastic reconfiguration solves its linear system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum SolveSpace {
-    /// The smaller of the two.
-    #[default]
-    Auto,
-    /// The overlap matrix of the parameters.
-    Parameters,
-    /// The Gram matrix of the samples (minSR).
-    Samples,
-}
-
-impl Default for StochasticReconfigurationSettings {
-    fn default() -> Self {
-        StochasticReconfigurationSettings {
-            tau: 0.1,
-            shift: 1e-3,
-            space: SolveSpace::Auto,
-            momentum: 0.0,
-            trust_radius: 0.2,
-            final_fraction: 0.1,
+impl OptimiserSettings {
+    /// The optimiser at the start of a run.
+    pub fn build(&self) -> Box<dyn Optimiser> {
+        match self {
+            OptimiserSettings::Adam(s) => Box::new(adam::Adam::new(s.clone())),
+            OptimiserSettings::StochasticReconfiguration(s) => {
+                Box::new(stochastic_reconfiguration::StochasticReconfiguration::new(s.clone()))
+            }
+            OptimiserSettings::RayleighGaussNewton(s) => {
+                Box::new(rayleigh_gauss_newton::RayleighGaussNewton::new(s.clone()))
+            }
         }
+    }
+}
+
+/// A change of the parameters and what to report of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Added to the parameters.
+    pub change: Vec<f64>,
+    /// Euclidean norm of the energy gradient `2 <O (E_L - E)>`, in Hartree.
+    pub gradient_norm: f64,
+    /// `sqrt(d^T S d)`: the angle by which the state turns, in radians.
+    pub step_norm: f64,
+    /// Learning rate or imaginary-time step in force.
+    pub tau: f64,
+}
+
+/// Turns batches of samples into steps.
+pub trait Optimiser: Send {
+    /// Which derivatives its batches must carry.
+    fn derivatives(&self) -> Derivatives;
+
+    /// The next step; `progress` runs from 0 at the first iteration to 1 at the last.
+    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError>;
+}
+
+/// `start` at progress 0 falling to `start * fraction` at 1: constant for the first half, then geometric.
+fn schedule(start: f64, fraction: f64, progress: f64) -> f64 {
+    start * fraction.powf((2.0 * progress - 1.0).clamp(0.0, 1.0))
+}
+
+/// Centred quantities of a batch that every optimiser starts from.
+struct Centred {
+    samples: usize,
+    parameters: usize,
+    /// `O_k` minus its mean, row-major.
+    o: Vec<f64>,
+    /// Local energies, clipped about the median and minus their mean.
+    energy: Vec<f64>,
+    /// Which samples were not clipped.
+    inside: Vec<bool>,
+}
+
+impl Centred {
+    /// Clips local energies at `clip` median absolute deviations: a rare huge one would turn the step, not
+    /// inform it. Reported energies are never clipped.
+    fn new(batch: &Batch, clip: f64) -> Self {
+        let (n, p) = (batch.samples(), batch.parameters);
+        let middle = median(&mut batch.local_energy.clone());
+        let mut spread: Vec<f64> = batch.local_energy.iter().map(|e| (e - middle).abs()).collect();
+        let width = clip * median(&mut spread);
+        let mut energy: Vec<f64> =
+            batch.local_energy.iter().map(|e| e.clamp(middle - width, middle + width)).collect();
+        let inside = batch.local_energy.iter().map(|e| (e - middle).abs() <= width).collect();
+        let mean = energy.iter().sum::<f64>() / n.max(1) as f64;
+        energy.iter_mut().for_each(|e| *e -= mean);
+        let mut mean = vec![0.0; p];
+        for row in batch.log_gradient.chunks_exact(p.max(1)) {
+            mean.iter_mut().zip(row).for_each(|(m, o)| *m += o);
+        }
+        mean.iter_mut().for_each(|m| *m /= n.max(1) as f64);
+        let mut o = batch.log_gradient.clone();
+        for row in o.chunks_exact_mut(p.max(1)) {
+            row.iter_mut().zip(&mean).for_each(|(o, m)| *o -= m);
+        }
+        Centred { samples: n, parameters: p, o, energy, inside }
+    }
+
+    /// `F_k = <O_k (E_L - E)>`, half the energy gradient.
+    fn force(&self) -> Vec<f64> {
+        let mut f = vec![0.0; self.parameters];
+        for (row, e) in self.o.chunks_exact(self.parameters.max(1)).zip(&self.energy) {
+            f.iter_mut().zip(row).for_each(|(f, o)| *f += o * e);
+        }
+        f.iter_mut().for_each(|f| *f /= self.samples.max(1) as f64);
+        f
+    }
+
+    /// `O d` for each sample.
+    fn along(&self, d: &[f64]) -> Vec<f64> {
+        self.o
+            .chunks_exact(self.parameters.max(1))
+            .map(|row| row.iter().zip(d).map(|(o, d)| o * d).sum())
+            .collect()
+    }
+
+    /// `sqrt(d^T S d)` without the matrix.
+    fn metric_norm(&self, d: &[f64]) -> f64 {
+        let square: f64 = self.along(d).iter().map(|v| v * v).sum();
+        (square / self.samples.max(1) as f64).sqrt()
+    }
+
+    /// Scales a step into the trust region and adds the numbers to report.
+    fn finish(&self, mut change: Vec<f64>, force: &[f64], trust_radius: f64, tau: f64) -> Step {
+        let mut step_norm = self.metric_norm(&change);
+        if step_norm > trust_radius {
+            let scale = trust_radius / step_norm;
+            change.iter_mut().for_each(|c| *c *= scale);
+            step_norm = trust_radius;
+        }
+        let gradient_norm = 2.0 * force.iter().map(|f| f * f).sum::<f64>().sqrt();
+        Step { change, gradient_norm, step_norm, tau }
     }
 }

@@ -4,10 +4,12 @@
 //! `psi_0` normalised there: `psi` is normalised for all parameters, and `x = T^-1(z)` with `z ~ |psi_0|²`
 //! is an exact, independent sample of `|psi|²`.
 
+pub mod coordinate;
 pub mod waveflow;
 
+use crate::local_energy::System;
 use crate::math::scalar::Jet;
-use crate::system::{Geometry, Sector};
+use crate::system::Sector;
 use serde::{Deserialize, Serialize};
 use waveflow::{Waveflow, WaveflowSettings};
 
@@ -63,12 +65,12 @@ impl WavefunctionSettings {
     pub fn build(
         &self,
         sector: Sector,
-        geometry: &Geometry,
+        system: System,
         seed: u64,
     ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
         match self {
             WavefunctionSettings::Waveflow(s) => {
-                Ok(Box::new(Waveflow::new(s, sector, geometry, seed)?))
+                Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
             }
         }
     }

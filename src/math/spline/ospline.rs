@@ -22,8 +22,9 @@ pub enum Orthogonalisation {
 #[derive(Clone, Debug)]
 pub struct OSplineBasis {
     basis: BSplineBasis,
-    /// B-spline coefficients (rows) of the O-splines (columns).
-    transform: DMatrix<f64>,
+    /// B-spline coefficients (rows) of the O-splines (columns), row by row.
+    transform: Vec<f64>,
+    functions: usize,
     /// Gram matrices of the non-zero functions, one block per span.
     span_gram: Vec<DMatrix<f64>>,
 }
@@ -75,7 +76,10 @@ impl OSplineBasis {
                 inverse.transpose()
             }
         };
-        Ok(OSplineBasis { transform: map * orthogonaliser, basis, span_gram })
+        // nalgebra stores columns; the transpose of the product has the rows in one piece each.
+        let transposed = (map * orthogonaliser).transpose();
+        let functions = transposed.nrows();
+        Ok(OSplineBasis { transform: transposed.as_slice().to_vec(), functions, basis, span_gram })
     }
 
     /// The B-splines underneath.
@@ -85,12 +89,13 @@ impl OSplineBasis {
 
     /// Number of O-splines.
     pub fn functions(&self) -> usize {
-        self.transform.ncols()
+        self.functions
     }
 
-    /// B-spline coefficients (rows) of the O-splines (columns).
-    pub fn transform(&self) -> &DMatrix<f64> {
-        &self.transform
+    /// Coefficients of B-spline `i` in all O-splines.
+    #[inline]
+    pub fn transform_row(&self, i: usize) -> &[f64] {
+        &self.transform[i * self.functions..(i + 1) * self.functions]
     }
 
     /// Coefficients of the projection of a function on the basis.
@@ -106,24 +111,23 @@ impl OSplineBasis {
                 }
             }
         }
-        (0..self.functions())
-            .map(|j| self.transform.column(j).iter().zip(&moments).map(|(t, m)| t * m).sum())
-            .collect()
+        let mut projection = vec![0.0; self.functions];
+        for (i, m) in moments.iter().enumerate() {
+            for (p, t) in projection.iter_mut().zip(self.transform_row(i)) {
+                *p += t * m;
+            }
+        }
+        projection
     }
 
     /// B-spline coefficients of `sum_j c_j O_j / |c|`.
     pub fn normalised_coefficients(&self, c: &[f64], out: &mut Vec<f64>) {
         let norm = c.iter().map(|v| v * v).sum::<f64>().sqrt();
         out.clear();
-        out.resize(self.basis.functions(), 0.0);
-        for (j, &cj) in c.iter().enumerate() {
-            for (o, t) in out.iter_mut().zip(self.transform.column(j).iter()) {
-                *o += t * cj;
-            }
-        }
-        for o in out.iter_mut() {
-            *o /= norm;
-        }
+        out.extend((0..self.basis.functions()).map(|i| {
+            let row = self.transform_row(i);
+            row.iter().zip(c).map(|(t, c)| t * c).sum::<f64>() / norm
+        }));
     }
 
     /// The point below which `f²` has the share `xi` of its integral, `f` given by B-spline coefficients.

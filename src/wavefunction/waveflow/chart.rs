@@ -21,6 +21,22 @@ pub enum Chart {
 }
 
 impl Chart {
+    /// How fast a smooth antisymmetric state vanishes towards the faces `u_i = 0` and `u_i = 1` of the cube,
+    /// for each of `n` dimensions: the smallest powers of `u_i` and `1 - u_i` in `psi / sqrt(det)`.
+    ///
+    /// Towards `u_i = 0` two particles meet or one meets a wall. Towards `u_i = 1` all remaining particles,
+    /// `m` of them, are squeezed against a wall: `m²` powers of the distance, those of the Jacobian apart.
+    pub fn powers(self, n: usize) -> Vec<(usize, usize)> {
+        (0..n)
+            .map(|i| match self {
+                Chart::StickBreaking => (1, (n - i) * (n - i) + (n - i - 1) / 2),
+                Chart::Uniform => (1, n - i),
+                Chart::Gaps if i + 1 == n => (1, 1),
+                Chart::Gaps => (1, 1 + (n - 1 - i) * (n - 1 - i) + (n - 1 - i) / 2),
+            })
+            .collect()
+    }
+
     /// Maps sorted coordinates of one spin to the cube; returns `log |det du/ds|`.
     ///
     /// `left[i]` and `right[i]` are the distances to the two walls in units of the box, `s_i` and `1 - s_i`;

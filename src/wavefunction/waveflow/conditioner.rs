@@ -16,12 +16,12 @@ struct MaskedLayer {
     offset: Vec<usize>,
 }
 
-/// A network from `dimensions` inputs to `dimensions` groups of `outputs` numbers, where group `i` depends
-/// on inputs `0..i` only.
+/// A network from as many inputs as there are dimensions to one group of numbers for each, where group `i`
+/// depends on inputs `0..i` only.
 #[derive(Clone, Debug)]
 pub struct Conditioner {
-    dimensions: usize,
-    outputs: usize,
+    /// Where each group of outputs begins, and the end of the last.
+    groups: Vec<usize>,
     layers: Vec<MaskedLayer>,
     /// Per hidden layer: number of units that group `i` may see, for `i` in `0..=dimensions`.
     visible: Vec<Vec<usize>>,
@@ -33,14 +33,20 @@ pub struct Conditioner {
 pub struct Activations<T> {
     input: Vec<T>,
     hidden: Vec<Vec<T>>,
-    /// Outputs, `dimensions * outputs`, group by group.
+    /// Outputs, group by group.
     pub output: Vec<T>,
     adjoint: Vec<Vec<T>>,
 }
 
 impl Conditioner {
-    /// The network with the given hidden widths.
-    pub fn new(dimensions: usize, outputs: usize, hidden: &[usize]) -> Self {
+    /// The network with the given sizes of the groups of outputs and hidden widths.
+    pub fn new(outputs: &[usize], hidden: &[usize]) -> Self {
+        let dimensions = outputs.len();
+        let mut groups = vec![0];
+        groups.extend(outputs.iter().scan(0, |sum, o| {
+            *sum += o;
+            Some(*sum)
+        }));
         // Degree of a hidden unit: the number of inputs it sees, from 1 to dimensions - 1.
         let kinds = dimensions.saturating_sub(1);
         let hidden: &[usize] = if kinds == 0 { &[] } else { hidden };
@@ -69,8 +75,9 @@ impl Conditioner {
             Some(v) => v[i],
             None => i,
         };
-        push((0..dimensions).flat_map(|i| std::iter::repeat_n(below(i), outputs)).collect());
-        Conditioner { dimensions, outputs, layers, visible, parameters }
+        let repeated = |i: usize| std::iter::repeat_n(below(i), outputs[i]);
+        push((0..dimensions).flat_map(repeated).collect());
+        Conditioner { groups, layers, visible, parameters }
     }
 
     /// Number of parameters.
@@ -78,14 +85,14 @@ impl Conditioner {
         self.parameters
     }
 
-    /// Number of dimensions.
-    pub fn dimensions(&self) -> usize {
-        self.dimensions
+    /// Which outputs belong to dimension `i`.
+    pub fn group(&self, i: usize) -> std::ops::Range<usize> {
+        self.groups[i]..self.groups[i + 1]
     }
 
-    /// Number of outputs of each group.
+    /// Number of all outputs.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.groups[self.groups.len() - 1]
     }
 
     /// Random hidden weights of unit scale and small output weights, so that a fresh layer is near the
@@ -110,8 +117,8 @@ impl Conditioner {
     }
 
     fn prepare<T: Scalar>(&self, act: &mut Activations<T>) {
-        act.input.resize(self.dimensions, T::zero());
-        act.output.resize(self.dimensions * self.outputs, T::zero());
+        act.input.resize(self.groups.len() - 1, T::zero());
+        act.output.resize(self.outputs(), T::zero());
         let hidden = self.layers.len() - 1;
         act.hidden.resize(hidden, Vec::new());
         act.adjoint.resize(hidden, Vec::new());
@@ -170,7 +177,7 @@ impl Conditioner {
             }
         }
         let below = act.hidden.last().unwrap_or(&act.input);
-        for r in i * self.outputs..(i + 1) * self.outputs {
+        for r in self.group(i) {
             act.output[r] = Self::row(output, r, parameters, below);
         }
     }
@@ -227,7 +234,7 @@ mod tests {
     use rand_pcg::Pcg64;
 
     fn network(n: usize) -> (Conditioner, Vec<f64>) {
-        let c = Conditioner::new(n, 3, &[7, 5]);
+        let c = Conditioner::new(&vec![3; n], &[7, 5]);
         let mut p = vec![0.0; c.parameters()];
         c.initialise(&mut Pcg64::seed_from_u64(3), 1.0, &mut p);
         (c, p)

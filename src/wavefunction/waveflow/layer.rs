@@ -26,7 +26,7 @@ pub struct LayerTrace<T> {
 impl ISplineLayer {
     /// A layer over `dimensions` coordinates.
     pub fn new(basis: MonotoneBasis, dimensions: usize, hidden: &[usize]) -> Self {
-        let conditioner = Conditioner::new(dimensions, basis.weights(), hidden);
+        let conditioner = Conditioner::new(&vec![basis.weights(); dimensions], hidden);
         ISplineLayer { basis, conditioner }
     }
 

@@ -14,9 +14,12 @@ use super::{
     Evaluator, LogPsi, MOST_PARTICLES, Wavefunction, WavefunctionError, kinetic_from_jet,
     with_jet_width,
 };
+use crate::local_energy::System;
 use crate::math::scalar::{Jet, Scalar};
+use crate::math::spline::LocalBasis;
 use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
 use crate::system::{Geometry, Sector};
+use crate::wavefunction::coordinate::Coordinate;
 pub use chart::Chart;
 use layer::{ISplineLayer, LayerTrace};
 use prior::{OSplinePrior, PriorTrace};
@@ -28,6 +31,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WaveflowSettings {
+    /// The one-dimensional coordinate that the chart starts from.
+    pub coordinate: CoordinateKind,
     /// How the fundamental domain becomes the unit cube.
     pub chart: Chart,
     /// Number of autoregressive I-spline layers.
@@ -46,9 +51,23 @@ pub struct WaveflowSettings {
     pub orthogonalisation: Orthogonalisation,
 }
 
+/// The one-dimensional coordinate, scaled to [0, 1], that the chart starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum CoordinateKind {
+    /// The position in the box: knots are spread evenly over the box.
+    Position,
+    /// The cumulative Hartree-Fock density: knots are where the particles are.
+    #[default]
+    MeanField,
+}
+
+/// Number of splines that carry the mean-field coordinate.
+const COORDINATE_KNOTS: usize = 96;
+
 impl Default for WaveflowSettings {
     fn default() -> Self {
         WaveflowSettings {
+            coordinate: CoordinateKind::MeanField,
             chart: Chart::Uniform,
             layers: 2,
             degree: 5,
@@ -66,6 +85,8 @@ impl Default for WaveflowSettings {
 pub struct Waveflow {
     sector: Sector,
     half_width: f64,
+    /// One per spin that has particles; none for plain positions.
+    coordinates: Vec<Coordinate>,
     chart: Chart,
     layers: Vec<ISplineLayer>,
     prior: OSplinePrior,
@@ -79,14 +100,14 @@ impl Waveflow {
     pub fn new(
         settings: &WaveflowSettings,
         sector: Sector,
-        geometry: &Geometry,
+        system: System,
         seed: u64,
     ) -> Result<Self, WavefunctionError> {
-        let &Geometry::Box { half_width } = geometry else {
+        let &Geometry::Box { half_width } = system.geometry else {
             return Err(WavefunctionError::Geometry {
                 wavefunction: "Waveflow",
                 needs: "a Box",
-                found: format!("{geometry:?}"),
+                found: format!("{:?}", system.geometry),
             });
         };
         let n = sector.particles();
@@ -98,15 +119,39 @@ impl Waveflow {
         let layers: Vec<ISplineLayer> = (0..settings.layers)
             .map(|_| ISplineLayer::new(splines.clone(), n, &settings.hidden))
             .collect();
-        let basis = OSplineBasis::uniform(
-            settings.degree,
-            settings.prior_knots,
-            &BoundaryConditions::zero_at_both_ends(),
-            settings.orthogonalisation,
-        )?;
-        let arch = |u: f64| (std::f64::consts::PI * u).sin();
-        let start: Vec<&dyn Fn(f64) -> f64> = vec![&arch; n];
-        let prior = OSplinePrior::new(basis, &settings.hidden, &start);
+        // The prior sees the dimensions in reverse order after an even number of layers.
+        let mut powers: Vec<(usize, usize)> =
+            sector.spins().flat_map(|spin| settings.chart.powers(spin.len())).collect();
+        if settings.layers > 0 && settings.layers.is_multiple_of(2) {
+            powers.reverse();
+        }
+        let cap = settings.degree.saturating_sub(1).max(1);
+        let bases = powers
+            .iter()
+            .map(|&(left, right)| {
+                let zeros = |power: usize| (0..power.min(cap)).map(|d| (d, 0.0)).collect();
+                OSplineBasis::uniform(
+                    settings.degree,
+                    settings.prior_knots,
+                    &BoundaryConditions { left: zeros(left), right: zeros(right) },
+                    settings.orthogonalisation,
+                )
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let prior = OSplinePrior::new(bases, &settings.hidden, |i, u| {
+            let power = |p: usize| p.min(cap) as i32;
+            u.powi(power(powers[i].0)) * (1.0 - u).powi(power(powers[i].1))
+        });
+        let coordinates = match settings.coordinate {
+            CoordinateKind::Position => Vec::new(),
+            CoordinateKind::MeanField => Coordinate::mean_field(
+                system.hamiltonian,
+                system.geometry,
+                sector,
+                settings.degree,
+                COORDINATE_KNOTS,
+            )?,
+        };
         let mut offsets = vec![0];
         for c in layers.iter().map(ISplineLayer::conditioner).chain([prior.conditioner()]) {
             offsets.push(offsets[offsets.len() - 1] + c.parameters());
@@ -122,6 +167,7 @@ impl Waveflow {
         Ok(Waveflow {
             sector,
             half_width,
+            coordinates,
             chart: settings.chart,
             layers,
             prior,
@@ -145,6 +191,14 @@ impl Waveflow {
         trace.u.resize(n, T::zero());
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         let mut log_det = T::constant(n as f64 * scale.ln());
+        for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
+            for i in spin {
+                let point = coordinate.forward(trace.left[i], &mut trace.local);
+                trace.left[i] = point.left;
+                trace.right[i] = point.right;
+                log_det += point.slope.ln();
+            }
+        }
         for spin in self.sector.spins() {
             log_det += self.chart.forward(
                 &trace.left[spin.clone()],
@@ -200,6 +254,11 @@ impl Waveflow {
         for spin in self.sector.spins() {
             self.chart.inverse(&trace.u[spin.clone()], &mut x[spin]);
         }
+        for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
+            for x in &mut x[spin] {
+                *x = coordinate.inverse(*x, &mut trace.local);
+            }
+        }
         for x in x.iter_mut() {
             *x = self.half_width * (2.0 * *x - 1.0);
         }
@@ -213,6 +272,7 @@ struct Trace<T> {
     right: Vec<T>,
     u: Vec<T>,
     bar: Vec<T>,
+    local: LocalBasis,
     layers: Vec<LayerTrace<T>>,
     prior: PriorTrace<T>,
 }
@@ -316,5 +376,169 @@ impl<const N: usize> Evaluator for WaveflowEvaluator<'_, N> {
         let mut back = vec![0.0; x.len()];
         self.flow.inverse(&mut self.plain, &mut back);
         back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::nested::Nested;
+    use crate::system::{External, Hamiltonian, Interaction};
+
+    fn helium() -> Hamiltonian {
+        Hamiltonian {
+            title: String::new(),
+            external: External::Nuclei { charges: vec![2.0], positions: vec![0.0], softening: 1.0 },
+            interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
+        }
+    }
+
+    /// A flow with parameters far from the identity.
+    fn shaken(chart: Chart, sector: Sector, coordinate: CoordinateKind) -> Waveflow {
+        let hamiltonian = helium();
+        let geometry = Geometry::Box { half_width: 6.0 };
+        let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+        let settings = WaveflowSettings {
+            coordinate,
+            chart,
+            layers: 2,
+            knots: 7,
+            prior_knots: 8,
+            hidden: vec![6, 5],
+            ..Default::default()
+        };
+        let mut flow = Waveflow::new(&settings, sector, system, 5).unwrap();
+        let mut rng = Pcg64::seed_from_u64(11);
+        use rand::RngExt;
+        let moved: Vec<f64> =
+            flow.parameters.iter().map(|p| p + 0.4 * rng.random_range(-1.0..1.0)).collect();
+        flow.set_parameters(&moved).unwrap();
+        flow
+    }
+
+    fn cases() -> Vec<Waveflow> {
+        let mut all = Vec::new();
+        for chart in [Chart::StickBreaking, Chart::Uniform, Chart::Gaps] {
+            for (up, down) in [(1, 0), (2, 0), (3, 0), (2, 1)] {
+                let kind =
+                    if up == 2 { CoordinateKind::Position } else { CoordinateKind::MeanField };
+                all.push(shaken(chart, Sector { up, down }, kind));
+            }
+        }
+        all
+    }
+
+    fn samples(flow: &Waveflow, count: usize) -> Vec<Vec<f64>> {
+        let mut rng = Pcg64::seed_from_u64(77);
+        let mut e = flow.evaluator();
+        (0..count)
+            .map(|_| {
+                let u: Vec<f64> =
+                    (0..flow.uniforms()).map(|_| crate::sampling::open_uniform(&mut rng)).collect();
+                let mut x = vec![0.0; flow.sector.particles()];
+                e.sample(&u, &mut x);
+                x
+            })
+            .collect()
+    }
+
+    #[test]
+    fn forward_laplacian_agrees_with_nested_duals() {
+        for flow in cases() {
+            for x in samples(&flow, 8) {
+                let mut gradient = vec![0.0; x.len()];
+                let (log, laplacian) = flow.evaluator().derivatives(&x, &mut gradient);
+                let mut exact = (Vec::new(), 0.0);
+                for k in 0..x.len() {
+                    let seeds: Vec<Nested> =
+                        (0..x.len()).map(|i| Nested::seeded(x[i], i == k, i == k)).collect();
+                    let (value, sign) = flow.forward(&seeds, false, &mut Trace::default());
+                    assert!((value.value() - log.log_abs).abs() < 1e-12 && sign == log.sign);
+                    exact.0.push(value.first());
+                    exact.1 += value.second();
+                }
+                let kinetic = |g: &[f64], l: f64| -0.5 * (l + g.iter().map(|g| g * g).sum::<f64>());
+                let (a, b) = (kinetic(&gradient, laplacian), kinetic(&exact.0, exact.1));
+                let scale = laplacian.abs() + gradient.iter().map(|g| g * g).sum::<f64>();
+                assert!((a - b).abs() < 1e-9 * scale.max(1.0), "{a} {b}");
+            }
+        }
+    }
+
+    /// Best agreement of central differences with `exact` over a ladder of steps, relative to `scale`.
+    fn ladder(exact: f64, scale: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
+        (1..=7)
+            .map(|e| {
+                let h = 10f64.powi(-e);
+                let difference = (f(h) - f(-h)) / (2.0 * h);
+                (difference - exact).abs() / scale.max(exact.abs())
+            })
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    #[test]
+    fn derivatives_agree_with_central_differences() {
+        for flow in cases() {
+            for x in samples(&flow, 3) {
+                let n = x.len();
+                let mut gradient = vec![0.0; n];
+                let (_, laplacian) = flow.evaluator().derivatives(&x, &mut gradient);
+                let mut second = 0.0;
+                for k in 0..n {
+                    let at = |h: f64| {
+                        let mut y = x.clone();
+                        y[k] += 1e-2 * h;
+                        flow.evaluator().log_psi(&y).log_abs
+                    };
+                    assert!(ladder(gradient[k] * 1e-2, 1e-2, at) < 1e-6);
+                    second += {
+                        let h = 1e-4;
+                        let mut plus = vec![0.0; n];
+                        let mut minus = vec![0.0; n];
+                        let (mut a, mut b) = (x.clone(), x.clone());
+                        a[k] += h;
+                        b[k] -= h;
+                        flow.evaluator().derivatives(&a, &mut plus);
+                        flow.evaluator().derivatives(&b, &mut minus);
+                        (plus[k] - minus[k]) / (2.0 * h)
+                    };
+                }
+                let scale = 1.0 + laplacian.abs();
+                assert!((second - laplacian).abs() < 1e-3 * scale, "{second} {laplacian}");
+            }
+        }
+    }
+
+    #[test]
+    fn parameter_gradients_agree_with_central_differences() {
+        for mut flow in cases() {
+            let start = flow.parameters.clone();
+            let count = start.len();
+            for x in samples(&flow, 2) {
+                flow.set_parameters(&start).unwrap();
+                let (mut o, mut again, mut kinetic) =
+                    (vec![0.0; count], vec![0.0; count], vec![0.0; count]);
+                flow.evaluator().parameter_gradient(&x, &mut o);
+                flow.evaluator().kinetic_parameter_gradient(&x, &mut again, &mut kinetic);
+                let mut scratch = vec![0.0; x.len()];
+                let size = kinetic.iter().fold(1.0f64, |a, b| a.max(b.abs()));
+                for k in 0..count {
+                    assert!((o[k] - again[k]).abs() < 1e-11 * (1.0 + o[k].abs()));
+                    let mut moved = |h: f64, energy: bool| {
+                        let mut p = start.clone();
+                        p[k] += h;
+                        flow.set_parameters(&p).unwrap();
+                        let mut e = flow.evaluator();
+                        if energy {
+                            e.kinetic_energy(&x, &mut scratch)
+                        } else {
+                            e.log_psi(&x).log_abs
+                        }
+                    };
+                    assert!(ladder(o[k], 1.0, |h| moved(h, false)) < 1e-7, "parameter {k}");
+                    assert!(ladder(kinetic[k], size, |h| moved(h, true)) < 1e-6, "parameter {k}");
+                }
+            }
+        }
     }
 }

@@ -7,9 +7,10 @@ use crate::math::spline::{LocalBasis, OSplineBasis};
 /// `psi_0(u) = prod_i f_i(u_i | u_{<i})` with `int f_i² = 1` and `f_i(0) = f_i(1) = 0`.
 #[derive(Clone, Debug)]
 pub struct OSplinePrior {
-    basis: OSplineBasis,
+    /// One basis per dimension.
+    bases: Vec<OSplineBasis>,
     conditioner: Conditioner,
-    /// Coefficients at vanishing network output, `dimensions * functions`.
+    /// Coefficients at vanishing network output, group by group.
     start: Vec<f64>,
 }
 
@@ -28,18 +29,24 @@ pub struct PriorTrace<T> {
 }
 
 impl OSplinePrior {
-    /// A prior that starts as the product of the given functions.
-    pub fn new(basis: OSplineBasis, hidden: &[usize], start: &[&dyn Fn(f64) -> f64]) -> Self {
-        let conditioner = Conditioner::new(start.len(), basis.functions(), hidden);
-        let start = start
+    /// A prior that starts as the product of the given functions, one per dimension.
+    pub fn new(
+        bases: Vec<OSplineBasis>,
+        hidden: &[usize],
+        start: impl Fn(usize, f64) -> f64,
+    ) -> Self {
+        let sizes: Vec<usize> = bases.iter().map(OSplineBasis::functions).collect();
+        let conditioner = Conditioner::new(&sizes, hidden);
+        let start = bases
             .iter()
-            .flat_map(|f| {
-                let c = basis.project(f);
+            .enumerate()
+            .flat_map(|(i, basis)| {
+                let c = basis.project(|u| start(i, u));
                 let norm = c.iter().map(|v| v * v).sum::<f64>().sqrt();
                 c.into_iter().map(move |v| v / norm)
             })
             .collect();
-        OSplinePrior { basis, conditioner, start }
+        OSplinePrior { bases, conditioner, start }
     }
 
     /// The network that sets the coefficients.
@@ -55,7 +62,7 @@ impl OSplinePrior {
         reverse: bool,
         trace: &mut PriorTrace<T>,
     ) -> (T, f64) {
-        let (n, k) = (u.len(), self.basis.functions());
+        let n = u.len();
         self.conditioner.forward(parameters, u, &mut trace.activations);
         trace.coefficients.clear();
         trace
@@ -67,20 +74,20 @@ impl OSplinePrior {
         trace.norm_square.clear();
         trace.value.clear();
         trace.slope.clear();
-        let transform = self.basis.transform();
         let (mut log, mut sign) = (T::zero(), 1.0);
         for i in 0..n {
+            let (basis, group) = (&self.bases[i], self.conditioner.group(i));
             let local = &mut trace.locals[i];
             let order = T::ORDER + usize::from(reverse);
-            self.basis.basis().evaluate(u[i].value(), order, local);
-            let c = &trace.coefficients[i * k..(i + 1) * k];
+            basis.basis().evaluate(u[i].value(), order, local);
+            let c = &trace.coefficients[group];
             let mut norm = T::zero();
             for &cj in c {
                 norm += cj * cj;
             }
             let (mut value, mut slope) = (T::zero(), T::zero());
             for r in 0..local.width() {
-                let row = transform.row(local.first() + r);
+                let row = basis.transform_row(local.first() + r);
                 let mut b = T::zero();
                 for (&t, &cj) in row.iter().zip(c) {
                     b = b.add_scaled(t, cj);
@@ -107,24 +114,23 @@ impl OSplinePrior {
         trace: &mut PriorTrace<T>,
         parameters_bar: &mut [T],
     ) {
-        let (n, k) = (bar.len(), self.basis.functions());
-        let transform = self.basis.transform();
         trace.output_bar.clear();
-        trace.output_bar.resize(n * k, T::zero());
-        for i in 0..n {
+        trace.output_bar.resize(self.conditioner.outputs(), T::zero());
+        for i in 0..bar.len() {
+            let (basis, group) = (&self.bases[i], self.conditioner.group(i));
             let inverse = trace.value[i].recip();
             bar[i] = trace.slope[i] * inverse;
             let local = &trace.locals[i];
-            let out = &mut trace.output_bar[i * k..(i + 1) * k];
+            let out = &mut trace.output_bar[group.clone()];
             for r in 0..local.width() {
                 let b_bar = inverse * local.lift(trace.input[i], 0, r);
-                let row = transform.row(local.first() + r);
+                let row = basis.transform_row(local.first() + r);
                 for (o, &t) in out.iter_mut().zip(row.iter()) {
                     *o = o.add_scaled(t, b_bar);
                 }
             }
             let scale = trace.norm_square[i].recip();
-            for (o, &c) in out.iter_mut().zip(&trace.coefficients[i * k..(i + 1) * k]) {
+            for (o, &c) in out.iter_mut().zip(&trace.coefficients[group]) {
                 *o -= c * scale;
             }
         }
@@ -146,20 +152,16 @@ impl OSplinePrior {
         u: &mut [f64],
         trace: &mut PriorTrace<f64>,
     ) {
-        let k = self.basis.functions();
         trace.locals.resize(1, LocalBasis::default());
         for i in 0..u.len() {
             let previous = if i == 0 { 0.0 } else { u[i - 1] };
             self.conditioner.advance(parameters, i, previous, &mut trace.activations);
+            let (basis, group) = (&self.bases[i], self.conditioner.group(i));
+            let output = &trace.activations.output[group.clone()];
             trace.coefficients.clear();
-            trace.coefficients.extend(
-                trace.activations.output[i * k..(i + 1) * k]
-                    .iter()
-                    .zip(&self.start[i * k..])
-                    .map(|(o, s)| o + s),
-            );
-            self.basis.normalised_coefficients(&trace.coefficients, &mut trace.scratch);
-            u[i] = self.basis.sample_square(&trace.scratch, uniforms[i], &mut trace.locals[0]);
+            trace.coefficients.extend(output.iter().zip(&self.start[group]).map(|(o, s)| o + s));
+            basis.normalised_coefficients(&trace.coefficients, &mut trace.scratch);
+            u[i] = basis.sample_square(&trace.scratch, uniforms[i], &mut trace.locals[0]);
         }
     }
 }

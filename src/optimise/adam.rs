@@ -1,0 +1,79 @@
+//! Adam, the first-order baseline (D. Kingma, J. Ba, arXiv:1412.6980, algorithm 1).
+
+use super::{Centred, Optimiser, Step, schedule};
+use crate::local_energy::{Batch, Derivatives};
+use crate::math::linalg::LinearError;
+use serde::{Deserialize, Serialize};
+
+/// Settings of Adam.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamSettings {
+    /// Step length during the first half of the run.
+    pub learning_rate: f64,
+    /// The step length falls to this fraction of the first by the last iteration.
+    pub final_fraction: f64,
+    /// Decay of the mean of the gradient.
+    pub beta1: f64,
+    /// Decay of the mean of its square.
+    pub beta2: f64,
+    /// Local energies are clipped at this many median absolute deviations in the gradient.
+    pub clip: f64,
+}
+
+impl Default for AdamSettings {
+    fn default() -> Self {
+        AdamSettings {
+            learning_rate: 3e-3,
+            final_fraction: 0.03,
+            beta1: 0.9,
+            beta2: 0.99,
+            clip: 30.0,
+        }
+    }
+}
+
+/// Adam with its two running means.
+#[derive(Clone, Debug)]
+pub struct Adam {
+    settings: AdamSettings,
+    steps: i32,
+    mean: Vec<f64>,
+    square: Vec<f64>,
+}
+
+impl Adam {
+    /// A fresh start.
+    pub fn new(settings: AdamSettings) -> Self {
+        Adam { settings, steps: 0, mean: Vec::new(), square: Vec::new() }
+    }
+}
+
+impl Optimiser for Adam {
+    fn derivatives(&self) -> Derivatives {
+        Derivatives::LogPsi
+    }
+
+    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
+        let s = &self.settings;
+        let centred = Centred::new(batch, s.clip);
+        let force = centred.force();
+        self.steps += 1;
+        self.mean.resize(force.len(), 0.0);
+        self.square.resize(force.len(), 0.0);
+        let rate = schedule(s.learning_rate, s.final_fraction, progress);
+        let correct = |beta: f64| 1.0 / (1.0 - beta.powi(self.steps));
+        let (c1, c2) = (correct(s.beta1), correct(s.beta2));
+        let mut change = vec![0.0; force.len()];
+        for k in 0..force.len() {
+            let g = 2.0 * force[k];
+            self.mean[k] += (1.0 - s.beta1) * (g - self.mean[k]);
+            self.square[k] += (1.0 - s.beta2) * (g * g - self.square[k]);
+            change[k] = -rate * c1 * self.mean[k] / ((c2 * self.square[k]).sqrt() + 1e-10);
+        }
+        if change.iter().any(|c| !c.is_finite()) {
+            return Err(LinearError::Singular);
+        }
+        Ok(centred.finish(change, &force, f64::INFINITY, rate))
+    }
+}

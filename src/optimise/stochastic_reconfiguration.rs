@@ -1,0 +1,123 @@
+//! Stochastic reconfiguration, in parameter or sample space, with optional momentum.
+//!
+//! S. Sorella, Phys. Rev. Lett. 80, 4558 (1998); sample space (minSR): A. Chen, M. Heyl, Nature Physics 20,
+//! 1476 (2024); momentum (SPRING): G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516, 113351 (2024).
+
+use super::{Centred, Optimiser, Step, schedule};
+use crate::local_energy::{Batch, Derivatives};
+use crate::math::linalg::{self, LinearError};
+use serde::{Deserialize, Serialize};
+
+/// Settings of stochastic reconfiguration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StochasticReconfigurationSettings {
+    /// Imaginary-time step during the first half of the run, in inverse Hartree.
+    pub tau: f64,
+    /// `tau` falls to this fraction of the first by the last iteration.
+    pub final_fraction: f64,
+    /// Shift of the overlap matrix, relative to its largest diagonal element.
+    pub shift: f64,
+    /// Where the linear system is solved.
+    pub space: SolveSpace,
+    /// SPRING momentum; 0 turns it off.
+    pub momentum: f64,
+    /// Largest step in the norm of the overlap matrix, in radians.
+    pub trust_radius: f64,
+    /// Local energies are clipped at this many median absolute deviations in the step.
+    pub clip: f64,
+}
+
+/// Where stochastic reconfiguration solves its linear system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SolveSpace {
+    /// The smaller of the two.
+    #[default]
+    Auto,
+    /// The overlap matrix of the parameters.
+    Parameters,
+    /// The Gram matrix of the samples (minSR).
+    Samples,
+}
+
+impl Default for StochasticReconfigurationSettings {
+    fn default() -> Self {
+        StochasticReconfigurationSettings {
+            tau: 0.1,
+            final_fraction: 0.1,
+            shift: 1e-3,
+            space: SolveSpace::Auto,
+            momentum: 0.0,
+            trust_radius: 0.2,
+            clip: 30.0,
+        }
+    }
+}
+
+/// `(S + shift) d = F` with the previous direction as momentum.
+#[derive(Clone, Debug)]
+pub struct StochasticReconfiguration {
+    settings: StochasticReconfigurationSettings,
+    previous: Vec<f64>,
+}
+
+impl StochasticReconfiguration {
+    /// A fresh start.
+    pub fn new(settings: StochasticReconfigurationSettings) -> Self {
+        StochasticReconfiguration { settings, previous: Vec::new() }
+    }
+}
+
+impl Optimiser for StochasticReconfiguration {
+    fn derivatives(&self) -> Derivatives {
+        Derivatives::LogPsi
+    }
+
+    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
+        let s = &self.settings;
+        let centred = Centred::new(batch, s.clip);
+        let (n, p) = (centred.samples, centred.parameters);
+        let force = centred.force();
+        self.previous.resize(p, 0.0);
+        let carried: Vec<f64> = self.previous.iter().map(|d| s.momentum * d).collect();
+        // What the momentum already explains of the residual is projected out before the solve.
+        let mut residual = centred.energy.clone();
+        for (r, a) in residual.iter_mut().zip(centred.along(&carried)) {
+            *r -= a;
+        }
+        let scale = 1.0 / n as f64;
+        let shift = s.shift
+            * (0..p)
+                .map(|k| centred.o.iter().skip(k).step_by(p).map(|o| o * o).sum::<f64>() * scale)
+                .fold(0.0, f64::max)
+            + f64::MIN_POSITIVE;
+        let o = linalg::rows(&centred.o, n, p);
+        let back = |weights: &[f64]| -> Vec<f64> {
+            let mut d = vec![0.0; p];
+            for (row, w) in centred.o.chunks_exact(p).zip(weights) {
+                d.iter_mut().zip(row).for_each(|(d, o)| *d += o * w * scale);
+            }
+            d
+        };
+        let in_samples = match s.space {
+            SolveSpace::Auto => n < p,
+            SolveSpace::Parameters => false,
+            SolveSpace::Samples => true,
+        };
+        let solved = if in_samples {
+            let mut gram = linalg::gram(o.transpose(), scale);
+            (0..n).for_each(|i| gram[(i, i)] += shift);
+            back(&linalg::solve_positive(&gram, &residual)?)
+        } else {
+            let mut overlap = linalg::gram(o, scale);
+            (0..p).for_each(|i| overlap[(i, i)] += shift);
+            linalg::solve_positive(&overlap, &back(&residual))?
+        };
+        let direction: Vec<f64> = solved.iter().zip(&carried).map(|(a, b)| a + b).collect();
+        let tau = schedule(s.tau, s.final_fraction, progress);
+        let change = direction.iter().map(|d| -tau * d).collect();
+        let radius = s.trust_radius;
+        self.previous = direction;
+        Ok(centred.finish(change, &force, radius, tau))
+    }
+}

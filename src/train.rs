@@ -1,0 +1,231 @@
+//! The life of a run: draw, step, repeat; then choose the parameters and estimate on fresh samples.
+//!
+//! Knows no clock, file or terminal: the caller watches through a callback.
+
+use crate::estimate::{DensityEstimator, Moments};
+use crate::local_energy::{self, Batch, BatchId, Derivatives, System};
+use crate::math::linalg::LinearError;
+use crate::optimise::Optimiser;
+use crate::parallel;
+use crate::sampling::{self, Purpose};
+use crate::wavefunction::{Wavefunction, WavefunctionError};
+
+/// How long and with how many samples to train.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// Number of optimisation steps.
+    pub iterations: usize,
+    /// Samples of each step.
+    pub samples: usize,
+    /// Fresh samples of the final estimate.
+    pub final_samples: usize,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+/// What the caller sees after each step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IterationReport {
+    /// Number of the iteration, from 0.
+    pub iteration: usize,
+    /// Moments of the local energy before the step.
+    pub energy: Moments,
+    /// Euclidean norm of the energy gradient.
+    pub gradient_norm: f64,
+    /// Norm of the step in the metric of the state.
+    pub step_norm: f64,
+    /// Learning rate or imaginary-time step.
+    pub tau: f64,
+    /// Samples left out because something was not finite.
+    pub rejected: usize,
+}
+
+/// Why training stopped.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TrainError {
+    /// Too few samples have a finite local energy.
+    #[error(
+        "iteration {iteration}: only {finite} of {samples} samples have a finite local energy; \
+         reduce the step (tau, learning_rate or trust_radius)"
+    )]
+    NotFinite {
+        /// Number of the iteration.
+        iteration: usize,
+        /// Samples with a finite local energy.
+        finite: usize,
+        /// Samples drawn.
+        samples: usize,
+    },
+    /// The linear system of a step could not be solved even with a larger shift.
+    #[error("iteration {iteration}: {error}; increase the shift of the optimiser")]
+    Step {
+        /// Number of the iteration.
+        iteration: usize,
+        /// What failed.
+        error: LinearError,
+    },
+    /// The wavefunction refused parameters.
+    #[error(transparent)]
+    Wavefunction(#[from] WavefunctionError),
+}
+
+/// What training leaves: the parameters of the final state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trained {
+    /// Iterations whose parameters were averaged; 1 means that the last ones are used as they are.
+    pub averaged_iterations: usize,
+    /// Samples left out over the whole training.
+    pub rejected: usize,
+}
+
+/// Share of the run, at its end, over which parameters are averaged.
+const AVERAGED_SHARE: f64 = 0.25;
+/// Share of finite samples below which a step is not taken.
+const FINITE_SHARE: f64 = 0.9;
+
+/// Trains `psi` in place and leaves the better of the last and the averaged parameters in it.
+pub fn train(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    optimiser: &mut dyn Optimiser,
+    schedule: &Schedule,
+    mut watch: impl FnMut(&IterationReport),
+) -> Result<Trained, TrainError> {
+    let mut parameters = psi.parameters().to_vec();
+    let mut sum = vec![0.0; parameters.len()];
+    let mut averaged = 0usize;
+    let mut rejected = 0;
+    let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
+    for iteration in 0..schedule.iterations {
+        let id =
+            BatchId { seed: schedule.seed, purpose: Purpose::Training, number: iteration as u64 };
+        let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
+        rejected += batch.rejected;
+        if (batch.samples() as f64) < FINITE_SHARE * schedule.samples as f64 {
+            return Err(TrainError::NotFinite {
+                iteration,
+                finite: batch.samples(),
+                samples: schedule.samples,
+            });
+        }
+        let last = (schedule.iterations - 1).max(1);
+        let step = optimiser
+            .step(&batch, iteration as f64 / last as f64)
+            .map_err(|error| TrainError::Step { iteration, error })?;
+        for (p, c) in parameters.iter_mut().zip(&step.change) {
+            *p += c;
+        }
+        psi.set_parameters(&parameters)?;
+        if iteration + tail >= schedule.iterations {
+            averaged += 1;
+            for (s, p) in sum.iter_mut().zip(&parameters) {
+                *s += p;
+            }
+        }
+        watch(&IterationReport {
+            iteration,
+            energy: Moments::of(&batch.local_energy),
+            gradient_norm: step.gradient_norm,
+            step_norm: step.step_norm,
+            tau: step.tau,
+            rejected: batch.rejected,
+        });
+    }
+    if averaged > 1 {
+        let mean: Vec<f64> = sum.iter().map(|s| s / averaged as f64).collect();
+        let last = selection_energy(psi, system, schedule);
+        psi.set_parameters(&mean)?;
+        let smooth = selection_energy(psi, system, schedule);
+        if !(smooth <= last) {
+            psi.set_parameters(&parameters)?;
+            averaged = 1;
+        }
+    }
+    Ok(Trained { averaged_iterations: averaged, rejected })
+}
+
+/// Energy on samples of their own that both candidates share through the same uniforms.
+fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule) -> f64 {
+    let id = BatchId { seed: schedule.seed, purpose: Purpose::Selection, number: 0 };
+    let samples = (schedule.samples * 8).min(schedule.final_samples);
+    let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
+    Moments::of(&batch.local_energy).mean()
+}
+
+/// The final estimate.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// Moments of the local energy.
+    pub energy: Moments,
+    /// One-body density.
+    pub density: DensityEstimator,
+    /// Samples left out because something was not finite.
+    pub rejected: usize,
+    /// Largest `|E_L - energy|`.
+    pub largest_deviation: f64,
+    /// Largest round-trip error of the flow over a set of samples, in bohr.
+    pub round_trip_error: f64,
+}
+
+/// Samples of one batch of the final estimate; bounds the memory.
+const ESTIMATE_BATCH: usize = 1 << 14;
+/// Samples of the round-trip test.
+const ROUND_TRIP_SAMPLES: usize = 256;
+
+/// Estimates energy and density on `samples` fresh samples; `watch` gets the number drawn so far.
+pub fn estimate(
+    psi: &dyn Wavefunction,
+    system: System,
+    schedule: &Schedule,
+    bins: usize,
+    mut watch: impl FnMut(usize),
+) -> Estimate {
+    let mut energy = Moments::default();
+    let mut density = DensityEstimator::new(psi.sector(), system.geometry, bins);
+    let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
+    let mut drawn = 0;
+    let mut number = 0;
+    while drawn < schedule.final_samples {
+        let samples = ESTIMATE_BATCH.min(schedule.final_samples - drawn);
+        let id = BatchId { seed: schedule.seed, purpose: Purpose::Estimate, number };
+        let batch: Batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
+        for &e in &batch.local_energy {
+            energy.push(e);
+            low = low.min(e);
+            high = high.max(e);
+        }
+        batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
+        rejected += batch.rejected;
+        drawn += samples;
+        number += 1;
+        watch(drawn);
+    }
+    let mean = energy.mean();
+    Estimate {
+        energy,
+        density,
+        rejected,
+        largest_deviation: (high - mean).max(mean - low),
+        round_trip_error: round_trip_error(psi, schedule.seed),
+    }
+}
+
+/// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr.
+fn round_trip_error(psi: &dyn Wavefunction, seed: u64) -> f64 {
+    let errors =
+        parallel::map_chunks(ROUND_TRIP_SAMPLES, parallel::SAMPLE_CHUNK, |chunk, range| {
+            let mut rng = sampling::stream(seed, Purpose::Health, 0, chunk);
+            let mut evaluator = psi.evaluator();
+            let mut x = vec![0.0; psi.sector().particles()];
+            let mut uniforms = vec![0.0; psi.uniforms()];
+            let mut worst = 0.0f64;
+            for _ in range {
+                uniforms.fill_with(|| sampling::open_uniform(&mut rng));
+                evaluator.sample(&uniforms, &mut x);
+                let error = evaluator.round_trip_error(&x);
+                worst = if error.is_nan() { f64::NAN } else { worst.max(error) };
+            }
+            worst
+        });
+    errors.into_iter().fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) })
+}

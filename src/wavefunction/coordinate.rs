@@ -1,0 +1,277 @@
+//! The mean-field coordinate: a fixed monotone map that spreads the particles as free fermions in a box.
+//!
+//! `s0 = F_free^{-1} ∘ F_ref` takes the cumulative mean-field density of one spin to that of as many free
+//! fermions. Knots placed evenly in `s0` lie where the particles are, and the exponential tails of a bound
+//! state become the linear zeros at the walls that the splines are built for.
+
+use crate::exact::dvr::OneBodyBasis;
+use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
+use crate::math::scalar::Scalar;
+use crate::math::spline::{BSplineBasis, LocalBasis, SplineError};
+use crate::system::{Geometry, Hamiltonian, Sector};
+use std::f64::consts::PI;
+
+/// A fixed monotone bijection of `[0, 1]`: the integral of a positive spline.
+#[derive(Clone, Debug)]
+pub struct Coordinate {
+    basis: BSplineBasis,
+    /// Coefficients of the map, increasing from 0 to 1.
+    left: Vec<f64>,
+    /// One minus the coefficients, summed from the right so that they keep their digits there.
+    right: Vec<f64>,
+}
+
+/// Value of the map at a point, its complement and its slope.
+#[derive(Clone, Copy, Debug)]
+pub struct CoordinatePoint<T> {
+    /// `q(s)`.
+    pub left: T,
+    /// `1 - q(s)`.
+    pub right: T,
+    /// `dq/ds`.
+    pub slope: T,
+}
+
+impl Coordinate {
+    /// The identity.
+    pub fn identity() -> Result<Self, SplineError> {
+        Self::from_log_slope(2, 2, |_| 0.0)
+    }
+
+    /// The map whose slope has the given logarithm (up to a constant) near the centres of the splines.
+    pub fn from_log_slope(
+        degree: usize,
+        knots: usize,
+        log_slope: impl Fn(f64) -> f64,
+    ) -> Result<Self, SplineError> {
+        let slope = BSplineBasis::uniform(degree, knots)?;
+        let basis = BSplineBasis::uniform(degree + 1, knots)?;
+        let logs: Vec<f64> = slope.greville().into_iter().map(log_slope).collect();
+        let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> =
+            logs.iter().zip(slope.integrals()).map(|(l, i)| (l - largest).exp() * i).collect();
+        let total: f64 = weights.iter().sum();
+        let running = |w: &mut dyn Iterator<Item = &f64>| {
+            let mut sum = 0.0;
+            let mut c = vec![0.0];
+            c.extend(w.map(|w| {
+                sum += w / total;
+                sum
+            }));
+            c
+        };
+        let left = running(&mut weights.iter());
+        let mut right = running(&mut weights.iter().rev());
+        right.reverse();
+        Ok(Coordinate { basis, left, right })
+    }
+
+    /// The mean-field coordinate of `n` fermions with density `density(s)` on `[0, 1]`.
+    ///
+    /// Where the density is negligible its logarithm is continued linearly.
+    pub fn from_density(
+        degree: usize,
+        knots: usize,
+        n: usize,
+        density: &[f64],
+    ) -> Result<Self, SplineError> {
+        let cells = density.len() - 1;
+        let h = 1.0 / cells as f64;
+        let cumulative = |values: &mut dyn Iterator<Item = f64>| {
+            let (mut sum, mut last) = (0.0, None);
+            values
+                .map(|v| {
+                    if let Some(last) = last {
+                        sum += 0.5 * h * (v + last);
+                    }
+                    last = Some(v);
+                    sum
+                })
+                .collect::<Vec<f64>>()
+        };
+        let from_left = cumulative(&mut density.iter().copied());
+        let mut from_right = cumulative(&mut density.iter().rev().copied());
+        from_right.reverse();
+        let total = from_left[cells];
+        let peak = density.iter().copied().fold(0.0, f64::max);
+        let log_slope: Vec<Option<f64>> = (0..=cells)
+            .map(|i| {
+                let (l, r) = (from_left[i] / total, from_right[i] / total);
+                let near = l.min(r);
+                if density[i] <= 1e-9 * peak || near <= 1e-11 {
+                    return None;
+                }
+                let q = free_quantile(n, near);
+                Some((density[i] / total / free_density(n, q)).ln())
+            })
+            .collect();
+        // Both exist whenever the density has any support.
+        let first = log_slope.iter().position(Option::is_some).unwrap_or(0);
+        let last = log_slope.iter().rposition(Option::is_some).unwrap_or(0);
+        let at = |i: usize| log_slope[i].unwrap_or(0.0);
+        let reach = (cells / 100).max(1);
+        let interpolate = |s: f64| {
+            let t = s * cells as f64;
+            if t < first as f64 {
+                let inner = (first + reach).min(last);
+                let rise = (at(inner) - at(first)) / (inner - first).max(1) as f64;
+                return at(first) - rise * (first as f64 - t);
+            }
+            if t > last as f64 {
+                let inner = last.saturating_sub(reach).max(first);
+                let rise = (at(inner) - at(last)) / (last - inner).max(1) as f64;
+                return at(last) - rise * (t - last as f64);
+            }
+            let i = (t as usize).min(cells - 1);
+            let w = t - i as f64;
+            let next = if i + 1 <= last { at(i + 1) } else { at(i) };
+            // The mean-field density may touch zero at a node common to all orbitals; a dent there is enough.
+            at(i) * (1.0 - w) + next * w
+        };
+        let floor = (0..=cells).map(at).fold(f64::NEG_INFINITY, f64::max) - 30.0;
+        Self::from_log_slope(degree, knots, |s| interpolate(s).max(floor))
+    }
+
+    /// One coordinate per spin from the Hartree–Fock density; the identity where that fails.
+    pub fn mean_field(
+        hamiltonian: &Hamiltonian,
+        geometry: &Geometry,
+        sector: Sector,
+        degree: usize,
+        knots: usize,
+    ) -> Result<Vec<Self>, SplineError> {
+        let (a, b) = geometry.interval();
+        // About four points per bohr, bounded so that a large box stays a matter of milliseconds.
+        let size = ((4.0 * (b - a)) as usize).clamp(40, 160);
+        let basis = OneBodyBasis::new(*geometry, size);
+        let Ok(field) = hartree_fock(hamiltonian, basis, sector, &HartreeFockOptions::default())
+        else {
+            return sector.spins().map(|_| Self::identity()).collect();
+        };
+        let cells = 2000;
+        let points: Vec<f64> = (0..=cells).map(|i| a + (b - a) * i as f64 / cells as f64).collect();
+        let values = field.basis.evaluate(&points);
+        sector
+            .spins()
+            .map(|spin| {
+                let n = spin.len();
+                let orbitals =
+                    if spin.start == 0 { &field.orbitals_up } else { &field.orbitals_down };
+                let orbitals = &values * orbitals.subcols(0, n);
+                let density: Vec<f64> =
+                    (0..=cells).map(|i| (0..n).map(|k| orbitals[(i, k)].powi(2)).sum()).collect();
+                Self::from_density(degree, knots, n, &density)
+            })
+            .collect()
+    }
+
+    /// Evaluates the map.
+    pub fn forward<T: Scalar>(&self, s: T, local: &mut LocalBasis) -> CoordinatePoint<T> {
+        self.basis.evaluate(s.value(), 1 + T::ORDER, local);
+        let at = |c: &[f64], d: usize| local.combine(c, d);
+        let value = |c: &[f64]| match T::ORDER {
+            0 => T::constant(at(c, 0)),
+            1 => s.chain(at(c, 0), at(c, 1), 0.0),
+            _ => s.chain(at(c, 0), at(c, 1), at(c, 2)),
+        };
+        let c = &self.left;
+        let slope = match T::ORDER {
+            0 => T::constant(at(c, 1)),
+            1 => s.chain(at(c, 1), at(c, 2), 0.0),
+            _ => s.chain(at(c, 1), at(c, 2), at(c, 3)),
+        };
+        CoordinatePoint { left: value(&self.left), right: value(&self.right), slope }
+    }
+
+    /// `s` with `q(s) = q`, by Newton's method kept inside a shrinking bracket.
+    pub fn inverse(&self, q: f64, local: &mut LocalBasis) -> f64 {
+        let (mut lo, mut hi) = (0.0f64, 1.0f64);
+        if q <= 0.0 {
+            return 0.0;
+        }
+        if q >= 1.0 {
+            return 1.0;
+        }
+        let mut s = 0.5;
+        for _ in 0..200 {
+            let point: CoordinatePoint<f64> = self.forward(s, local);
+            // The smaller of the two distances to an end has the digits.
+            let residual = if q < 0.5 { point.left - q } else { (1.0 - q) - point.right };
+            if residual > 0.0 {
+                hi = hi.min(s);
+            } else {
+                lo = lo.max(s);
+            }
+            let newton = s - residual / point.slope;
+            if (newton - s).abs() <= 2e-16 || hi - lo <= f64::EPSILON * hi {
+                break;
+            }
+            s = if newton > lo && newton < hi { newton } else { 0.5 * (lo + hi) };
+        }
+        s
+    }
+}
+
+/// Density, normalised to one, of `n` free fermions in the unit box.
+fn free_density(n: usize, q: f64) -> f64 {
+    (1..=n).map(|k| 2.0 * (k as f64 * PI * q).sin().powi(2)).sum::<f64>() / n as f64
+}
+
+/// `q <= 1/2` below which the share `f` of `n` free fermions lies.
+fn free_quantile(n: usize, f: f64) -> f64 {
+    let cumulative = |q: f64| {
+        (1..=n)
+            .map(|k| {
+                let a = 2.0 * k as f64 * PI * q;
+                // a - sin a, by its series where the difference would cancel.
+                let gap = if a < 0.3 {
+                    let b = a * a;
+                    a * b / 6.0 * (1.0 - b / 20.0 * (1.0 - b / 42.0 * (1.0 - b / 72.0)))
+                } else {
+                    a - a.sin()
+                };
+                gap / (2.0 * k as f64 * PI)
+            })
+            .sum::<f64>()
+            / n as f64
+    };
+    let (mut lo, mut hi) = (0.0, 1.0);
+    for _ in 0..80 {
+        let mid = 0.5 * (lo + hi);
+        if cumulative(mid) < f { lo = mid } else { hi = mid }
+    }
+    0.5 * (lo + hi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn free_fermions_keep_their_coordinate() {
+        for n in 1..4 {
+            let density: Vec<f64> =
+                (0..=4000).map(|i| n as f64 * free_density(n, i as f64 / 4000.0)).collect();
+            let c = Coordinate::from_density(5, 64, n, &density).unwrap();
+            let mut local = LocalBasis::default();
+            for i in 1..40 {
+                let s = i as f64 / 40.0;
+                let p: CoordinatePoint<f64> = c.forward(s, &mut local);
+                assert!((p.left - s).abs() < 2e-3, "n={n} s={s} {}", p.left);
+                assert!((p.left + p.right - 1.0).abs() < 1e-14);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn inverse_undoes_the_map(scale in 0.5f64..12.0, q in 0.0f64..1.0) {
+            let c = Coordinate::from_log_slope(6, 64, |s| -scale * (8.0 * (s - 0.4)).powi(2) / 4.0).unwrap();
+            let mut local = LocalBasis::default();
+            let s = c.inverse(q, &mut local);
+            let p: CoordinatePoint<f64> = c.forward(s, &mut local);
+            prop_assert!((p.left - q).abs() < 1e-14 && p.slope > 0.0);
+        }
+    }
+}
