@@ -4,8 +4,10 @@
 //! flow layers over a base; its exact samples give local energies; an [`optimise`]r steps; estimates
 //! and reports come out.
 
+pub mod exact;
 pub mod math;
 pub mod optimise;
+pub mod problems;
 pub mod report;
 pub mod spec;
 pub mod system;
