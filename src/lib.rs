@@ -1,15 +1,19 @@
 //! weylflow: quantum Monte Carlo for one-dimensional fermions with normalizing-flow wavefunctions.
 //!
 //! The modules tell the story of a run: a [`spec`] names a [`system`]; a [`wavefunction`] is a chain of
-//! flow layers over a base; its exact samples give local energies; an [`optimise`]r steps; estimates
-//! and reports come out.
+//! flow layers over a base; its exact samples ([`sampling`]) give [local energies](local_energy); an
+//! [optimiser](optimise) steps until [training](train) ends; [estimates](estimate) and a [`report`] come
+//! out, beside the energy of the [`exact`] solver. [`cli`] is the edge: arguments, files, the terminal.
 
+pub mod cli;
 pub mod estimate;
 pub mod exact;
 pub mod local_energy;
 pub mod math;
+mod nearest;
 pub mod optimise;
 pub mod parallel;
+pub mod problems;
 pub mod report;
 pub mod sampling;
 pub mod spec;

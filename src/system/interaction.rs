@@ -39,6 +39,13 @@ pub enum Interaction {
         /// Spring constant; negative repels.
         stiffness: f64,
     },
+    /// `w(d) = strength / d²`: the Calogero interaction, infinite at contact. With
+    /// `strength = lambda (lambda - 1)` the wavefunction vanishes like `|d|^lambda` where particles
+    /// meet.
+    InverseSquare {
+        /// Coefficient, in Hartree bohr².
+        strength: f64,
+    },
     /// A formula in `d`, for instance `"2/d^2"`.
     Formula(Formula),
 }
@@ -77,6 +84,7 @@ impl Interaction {
                 (d.abs().powi(3) + softening.powi(3)).recip() * strength
             }
             Interaction::Harmonic { stiffness } => d * d * (0.5 * stiffness),
+            Interaction::InverseSquare { strength } => (d * d).recip() * strength,
         }
     }
 }

@@ -1,0 +1,461 @@
+//! Full configuration interaction in a finite set of orbitals, matrix-free.
+//!
+//! Every pair of particles feels the reduced Hamiltonian `K(1,2) = w(1,2) + (h(1) + h(2)) / (N - 1)`,
+//! whose sum over pairs is H. The product `H c` is then three dense matrix products: for each string
+//! of spectators K, the amplitudes of the pairs that complete it are collected into a column, the
+//! matrix of `K` between pairs is applied to a block of columns, and the result is scattered back.
+
+use super::linalg::{mul, mul_into};
+use super::strings::{Additions, StringSpace, choose};
+use crate::system::Sector;
+use faer::{Accum, Mat, MatRef};
+use rayon::prelude::*;
+
+/// Index of the pair `p < q`.
+#[inline]
+pub(crate) fn pair_index(p: usize, q: usize) -> usize {
+    q * (q - 1) / 2 + p
+}
+
+/// Matrix elements of a two-body operator between pairs of orbitals.
+#[derive(Clone, Debug)]
+pub(crate) struct PairMatrices {
+    pub(crate) orbitals: usize,
+    /// Equal spins: `<pq||rs>` between pairs `p < q`.
+    pub(crate) equal: Mat<f64>,
+    /// Opposite spins: `<p q|rs>`, index `p * orbitals + q` with `p` the spin-up orbital. Empty for
+    /// a spin-polarised sector.
+    pub(crate) opposite: Mat<f64>,
+}
+
+impl PairMatrices {
+    /// From the one-body matrix `h` of the orbitals and the integrals
+    /// `g[(pr), (qs)] = int phi_p phi_r(x) w(x - y) phi_q phi_s(y)`, both index pairs packed with
+    /// `p <= r` as `r (r + 1) / 2 + p`.
+    pub(crate) fn new(h: MatRef<'_, f64>, g: MatRef<'_, f64>, sector: Sector) -> Self {
+        let m = h.nrows();
+        let share = 1.0 / (sector.particles() - 1) as f64;
+        let packed =
+            |a: usize, b: usize| if a <= b { b * (b + 1) / 2 + a } else { a * (a + 1) / 2 + b };
+        let direct = |p: usize, q: usize, r: usize, s: usize| {
+            let mut v = g[(packed(p, r), packed(q, s))];
+            if q == s {
+                v += share * h[(p, r)];
+            }
+            if p == r {
+                v += share * h[(q, s)];
+            }
+            v
+        };
+        let pairs = if sector.up > 1 || sector.down > 1 { m * (m - 1) / 2 } else { 0 };
+        let mut list = Vec::with_capacity(pairs);
+        for q in 1..m {
+            for p in 0..q {
+                list.push((p, q));
+            }
+        }
+        let equal = Mat::from_fn(pairs, pairs, |i, j| {
+            let ((p, q), (r, s)) = (list[i], list[j]);
+            direct(p, q, r, s) - direct(p, q, s, r)
+        });
+        let opposite = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
+        let opposite = Mat::from_fn(opposite, opposite, |i, j| direct(i / m, i % m, j / m, j % m));
+        PairMatrices { orbitals: m, equal, opposite }
+    }
+}
+
+/// Which pairs a pass over the spectators completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    UpUp,
+    DownDown,
+    UpDown,
+}
+
+/// The determinants of a sector over `orbitals` orbitals. A state is a matrix of coefficients, spin-up
+/// strings by spin-down strings, stored by rows.
+#[derive(Clone, Debug)]
+pub(crate) struct CiSpace {
+    pub(crate) sector: Sector,
+    pub(crate) orbitals: usize,
+    pub(crate) up: StringSpace,
+    pub(crate) down: StringSpace,
+}
+
+/// Memory and arithmetic of one calculation, known before anything is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CiCost {
+    pub(crate) determinants: u64,
+    pub(crate) bytes: u64,
+    /// Floating-point operations of one product with H.
+    pub(crate) flops: u64,
+}
+
+/// Amplitudes of one block of columns.
+struct Columns {
+    amplitudes: Mat<f64>,
+    /// Address of each amplitude, `usize::MAX` where the pair overlaps with the spectators.
+    address: Vec<usize>,
+    sign: Vec<f64>,
+}
+
+impl CiSpace {
+    pub(crate) fn new(sector: Sector, orbitals: usize) -> Self {
+        CiSpace {
+            sector,
+            orbitals,
+            up: StringSpace::new(orbitals, sector.up),
+            down: StringSpace::new(orbitals, sector.down),
+        }
+    }
+
+    /// Predicted cost with `subspace` pairs of Davidson vectors and `grid` quadrature points.
+    pub(crate) fn cost(sector: Sector, orbitals: usize, subspace: usize, grid: usize) -> CiCost {
+        let m = orbitals;
+        let determinants = choose(m, sector.up).saturating_mul(choose(m, sector.down));
+        let equal = if sector.up > 1 || sector.down > 1 { (m * (m - 1) / 2) as u64 } else { 0 };
+        let opposite = if sector.up > 0 && sector.down > 0 { (m * m) as u64 } else { 0 };
+        let mut flops: u64 = 0;
+        let mut add = |rows: u64, columns: u64| {
+            flops = flops.saturating_add(columns.saturating_mul(2 * rows * rows));
+        };
+        if sector.up > 1 {
+            add(equal, choose(m, sector.up - 2).saturating_mul(choose(m, sector.down)));
+        }
+        if sector.down > 1 {
+            add(equal, choose(m, sector.down - 2).saturating_mul(choose(m, sector.up)));
+        }
+        if opposite > 0 {
+            add(opposite, choose(m, sector.up - 1).saturating_mul(choose(m, sector.down - 1)));
+        }
+        let products = (m * (m + 1) / 2) as u64;
+        let doubles = determinants
+            .saturating_mul(2 * subspace as u64 + 4)
+            .saturating_add(equal * equal + opposite * opposite)
+            .saturating_add(products * products + 2 * products * grid as u64 + (grid * grid) as u64)
+            .saturating_add(Self::BATCH as u64 * 5 * Self::COLUMN_DOUBLES as u64);
+        CiCost { determinants, bytes: doubles.saturating_mul(8), flops }
+    }
+
+    pub(crate) fn dimension(&self) -> usize {
+        self.up.count * self.down.count
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let mut blocks = vec![];
+        if self.sector.up > 1 {
+            blocks.push(Block::UpUp);
+        }
+        if self.sector.down > 1 {
+            blocks.push(Block::DownDown);
+        }
+        if self.sector.up > 0 && self.sector.down > 0 {
+            blocks.push(Block::UpDown);
+        }
+        blocks
+    }
+
+    /// Spectator strings of a block: (spin-up, spin-down).
+    fn spectators(&self, block: Block) -> (StringSpace, StringSpace) {
+        let Sector { up, down } = self.sector;
+        let (u, d) = match block {
+            Block::UpUp => (up - 2, down),
+            Block::DownDown => (up, down - 2),
+            Block::UpDown => (up - 1, down - 1),
+        };
+        (StringSpace::new(self.orbitals, u), StringSpace::new(self.orbitals, d))
+    }
+
+    fn rows(&self, block: Block) -> usize {
+        let m = self.orbitals;
+        match block {
+            Block::UpUp | Block::DownDown => m * (m - 1) / 2,
+            Block::UpDown => m * m,
+        }
+    }
+
+    /// Amplitudes of the columns `range` (spin-up spectator string times number of spin-down ones
+    /// plus spin-down string).
+    fn gather(
+        &self,
+        block: Block,
+        spectators: &(StringSpace, StringSpace),
+        range: std::ops::Range<usize>,
+        c: &[f64],
+    ) -> Columns {
+        let (up, down) = spectators;
+        let rows = self.rows(block);
+        let m = self.orbitals;
+        let stride = self.down.count;
+        let width = range.len();
+        let mut amplitudes = Mat::zeros(rows, width);
+        let mut address = vec![usize::MAX; rows * width];
+        let mut sign = vec![0.0; rows * width];
+        let (mut ku, mut kd) = (vec![], vec![]);
+        let (mut add_up, mut add_down) = (Additions::new(up), Additions::new(down));
+        let mut seen = usize::MAX;
+        for (column, index) in range.enumerate() {
+            let (iu, id) = (index / down.count, index % down.count);
+            if iu != seen {
+                up.unrank(iu, &mut ku);
+                add_up.set(&ku);
+                seen = iu;
+            }
+            let at = column * rows;
+            match block {
+                Block::UpUp => {
+                    for s in 1..m {
+                        for r in 0..s {
+                            if let Some((a, g)) = add_up.two(r, s) {
+                                let k = at + pair_index(r, s);
+                                address[k] = a * stride + id;
+                                sign[k] = g;
+                            }
+                        }
+                    }
+                }
+                Block::DownDown => {
+                    down.unrank(id, &mut kd);
+                    add_down.set(&kd);
+                    for s in 1..m {
+                        for r in 0..s {
+                            if let Some((a, g)) = add_down.two(r, s) {
+                                let k = at + pair_index(r, s);
+                                address[k] = iu * stride + a;
+                                sign[k] = g;
+                            }
+                        }
+                    }
+                }
+                Block::UpDown => {
+                    down.unrank(id, &mut kd);
+                    add_down.set(&kd);
+                    for r in 0..m {
+                        let Some((a, g)) = add_up.one(r) else { continue };
+                        for s in 0..m {
+                            let Some((b, f)) = add_down.one(s) else { continue };
+                            let k = at + r * m + s;
+                            address[k] = a * stride + b;
+                            sign[k] = g * f;
+                        }
+                    }
+                }
+            }
+            for row in 0..rows {
+                let a = address[at + row];
+                if a != usize::MAX {
+                    amplitudes[(row, column)] = sign[at + row] * c[a];
+                }
+            }
+        }
+        Columns { amplitudes, address, sign }
+    }
+
+    /// Amplitudes per block of columns: small enough for the cache, large enough for the product.
+    const COLUMN_DOUBLES: usize = 1 << 18;
+    /// Blocks that may be worked on at once. Fixed: the order of the additions must not depend on
+    /// the number of threads.
+    const BATCH: usize = 8;
+
+    /// Visits all blocks of columns in a fixed order; `work` runs in parallel, `reduce` in order.
+    fn sweep<T: Send>(
+        &self,
+        block: Block,
+        c: &[f64],
+        work: impl Fn(&Columns) -> T + Sync,
+        mut reduce: impl FnMut(Columns, T),
+    ) {
+        let spectators = self.spectators(block);
+        let rows = self.rows(block);
+        let columns = spectators.0.count * spectators.1.count;
+        let width = (Self::COLUMN_DOUBLES / rows.max(1)).clamp(16, 256);
+        let starts: Vec<usize> = (0..columns).step_by(width).collect();
+        for batch in starts.chunks(Self::BATCH) {
+            let done: Vec<_> = batch
+                .par_iter()
+                .map(|&s| {
+                    let cols = self.gather(block, &spectators, s..(s + width).min(columns), c);
+                    let result = work(&cols);
+                    (cols, result)
+                })
+                .collect();
+            for (cols, result) in done {
+                reduce(cols, result);
+            }
+        }
+    }
+
+    fn matrix<'a>(block: Block, k: &'a PairMatrices) -> MatRef<'a, f64> {
+        match block {
+            Block::UpUp | Block::DownDown => k.equal.as_ref(),
+            Block::UpDown => k.opposite.as_ref(),
+        }
+    }
+
+    /// `H c`.
+    pub(crate) fn apply(&self, k: &PairMatrices, c: &[f64]) -> Vec<f64> {
+        let mut sigma = vec![0.0; c.len()];
+        for block in self.blocks() {
+            let matrix = Self::matrix(block, k);
+            self.sweep(
+                block,
+                c,
+                |cols| {
+                    let d = &cols.amplitudes;
+                    let mut s = Mat::zeros(d.nrows(), d.ncols());
+                    mul_into(s.as_mut(), matrix, d.as_ref(), Accum::Replace);
+                    s
+                },
+                |cols, s| {
+                    let rows = s.nrows();
+                    for column in 0..s.ncols() {
+                        let at = column * rows;
+                        for row in 0..rows {
+                            let a = cols.address[at + row];
+                            if a != usize::MAX {
+                                sigma[a] += cols.sign[at + row] * s[(row, column)];
+                            }
+                        }
+                    }
+                },
+            );
+        }
+        sigma
+    }
+
+    /// Diagonal of H.
+    pub(crate) fn diagonal(&self, k: &PairMatrices) -> Vec<f64> {
+        let m = self.orbitals;
+        let list = |space: &StringSpace| {
+            let mut all = Vec::with_capacity(space.count * space.particles);
+            let mut s = vec![];
+            space.unrank(0, &mut s);
+            loop {
+                all.extend_from_slice(&s);
+                if !space.advance(&mut s) {
+                    break;
+                }
+            }
+            all
+        };
+        let own = |strings: &[usize], n: usize, count: usize| -> Vec<f64> {
+            (0..count)
+                .map(|i| {
+                    let s = &strings[i * n..(i + 1) * n];
+                    let mut e = 0.0;
+                    for b in 1..n {
+                        for a in 0..b {
+                            let p = pair_index(s[a], s[b]);
+                            e += k.equal[(p, p)];
+                        }
+                    }
+                    e
+                })
+                .collect()
+        };
+        let (nu, nd) = (self.sector.up, self.sector.down);
+        let (su, sd) = (list(&self.up), list(&self.down));
+        let (eu, ed) = (own(&su, nu, self.up.count), own(&sd, nd, self.down.count));
+        let cross = Mat::from_fn(if nd > 0 && nu > 0 { m } else { 0 }, m, |p, q| {
+            k.opposite[(p * m + q, p * m + q)]
+        });
+        let mut diagonal = vec![0.0; self.dimension()];
+        diagonal.par_chunks_mut(self.down.count).enumerate().for_each(|(i, row)| {
+            let up = &su[i * nu..(i + 1) * nu];
+            for (j, d) in row.iter_mut().enumerate() {
+                let mut e = eu[i] + ed[j];
+                for &q in &sd[j * nd..(j + 1) * nd] {
+                    for &p in up {
+                        e += cross[(p, q)];
+                    }
+                }
+                *d = e;
+            }
+        });
+        diagonal
+    }
+
+    /// Two-body density matrices in the same packing as [`PairMatrices`]: spin up, spin down,
+    /// opposite spins. Their traces are the numbers of pairs.
+    pub(crate) fn pair_densities(&self, c: &[f64]) -> PairDensities {
+        let mut out = PairDensities {
+            orbitals: self.orbitals,
+            up: Mat::zeros(0, 0),
+            down: Mat::zeros(0, 0),
+            opposite: Mat::zeros(0, 0),
+        };
+        for block in self.blocks() {
+            let rows = self.rows(block);
+            let mut sum = Mat::<f64>::zeros(rows, rows);
+            self.sweep(
+                block,
+                c,
+                |_| (),
+                |cols, ()| {
+                    let d = cols.amplitudes;
+                    sum += mul(d.as_ref(), d.transpose());
+                },
+            );
+            match block {
+                Block::UpUp => out.up = sum,
+                Block::DownDown => out.down = sum,
+                Block::UpDown => out.opposite = sum,
+            }
+        }
+        out
+    }
+}
+
+/// Two-body density matrices of a state.
+#[derive(Clone, Debug)]
+pub(crate) struct PairDensities {
+    pub(crate) orbitals: usize,
+    pub(crate) up: Mat<f64>,
+    pub(crate) down: Mat<f64>,
+    pub(crate) opposite: Mat<f64>,
+}
+
+impl PairDensities {
+    /// One-body density matrices of spin up and spin down; their traces are the particle numbers.
+    pub(crate) fn one_body(&self, sector: Sector) -> (Mat<f64>, Mat<f64>) {
+        let m = self.orbitals;
+        let share = 1.0 / (sector.particles() - 1) as f64;
+        let same = |g: &Mat<f64>, p: usize, r: usize| -> f64 {
+            if g.nrows() == 0 {
+                return 0.0;
+            }
+            let element = |a: usize, q: usize, b: usize| {
+                if a == q || b == q {
+                    return 0.0;
+                }
+                let sign = if (a < q) == (b < q) { 1.0 } else { -1.0 };
+                sign * g[(pair_index(a.min(q), a.max(q)), pair_index(b.min(q), b.max(q)))]
+            };
+            (0..m).map(|q| element(p, q, r)).sum()
+        };
+        let cross = |p: usize, r: usize, up: bool| -> f64 {
+            if self.opposite.nrows() == 0 {
+                return 0.0;
+            }
+            let at = |a: usize, q: usize| if up { a * m + q } else { q * m + a };
+            (0..m).map(|q| self.opposite[(at(p, q), at(r, q))]).sum()
+        };
+        let up = Mat::from_fn(m, m, |p, r| share * (same(&self.up, p, r) + cross(p, r, true)));
+        let down = Mat::from_fn(m, m, |p, r| share * (same(&self.down, p, r) + cross(p, r, false)));
+        (up, down)
+    }
+
+    /// Expectation value of a two-body operator.
+    pub(crate) fn expectation(&self, k: &PairMatrices) -> f64 {
+        let trace = |a: &Mat<f64>, b: &Mat<f64>| -> f64 {
+            let mut s = 0.0;
+            for j in 0..a.ncols() {
+                for i in 0..a.nrows() {
+                    s += a[(i, j)] * b[(i, j)];
+                }
+            }
+            s
+        };
+        trace(&self.up, &k.equal) + trace(&self.down, &k.equal) + trace(&self.opposite, &k.opposite)
+    }
+}

@@ -1,0 +1,218 @@
+//! The one-body problem in sine functions (box) or plane waves (ring).
+//!
+//! A discrete variable representation with `n` points and the first `n` sine functions span the same
+//! space (D. T. Colbert and W. H. Miller, "A novel discrete variable representation for quantum
+//! mechanical reactive scattering via the S-matrix Kohn method", J. Chem. Phys. 96, 1982 (1992)). A
+//! plain DVR evaluates the potential with its own `n` points, which costs it the variational
+//! principle. Here the quadrature grid is finer than the basis, so products of orbitals are
+//! integrated without aliasing and energies converge from above as the basis grows.
+
+use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use crate::system::{External, Geometry, Interaction};
+use faer::{Mat, MatRef};
+use std::f64::consts::PI;
+
+/// The lowest sine functions of a box, or plane waves (real form) of a ring.
+///
+/// Box: `chi_k(x) = sin(k pi (x + L) / 2L) / sqrt(L)`, k = 1..n. Ring: the constant, then
+/// `sqrt(2/C) cos(2 pi m x / C)` and `sqrt(2/C) sin(2 pi m x / C)` for m = 1, 2, ..
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OneBodyBasis {
+    geometry: Geometry,
+    size: usize,
+}
+
+impl OneBodyBasis {
+    /// The lowest `size` functions. On a ring an even `size` is raised to the next odd number, so
+    /// that no cosine lacks its sine.
+    pub fn new(geometry: Geometry, size: usize) -> Self {
+        let size = match geometry {
+            Geometry::Box { .. } => size.max(1),
+            Geometry::Ring { .. } => size | 1,
+        };
+        OneBodyBasis { geometry, size }
+    }
+
+    /// All functions with a wave number up to `cutoff` (1/bohr), at least `least` of them.
+    pub fn with_cutoff(geometry: Geometry, cutoff: f64, least: usize) -> Self {
+        let size = match geometry {
+            Geometry::Box { half_width } => (cutoff * 2.0 * half_width / PI).ceil() as usize,
+            Geometry::Ring { circumference } => {
+                2 * (cutoff * circumference / (2.0 * PI)).ceil() as usize + 1
+            }
+        };
+        Self::new(geometry, size.max(least))
+    }
+
+    /// Number of basis functions.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The space the functions live in.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Wave number of function `index` (from 0), in 1/bohr.
+    pub fn wave_number(&self, index: usize) -> f64 {
+        match self.geometry {
+            Geometry::Box { half_width } => (index + 1) as f64 * PI / (2.0 * half_width),
+            Geometry::Ring { circumference } => index.div_ceil(2) as f64 * 2.0 * PI / circumference,
+        }
+    }
+
+    /// Kinetic energies `k²/2`, in Hartree; the kinetic energy is diagonal in this basis.
+    pub fn kinetic(&self) -> Vec<f64> {
+        (0..self.size).map(|i| 0.5 * self.wave_number(i).powi(2)).collect()
+    }
+
+    /// Value of function `index` at `x`.
+    pub fn value(&self, index: usize, x: f64) -> f64 {
+        match self.geometry {
+            Geometry::Box { half_width } => {
+                if x.abs() > half_width {
+                    return 0.0;
+                }
+                (self.wave_number(index) * (x + half_width)).sin() / half_width.sqrt()
+            }
+            Geometry::Ring { circumference } => {
+                let phase = self.wave_number(index) * x;
+                match index {
+                    0 => (1.0 / circumference).sqrt(),
+                    i if i % 2 == 1 => (2.0 / circumference).sqrt() * phase.cos(),
+                    _ => (2.0 / circumference).sqrt() * phase.sin(),
+                }
+            }
+        }
+    }
+
+    /// Values of all functions: one row per point, one column per function.
+    pub fn evaluate(&self, points: &[f64]) -> Mat<f64> {
+        Mat::from_fn(points.len(), self.size, |i, k| self.value(k, points[i]))
+    }
+}
+
+/// A uniform grid on the geometry with equal weights: the trapezoidal rule (functions vanish at hard
+/// walls; a ring has no ends).
+#[derive(Clone, Debug, PartialEq)]
+pub struct UniformGrid {
+    /// The points, in bohr.
+    pub points: Vec<f64>,
+    /// The weight of each point, in bohr.
+    pub weight: f64,
+}
+
+impl UniformGrid {
+    /// A grid of `cells` equal cells; `shifted` by half a cell or not.
+    pub fn new(geometry: &Geometry, cells: usize, shifted: bool) -> Self {
+        let (a, b) = geometry.interval();
+        let h = (b - a) / cells as f64;
+        let offset = if shifted { 0.5 } else { 0.0 };
+        let range = match (geometry, shifted) {
+            (Geometry::Box { .. }, false) => 1..cells,
+            _ => 0..cells,
+        };
+        let points = range.map(|i| a + (i as f64 + offset) * h).collect();
+        UniformGrid { points, weight: h }
+    }
+}
+
+/// Lowest eigenstates of one particle.
+#[derive(Clone, Debug)]
+pub struct OneBodySolution {
+    /// The basis the orbitals are expanded in.
+    pub basis: OneBodyBasis,
+    /// Orbital energies in ascending order, in Hartree.
+    pub energies: Vec<f64>,
+    /// Coefficients in the basis: one column per orbital, orthonormal.
+    pub orbitals: Mat<f64>,
+}
+
+impl OneBodySolution {
+    /// Values of the lowest `count` orbitals: one row per point, one column per orbital.
+    pub fn evaluate(&self, points: &[f64], count: usize) -> Mat<f64> {
+        mul(self.basis.evaluate(points).as_ref(), self.orbitals.subcols(0, count))
+    }
+}
+
+/// Cells of the quadrature grid that integrate products of two basis functions with a potential.
+pub(crate) fn default_cells(basis: &OneBodyBasis) -> usize {
+    3 * basis.size() + 32
+}
+
+/// Matrix of `v(x)` in the basis by the trapezoidal rule with `cells` cells.
+pub(crate) fn external_matrix(external: &External, basis: &OneBodyBasis, cells: usize) -> Mat<f64> {
+    let grid = UniformGrid::new(&basis.geometry(), cells, false);
+    let phi = basis.evaluate(&grid.points);
+    let v: Vec<f64> = grid.points.iter().map(|&x| grid.weight * external.value(x)).collect();
+    let weighted = Mat::from_fn(phi.nrows(), phi.ncols(), |i, k| v[i] * phi[(i, k)]);
+    symmetrised(mul(phi.transpose(), weighted.as_ref()).as_ref())
+}
+
+/// `(a + a^T) / 2`.
+pub(crate) fn symmetrised(a: MatRef<'_, f64>) -> Mat<f64> {
+    Mat::from_fn(a.nrows(), a.ncols(), |i, j| 0.5 * (a[(i, j)] + a[(j, i)]))
+}
+
+/// Matrix of `-1/2 d²/dx² + v(x)` in the basis.
+pub(crate) fn one_body_matrix(external: &External, basis: &OneBodyBasis, cells: usize) -> Mat<f64> {
+    let mut h = external_matrix(external, basis, cells);
+    for (k, t) in basis.kinetic().into_iter().enumerate() {
+        h[(k, k)] += t;
+    }
+    h
+}
+
+/// Eigenstates of `-1/2 d²/dx² + v(x)` in the basis: as many as it has functions.
+///
+/// # Errors
+/// [`EigenFailure`] when `v` is not finite on the grid.
+pub fn solve_one_body(
+    external: &External,
+    basis: OneBodyBasis,
+) -> Result<OneBodySolution, EigenFailure> {
+    let h = one_body_matrix(external, &basis, default_cells(&basis));
+    let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
+    Ok(OneBodySolution { basis, energies, orbitals })
+}
+
+/// Two grids and the interaction between their points.
+///
+/// The second grid is the first one, or, where `w` diverges at contact, the first one shifted by half
+/// a cell: the integrand `w(d) psi²` is finite there as `psi` vanishes, but `w(0)` is not a number.
+#[derive(Clone, Debug)]
+pub(crate) struct PairGrid {
+    pub(crate) first: UniformGrid,
+    pub(crate) second: UniformGrid,
+    /// `w` at the distance of a point of the first grid (row) from one of the second (column).
+    pub(crate) w: Mat<f64>,
+}
+
+/// Whether `w` is finite at contact.
+pub(crate) fn finite_at_contact(interaction: &Interaction) -> bool {
+    interaction.value(0.0).is_finite()
+}
+
+impl PairGrid {
+    /// Grid of `cells` cells and the interaction on it.
+    pub(crate) fn new(interaction: &Interaction, geometry: &Geometry, cells: usize) -> Self {
+        let shifted = !finite_at_contact(interaction);
+        let first = UniformGrid::new(geometry, cells, false);
+        let second = UniformGrid::new(geometry, cells, shifted);
+        // Distances depend on the difference of the indices only: few evaluations of w.
+        let h = first.weight;
+        let lag = |k: i64| {
+            let d = (k as f64 + if shifted { 0.5 } else { 0.0 }) * h;
+            interaction.value(geometry.distance(d, 0.0))
+        };
+        let cells = cells as i64;
+        let table: Vec<f64> = (-cells..=cells).map(lag).collect();
+        let origin = |g: &UniformGrid| (g.points[0] / h - first.points[0] / h).floor() as i64;
+        let (a, b) = (0, origin(&second));
+        let w = Mat::from_fn(first.points.len(), second.points.len(), |i, j| {
+            table[((j as i64 + b) - (i as i64 + a) + cells) as usize]
+        });
+        PairGrid { first, second, w }
+    }
+}

@@ -1,0 +1,207 @@
+//! Unrestricted Hartree–Fock in the sine or plane-wave basis, self-consistent by DIIS.
+//!
+//! P. Pulay, "Improved SCF convergence acceleration", J. Comput. Chem. 3, 556 (1982): the error vector
+//! is the commutator of the Fock and density matrices.
+
+use super::dvr::{OneBodyBasis, PairGrid, default_cells, one_body_matrix};
+use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use crate::system::{Hamiltonian, Sector};
+use faer::Mat;
+
+/// When the self-consistent field stops.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HartreeFockOptions {
+    /// Largest element of the commutator `[F, D]`, in Hartree.
+    pub tolerance: f64,
+    /// Largest number of iterations.
+    pub iterations: usize,
+}
+
+impl Default for HartreeFockOptions {
+    fn default() -> Self {
+        HartreeFockOptions { tolerance: 1e-8, iterations: 150 }
+    }
+}
+
+/// A self-consistent determinant.
+#[derive(Clone, Debug)]
+pub struct HartreeFock {
+    /// The basis the orbitals are expanded in.
+    pub basis: OneBodyBasis,
+    /// Energy of the determinant, in Hartree: an upper bound (up to quadrature).
+    pub energy: f64,
+    /// Spin-up orbitals as columns of coefficients, ascending in energy, the lowest `up` occupied;
+    /// as many as the basis has functions.
+    pub orbitals_up: Mat<f64>,
+    /// Spin-down orbitals; those of spin up when there is no spin-down particle.
+    pub orbitals_down: Mat<f64>,
+    /// Spin-up orbital energies, in Hartree.
+    pub energies_up: Vec<f64>,
+    /// Spin-down orbital energies, in Hartree.
+    pub energies_down: Vec<f64>,
+    /// Whether the commutator fell below the tolerance. A determinant that did not converge is still
+    /// a legitimate set of orbitals.
+    pub converged: bool,
+    /// Iterations taken.
+    pub iterations: usize,
+    /// Mean of the two Fock matrices at the end.
+    pub(crate) mean_fock: Mat<f64>,
+}
+
+/// Sum of `|phi_i><phi_i|` over the lowest `n` columns.
+fn density(orbitals: &Mat<f64>, n: usize) -> Mat<f64> {
+    let c = orbitals.subcols(0, n);
+    mul(c, c.transpose())
+}
+
+fn trace_product(a: &Mat<f64>, b: &Mat<f64>) -> f64 {
+    let mut s = 0.0;
+    for j in 0..a.ncols() {
+        for i in 0..a.nrows() {
+            s += a[(i, j)] * b[(i, j)];
+        }
+    }
+    s
+}
+
+/// Solves the unrestricted Hartree–Fock equations of `sector` in `basis`.
+///
+/// The start is the determinant of the lowest eigenfunctions of the one-body Hamiltonian, so with
+/// `up == down` both spins keep the same orbitals.
+///
+/// # Errors
+/// [`EigenFailure`] when a potential is not finite on the grid.
+pub fn hartree_fock(
+    hamiltonian: &Hamiltonian,
+    basis: OneBodyBasis,
+    sector: Sector,
+    options: &HartreeFockOptions,
+) -> Result<HartreeFock, EigenFailure> {
+    let n = basis.size();
+    let h = one_body_matrix(&hamiltonian.external, &basis, default_cells(&basis));
+    let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), 2 * n + 16);
+    let weight = grid.first.weight;
+    let phi = [basis.evaluate(&grid.first.points), basis.evaluate(&grid.second.points)];
+    let fock = |d: &[Mat<f64>; 2]| -> [Mat<f64>; 2] {
+        // Densities on the second grid give the classical potential on the first.
+        let total = &d[0] + &d[1];
+        let on_grid = mul(phi[1].as_ref(), total.as_ref());
+        let rho: Vec<f64> = (0..phi[1].nrows())
+            .map(|y| (0..n).map(|k| on_grid[(y, k)] * phi[1][(y, k)]).sum())
+            .collect();
+        let potential: Vec<f64> = (0..phi[0].nrows())
+            .map(|x| weight * (0..rho.len()).map(|y| grid.w[(x, y)] * rho[y]).sum::<f64>())
+            .collect();
+        let weighted =
+            Mat::from_fn(phi[0].nrows(), n, |x, k| weight * potential[x] * phi[0][(x, k)]);
+        let classical = mul(phi[0].transpose(), weighted.as_ref());
+        let one = |d: &Mat<f64>| {
+            let left = mul(phi[0].as_ref(), d.as_ref());
+            let mut kernel = mul(left.as_ref(), phi[1].transpose());
+            for y in 0..kernel.ncols() {
+                for x in 0..kernel.nrows() {
+                    kernel[(x, y)] *= grid.w[(x, y)] * weight * weight;
+                }
+            }
+            let right = mul(kernel.as_ref(), phi[1].as_ref());
+            let exchange = mul(phi[0].transpose(), right.as_ref());
+            let f = &(&h + &classical) - &exchange;
+            super::dvr::symmetrised(f.as_ref())
+        };
+        let up = one(&d[0]);
+        let down = if sector.down == 0 { up.clone() } else { one(&d[1]) };
+        [up, down]
+    };
+    let start = symmetric_eigen(h.as_ref())?;
+    let mut orbitals = [start.1.clone(), start.1];
+    let mut energies = [start.0.clone(), start.0];
+    let mut d = [density(&orbitals[0], sector.up), density(&orbitals[1], sector.down)];
+    let mut history: Vec<([Mat<f64>; 2], [Mat<f64>; 2])> = Vec::new();
+    let mut energy = f64::NAN;
+    let mut converged = false;
+    let mut iterations = 0;
+    let mut f = fock(&d);
+    for iteration in 1..=options.iterations.max(1) {
+        iterations = iteration;
+        let spins = if sector.down == 0 { 1 } else { 2 };
+        energy = (0..spins)
+            .map(|s| 0.5 * (trace_product(&h, &d[s]) + trace_product(&f[s], &d[s])))
+            .sum();
+        let commutator = |s: usize| {
+            let fd = mul(f[s].as_ref(), d[s].as_ref());
+            Mat::from_fn(n, n, |i, j| fd[(i, j)] - fd[(j, i)])
+        };
+        let error = [commutator(0), if spins == 2 { commutator(1) } else { Mat::zeros(n, n) }];
+        let size = error.iter().map(|e| e.norm_max()).fold(0.0, f64::max);
+        if size < options.tolerance {
+            converged = true;
+            break;
+        }
+        history.push((f.clone(), error));
+        if history.len() > 7 {
+            history.remove(0);
+        }
+        let mixed = extrapolated(&history).unwrap_or_else(|| f.clone());
+        for s in 0..2 {
+            let (e, u) = symmetric_eigen(mixed[s].as_ref())?;
+            energies[s] = e;
+            orbitals[s] = u;
+        }
+        d = [density(&orbitals[0], sector.up), density(&orbitals[1], sector.down)];
+        f = fock(&d);
+    }
+    let mean_fock = 0.5 * (&f[0] + &f[1]);
+    for s in 0..2 {
+        let (e, u) = symmetric_eigen(f[s].as_ref())?;
+        energies[s] = e;
+        orbitals[s] = u;
+    }
+    let [orbitals_up, orbitals_down] = orbitals;
+    let [energies_up, energies_down] = energies;
+    Ok(HartreeFock {
+        basis,
+        energy,
+        orbitals_up,
+        orbitals_down,
+        energies_up,
+        energies_down,
+        converged,
+        iterations,
+        mean_fock,
+    })
+}
+
+/// The combination of Fock matrices with the smallest commutator; `None` when the equations are
+/// singular.
+fn extrapolated(history: &[([Mat<f64>; 2], [Mat<f64>; 2])]) -> Option<[Mat<f64>; 2]> {
+    let k = history.len();
+    if k < 2 {
+        return None;
+    }
+    let scale = trace_product(&history[k - 1].1[0], &history[k - 1].1[0])
+        + trace_product(&history[k - 1].1[1], &history[k - 1].1[1]);
+    let mut b = nalgebra::DMatrix::<f64>::zeros(k + 1, k + 1);
+    for i in 0..k {
+        for j in 0..k {
+            let s: f64 = (0..2).map(|s| trace_product(&history[i].1[s], &history[j].1[s])).sum();
+            b[(i, j)] = s / scale;
+        }
+        b[(i, k)] = 1.0;
+        b[(k, i)] = 1.0;
+    }
+    let mut rhs = nalgebra::DVector::<f64>::zeros(k + 1);
+    rhs[k] = 1.0;
+    let c = b.lu().solve(&rhs)?;
+    if !c.iter().all(|x| x.is_finite()) {
+        return None;
+    }
+    let mix = |s: usize| {
+        let n = history[0].0[s].nrows();
+        let mut f = Mat::zeros(n, n);
+        for (i, h) in history.iter().enumerate() {
+            f += c[i] * &h.0[s];
+        }
+        f
+    };
+    Some([mix(0), mix(1)])
+}

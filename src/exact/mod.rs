@@ -1,0 +1,265 @@
+//! Exact diagonalisation: the lowest states of a sector with an error estimate that can be trusted.
+//!
+//! One particle is a dense eigenproblem in sine functions or plane waves ([`dvr`]). Two particles are
+//! solved in the complete one-body basis. More are solved by full configuration interaction in natural
+//! orbitals, whose number grows until the energies stop moving. Every approximation (number of basis
+//! functions, of quadrature points, of orbitals, position of the walls where the tool chose them) is
+//! refined separately, and the changes add up to the error estimate.
+
+mod ci;
+mod davidson;
+pub mod dvr;
+pub mod hartree_fock;
+mod integrals;
+mod linalg;
+mod natural;
+mod pair;
+mod refine;
+mod solve;
+mod state;
+mod strings;
+
+pub use linalg::EigenFailure;
+pub use solve::{solve, solve_on_line};
+pub use state::ExactState;
+
+use crate::system::{Geometry, Sector};
+use serde::{Deserialize, Serialize};
+
+/// What to compute and how far to go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExactOptions {
+    /// Number of states, lowest first.
+    pub states: usize,
+    /// Refinement stops when the estimated error of each energy is below this, in Hartree.
+    pub tolerance: f64,
+    /// Largest memory, in bytes.
+    pub memory_limit_bytes: u64,
+    /// Largest arithmetic work, in floating-point operations. Two ordinary cores do about 4e10 per
+    /// second.
+    pub work_limit: f64,
+    /// Whether to compute the pair density of the ground state.
+    pub pair_density: bool,
+}
+
+impl Default for ExactOptions {
+    fn default() -> Self {
+        ExactOptions {
+            states: 1,
+            tolerance: 1e-8,
+            memory_limit_bytes: 6 << 30,
+            work_limit: 1.2e13,
+            pair_density: false,
+        }
+    }
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ExactError {
+    /// The sector has no particle.
+    #[error("the sector has no particle")]
+    EmptySector,
+    /// `states` is zero.
+    #[error("at least one state must be asked for")]
+    NoStates,
+    /// A potential is not finite where it must be.
+    #[error(
+        "the external potential or the interaction is not a finite number somewhere in the geometry"
+    )]
+    NotFinite(#[from] EigenFailure),
+    /// `w` diverges at contact and opposite spins meet there.
+    #[error(
+        "the interaction diverges at contact, where opposite spins may meet: only spin-polarised \
+         sectors are solved (a strong enough divergence makes all spin orders degenerate with them)"
+    )]
+    SingularBetweenOppositeSpins,
+    /// The smallest calculation needs more memory than allowed.
+    #[error("needs {:.2} GiB of memory, allowed are {:.2} GiB (raise with --memory)", gib(*needed), gib(*limit))]
+    Memory {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The smallest calculation needs more arithmetic than allowed.
+    #[error(
+        "needs about {needed:.1e} floating-point operations, allowed are {limit:.1e} (raise with --time)"
+    )]
+    Work {
+        /// Operations needed.
+        needed: f64,
+        /// Operations allowed.
+        limit: f64,
+    },
+    /// No box was large enough: the state is not bound.
+    #[error(
+        "the state is not bound, or too weakly for a box of half-width {half_width} bohr (energy still \
+         changes by {change:.1e} Hartree): give the walls with --half-width"
+    )]
+    Unbound {
+        /// The largest half-width tried, in bohr.
+        half_width: f64,
+        /// Change of the energy at the last enlargement, in Hartree.
+        change: f64,
+    },
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1_u64 << 30) as f64
+}
+
+/// Expectation values that sum to the energy, in Hartree.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Components {
+    /// `< -1/2 sum d²/dx² >`.
+    pub kinetic: f64,
+    /// `< sum v >`.
+    pub external: f64,
+    /// `< sum w >`.
+    pub interaction: f64,
+}
+
+/// One-body densities, in particles per bohr. The trapezoidal sum over the points is the number of
+/// particles.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Density {
+    /// Positions in bohr, equally spaced from end to end.
+    pub x: Vec<f64>,
+    /// Spin up.
+    pub up: Vec<f64>,
+    /// Spin down; zeros in a spin-polarised sector.
+    pub down: Vec<f64>,
+}
+
+/// Density of pairs at `(x, y)`, all spins, in pairs per bohr²; it integrates to `N (N - 1)`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairDensity {
+    /// Positions in bohr.
+    pub x: Vec<f64>,
+    /// Values, by rows.
+    pub values: Vec<f64>,
+}
+
+/// What was refined in a row of the convergence table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refinement {
+    /// Number of one-body functions (the grid spacing of the equivalent DVR).
+    Functions,
+    /// Number of quadrature cells.
+    Quadrature,
+    /// Number of orbitals.
+    Orbitals,
+    /// Position of the walls.
+    Walls,
+}
+
+/// One calculation on the way to the result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConvergenceRow {
+    /// What this row refines.
+    pub refinement: Refinement,
+    /// Length of the geometry, in bohr.
+    pub length: f64,
+    /// One-body functions.
+    pub functions: usize,
+    /// Quadrature cells.
+    pub cells: usize,
+    /// Orbitals; zero where all functions are used.
+    pub orbitals: usize,
+    /// Dimension of the eigenproblem.
+    pub determinants: u64,
+    /// Lowest energy, in Hartree.
+    pub energy: f64,
+    /// Largest change of any state asked for, against the previous row of the same kind.
+    pub change: Option<f64>,
+}
+
+/// News on the way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// About to run a calculation of this predicted size.
+    Predicted {
+        /// Dimension of the eigenproblem.
+        determinants: u64,
+        /// Memory, in bytes.
+        bytes: u64,
+        /// Floating-point operations.
+        work: f64,
+    },
+    /// A calculation finished.
+    Row(ConvergenceRow),
+}
+
+/// Parts of the error estimate of the ground-state energy, in Hartree.
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize)]
+pub struct ErrorBudget {
+    /// Finite number of one-body functions.
+    pub functions: f64,
+    /// Quadrature.
+    pub quadrature: f64,
+    /// Finite number of orbitals.
+    pub orbitals: f64,
+    /// Walls, where the tool chose them.
+    pub walls: f64,
+    /// Iterative eigensolver and rounding.
+    pub solver: f64,
+}
+
+impl ErrorBudget {
+    /// The sum of all parts.
+    pub fn total(&self) -> f64 {
+        self.functions + self.quadrature + self.orbitals + self.walls + self.solver
+    }
+}
+
+/// The lowest states of a sector.
+#[derive(Clone, Debug)]
+pub struct ExactResult {
+    /// Electronic energies, ascending, in Hartree.
+    pub energies: Vec<f64>,
+    /// Estimated errors of the energies, in Hartree.
+    pub error_estimates: Vec<f64>,
+    /// Parts of the estimate of the ground state.
+    pub error_budget: ErrorBudget,
+    /// Components of the ground-state energy.
+    pub components: Components,
+    /// How the numbers were obtained.
+    pub method: String,
+    /// The convergence table.
+    pub convergence: Vec<ConvergenceRow>,
+    /// One-body densities of the ground state.
+    pub density: Density,
+    /// Natural occupations of the ground state, descending; they sum to the number of particles.
+    pub natural_occupations: Vec<f64>,
+    /// Pair density of the ground state, when asked for.
+    pub pair_density: Option<PairDensity>,
+    /// The sector.
+    pub sector: Sector,
+    /// The geometry the numbers belong to (chosen by the tool on a line).
+    pub geometry: Geometry,
+    /// The ground state itself.
+    pub state: ExactState,
+    /// Products with the Hamiltonian in all calculations: a measure of work.
+    pub products: usize,
+    /// Whether the estimates are below the tolerance that was asked for.
+    pub converged: bool,
+}
+
+/// Deterministic numbers in (-1, 1), to give every symmetry a share of the starting vectors
+/// (splitmix64: G. L. Steele et al., OOPSLA 2014).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Noise(u64);
+
+impl Noise {
+    pub(crate) fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        (z >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    }
+}

@@ -1,0 +1,185 @@
+//! Which orbitals to diagonalise in: natural orbitals of first-order pair functions.
+//!
+//! A full configuration interaction converges fastest in its natural orbitals (P.-O. Löwdin, Phys. Rev.
+//! 97, 1474 (1955)). They are approximated here from a cheaper state, a determinant or a smaller
+//! calculation: each of its natural pair functions (eigenvectors of the two-body density matrix) is
+//! corrected to first order in the whole one-body basis, and the density matrix of the corrected
+//! pairs is diagonalised. The choice affects how fast energies converge with the number of
+//! orbitals, never what they converge to.
+
+use super::dvr::{OneBodyBasis, PairGrid};
+use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use faer::{Mat, MatRef};
+
+/// A pair function in basis coefficients, antisymmetric or general, with its weight.
+pub(crate) struct Geminal {
+    pub(crate) weight: f64,
+    pub(crate) function: Mat<f64>,
+    pub(crate) equal_spins: bool,
+}
+
+/// The one-body side of the first-order correction.
+pub(crate) struct MeanField {
+    basis: OneBodyBasis,
+    /// Eigenvalues and eigenvectors of the mean-field Hamiltonian.
+    energies: Vec<f64>,
+    canonical: Mat<f64>,
+    /// Mean field minus one-body Hamiltonian, in the canonical orbitals.
+    potential: Mat<f64>,
+    grid: PairGrid,
+    /// Canonical orbitals on the two grids, times the square root of the weight.
+    phi: [Mat<f64>; 2],
+    /// `1 / (N - 1)`.
+    share: f64,
+}
+
+impl MeanField {
+    pub(crate) fn new(
+        basis: OneBodyBasis,
+        grid: PairGrid,
+        h: MatRef<'_, f64>,
+        mean_fock: MatRef<'_, f64>,
+        particles: usize,
+    ) -> Result<Self, EigenFailure> {
+        let (energies, canonical) = symmetric_eigen(mean_fock)?;
+        let difference = mean_fock - h;
+        let potential = super::integrals::transform(difference.as_ref(), canonical.as_ref());
+        let root = grid.first.weight.sqrt();
+        let on = |points: &[f64]| {
+            let mut p = mul(basis.evaluate(points).as_ref(), canonical.as_ref());
+            p *= faer::Scale(root);
+            p
+        };
+        let phi = [on(&grid.first.points), on(&grid.second.points)];
+        Ok(MeanField {
+            basis,
+            energies,
+            canonical,
+            potential,
+            grid,
+            phi,
+            share: 1.0 / (particles - 1) as f64,
+        })
+    }
+
+    /// Smallest energy denominator, in Hartree. Keeps near-degenerate pairs (stretched bonds) finite.
+    const LEAST_DENOMINATOR: f64 = 0.3;
+
+    /// Orbitals ordered by importance, as columns of basis coefficients, with their weights.
+    ///
+    /// `internal` spans what the geminals were computed in: corrections inside it are left out.
+    pub(crate) fn natural_orbitals(
+        &self,
+        geminals: &[Geminal],
+        internal: MatRef<'_, f64>,
+    ) -> Result<(Mat<f64>, Vec<f64>), EigenFailure> {
+        let n = self.basis.size();
+        let u = self.canonical.as_ref();
+        let inside = mul(u.transpose(), internal);
+        let project = |t: &Mat<f64>| {
+            let a = mul(inside.transpose(), mul(t.as_ref(), inside.as_ref()).as_ref());
+            mul(inside.as_ref(), mul(a.as_ref(), inside.transpose()).as_ref())
+        };
+        let mut density = Mat::<f64>::zeros(n, n);
+        for g in geminals {
+            let c = mul(u.transpose(), mul(g.function.as_ref(), u).as_ref());
+            let mut on_grid =
+                mul(mul(self.phi[0].as_ref(), c.as_ref()).as_ref(), self.phi[1].transpose());
+            for y in 0..on_grid.ncols() {
+                for x in 0..on_grid.nrows() {
+                    on_grid[(x, y)] *= self.grid.w[(x, y)];
+                }
+            }
+            let r =
+                mul(self.phi[0].transpose(), mul(on_grid.as_ref(), self.phi[1].as_ref()).as_ref());
+            let field = mul(self.potential.as_ref(), c.as_ref());
+            let field_right = mul(c.as_ref(), self.potential.as_ref());
+            let mut energy = 0.0;
+            let mut size = 0.0;
+            for b in 0..n {
+                for a in 0..n {
+                    let p = c[(a, b)] * c[(a, b)];
+                    size += p;
+                    energy += p * (self.energies[a] + self.energies[b]);
+                }
+            }
+            energy /= size;
+            let mut t = Mat::from_fn(n, n, |a, b| {
+                let v = if g.equal_spins { 0.5 * (r[(a, b)] - r[(b, a)]) } else { r[(a, b)] };
+                let v = v - self.share * (field[(a, b)] + field_right[(a, b)]);
+                let gap = self.energies[a] + self.energies[b] - energy;
+                -v / gap.max(Self::LEAST_DENOMINATOR)
+            });
+            let inner = project(&t);
+            t -= &inner;
+            t += &c;
+            density += g.weight * mul(t.as_ref(), t.transpose());
+            density += g.weight * mul(t.transpose(), t.as_ref());
+        }
+        let (values, vectors) = symmetric_eigen(density.as_ref())?;
+        let orbitals = mul(u, vectors.as_ref());
+        let reversed = Mat::from_fn(n, n, |i, k| orbitals[(i, n - 1 - k)]);
+        let weights = values.iter().rev().copied().collect();
+        Ok((reversed, weights))
+    }
+}
+
+/// The pair functions of one determinant.
+pub(crate) fn determinant_geminals(up: MatRef<'_, f64>, down: MatRef<'_, f64>) -> Vec<Geminal> {
+    let n = up.nrows().max(down.nrows());
+    let mut list = vec![];
+    for orbitals in [up, down] {
+        for j in 0..orbitals.ncols() {
+            for i in 0..j {
+                let r = std::f64::consts::FRAC_1_SQRT_2;
+                let function = Mat::from_fn(n, n, |a, b| {
+                    r * (orbitals[(a, i)] * orbitals[(b, j)] - orbitals[(a, j)] * orbitals[(b, i)])
+                });
+                list.push(Geminal { weight: 1.0, function, equal_spins: true });
+            }
+        }
+    }
+    for i in 0..up.ncols() {
+        for j in 0..down.ncols() {
+            let function = Mat::from_fn(n, n, |a, b| up[(a, i)] * down[(b, j)]);
+            list.push(Geminal { weight: 1.0, function, equal_spins: false });
+        }
+    }
+    list
+}
+
+/// The dominant natural pair functions of two-body density matrices given in `orbitals`.
+pub(crate) fn natural_geminals(
+    densities: &super::ci::PairDensities,
+    orbitals: MatRef<'_, f64>,
+    neglect: f64,
+) -> Result<Vec<Geminal>, EigenFailure> {
+    let m = orbitals.ncols();
+    let mut list = vec![];
+    for (matrix, equal_spins) in
+        [(&densities.up, true), (&densities.down, true), (&densities.opposite, false)]
+    {
+        if matrix.nrows() == 0 {
+            continue;
+        }
+        let (values, vectors) = symmetric_eigen(matrix.as_ref())?;
+        for k in (0..values.len()).rev() {
+            if values[k] < neglect {
+                break;
+            }
+            let function = if equal_spins {
+                let r = std::f64::consts::FRAC_1_SQRT_2;
+                Mat::from_fn(m, m, |p, q| match p.cmp(&q) {
+                    std::cmp::Ordering::Less => r * vectors[(super::ci::pair_index(p, q), k)],
+                    std::cmp::Ordering::Greater => -r * vectors[(super::ci::pair_index(q, p), k)],
+                    std::cmp::Ordering::Equal => 0.0,
+                })
+            } else {
+                Mat::from_fn(m, m, |p, q| vectors[(p * m + q, k)])
+            };
+            let function = mul(orbitals, mul(function.as_ref(), orbitals.transpose()).as_ref());
+            list.push(Geminal { weight: values[k], function, equal_spins });
+        }
+    }
+    Ok(list)
+}

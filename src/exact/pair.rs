@@ -1,0 +1,131 @@
+//! Two particles in the complete one-body basis: the pair function is a matrix and `w` is diagonal on
+//! the quadrature grid.
+
+use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
+use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
+use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use crate::system::{Hamiltonian, Sector};
+use faer::{Mat, MatRef};
+
+/// Result: eigenpairs with pair functions as matrices in `orbitals`.
+pub(crate) struct PairStates {
+    pub(crate) pairs: Eigenpairs,
+    /// Eigenfunctions of the one-body Hamiltonian, columns of basis coefficients.
+    pub(crate) orbitals: Mat<f64>,
+    /// Pair functions `psi(x, y) = sum_ab c_ab phi_a(x) phi_b(y)` of unit norm over all (x, y).
+    pub(crate) functions: Vec<Mat<f64>>,
+}
+
+/// Predicted bytes and floating-point operations of one product.
+pub(crate) fn cost(functions: usize, points: usize, subspace: usize) -> (u64, u64) {
+    let (n, q) = (functions as u64, points as u64);
+    (8 * (2 * n * n * (subspace as u64 + 2) + 3 * q * q + 4 * q * n), 4 * (n * n * q + n * q * q))
+}
+
+/// Lowest states of two particles, `sector` = (2, 0), (0, 2) or (1, 1).
+pub(crate) fn solve(
+    hamiltonian: &Hamiltonian,
+    basis: &OneBodyBasis,
+    cells: usize,
+    sector: Sector,
+    options: &DavidsonOptions,
+) -> Result<PairStates, EigenFailure> {
+    let n = basis.size();
+    let antisymmetric = sector.up != 1;
+    let h = one_body_matrix(&hamiltonian.external, basis, cells);
+    let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
+    let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), cells);
+    let root = grid.first.weight.sqrt();
+    let on = |points: &[f64]| {
+        let mut p = mul(basis.evaluate(points).as_ref(), orbitals.as_ref());
+        p *= faer::Scale(root);
+        p
+    };
+    let phi = [on(&grid.first.points), on(&grid.second.points)];
+    let apply = |c: &[f64]| -> Vec<f64> {
+        let c = MatRef::from_column_major_slice(c, n, n);
+        let mut on_grid = mul(mul(phi[0].as_ref(), c).as_ref(), phi[1].transpose());
+        for y in 0..on_grid.ncols() {
+            for x in 0..on_grid.nrows() {
+                on_grid[(x, y)] *= grid.w[(x, y)];
+            }
+        }
+        let mut s = mul(phi[0].transpose(), mul(on_grid.as_ref(), phi[1].as_ref()).as_ref());
+        if grid.first.points.len() != grid.second.points.len() || grid.first != grid.second {
+            // The two coordinates use different grids: restore the symmetry of the product.
+            let other = {
+                let mut g = mul(mul(phi[1].as_ref(), c).as_ref(), phi[0].transpose());
+                for y in 0..g.ncols() {
+                    for x in 0..g.nrows() {
+                        g[(x, y)] *= grid.w[(y, x)];
+                    }
+                }
+                mul(phi[1].transpose(), mul(g.as_ref(), phi[0].as_ref()).as_ref())
+            };
+            s = 0.5 * (s + other);
+        }
+        let mut out = vec![0.0; n * n];
+        for b in 0..n {
+            for a in 0..n {
+                let v = if antisymmetric { 0.5 * (s[(a, b)] - s[(b, a)]) } else { s[(a, b)] };
+                out[b * n + a] = v + (energies[a] + energies[b]) * c[(a, b)];
+            }
+        }
+        out
+    };
+    let precondition = |theta: f64, r: &mut [f64]| {
+        for b in 0..n {
+            for a in 0..n {
+                let gap = energies[a] + energies[b] - theta;
+                r[b * n + a] /= -if gap.abs() < 0.05 { 0.05_f64.copysign(gap) } else { gap };
+            }
+        }
+    };
+    let start = start_vectors(n, antisymmetric, options.states, &energies);
+    let pairs = lowest(apply, precondition, start, options)?;
+    let functions =
+        pairs.vectors.iter().map(|v| MatRef::from_column_major_slice(v, n, n).to_owned()).collect();
+    Ok(PairStates { pairs, orbitals, functions })
+}
+
+/// The lowest products of orbitals, plus one vector with a little of everything, so that no symmetry
+/// is left out.
+fn start_vectors(n: usize, antisymmetric: bool, states: usize, energies: &[f64]) -> Vec<Vec<f64>> {
+    let mut list = vec![];
+    let few = n.min(states + 8);
+    for a in 0..few {
+        for b in 0..few {
+            if !antisymmetric || a < b {
+                list.push((energies[a] + energies[b], a, b));
+            }
+        }
+    }
+    list.sort_by(|x, y| x.0.total_cmp(&y.0));
+    let mut start: Vec<Vec<f64>> = list
+        .iter()
+        .take(2 * states + 2)
+        .map(|&(_, a, b)| {
+            let mut v = vec![0.0; n * n];
+            v[b * n + a] = 1.0;
+            if antisymmetric {
+                v[a * n + b] = -1.0;
+            }
+            v
+        })
+        .collect();
+    let mut v = vec![0.0; n * n];
+    let mut noise = super::Noise::default();
+    for a in 0..n {
+        for b in 0..n {
+            let x = noise.next() / (1.0 + (energies[a] + energies[b] - energies[0] * 2.0).powi(2));
+            v[b * n + a] += x;
+            if antisymmetric {
+                v[a * n + b] -= x;
+            } else {
+                v[a * n + b] += 0.3 * x;
+            }
+        }
+    }
+    start.push(v);
+    start
+}

@@ -1,0 +1,48 @@
+//! From a sequence of refined energies to an estimate of what is still missing.
+
+/// Energies of several states along one refinement.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sequence {
+    levels: Vec<Vec<f64>>,
+}
+
+impl Sequence {
+    pub(crate) fn push(&mut self, energies: &[f64]) {
+        self.levels.push(energies.to_vec());
+    }
+
+    /// Largest change of any state at the last refinement.
+    pub(crate) fn change(&self) -> Option<f64> {
+        let [.., a, b] = &self.levels[..] else { return None };
+        Some(a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max))
+    }
+
+    /// Estimated error of state `k` at the last level.
+    ///
+    /// The changes are taken to go on falling by the slower of the last two ratios, and what that
+    /// leaves is doubled; never less than half the last change. With fewer than three levels the
+    /// last change itself counts twice.
+    pub(crate) fn estimate(&self, k: usize) -> f64 {
+        let changes: Vec<f64> = self.levels.windows(2).map(|w| (w[1][k] - w[0][k]).abs()).collect();
+        let floor = 1e-12;
+        match changes[..] {
+            [] => f64::INFINITY,
+            [only] => 2.0 * only + floor,
+            [.., a, b] => {
+                let last = b / a.max(1e-14);
+                let before = match changes[..] {
+                    [.., z, a, _] => a / z.max(1e-14),
+                    _ => last,
+                };
+                // Changes at the level of rounding carry no ratio.
+                let ratio = if b < 1e-12 { 0.5 } else { last.max(before).clamp(0.0, 0.95) };
+                (2.0 * b * ratio / (1.0 - ratio)).max(0.5 * b) + floor
+            }
+        }
+    }
+
+    pub(crate) fn worst(&self) -> f64 {
+        let states = self.levels.last().map_or(0, Vec::len);
+        (0..states).map(|k| self.estimate(k)).fold(0.0, f64::max)
+    }
+}
