@@ -1,0 +1,158 @@
+//! Judgements a reader of a report wants made: did it converge, can the samples be trusted.
+
+use super::number::{format_significant, format_with_uncertainty};
+use super::record::{IterationRow, Summary};
+
+/// A judgement with its reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Whether all is well.
+    pub good: bool,
+    /// The judgement in a few words.
+    pub headline: String,
+    /// The number behind it.
+    pub detail: String,
+}
+
+impl Verdict {
+    fn new(good: bool, headline: &str, detail: String) -> Self {
+        Verdict { good, headline: headline.into(), detail }
+    }
+
+    fn either(good: bool, yes: &str, no: &str, detail: String) -> Self {
+        Self::new(good, if good { yes } else { no }, detail)
+    }
+}
+
+/// Change of the energy over the last quarter of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drift {
+    /// Slope of the straight line through the energies times the number of iterations, in Hartree.
+    pub change: f64,
+    /// Standard error of `change`, from the scatter about that line.
+    pub error: f64,
+    /// Iterations behind it.
+    pub iterations: usize,
+}
+
+/// Fewest iterations for a slope whose error means something.
+const FEWEST: usize = 8;
+
+/// Fits a straight line to the energies of the last quarter. None with too few finite energies.
+///
+/// The error comes from the scatter and not from the standard errors of the rows, so that it also
+/// holds what the steps of the optimiser add.
+pub fn drift(rows: &[IterationRow]) -> Option<Drift> {
+    let quarter = &rows[rows.len() - rows.len() / 4..];
+    let points: Vec<(f64, f64)> = quarter
+        .iter()
+        .filter(|r| r.energy.is_finite())
+        .map(|r| (r.iteration as f64, r.energy))
+        .collect();
+    let n = points.len();
+    if n < FEWEST {
+        return None;
+    }
+    let mean = |f: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(f).sum::<f64>() / n as f64;
+    let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
+    let sxx: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+    let sxy: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+    if sxx <= 0.0 {
+        return None;
+    }
+    let slope = sxy / sxx;
+    let scatter: f64 = points.iter().map(|p| (p.1 - y - slope * (p.0 - x)).powi(2)).sum();
+    let length = points[n - 1].0 - points[0].0;
+    let error = (scatter / (n - 2) as f64 / sxx).sqrt() * length;
+    Some(Drift { change: slope * length, error, iterations: n })
+}
+
+/// Whether the energy has stopped changing, within two error bars.
+pub fn convergence(rows: &[IterationRow], summary: &Summary) -> Verdict {
+    let Some(Drift { change, error, iterations }) = drift(rows) else {
+        let detail = format!("{} iterations are too few to judge.", rows.len());
+        return Verdict::new(false, "Too short to tell", detail);
+    };
+    // A change that the final error bar hides is of no interest either.
+    let final_error = Some(summary.standard_error).filter(|e| e.is_finite()).unwrap_or(0.0);
+    let good = change.abs() <= 2.0 * error.hypot(final_error);
+    let headline = match (good, change > 0.0) {
+        (true, _) => "Converged",
+        (false, false) => "Still falling",
+        (false, true) => "Rising",
+    };
+    let detail = format!(
+        "The energy changed by {} mHa over the last {iterations} iterations.",
+        format_with_uncertainty(1e3 * change, 1e3 * error)
+    );
+    Verdict::new(good, headline, detail)
+}
+
+/// The checks of the sampler at the final parameters.
+pub fn sampler(summary: &Summary) -> Vec<Verdict> {
+    let health = &summary.health;
+    let mut verdicts = vec![
+        Verdict::either(
+            // A chain of safeguarded Newton inversions leaves 1e-14 over the smallest slope of each
+            // layer; far more than that means that the flow is no bijection any more.
+            health.round_trip_error <= 1e-8,
+            "Flow inverts",
+            "Flow does not invert",
+            format!(
+                "Round trip x → T(x) → x: largest error {} bohr.",
+                format_significant(health.round_trip_error, 2)
+            ),
+        ),
+        Verdict::either(
+            health.rejected_samples == 0,
+            "No rejected samples",
+            "Samples were rejected",
+            format!(
+                "{} of {} local energies were not finite.",
+                health.rejected_samples, summary.samples
+            ),
+        ),
+    ];
+    let largest = health.largest_local_energy_deviation;
+    let deviations = largest / summary.variance.sqrt();
+    // How far the mean moves if the most extreme sample is left out, in error bars.
+    let influence = deviations / (summary.samples.max(1) as f64).sqrt();
+    let quiet = largest == 0.0 || (deviations.is_finite() && influence <= 0.2);
+    let few = deviations <= 10.0;
+    verdicts.push(Verdict::either(
+        quiet || few,
+        "No outlier carries the mean",
+        "An outlier carries the mean",
+        format!(
+            "Largest |E_L − E| is {} Ha ({} standard deviations); alone it moves the mean by {} \
+             error bars.",
+            format_significant(largest, 3),
+            format_significant(deviations, 2),
+            format_significant(influence, 1)
+        ),
+    ));
+    if let Some(bars) = error_bars(summary) {
+        verdicts.push(Verdict::either(
+            bars >= -4.0,
+            "Variational bound holds",
+            "Below the exact energy",
+            if bars >= -4.0 {
+                "The energy is not below the exact one beyond its error.".into()
+            } else {
+                format!(
+                    "The energy is {} error bars below the exact one.",
+                    format_significant(-bars, 2)
+                )
+            },
+        ));
+    }
+    verdicts
+}
+
+/// Deviation from the reference in error bars, those of the reference included where known.
+pub fn error_bars(summary: &Summary) -> Option<f64> {
+    let reference = summary.reference.as_ref()?;
+    let error = summary.standard_error.hypot(reference.error_estimate.unwrap_or(0.0));
+    let bars = reference.deviation / error;
+    bars.is_finite().then_some(bars)
+}
