@@ -90,7 +90,7 @@ fn header(page: &mut String, input: &ReportInput) {
     };
     let _ = write!(
         page,
-        "<header>\n<h1>{}</h1>\n<p>{} {}: {}.</p>\n\
+        "<header>\n<h1>{}</h1>\n<p>{}, {}: {}.</p>\n\
          <p class=\"symbols\"><span>{}</span> <span>v(x) = {}</span> <span>w(d) = {}</span></p>\n\
          </header>\n",
         escape(&input.summary.title),

@@ -65,13 +65,8 @@ pub enum Shape {
         /// Height and standard error of each bin.
         values: Vec<(f64, f64)>,
     },
-    /// A horizontal line over the whole width, with a label of its own in the plot.
-    Level {
-        /// Where it lies.
-        y: f64,
-        /// What it is.
-        label: String,
-    },
+    /// A horizontal line over the whole width, at this height.
+    Level(f64),
 }
 
 /// The axis that the heights of a layer refer to.
@@ -121,9 +116,10 @@ impl Layer {
         Self::new(Shape::Steps { edges, values }, colour)
     }
 
-    /// A labelled horizontal line.
+    /// A horizontal line. Its label stands in the legend: in the plot it would lie on the data that
+    /// come close to it, which is where they should be.
     pub fn level(y: f64, label: impl Into<String>, colour: Colour) -> Self {
-        Self::new(Shape::Level { y, label: label.into() }, colour).dashed()
+        Self::new(Shape::Level(y), colour).dashed().named(label)
     }
 
     /// Draws lines dashed.
@@ -165,7 +161,7 @@ impl Layer {
             Shape::Line(points) => points.iter().map(|p| p.0).collect(),
             Shape::Band(points) => points.iter().map(|p| p.0).collect(),
             Shape::Steps { edges, .. } => edges.clone(),
-            Shape::Level { .. } => vec![],
+            Shape::Level(_) => vec![],
         }
     }
 
@@ -183,7 +179,7 @@ impl Layer {
                 .filter(|(e, _)| inside(e[0]) || inside(e[1]))
                 .flat_map(|(_, &(y, error))| [0.0, y, y - error, y + error])
                 .collect(),
-            Shape::Level { y, .. } => vec![*y],
+            Shape::Level(y) => vec![*y],
         }
     }
 
@@ -195,7 +191,7 @@ impl Layer {
             Shape::Steps { edges, values } => {
                 edges.windows(2).zip(values).any(|(e, v)| shows(x, e[0]) && shows(y, v.0))
             }
-            Shape::Level { .. } => false,
+            Shape::Level(_) => false,
         }
     }
 }
@@ -448,7 +444,6 @@ impl Figure {
         );
         for layer in &self.layers {
             mark_clipped(body, frame, layer);
-            label_level(body, frame, layer);
         }
 
         for (x, label) in &x_ticks.major {
@@ -488,8 +483,15 @@ fn draw_layer(body: &mut String, frame: &Frame, layer: &Layer) {
     let py = |y: f64| frame.y(layer.side, y);
     match &layer.shape {
         Shape::Line(points) => {
+            // A noisy start beyond the range would fill the plot with upright lines: the curve is
+            // interrupted at points more than half a plot away. (Not on logarithmic axes, where a
+            // crossing of zero does no harm.)
+            let drawn = |y: f64| {
+                shows(y_scale, y)
+                    && (y_scale == Scale::Log || (-0.5..=1.5).contains(&place(y_scale, y_range, y)))
+            };
             let mut path = String::new();
-            for part in points.split(|p| !shows(x_scale, p.0) || !shows(y_scale, p.1)) {
+            for part in points.split(|p| !shows(x_scale, p.0) || !drawn(p.1)) {
                 let part = thin::curve(part, MOST_POINTS);
                 if let [(x, y)] = part[..] {
                     // A path of one point is invisible; a short dash is not.
@@ -554,7 +556,7 @@ fn draw_layer(body: &mut String, frame: &Frame, layer: &Layer) {
                  <path class=\"bars {class}\" d=\"{bars}\"/>"
             );
         }
-        Shape::Level { y, .. } => {
+        Shape::Level(y) => {
             if shows(y_scale, *y) {
                 let _ = writeln!(
                     body,
@@ -570,11 +572,11 @@ fn draw_layer(body: &mut String, frame: &Frame, layer: &Layer) {
 
 /// Triangles at the edge of the plot where points of a curve lie above or below it, so that a range
 /// that shows the end of a run does not hide its start. Not for the second axis, whose curves are
-/// scenery.
+/// scenery, and not on logarithmic ones, where any curve that crosses zero goes below every range.
 fn mark_clipped(body: &mut String, frame: &Frame, layer: &Layer) {
     const SPACING: f64 = 12.0;
     let (Shape::Line(points), Side::Left) = (&layer.shape, layer.side) else { return };
-    let (scale, range) = frame.y;
+    let (scale @ Scale::Linear, range) = frame.y else { return };
     let mut last = [f64::NEG_INFINITY; 2];
     let mut path = String::new();
     for &(x, y) in points.iter().filter(|p| shows(frame.x.0, p.0) && shows(scale, p.1)) {
@@ -595,21 +597,6 @@ fn mark_clipped(body: &mut String, frame: &Frame, layer: &Layer) {
         let class = layer.colour.class();
         let _ = writeln!(body, "<path class=\"clipped {class}\" d=\"{path}\"/>");
     }
-}
-
-/// The label of a level, on the side of the line that has more room.
-fn label_level(body: &mut String, frame: &Frame, layer: &Layer) {
-    let Shape::Level { y, label } = &layer.shape else { return };
-    let (scale, range) = frame.axis(layer.side);
-    if !shows(scale, *y) || !(0.0..=1.0).contains(&place(scale, range, *y)) {
-        return;
-    }
-    let line = frame.y(layer.side, *y);
-    // Energies come down from above, so that there is more white below.
-    let below = frame.bottom - line > TEXT + 8.0;
-    let text_y = if below { line + TEXT + 2.0 } else { line - 6.0 };
-    let class = format!("level {}", layer.colour.class());
-    put(body, &class, frame.right - 8.0, text_y, "end", label);
 }
 
 fn put(body: &mut String, class: &str, x: f64, y: f64, anchor: &str, text: &str) {

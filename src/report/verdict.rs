@@ -156,3 +156,122 @@ pub fn error_bars(summary: &Summary) -> Option<f64> {
     let bars = reference.deviation / error;
     bars.is_finite().then_some(bars)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::record::{Health, Reference};
+
+    fn rows(n: usize, energy: impl Fn(usize) -> f64) -> Vec<IterationRow> {
+        (0..n)
+            .map(|iteration| IterationRow {
+                iteration,
+                energy: energy(iteration),
+                standard_error: 1e-3,
+                variance: 1.0,
+                gradient_norm: 1.0,
+                step_norm: 1.0,
+                tau: 1.0,
+                seconds: 1.0,
+            })
+            .collect()
+    }
+
+    fn summary() -> Summary {
+        Summary {
+            title: String::new(),
+            version: String::new(),
+            energy: -1.0,
+            standard_error: 1e-3,
+            variance: 1e-2,
+            nuclear_repulsion: 0.0,
+            total_energy: -1.0,
+            samples: 10_000,
+            parameters: 1,
+            iterations: 1,
+            averaged_iterations: 1,
+            wall_seconds: 1.0,
+            cpu_seconds: 1.0,
+            threads: 1,
+            seed: 1,
+            reference: None,
+            health: Health {
+                round_trip_error: 1e-14,
+                rejected_samples: 0,
+                largest_local_energy_deviation: 0.5,
+            },
+        }
+    }
+
+    /// Deterministic scatter of unit size.
+    fn noise(i: usize) -> f64 {
+        1.7 * (12.9898 * i as f64).sin()
+    }
+
+    #[test]
+    fn a_straight_line_gives_its_change_without_error() {
+        let d = drift(&rows(100, |i| -1.0 - 0.01 * i as f64)).unwrap();
+        assert_eq!(d.iterations, 25);
+        assert!((d.change + 0.24).abs() < 1e-12 && d.error < 1e-12);
+    }
+
+    #[test]
+    fn noise_converges_and_a_slope_does_not() {
+        let s = summary();
+        assert!(convergence(&rows(200, |i| -1.0 + 1e-2 * noise(i)), &s).good);
+        let falling = convergence(&rows(200, |i| -1.0 - 1e-3 * i as f64 + 1e-3 * noise(i)), &s);
+        assert_eq!((falling.good, falling.headline.as_str()), (false, "Still falling"));
+        let rising = convergence(&rows(200, |i| -1.0 + 1e-3 * i as f64), &s);
+        assert_eq!((rising.good, rising.headline.as_str()), (false, "Rising"));
+    }
+
+    #[test]
+    fn a_change_below_the_final_error_is_of_no_interest() {
+        assert!(convergence(&rows(200, |i| -1e-6 * i as f64), &summary()).good);
+    }
+
+    #[test]
+    fn few_or_bad_rows_cannot_be_judged() {
+        for rows in [rows(0, |_| 0.0), rows(20, |_| 0.0), rows(500, |_| f64::NAN)] {
+            assert_eq!(convergence(&rows, &summary()).headline, "Too short to tell");
+        }
+    }
+
+    #[test]
+    fn a_healthy_sampler_passes_and_each_fault_fails_its_own_check() {
+        let good = |s: &Summary| sampler(s).iter().map(|v| v.good).collect::<Vec<_>>();
+        let mut s = summary();
+        s.reference = Some(Reference {
+            energy: -1.001,
+            error_estimate: None,
+            source: String::new(),
+            deviation: 1e-3,
+        });
+        assert_eq!(good(&s), [true; 4]);
+        for fault in 0..4 {
+            let mut s = s.clone();
+            match fault {
+                0 => s.health.round_trip_error = f64::NAN,
+                1 => s.health.rejected_samples = 1,
+                2 => s.health.largest_local_energy_deviation = 5.0,
+                _ => s.reference.as_mut().unwrap().deviation = -5e-3,
+            }
+            let expected: Vec<bool> = (0..4).map(|i| i != fault).collect();
+            assert_eq!(good(&s), expected);
+        }
+    }
+
+    #[test]
+    fn error_bars_hold_those_of_the_reference() {
+        let mut s = summary();
+        assert_eq!(error_bars(&s), None);
+        s.standard_error = 3e-3;
+        s.reference = Some(Reference {
+            energy: -1.0,
+            error_estimate: Some(4e-3),
+            source: String::new(),
+            deviation: -1e-2,
+        });
+        assert!((error_bars(&s).unwrap() + 2.0).abs() < 1e-12);
+    }
+}

@@ -14,12 +14,20 @@ pub(super) fn all(input: &ReportInput) -> Vec<(Figure, String)> {
         deviation(input.rows, input.summary),
         density(input),
         variance(input.rows),
-        optimiser(input.rows, input.optimiser),
+        gradient(input.rows),
+        step(input.rows, input.optimiser),
     ]
 }
 
-fn iteration_axis() -> Axis {
-    Axis::linear("iteration")
+/// All iterations, up to the round number that counts them.
+fn iteration_axis(rows: &[IterationRow]) -> Axis {
+    let axis = Axis::linear("iteration");
+    match (rows.first(), rows.last()) {
+        (Some(first), Some(last)) => {
+            axis.with_range(first.iteration as f64, last.iteration as f64 + 1.0)
+        }
+        _ => axis,
+    }
 }
 
 fn curve(rows: &[IterationRow], f: impl Fn(&IterationRow) -> f64) -> Vec<(f64, f64)> {
@@ -52,10 +60,10 @@ fn energy_range(rows: &[IterationRow], levels: &[f64]) -> Option<(f64, f64)> {
 fn energy(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
     let exact = summary.reference.as_ref().map(|r| r.energy);
     let level = match exact {
-        Some(e) => Layer::level(e, format!("exact {e:.6} Ha"), Colour::Vermillion),
+        Some(e) => Layer::level(e, format!("exact, {e:.6} Ha"), Colour::Vermillion),
         None => {
             let text = format_with_uncertainty(summary.energy, summary.standard_error);
-            Layer::level(summary.energy, format!("final estimate {text} Ha"), Colour::Vermillion)
+            Layer::level(summary.energy, format!("final estimate, {text} Ha"), Colour::Vermillion)
         }
     };
     let mut y = Axis::linear("energy (Ha)");
@@ -77,9 +85,9 @@ fn energy(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
     let band = rows
         .iter()
         .map(|r| (r.iteration as f64, r.energy - r.standard_error, r.energy + r.standard_error));
-    let figure = Figure::new("energy", "Energy against iteration", iteration_axis(), y)
+    let figure = Figure::new("energy", "Energy against iteration", iteration_axis(rows), y)
         .with(Layer::band(band.collect(), Colour::Blue).named("± standard error"))
-        .with(Layer::line(curve(rows, |r| r.energy), Colour::Blue).named("energy of the iteration"))
+        .with(Layer::line(curve(rows, |r| r.energy), Colour::Blue).named("energy of an iteration"))
         .with(level);
     (figure, caption)
 }
@@ -101,15 +109,15 @@ fn deviation(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
     let errors = curve(rows, |r| milli(r.standard_error));
 
     let mut y = Axis::log(match reference {
-        Some(_) => "|E − E_exact| (mHa)",
-        None => "|E − E_final| (mHa)",
+        Some(_) => "|E − E₀| (mHa)",
+        None => "|E − final E| (mHa)",
     });
     let last = milli(summary.energy - target).max(milli(summary.standard_error));
     let high = quantile(singles.iter().chain(&errors).map(|p| p.1), 1.0);
     let typical = quantile(errors[rows.len() / 2..].iter().map(|p| p.1), 0.5);
     // A noisy curve comes as close to zero as it likes: below a part of the error there is nothing
     // to see. The final deviation stays in the picture.
-    let floors = [typical.map(|t| 0.05 * t), Some(0.5 * last)];
+    let floors = [typical.map(|t| 0.05 * t), Some(0.3 * last)];
     let low = floors.into_iter().flatten().filter(|&x| x > 0.0).fold(f64::INFINITY, f64::min);
     if let Some(high) = high
         && low < high
@@ -117,10 +125,10 @@ fn deviation(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
         y = y.with_range(low, 1.5 * high);
     }
     let title = match reference {
-        Some(_) => "Deviation from the exact energy",
+        Some(_) => "Deviation from the exact energy E₀",
         None => "Difference from the final energy",
     };
-    let mut figure = Figure::new("deviation", title, iteration_axis(), y)
+    let mut figure = Figure::new("deviation", title, iteration_axis(rows), y)
         .with(Layer::line(singles, Colour::Blue).named("one iteration").faint())
         .with(Layer::line(errors, Colour::Grey).dashed().named("its standard error"))
         .with(
@@ -132,7 +140,7 @@ fn deviation(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
             format_with_uncertainty(1e3 * reference.deviation, milli(summary.standard_error));
         figure = figure.with(Layer::level(
             milli(reference.deviation),
-            format!("final {text} mHa"),
+            format!("final, {text} mHa"),
             Colour::Green,
         ));
         caption.push_str(" The final estimate uses averaged parameters and fresh samples.");
@@ -142,23 +150,33 @@ fn deviation(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
 
 fn variance(rows: &[IterationRow]) -> (Figure, String) {
     let y = Axis::log("variance (Ha²)");
-    let figure = Figure::new("variance", "Variance of the local energy", iteration_axis(), y)
+    let figure = Figure::new("variance", "Variance of the local energy", iteration_axis(rows), y)
         .with(Layer::line(curve(rows, |r| r.variance), Colour::Blue));
     (figure, "It vanishes for an exact eigenstate.".into())
 }
 
-fn optimiser(rows: &[IterationRow], settings: &OptimiserSettings) -> (Figure, String) {
-    let (step, tau) = match settings {
-        OptimiserSettings::Adam(_) => ("step norm", "learning rate"),
-        OptimiserSettings::StochasticReconfiguration(_) => ("step norm (rad)", "tau (1/Ha)"),
+fn gradient(rows: &[IterationRow]) -> (Figure, String) {
+    let y = Axis::log("gradient norm (Ha)");
+    let figure = Figure::new("gradient", "Gradient of the energy", iteration_axis(rows), y)
+        .with(Layer::line(curve(rows, |r| r.gradient_norm), Colour::Blue));
+    (figure, "Euclidean norm; it levels off at the noise of the samples.".into())
+}
+
+fn step(rows: &[IterationRow], settings: &OptimiserSettings) -> (Figure, String) {
+    let (step, tau, name) = match settings {
+        OptimiserSettings::Adam(_) => ("step norm", "learning rate", "learning rate"),
+        OptimiserSettings::StochasticReconfiguration(_) => ("step norm (rad)", "tau (1/Ha)", "tau"),
     };
-    let y = Axis::log("norms, units in the legend");
-    let figure = Figure::new("optimiser", "Optimiser", iteration_axis(), y)
-        .with(
-            Layer::line(curve(rows, |r| r.gradient_norm), Colour::Blue).named("gradient norm (Ha)"),
-        )
-        .with(Layer::line(curve(rows, |r| r.step_norm), Colour::Vermillion).named(step))
-        .with(Layer::line(curve(rows, |r| r.tau), Colour::Green).dashed().named(tau));
+    let figure =
+        Figure::new("step", "Steps of the optimiser", iteration_axis(rows), Axis::log(step))
+            .with_right(Axis::log(tau))
+            .with(Layer::line(curve(rows, |r| r.step_norm), Colour::Blue).named("step norm"))
+            .with(
+                Layer::line(curve(rows, |r| r.tau), Colour::Vermillion)
+                    .dashed()
+                    .on_right()
+                    .named(format!("{name}, right axis")),
+            );
     (figure, String::new())
 }
 

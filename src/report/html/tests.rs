@@ -118,7 +118,7 @@ fn the_headline_tells_the_result() {
         "0.54 error bars above -1.8160418892 Ha (sine DVR)",
         "Converged",
         "All 4 checks passed.",
-        "2 fermions, both spin up in a box",
+        "2 fermions, both spin up, in a box",
         "v(x) = −2/√(x² + 1)",
         "1 min 02 s on 2 threads",
     ] {
@@ -137,7 +137,7 @@ fn the_page_is_whole_and_needs_no_network() {
     // The name of the SVG dialect is the one address, and nothing fetches it.
     assert_eq!(page.matches("http").count(), page.matches("http://www.w3.org/2000/svg").count());
     assert_eq!(page, run().page());
-    assert_eq!(page.matches("<figure>").count(), 5);
+    assert_eq!(page.matches("<figure>").count(), 6);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn poor_runs_still_have_a_report() {
     run.rows.clear();
     let page = run.page();
     assert!(page.contains("Too short to tell") && page.contains("No reference"));
-    assert_eq!(page.matches("No data to show.").count(), 5);
+    assert_eq!(page.matches("No data to show.").count(), 6);
 
     let mut run = self::run();
     for row in &mut run.rows {
