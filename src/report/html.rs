@@ -86,7 +86,8 @@ fn header(page: &mut String, input: &ReportInput) {
     let Hamiltonian { title, external, interaction } = input.hamiltonian;
     let name = match title.as_str() {
         "" => describe::external_words(external),
-        title => format!("{title}, {}", describe::external_words(external)),
+        // The symbols below tell what the title does not.
+        title => title.into(),
     };
     let _ = write!(
         page,
@@ -158,7 +159,7 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
         _ => (
             false,
             format!("{} of {} checks failed", bad.len(), sampler.len()),
-            bad.iter().map(|v| v.headline.clone()).collect::<Vec<_>>().join("; ") + ".",
+            bad.iter().map(|v| v.headline.clone()).collect::<Vec<_>>().join(". ") + ".",
         ),
     };
     tile(page, "", "Sampler", Some(good), &large, &small);

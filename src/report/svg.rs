@@ -18,7 +18,8 @@ pub const STYLE: &str = include_str!("svg/style.css");
 
 const WIDTH: f64 = 560.0;
 const PLOT_HEIGHT: f64 = 252.0;
-/// Size of all text but the title. At the smallest page width of 480 it shows at 11 pixels.
+/// Size of all text but the title. The style makes it 15 on narrow pages, which the margins allow, so
+/// that it shows at 11 pixels on a page of 480.
 const TEXT: f64 = 14.0;
 const TITLE: f64 = 16.0;
 /// More points than this are thinned: the plot is about 480 wide.
@@ -429,6 +430,9 @@ impl Figure {
         for y in &y_ticks.minor {
             let _ = write!(minor, "M{left:.1} {:.1}h4", frame.y(Side::Left, *y));
         }
+        for y in &right_ticks.minor {
+            let _ = write!(minor, "M{right:.1} {:.1}h-4", frame.y(Side::Right, *y));
+        }
         for x in &x_ticks.minor {
             let _ = write!(minor, "M{:.1} {bottom:.1}v-4", frame.x(*x));
         }
@@ -481,15 +485,14 @@ fn draw_layer(body: &mut String, frame: &Frame, layer: &Layer) {
     let (y_scale, y_range) = frame.axis(layer.side);
     let px = |x: f64| frame.x(x);
     let py = |y: f64| frame.y(layer.side, y);
+    // A noisy start beyond the range would fill the plot with upright lines: curves are interrupted
+    // well outside. (Not on logarithmic axes, where a crossing of zero does no harm.)
+    let drawn = |y: f64| {
+        shows(y_scale, y)
+            && (y_scale == Scale::Log || (-0.3..=1.3).contains(&place(y_scale, y_range, y)))
+    };
     match &layer.shape {
         Shape::Line(points) => {
-            // A noisy start beyond the range would fill the plot with upright lines: the curve is
-            // interrupted at points more than half a plot away. (Not on logarithmic axes, where a
-            // crossing of zero does no harm.)
-            let drawn = |y: f64| {
-                shows(y_scale, y)
-                    && (y_scale == Scale::Log || (-0.5..=1.5).contains(&place(y_scale, y_range, y)))
-            };
             let mut path = String::new();
             for part in points.split(|p| !shows(x_scale, p.0) || !drawn(p.1)) {
                 let part = thin::curve(part, MOST_POINTS);
@@ -506,8 +509,11 @@ fn draw_layer(body: &mut String, frame: &Frame, layer: &Layer) {
             let _ = writeln!(body, "<path class=\"line {class}{dash}\" d=\"{path}\"/>");
         }
         Shape::Band(points) => {
-            let usable =
-                |p: &(f64, f64, f64)| shows(x_scale, p.0) && shows(y_scale, p.2) && p.1.is_finite();
+            let usable = |p: &(f64, f64, f64)| {
+                let middle = 0.5 * (p.1 + p.2);
+                let near = y_scale == Scale::Log || drawn(middle);
+                shows(x_scale, p.0) && shows(y_scale, p.2) && p.1.is_finite() && near
+            };
             let mut path = String::new();
             for part in points.split(|p| !usable(p)).filter(|part| !part.is_empty()) {
                 let part = thin::band(part, MOST_POINTS / 2);
@@ -617,9 +623,9 @@ fn put_turned(body: &mut String, x: f64, y: f64, angle: i32, text: &str) {
     );
 }
 
-/// About how wide a text is: the fonts of the page are not known here, and most are narrower.
+/// About how wide a text is: the font of the page is not known here, and few are wider.
 fn text_width(text: &str, size: f64) -> f64 {
-    0.58 * size * text.chars().count() as f64
+    0.62 * size * text.chars().count() as f64
 }
 
 /// Breaks a text into lines that fit, between words.

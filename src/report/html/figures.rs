@@ -248,7 +248,8 @@ fn density_range(input: &ReportInput) -> (f64, f64) {
     let mut found = (f64::INFINITY, f64::NEG_INFINITY);
     for values in [&profile.up, &profile.down] {
         for (edge, value) in profile.edges.windows(2).zip(values) {
-            if value.0 > 1e-3 * largest {
+            // A bin that noise alone explains does not count.
+            if value.0 > 1e-3 * largest + 2.0 * value.1 {
                 found = (found.0.min(edge[0]), found.1.max(edge[1]));
             }
         }
