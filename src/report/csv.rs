@@ -1,0 +1,243 @@
+//! `energy.csv`: one row an iteration, written while the run goes on.
+//!
+//! During the run the rows go to `energy.csv.partial`, one flush a row; [`EnergyCsv::finish`] syncs
+//! it and gives it its name. So `energy.csv` is complete whenever it exists, `tail -f` works on a
+//! running one, a run that dies leaves the rows it made, and the cost stays linear in the number of
+//! rows (rewriting the table atomically at intervals would give up all but the first).
+
+use super::files::{FileError, names, read_text, sync_folder};
+use super::record::IterationRow;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// First line of `energy.csv`. The time comes last, so that all else can be compared byte for byte.
+pub const HEADER: &str =
+    "iteration,energy,standard_error,variance,gradient_norm,step_norm,tau,seconds";
+
+/// A row as text, without the end of line: the shortest digits that read back as the same numbers.
+pub fn format_row(row: &IterationRow) -> String {
+    format!(
+        "{},{:?},{:?},{:?},{:?},{:?},{:?},{:?}",
+        row.iteration,
+        row.energy,
+        row.standard_error,
+        row.variance,
+        row.gradient_norm,
+        row.step_norm,
+        row.tau,
+        row.seconds
+    )
+}
+
+/// The table of a run in the making.
+#[derive(Debug)]
+pub struct EnergyCsv {
+    file: File,
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl EnergyCsv {
+    /// Starts the table of the run that writes into `folder`.
+    ///
+    /// # Errors
+    /// [`FileError::Io`] if the file cannot be created.
+    pub fn create(folder: &Path) -> Result<Self, FileError> {
+        let partial = folder.join(names::ENERGY_PARTIAL);
+        let file = File::create(&partial).map_err(FileError::io("create", &partial))?;
+        let mut table = EnergyCsv { file, partial, path: folder.join(names::ENERGY) };
+        table.line(HEADER)?;
+        Ok(table)
+    }
+
+    /// Appends a row. It can be read at once.
+    ///
+    /// # Errors
+    /// [`FileError::Io`] if the file cannot be written.
+    pub fn push(&mut self, row: &IterationRow) -> Result<(), FileError> {
+        self.line(&format_row(row))
+    }
+
+    /// Ends the table and gives it its name, whose path is returned.
+    ///
+    /// # Errors
+    /// [`FileError::Io`] if the file cannot be synced or renamed.
+    pub fn finish(self) -> Result<PathBuf, FileError> {
+        self.file.sync_all().map_err(FileError::io("write", &self.partial))?;
+        fs::rename(&self.partial, &self.path).map_err(FileError::io("write", &self.path))?;
+        if let Some(folder) = self.path.parent() {
+            sync_folder(folder);
+        }
+        Ok(self.path)
+    }
+
+    /// One call of the system a line: a reader, and a run that dies, see whole lines.
+    fn line(&mut self, line: &str) -> Result<(), FileError> {
+        self.file
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(FileError::io("write", &self.partial))
+    }
+}
+
+/// Reads an `energy.csv`, or the partial one of a run that did not end.
+///
+/// # Errors
+/// [`FileError::Malformed`] with the line, or [`FileError::Io`].
+pub fn read_energy(path: &Path) -> Result<Vec<IterationRow>, FileError> {
+    let text = read_text(path)?;
+    let mut rows = Vec::new();
+    for (line, [iteration, numbers @ ..]) in table::<8>(path, &text, HEADER)? {
+        let iteration = iteration.parse().map_err(|_| FileError::Malformed {
+            path: path.to_owned(),
+            line,
+            message: format!("`{iteration}` is not the number of an iteration"),
+        })?;
+        let [energy, standard_error, variance, gradient_norm, step_norm, tau, seconds] =
+            floats(path, line, numbers)?;
+        rows.push(IterationRow {
+            iteration,
+            energy,
+            standard_error,
+            variance,
+            gradient_norm,
+            step_norm,
+            tau,
+            seconds,
+        });
+    }
+    Ok(rows)
+}
+
+/// The lines of a table after its header, cut into `N` fields, with their numbers in the file.
+pub(super) fn table<'a, const N: usize>(
+    path: &Path,
+    text: &'a str,
+    header: &str,
+) -> Result<Vec<(usize, [&'a str; N])>, FileError> {
+    let malformed = |line, message| FileError::Malformed { path: path.to_owned(), line, message };
+    let mut lines = text.lines().enumerate();
+    match lines.next() {
+        Some((_, found)) if found.trim_end() == header => {}
+        _ => return Err(malformed(1, format!("the header should be `{header}`"))),
+    }
+    lines
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(index, line)| {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            let found = fields.len();
+            let fields = fields.try_into().map_err(|_| {
+                malformed(index + 1, format!("{found} fields where there should be {N}"))
+            })?;
+            Ok((index + 1, fields))
+        })
+        .collect()
+}
+
+/// The fields of a line as numbers.
+pub(super) fn floats<const N: usize>(
+    path: &Path,
+    line: usize,
+    fields: [&str; N],
+) -> Result<[f64; N], FileError> {
+    let mut numbers = [0.0; N];
+    for (number, field) in numbers.iter_mut().zip(fields) {
+        *number = field.parse().map_err(|_| FileError::Malformed {
+            path: path.to_owned(),
+            line,
+            message: format!("`{field}` is not a number"),
+        })?;
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn row(iteration: usize, x: [f64; 7]) -> IterationRow {
+        let [energy, standard_error, variance, gradient_norm, step_norm, tau, seconds] = x;
+        IterationRow {
+            iteration,
+            energy,
+            standard_error,
+            variance,
+            gradient_norm,
+            step_norm,
+            tau,
+            seconds,
+        }
+    }
+
+    #[test]
+    fn the_header_ends_with_the_time() {
+        assert!(HEADER.ends_with(",seconds"));
+        assert_eq!(HEADER.split(',').count(), 8);
+        assert_eq!(
+            format_row(&row(3, [-1.5, 1e-7, 0.25, 1.0, 1e300, 0.1, 2.0])),
+            "3,-1.5,1e-7,0.25,1.0,1e300,0.1,2.0"
+        );
+    }
+
+    #[test]
+    fn rows_can_be_read_while_the_run_goes_on_and_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows: Vec<_> =
+            (0..3).map(|i| row(i, [-(i as f64) / 3.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])).collect();
+        let mut table = EnergyCsv::create(dir.path()).unwrap();
+        table.push(&rows[0]).unwrap();
+        let partial = dir.path().join(names::ENERGY_PARTIAL);
+        assert_eq!(read_energy(&partial).unwrap(), rows[..1]);
+        assert!(!dir.path().join(names::ENERGY).exists());
+        table.push(&rows[1]).unwrap();
+        table.push(&rows[2]).unwrap();
+        let path = table.finish().unwrap();
+        assert!(!partial.exists());
+        assert_eq!(read_energy(&path).unwrap(), rows);
+    }
+
+    #[test]
+    fn not_a_number_and_infinity_survive() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut table = EnergyCsv::create(dir.path()).unwrap();
+        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 5e-324, f64::MAX, 0.0];
+        table.push(&row(0, odd)).unwrap();
+        let back = read_energy(&table.finish().unwrap()).unwrap().remove(0);
+        assert!(back.energy.is_nan());
+        assert_eq!(back.standard_error, f64::INFINITY);
+        assert_eq!(back.variance, f64::NEG_INFINITY);
+        assert_eq!(back.step_norm, 5e-324);
+    }
+
+    #[test]
+    fn malformed_tables_are_located() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("energy.csv");
+        for (text, expected) in [
+            ("".to_string(), "line 1: the header"),
+            ("energy\n".to_string(), "line 1: the header"),
+            (format!("{HEADER}\n0,1,2\n"), "line 2: 3 fields"),
+            (format!("{HEADER}\n0,1,2,3,4,5,6,7\n1,1,2,3,4,5,6,seven\n"), "line 3: `seven`"),
+            (format!("{HEADER}\n-1,1,2,3,4,5,6,7\n"), "line 2: `-1` is not the number"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let message = read_energy(&path).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("energy.csv"), "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_finite_row_round_trips(x in proptest::array::uniform7(
+            proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO,
+        ), i in 0usize..1_000_000) {
+            let row = row(i, x);
+            let text = format!("{HEADER}\n{}\n", format_row(&row));
+            let path = Path::new("x");
+            let (line, [_, numbers @ ..]) = table::<8>(path, &text, HEADER).unwrap()[0];
+            let back = floats(path, line, numbers).unwrap();
+            prop_assert_eq!(back.map(f64::to_bits), x.map(f64::to_bits));
+        }
+    }
+}

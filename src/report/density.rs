@@ -1,0 +1,109 @@
+//! `density.csv`: the one-body density per spin on equal bins.
+
+use super::csv::{floats, table};
+use super::files::{FileError, read_text, write_atomic};
+use super::record::DensityProfile;
+use std::fmt::Write;
+use std::path::Path;
+
+const POLARISED: &str = "left,right,up,up_error";
+const BOTH: &str = "left,right,up,up_error,down,down_error";
+
+/// The table: a bin a row with its edges in bohr, density and standard error in particles per bohr.
+/// A spin-polarised system has no columns for spin down.
+pub fn to_csv(density: &DensityProfile) -> String {
+    let polarised = density.down.is_empty();
+    let mut text = String::from(if polarised { POLARISED } else { BOTH });
+    text.push('\n');
+    for (bin, (edges, up)) in density.edges.windows(2).zip(&density.up).enumerate() {
+        // Writing to a String has no way to fail.
+        let _ = write!(text, "{:?},{:?},{:?},{:?}", edges[0], edges[1], up.0, up.1);
+        if !polarised {
+            let (down, error) = density.down.get(bin).copied().unwrap_or((f64::NAN, f64::NAN));
+            let _ = write!(text, ",{down:?},{error:?}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Writes a `density.csv`, atomically.
+///
+/// # Errors
+/// [`FileError::Io`] if the file cannot be written.
+pub fn write_density(path: &Path, density: &DensityProfile) -> Result<(), FileError> {
+    write_atomic(path, to_csv(density).as_bytes())
+}
+
+/// Reads a `density.csv`.
+///
+/// # Errors
+/// [`FileError::Malformed`] with the line, or [`FileError::Io`].
+pub fn read_density(path: &Path) -> Result<DensityProfile, FileError> {
+    let text = read_text(path)?;
+    let mut density = DensityProfile { edges: vec![], up: vec![], down: vec![] };
+    if text.lines().next() == Some(BOTH) {
+        for (line, fields) in table::<6>(path, &text, BOTH)? {
+            let [left, right, up, up_error, down, down_error] = floats(path, line, fields)?;
+            add_bin(&mut density, path, line, left, right)?;
+            density.up.push((up, up_error));
+            density.down.push((down, down_error));
+        }
+    } else {
+        for (line, fields) in table::<4>(path, &text, POLARISED)? {
+            let [left, right, up, up_error] = floats(path, line, fields)?;
+            add_bin(&mut density, path, line, left, right)?;
+            density.up.push((up, up_error));
+        }
+    }
+    Ok(density)
+}
+
+fn add_bin(
+    density: &mut DensityProfile,
+    path: &Path,
+    line: usize,
+    left: f64,
+    right: f64,
+) -> Result<(), FileError> {
+    match density.edges.last() {
+        None => density.edges.push(left),
+        Some(&edge) if edge == left => {}
+        Some(edge) => {
+            let message = format!("the bin starts at {left:?}, but the last one ends at {edge:?}");
+            return Err(FileError::Malformed { path: path.to_owned(), line, message });
+        }
+    }
+    density.edges.push(right);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(density: &DensityProfile) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("density.csv");
+        write_density(&path, density).unwrap();
+        assert_eq!(&read_density(&path).unwrap(), density);
+    }
+
+    #[test]
+    fn densities_round_trip() {
+        let edges: Vec<f64> = (0..4).map(|i| -1.0 + i as f64 / 1.5).collect();
+        let up = vec![(0.1, 0.01), (1.0 / 3.0, 0.02), (0.0, 0.0)];
+        round_trip(&DensityProfile { edges: edges.clone(), up: up.clone(), down: vec![] });
+        round_trip(&DensityProfile { edges, up: up.clone(), down: up });
+        round_trip(&DensityProfile { edges: vec![], up: vec![], down: vec![] });
+    }
+
+    #[test]
+    fn gaps_between_bins_are_located() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("density.csv");
+        std::fs::write(&path, format!("{POLARISED}\n0,1,2,3\n1.5,2,2,3\n")).unwrap();
+        let message = read_density(&path).unwrap_err().to_string();
+        assert!(message.contains("line 3: the bin starts at 1.5"), "{message}");
+    }
+}

@@ -1,0 +1,231 @@
+//! The output folder of a run, and writes that are never seen half done.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Names of the files that a run writes into its output folder.
+pub mod names {
+    /// The fully resolved spec.
+    pub const SPEC: &str = "spec.ron";
+    /// One row an iteration.
+    pub const ENERGY: &str = "energy.csv";
+    /// `energy.csv` of a run that has not ended (or did not live to its end).
+    pub const ENERGY_PARTIAL: &str = "energy.csv.partial";
+    /// The result.
+    pub const SUMMARY: &str = "summary.json";
+    /// One-body density.
+    pub const DENSITY: &str = "density.csv";
+    /// The report for people.
+    pub const REPORT: &str = "report.html";
+    /// The parameters of the wavefunction.
+    pub const WAVEFUNCTION: &str = "wavefunction";
+
+    /// All of the above.
+    pub const ALL: [&str; 7] =
+        [SPEC, ENERGY, ENERGY_PARTIAL, SUMMARY, DENSITY, REPORT, WAVEFUNCTION];
+}
+
+/// What can go wrong with a file of a run.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// The system refused.
+    #[error("cannot {action} `{path}`: {cause}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The output folder holds something, and overwriting was not asked for.
+    #[error("the output folder `{path}` exists and is not empty")]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The output folder is a file.
+    #[error("the output folder `{path}` exists and is not a folder")]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of a run does not hold what it should.
+    #[error("`{path}`, line {line}: {message}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+}
+
+impl FileError {
+    /// Wraps an I/O error with what was tried on which path.
+    pub(crate) fn io<'a>(
+        action: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> FileError + 'a {
+        move |cause| FileError::Io { action, path: path.to_owned(), cause }
+    }
+}
+
+/// What to do with an output folder that holds something already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// Refuse: nobody loses a result by running twice.
+    #[default]
+    Refuse,
+    /// Remove the files named in [`names::ALL`], so that the folder never mixes two runs, and leave
+    /// every other file alone.
+    Overwrite,
+}
+
+/// Creates the output folder of a run, with its parents.
+///
+/// # Errors
+/// [`FileError::NotEmpty`] if the folder holds something and `existing` is [`Existing::Refuse`],
+/// [`FileError::NotAFolder`] if the name belongs to a file, [`FileError::Io`] if the system refuses.
+pub fn create_output_folder(folder: &Path, existing: Existing) -> Result<(), FileError> {
+    if folder.exists() && !folder.is_dir() {
+        return Err(FileError::NotAFolder { path: folder.to_owned() });
+    }
+    fs::create_dir_all(folder).map_err(FileError::io("create the folder", folder))?;
+    let occupied =
+        fs::read_dir(folder).map_err(FileError::io("list the folder", folder))?.next().is_some();
+    if !occupied {
+        return Ok(());
+    }
+    if existing == Existing::Refuse {
+        return Err(FileError::NotEmpty { path: folder.to_owned() });
+    }
+    for name in names::ALL {
+        let path = folder.join(name);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::Io { action: "remove", path, cause });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file so that a reader sees the old content or the new one, never a part: a temporary
+/// name in the same folder, then fsync, then rename.
+///
+/// # Errors
+/// [`FileError::Io`]; the temporary file is then gone, and an older file of that name untouched.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    // A bare file name has the parent "", which the system does not take for a folder.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".weylflow-").suffix(".tmp");
+    // Temporary files are private by default; a result should follow the umask as any other file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(FileError::io("write", path))?;
+    file.write_all(content).map_err(FileError::io("write", path))?;
+    file.as_file().sync_all().map_err(FileError::io("write", path))?;
+    file.persist(path).map_err(|e| FileError::io("write", path)(e.error))?;
+    sync_folder(folder);
+    Ok(())
+}
+
+/// Makes a rename durable where the system can. Not every file system lets a folder be synced, and
+/// the content is safe by then, so a refusal is no error.
+pub(crate) fn sync_folder(folder: &Path) {
+    if cfg!(unix)
+        && let Ok(folder) = File::open(folder)
+    {
+        let _ = folder.sync_all();
+    }
+}
+
+/// Reads a text file.
+///
+/// # Errors
+/// [`FileError::Io`] names the path.
+pub fn read_text(path: &Path) -> Result<String, FileError> {
+    fs::read_to_string(path).map_err(FileError::io("read", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_file_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        write_atomic(&path, b"one").unwrap();
+        write_atomic(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_result_is_as_readable_as_any_other_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        write_atomic(&dir.path().join("ours"), b"").unwrap();
+        File::create(dir.path().join("plain")).unwrap();
+        let mode = |n: &str| fs::metadata(dir.path().join(n)).unwrap().permissions().mode();
+        assert_eq!(mode("ours"), mode("plain"));
+    }
+
+    #[test]
+    fn an_error_names_the_path_and_the_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing").join("a.txt");
+        let message = write_atomic(&path, b"").unwrap_err().to_string();
+        assert!(message.contains("a.txt") && message.contains("No such file"), "{message}");
+        assert!(read_text(&path).unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[test]
+    fn a_new_or_empty_folder_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("out").join("run");
+        create_output_folder(&folder, Existing::Refuse).unwrap();
+        create_output_folder(&folder, Existing::Refuse).unwrap();
+        assert!(folder.is_dir());
+    }
+
+    #[test]
+    fn an_occupied_folder_is_refused_and_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(names::SUMMARY), "precious").unwrap();
+        let error = create_output_folder(dir.path(), Existing::Refuse).unwrap_err();
+        assert!(matches!(error, FileError::NotEmpty { .. }));
+        assert_eq!(fs::read_to_string(dir.path().join(names::SUMMARY)).unwrap(), "precious");
+    }
+
+    #[test]
+    fn overwriting_removes_the_files_of_a_run_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names::ALL.iter().chain(&["notes.txt"]) {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::create_dir(dir.path().join("figures")).unwrap();
+        create_output_folder(dir.path(), Existing::Overwrite).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["figures", "notes.txt"]);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        fs::write(&path, "").unwrap();
+        let error = create_output_folder(&path, Existing::Overwrite).unwrap_err();
+        assert!(matches!(error, FileError::NotAFolder { .. }));
+    }
+}

@@ -1,0 +1,238 @@
+//! `report.html`: a run in one self-contained file, readable in ten seconds.
+
+mod figures;
+mod tables;
+
+use super::describe;
+use super::escape::escape;
+use super::number::{format_duration, format_significant, format_with_uncertainty};
+use super::record::{DensityProfile, IterationRow, Summary};
+use super::svg;
+use super::verdict::{self, Verdict};
+use crate::optimise::OptimiserSettings;
+use crate::system::{Geometry, Hamiltonian, Sector};
+use std::fmt::Write;
+
+/// Everything a report shows.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportInput<'a> {
+    /// The result.
+    pub summary: &'a Summary,
+    /// The iterations, in their order.
+    pub rows: &'a [IterationRow],
+    /// One-body density; without bins, its figure says so.
+    pub density: &'a DensityProfile,
+    /// The Hamiltonian, from the spec or from its file.
+    pub hamiltonian: &'a Hamiltonian,
+    /// The space.
+    pub geometry: &'a Geometry,
+    /// The particles.
+    pub sector: &'a Sector,
+    /// The optimiser, which gives `tau` its name and unit.
+    pub optimiser: &'a OptimiserSettings,
+    /// The resolved spec, as RON.
+    pub spec_text: &'a str,
+}
+
+/// The report as an HTML document. The same input gives the same bytes.
+pub fn render(input: &ReportInput) -> String {
+    let ReportInput { summary, rows, .. } = input;
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"generator\" content=\"weylflow {}\">\n<title>{}</title>\n\
+         <style>\n{}{}</style>\n</head>\n<body>\n<main>\n",
+        escape(&summary.version),
+        escape(&summary.title),
+        svg::STYLE,
+        include_str!("html/style.css"),
+    );
+    header(&mut page, input);
+    let convergence = verdict::convergence(rows, summary);
+    let sampler = verdict::sampler(summary);
+    headline(&mut page, summary, &convergence, &sampler);
+    section(&mut page, "Checks");
+    checks(&mut page, &convergence, &sampler);
+    section(&mut page, "Figures");
+    page.push_str("<div class=\"figures\">\n");
+    for (figure, caption) in figures::all(input) {
+        // Writing to a String has no way to fail, here and below.
+        let _ = write!(page, "<figure>\n{}", figure.render());
+        if !caption.is_empty() {
+            let _ = writeln!(page, "<figcaption>{}</figcaption>", escape(&caption));
+        }
+        page.push_str("</figure>\n");
+    }
+    page.push_str("</div>\n");
+    section(&mut page, "Numbers");
+    tables::write(&mut page, summary);
+    let _ = write!(
+        page,
+        "<details>\n<summary>Resolved spec (RON)</summary>\n<pre>{}</pre>\n</details>\n\
+         <footer>weylflow {}. Energies in Hartree, lengths in bohr (ħ = m = 1). Error bars are one \
+         standard error; parentheses give it in the last digits.</footer>\n\
+         </main>\n</body>\n</html>\n",
+        escape(input.spec_text),
+        escape(&summary.version),
+    );
+    page
+}
+
+fn section(page: &mut String, title: &str) {
+    let _ = writeln!(page, "<h2>{title}</h2>");
+}
+
+fn header(page: &mut String, input: &ReportInput) {
+    let Hamiltonian { title, external, interaction } = input.hamiltonian;
+    let name = match title.as_str() {
+        "" => describe::external_words(external),
+        // The symbols below tell what the title does not.
+        title => title.into(),
+    };
+    let _ = write!(
+        page,
+        "<header>\n<h1>{}</h1>\n<p>{}, {}: {}.</p>\n\
+         <p class=\"symbols\"><span>{}</span> <span>v(x) = {}</span> <span>w(d) = {}</span></p>\n\
+         </header>\n",
+        escape(&input.summary.title),
+        escape(&capitalise(&describe::sector(input.sector))),
+        escape(&describe::geometry(input.geometry)),
+        escape(&name),
+        describe::HAMILTONIAN.replace("ᵢ<ⱼ", "<sub>i&lt;j</sub>"),
+        escape(&describe::external(external)),
+        escape(&describe::interaction(interaction)),
+    );
+}
+
+/// The card: energy, deviation, convergence, sampler.
+fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler: &[Verdict]) {
+    page.push_str("<section class=\"card\">\n");
+    let error = summary.standard_error;
+    let mut small = format!("{} ± {} Ha", energy_digits(summary.energy), small_error(error));
+    if summary.nuclear_repulsion != 0.0 {
+        let _ = write!(
+            small,
+            "; with nuclear repulsion {} Ha",
+            format_with_uncertainty(summary.total_energy, error)
+        );
+    }
+    let label = if summary.nuclear_repulsion != 0.0 { "Electronic energy" } else { "Energy" };
+    let value = format_with_uncertainty(summary.energy, error);
+    tile(page, "wide", label, None, &format!("{value} Ha"), &small);
+
+    match &summary.reference {
+        None => {
+            let text = "The spec names no reference, and none was computed.";
+            tile(page, "", "Against exact", None, "No reference", text);
+        }
+        Some(reference) => {
+            let mut deviation = format_with_uncertainty(1e3 * reference.deviation, 1e3 * error);
+            if reference.deviation > 0.0 {
+                deviation.insert(0, '+');
+            }
+            let bars = match verdict::error_bars(summary) {
+                Some(bars) => format!("{} error bars", format_significant(bars.abs(), 2)),
+                None => "error bars unknown".into(),
+            };
+            let side = if reference.deviation < 0.0 { "below" } else { "above" };
+            let small = format!(
+                "{bars} {side} {} Ha ({})",
+                energy_digits(reference.energy),
+                reference.source
+            );
+            tile(page, "", "Against exact", None, &format!("{deviation} mHa"), &small);
+        }
+    }
+
+    tile(
+        page,
+        "",
+        "Convergence",
+        Some(convergence.good),
+        &convergence.headline,
+        &convergence.detail,
+    );
+    let bad: Vec<&Verdict> = sampler.iter().filter(|v| !v.good).collect();
+    let (good, large, small) = match bad[..] {
+        [] => (true, "Healthy".to_string(), format!("All {} checks passed.", sampler.len())),
+        [one] => (false, one.headline.clone(), one.detail.clone()),
+        _ => (
+            false,
+            format!("{} of {} checks failed", bad.len(), sampler.len()),
+            bad.iter().map(|v| v.headline.clone()).collect::<Vec<_>>().join(". ") + ".",
+        ),
+    };
+    tile(page, "", "Sampler", Some(good), &large, &small);
+    page.push_str("</section>\n");
+    let _ = writeln!(
+        page,
+        "<p class=\"cost\">{} parameters, {} iterations, {} final samples; {} on {} {}.</p>",
+        summary.parameters,
+        summary.iterations,
+        summary.samples,
+        format_duration(summary.wall_seconds),
+        summary.threads,
+        if summary.threads == 1 { "thread" } else { "threads" },
+    );
+}
+
+fn tile(page: &mut String, class: &str, label: &str, good: Option<bool>, large: &str, small: &str) {
+    let _ = writeln!(
+        page,
+        "<div class=\"tile {class}\"><div class=\"name\">{}{}</div>\
+         <div class=\"large\">{}</div><div class=\"small\">{}</div></div>",
+        escape(label),
+        good.map(mark).unwrap_or_default(),
+        escape(large),
+        escape(small),
+    );
+}
+
+/// A mark that shape and word tell apart as well as colour.
+fn mark(good: bool) -> String {
+    let (class, word, path) = if good {
+        ("good", "good", "M2.5 8.5l3.5 3.5 7-8")
+    } else {
+        ("attention", "attention", "M8 2v7.5M8 12.2v1.6")
+    };
+    format!(
+        "<span class=\"mark {class}\"><svg viewBox=\"0 0 16 16\" aria-hidden=\"true\">\
+         <path d=\"{path}\"/></svg>{word}</span>"
+    )
+}
+
+fn checks(page: &mut String, convergence: &Verdict, sampler: &[Verdict]) {
+    page.push_str("<ul class=\"checks\">\n");
+    for v in std::iter::once(convergence).chain(sampler) {
+        let _ = writeln!(
+            page,
+            "<li>{}<span><b>{}.</b> {}</span></li>",
+            mark(v.good),
+            escape(&v.headline),
+            escape(&v.detail)
+        );
+    }
+    page.push_str("</ul>\n");
+}
+
+/// An energy to 0.1 nHa: far below any error bar here, and short enough to read.
+fn energy_digits(energy: f64) -> String {
+    format!("{energy:.10}")
+}
+
+/// An error with two digits, never in powers of ten where the energy beside it is not.
+fn small_error(error: f64) -> String {
+    if !error.is_finite() || error == 0.0 {
+        return format!("{error}");
+    }
+    let places = (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize;
+    format!("{error:.places$}")
+}
+
+fn capitalise(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! The table of numbers: one value a cell, so that it copies into a spreadsheet.
+
+use super::super::escape::escape;
+use super::super::record::Summary;
+use super::super::verdict;
+use super::{energy_digits, small_error};
+use std::fmt::Write;
+
+/// A row: quantity, value, standard error, unit.
+type Row = (&'static str, String, String, &'static str);
+
+fn rows(summary: &Summary) -> Vec<Row> {
+    let none = String::new;
+    let error = small_error(summary.standard_error);
+    let mut rows = vec![("electronic energy", energy_digits(summary.energy), error.clone(), "Ha")];
+    if summary.nuclear_repulsion != 0.0 {
+        rows.extend([
+            ("nuclear repulsion", energy_digits(summary.nuclear_repulsion), none(), "Ha"),
+            ("total energy", energy_digits(summary.total_energy), error.clone(), "Ha"),
+        ]);
+    }
+    if let Some(reference) = &summary.reference {
+        let own = reference.error_estimate.map(|e| format!("{e:e}")).unwrap_or_default();
+        rows.extend([
+            ("exact electronic energy", energy_digits(reference.energy), own, "Ha"),
+            ("deviation from exact", energy_digits(reference.deviation), error, "Ha"),
+        ]);
+        if let Some(bars) = verdict::error_bars(summary) {
+            rows.push(("deviation in error bars", format!("{bars:.2}"), none(), ""));
+        }
+        rows.push(("source of the exact energy", reference.source.clone(), none(), ""));
+    }
+    let health = &summary.health;
+    rows.extend([
+        ("variance of the local energy", format!("{:.4e}", summary.variance), none(), "Ha²"),
+        ("final samples", summary.samples.to_string(), none(), ""),
+        ("rejected samples", health.rejected_samples.to_string(), none(), ""),
+        (
+            "largest |E_L − E|",
+            format!("{:.4e}", health.largest_local_energy_deviation),
+            none(),
+            "Ha",
+        ),
+        ("round-trip error", format!("{:.2e}", health.round_trip_error), none(), "bohr"),
+        ("parameters", summary.parameters.to_string(), none(), ""),
+        ("iterations", summary.iterations.to_string(), none(), ""),
+        ("averaged iterations", summary.averaged_iterations.to_string(), none(), ""),
+        ("wall time", format!("{:.2}", summary.wall_seconds), none(), "s"),
+        ("processor time", format!("{:.2}", summary.cpu_seconds), none(), "s"),
+        ("threads", summary.threads.to_string(), none(), ""),
+        ("seed", summary.seed.to_string(), none(), ""),
+        ("weylflow version", summary.version.clone(), none(), ""),
+    ]);
+    rows
+}
+
+/// Writes the table.
+pub(super) fn write(page: &mut String, summary: &Summary) {
+    page.push_str(
+        "<div class=\"scroll\"><table>\n<thead><tr><th>Quantity</th><th>Value</th>\
+         <th>Standard error</th><th>Unit</th></tr></thead>\n<tbody>\n",
+    );
+    for (name, value, error, unit) in rows(summary) {
+        let class = if value.parse::<f64>().is_ok() { "number" } else { "words" };
+        // Writing to a String has no way to fail.
+        let _ = writeln!(
+            page,
+            "<tr><th>{}</th><td class=\"{class}\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
+            escape(name),
+            escape(&value),
+            escape(&error),
+            escape(unit)
+        );
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+}

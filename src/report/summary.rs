@@ -1,0 +1,92 @@
+//! `summary.json`: the result of a run for programs.
+
+use super::files::{FileError, read_text, write_atomic};
+use super::record::Summary;
+use std::path::Path;
+
+/// The summary as indented JSON that ends with a new line. Numbers that are not finite become
+/// `null`, which JSON has no better word for.
+pub fn to_json(summary: &Summary) -> String {
+    // Serialising plain structs of numbers and strings to memory has no way to fail.
+    let mut text = serde_json::to_string_pretty(summary).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Writes a `summary.json`, atomically.
+///
+/// # Errors
+/// [`FileError::Io`] if the file cannot be written.
+pub fn write_summary(path: &Path, summary: &Summary) -> Result<(), FileError> {
+    write_atomic(path, to_json(summary).as_bytes())
+}
+
+/// Reads a `summary.json`.
+///
+/// # Errors
+/// [`FileError::Malformed`] with the line, or [`FileError::Io`].
+pub fn read_summary(path: &Path) -> Result<Summary, FileError> {
+    serde_json::from_str(&read_text(path)?).map_err(|e| FileError::Malformed {
+        path: path.to_owned(),
+        line: e.line(),
+        message: e.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::record::{Health, Reference};
+
+    fn summary() -> Summary {
+        Summary {
+            title: "Helium \"triplet\" <α>".into(),
+            version: "0.1.0".into(),
+            energy: -1.816_041_888_123,
+            standard_error: 3.2e-6,
+            variance: 2.7e-6,
+            nuclear_repulsion: 0.0,
+            total_energy: -1.816_041_888_123,
+            samples: 262_144,
+            parameters: 4321,
+            iterations: 200,
+            averaged_iterations: 50,
+            wall_seconds: 61.5,
+            cpu_seconds: 118.25,
+            threads: 2,
+            seed: u64::MAX,
+            reference: Some(Reference {
+                energy: -1.8160418892,
+                error_estimate: None,
+                source: "sine DVR".into(),
+                deviation: 1e-9,
+            }),
+            health: Health {
+                round_trip_error: 1e-13,
+                rejected_samples: 0,
+                largest_local_energy_deviation: 0.02,
+            },
+        }
+    }
+
+    #[test]
+    fn a_summary_round_trips() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.json");
+        for reference in [summary().reference, None] {
+            let summary = Summary { reference, ..summary() };
+            write_summary(&path, &summary).unwrap();
+            assert_eq!(read_summary(&path).unwrap(), summary);
+        }
+        assert!(read_text(&path).unwrap().contains("\"reference\": null"));
+    }
+
+    #[test]
+    fn a_malformed_summary_is_located() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary.json");
+        std::fs::write(&path, "{\n  \"title\": 3\n}\n").unwrap();
+        let message = read_summary(&path).unwrap_err().to_string();
+        assert!(message.contains("line 2") && message.contains("expected a string"), "{message}");
+    }
+}

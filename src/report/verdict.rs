@@ -1,0 +1,277 @@
+//! Judgements a reader of a report wants made: did it converge, can the samples be trusted.
+
+use super::number::{format_significant, format_with_uncertainty};
+use super::record::{IterationRow, Summary};
+
+/// A judgement with its reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Whether all is well.
+    pub good: bool,
+    /// The judgement in a few words.
+    pub headline: String,
+    /// The number behind it.
+    pub detail: String,
+}
+
+impl Verdict {
+    fn new(good: bool, headline: &str, detail: String) -> Self {
+        Verdict { good, headline: headline.into(), detail }
+    }
+
+    fn either(good: bool, yes: &str, no: &str, detail: String) -> Self {
+        Self::new(good, if good { yes } else { no }, detail)
+    }
+}
+
+/// Change of the energy over the last quarter of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drift {
+    /// Slope of the straight line through the energies times the number of iterations, in Hartree.
+    pub change: f64,
+    /// Standard error of `change`, from the scatter about that line.
+    pub error: f64,
+    /// Iterations behind it.
+    pub iterations: usize,
+}
+
+/// Fewest iterations for a slope whose error means something.
+const FEWEST: usize = 8;
+
+/// Fits a straight line to the energies of the last quarter. None with too few finite energies.
+///
+/// The error comes from the scatter and not from the standard errors of the rows, so that it also
+/// holds what the steps of the optimiser add.
+pub fn drift(rows: &[IterationRow]) -> Option<Drift> {
+    let quarter = &rows[rows.len() - rows.len() / 4..];
+    let points: Vec<(f64, f64)> = quarter
+        .iter()
+        .filter(|r| r.energy.is_finite())
+        .map(|r| (r.iteration as f64, r.energy))
+        .collect();
+    let n = points.len();
+    if n < FEWEST {
+        return None;
+    }
+    let mean = |f: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(f).sum::<f64>() / n as f64;
+    let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
+    let sxx: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+    let sxy: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+    if sxx <= 0.0 {
+        return None;
+    }
+    let slope = sxy / sxx;
+    let scatter: f64 = points.iter().map(|p| (p.1 - y - slope * (p.0 - x)).powi(2)).sum();
+    let length = points[n - 1].0 - points[0].0;
+    let error = (scatter / (n - 2) as f64 / sxx).sqrt() * length;
+    Some(Drift { change: slope * length, error, iterations: n })
+}
+
+/// Whether the energy has stopped changing, within two error bars.
+pub fn convergence(rows: &[IterationRow], summary: &Summary) -> Verdict {
+    let Some(Drift { change, error, iterations }) = drift(rows) else {
+        let detail = format!("{} iterations are too few to judge.", rows.len());
+        return Verdict::new(false, "Too short to tell", detail);
+    };
+    // A change that the final error bar hides is of no interest either.
+    let final_error = Some(summary.standard_error).filter(|e| e.is_finite()).unwrap_or(0.0);
+    let good = change.abs() <= 2.0 * error.hypot(final_error);
+    let headline = match (good, change > 0.0) {
+        (true, _) => "Converged",
+        (false, false) => "Still falling",
+        (false, true) => "Rising",
+    };
+    let detail = format!(
+        "The energy changed by {} mHa over the last {iterations} iterations.",
+        format_with_uncertainty(1e3 * change, 1e3 * error)
+    );
+    Verdict::new(good, headline, detail)
+}
+
+/// The checks of the sampler at the final parameters.
+pub fn sampler(summary: &Summary) -> Vec<Verdict> {
+    let health = &summary.health;
+    let mut verdicts = vec![
+        Verdict::either(
+            // A chain of safeguarded Newton inversions leaves 1e-14 over the smallest slope of each
+            // layer; far more than that means that the flow is no bijection any more.
+            health.round_trip_error <= 1e-8,
+            "Flow inverts",
+            "Flow does not invert",
+            format!(
+                "Round trip x → T(x) → x: largest error {} bohr.",
+                format_significant(health.round_trip_error, 2)
+            ),
+        ),
+        Verdict::either(
+            health.rejected_samples == 0,
+            "No rejected samples",
+            "Samples were rejected",
+            format!(
+                "{} of {} local energies were not finite.",
+                health.rejected_samples, summary.samples
+            ),
+        ),
+    ];
+    let largest = health.largest_local_energy_deviation;
+    let deviations = largest / summary.variance.sqrt();
+    // How far the mean moves if the most extreme sample is left out, in error bars.
+    let influence = deviations / (summary.samples.max(1) as f64).sqrt();
+    let quiet = largest == 0.0 || (deviations.is_finite() && influence <= 0.2);
+    let few = deviations <= 10.0;
+    verdicts.push(Verdict::either(
+        quiet || few,
+        "No outlier carries the mean",
+        "An outlier carries the mean",
+        format!(
+            "Largest |E_L − E| is {} Ha ({} standard deviations); alone it moves the mean by {} \
+             error bars.",
+            format_significant(largest, 3),
+            format_significant(deviations, 2),
+            format_significant(influence, 1)
+        ),
+    ));
+    if let Some(bars) = error_bars(summary) {
+        verdicts.push(Verdict::either(
+            bars >= -4.0,
+            "Variational bound holds",
+            "Below the exact energy",
+            if bars >= -4.0 {
+                "The energy is not below the exact one beyond its error.".into()
+            } else {
+                format!(
+                    "The energy is {} error bars below the exact one.",
+                    format_significant(-bars, 2)
+                )
+            },
+        ));
+    }
+    verdicts
+}
+
+/// Deviation from the reference in error bars, those of the reference included where known.
+pub fn error_bars(summary: &Summary) -> Option<f64> {
+    let reference = summary.reference.as_ref()?;
+    let error = summary.standard_error.hypot(reference.error_estimate.unwrap_or(0.0));
+    let bars = reference.deviation / error;
+    bars.is_finite().then_some(bars)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::record::{Health, Reference};
+
+    fn rows(n: usize, energy: impl Fn(usize) -> f64) -> Vec<IterationRow> {
+        (0..n)
+            .map(|iteration| IterationRow {
+                iteration,
+                energy: energy(iteration),
+                standard_error: 1e-3,
+                variance: 1.0,
+                gradient_norm: 1.0,
+                step_norm: 1.0,
+                tau: 1.0,
+                seconds: 1.0,
+            })
+            .collect()
+    }
+
+    fn summary() -> Summary {
+        Summary {
+            title: String::new(),
+            version: String::new(),
+            energy: -1.0,
+            standard_error: 1e-3,
+            variance: 1e-2,
+            nuclear_repulsion: 0.0,
+            total_energy: -1.0,
+            samples: 10_000,
+            parameters: 1,
+            iterations: 1,
+            averaged_iterations: 1,
+            wall_seconds: 1.0,
+            cpu_seconds: 1.0,
+            threads: 1,
+            seed: 1,
+            reference: None,
+            health: Health {
+                round_trip_error: 1e-14,
+                rejected_samples: 0,
+                largest_local_energy_deviation: 0.5,
+            },
+        }
+    }
+
+    /// Deterministic scatter of unit size.
+    fn noise(i: usize) -> f64 {
+        1.7 * (12.9898 * i as f64).sin()
+    }
+
+    #[test]
+    fn a_straight_line_gives_its_change_without_error() {
+        let d = drift(&rows(100, |i| -1.0 - 0.01 * i as f64)).unwrap();
+        assert_eq!(d.iterations, 25);
+        assert!((d.change + 0.24).abs() < 1e-12 && d.error < 1e-12);
+    }
+
+    #[test]
+    fn noise_converges_and_a_slope_does_not() {
+        let s = summary();
+        assert!(convergence(&rows(200, |i| -1.0 + 1e-2 * noise(i)), &s).good);
+        let falling = convergence(&rows(200, |i| -1.0 - 1e-3 * i as f64 + 1e-3 * noise(i)), &s);
+        assert_eq!((falling.good, falling.headline.as_str()), (false, "Still falling"));
+        let rising = convergence(&rows(200, |i| -1.0 + 1e-3 * i as f64), &s);
+        assert_eq!((rising.good, rising.headline.as_str()), (false, "Rising"));
+    }
+
+    #[test]
+    fn a_change_below_the_final_error_is_of_no_interest() {
+        assert!(convergence(&rows(200, |i| -1e-6 * i as f64), &summary()).good);
+    }
+
+    #[test]
+    fn few_or_bad_rows_cannot_be_judged() {
+        for rows in [rows(0, |_| 0.0), rows(20, |_| 0.0), rows(500, |_| f64::NAN)] {
+            assert_eq!(convergence(&rows, &summary()).headline, "Too short to tell");
+        }
+    }
+
+    #[test]
+    fn a_healthy_sampler_passes_and_each_fault_fails_its_own_check() {
+        let good = |s: &Summary| sampler(s).iter().map(|v| v.good).collect::<Vec<_>>();
+        let mut s = summary();
+        s.reference = Some(Reference {
+            energy: -1.001,
+            error_estimate: None,
+            source: String::new(),
+            deviation: 1e-3,
+        });
+        assert_eq!(good(&s), [true; 4]);
+        for fault in 0..4 {
+            let mut s = s.clone();
+            match fault {
+                0 => s.health.round_trip_error = f64::NAN,
+                1 => s.health.rejected_samples = 1,
+                2 => s.health.largest_local_energy_deviation = 5.0,
+                _ => s.reference.as_mut().unwrap().deviation = -5e-3,
+            }
+            let expected: Vec<bool> = (0..4).map(|i| i != fault).collect();
+            assert_eq!(good(&s), expected);
+        }
+    }
+
+    #[test]
+    fn error_bars_hold_those_of_the_reference() {
+        let mut s = summary();
+        assert_eq!(error_bars(&s), None);
+        s.standard_error = 3e-3;
+        s.reference = Some(Reference {
+            energy: -1.0,
+            error_estimate: Some(4e-3),
+            source: String::new(),
+            deviation: -1e-2,
+        });
+        assert!((error_bars(&s).unwrap() + 2.0).abs() < 1e-12);
+    }
+}
