@@ -5,6 +5,7 @@
 //! and reports come out.
 
 pub mod math;
+mod nearest;
 pub mod optimise;
 pub mod report;
 pub mod spec;

@@ -40,7 +40,7 @@ pub enum Interaction {
         stiffness: f64,
     },
     /// A formula in `d`, for instance `"2/d^2"`.
-    Formula(Formula),
+    Formula(Formula<'d'>),
 }
 
 fn one() -> f64 {
