@@ -4,6 +4,7 @@
 //! flow layers over a base; its exact samples give local energies; an [`optimise`]r steps; estimates
 //! and reports come out.
 
+pub mod cli;
 pub mod math;
 mod nearest;
 pub mod optimise;
