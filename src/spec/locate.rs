@@ -16,6 +16,7 @@ pub struct Outline<'a> {
     text: &'a str,
     values: Vec<Value>,
     unclosed: Option<usize>,
+    unclosed_comment: Option<usize>,
 }
 
 /// A value within the text, by byte offsets.
@@ -27,6 +28,7 @@ struct Value {
     key: usize,
     span: Range<usize>,
     is_string: bool,
+    is_leaf: bool,
 }
 
 /// How a value is reached from its parent.
@@ -90,7 +92,7 @@ struct Frame {
 impl<'a> Outline<'a> {
     /// Scans a text.
     pub fn new(text: &'a str) -> Self {
-        let tokens = tokenise(text);
+        let (tokens, unclosed_comment) = tokenise(text);
         let mut values: Vec<Value> = Vec::new();
         let mut stack: Vec<Frame> = Vec::new();
         // How many of each bracket are on the stack.
@@ -133,12 +135,14 @@ impl<'a> Outline<'a> {
                 }
                 Kind::Symbol(open @ (b'(' | b'[' | b'{')) => {
                     let value = push(&mut values, &mut stack, token);
+                    values[value].is_leaf = false;
                     stack.push(Frame::new(open, token.span.start, value));
                     open_brackets[usize::from(open)] += 1;
                 }
                 Kind::Word if next_is(b'(') => {
                     let value = push(&mut values, &mut stack, token);
                     i += 1;
+                    values[value].is_leaf = false;
                     stack.push(Frame::new(b'(', tokens[i].span.start, value));
                     open_brackets[usize::from(b'(')] += 1;
                 }
@@ -153,7 +157,7 @@ impl<'a> Outline<'a> {
         for frame in stack {
             values[frame.value].span.end = text.len();
         }
-        Outline { text, values, unclosed }
+        Outline { text, values, unclosed, unclosed_comment }
     }
 
     /// Offset of the value with this path, or of the innermost value on the way to it that is in the
@@ -237,6 +241,12 @@ impl<'a> Outline<'a> {
         self.innermost(offset).map(|i| self.values[i].span.clone())
     }
 
+    /// The same if that is a number, a text or a bare name, without its field name.
+    pub fn leaf_at(&self, offset: usize) -> Option<Range<usize>> {
+        let value = &self.values[self.innermost(offset)?];
+        (value.is_leaf && value.span.contains(&offset)).then(|| value.span.clone())
+    }
+
     /// Span of the string literal at a byte offset.
     pub fn string_at(&self, offset: usize) -> Option<Range<usize>> {
         let value = &self.values[self.innermost(offset)?];
@@ -246,6 +256,11 @@ impl<'a> Outline<'a> {
     /// Offset of the innermost bracket that is never closed.
     pub fn unclosed(&self) -> Option<usize> {
         self.unclosed
+    }
+
+    /// Offset of the comment that is never closed.
+    pub fn unclosed_comment(&self) -> Option<usize> {
+        self.unclosed_comment
     }
 }
 
@@ -266,6 +281,7 @@ fn push(values: &mut Vec<Value>, stack: &mut [Frame], token: &Token) -> usize {
         key: token.span.start,
         span: token.span.clone(),
         is_string: token.kind == Kind::String,
+        is_leaf: true,
     };
     if let Some(frame) = stack.last_mut() {
         value.parent = Some(frame.value);
@@ -330,9 +346,11 @@ struct Token {
     span: Range<usize>,
 }
 
-fn tokenise(text: &str) -> Vec<Token> {
+/// The tokens of a text, and where its unclosed comment starts.
+fn tokenise(text: &str) -> (Vec<Token>, Option<usize>) {
     let bytes = text.as_bytes();
     let mut tokens = Vec::new();
+    let mut unclosed_comment = None;
     let mut i = 0;
     while i < bytes.len() {
         let start = i;
@@ -347,7 +365,13 @@ fn tokenise(text: &str) -> Vec<Token> {
                 continue;
             }
             b'/' if rest.starts_with(b"/*") => {
-                i = end_of_block_comment(bytes, i);
+                match end_of_block_comment(bytes, i) {
+                    Some(end) => i = end,
+                    None => {
+                        unclosed_comment = Some(i);
+                        i = bytes.len();
+                    }
+                }
                 continue;
             }
             b'"' => {
@@ -379,7 +403,7 @@ fn tokenise(text: &str) -> Vec<Token> {
         };
         tokens.push(Token { kind, span: start..i });
     }
-    tokens
+    (tokens, unclosed_comment)
 }
 
 /// Letters, digits and what numbers are made of; every byte of a non-ASCII letter, too.
@@ -387,7 +411,7 @@ fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'_' | b'+' | b'-' | b'.') || b >= 0x80
 }
 
-fn end_of_block_comment(bytes: &[u8], mut i: usize) -> usize {
+fn end_of_block_comment(bytes: &[u8], mut i: usize) -> Option<usize> {
     let mut depth = 0usize;
     while i < bytes.len() {
         if bytes[i..].starts_with(b"/*") {
@@ -397,13 +421,13 @@ fn end_of_block_comment(bytes: &[u8], mut i: usize) -> usize {
             depth -= 1;
             i += 2;
             if depth == 0 {
-                return i;
+                return Some(i);
             }
         } else {
             i += 1;
         }
     }
-    bytes.len()
+    None
 }
 
 /// Index past the string whose opening quote is at `i`.
@@ -486,7 +510,7 @@ fn escape_length(source: &str) -> usize {
 /// Spans of the words of a text that RON wrote with an `r#` they do not need.
 pub(super) fn raw_words(text: &str) -> Vec<Range<usize>> {
     let raw = |t: &Token| t.kind == Kind::Word && text[t.span.clone()].starts_with("r#");
-    tokenise(text).into_iter().filter(raw).map(|t| t.span).collect()
+    tokenise(text).0.into_iter().filter(raw).map(|t| t.span).collect()
 }
 
 #[cfg(test)]

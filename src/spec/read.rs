@@ -164,7 +164,8 @@ fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
     let at = |offset: usize, problem: Problem| {
         SpecError::at(path, text, offset, outline.path_at(offset), problem)
     };
-    let value_start = outline.value_at(culprit).map_or(culprit, |v| v.start);
+    // A value of the wrong type is shown from its start, whichever part of it was the last straw.
+    let leaf_start = outline.leaf_at(culprit).map_or(culprit, |v| v.start);
     let syntax = |message: String| Problem::Syntax(message);
     let expected = |what: &str| Problem::WrongType { expected: what.to_owned() };
     let here = text[culprit..].chars().next();
@@ -178,7 +179,8 @@ fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
         }
         // The reader notices at the closing bracket; the beginning says better what is incomplete.
         Error::MissingStructField { field, .. } => {
-            at(value_start, Problem::MissingField(field.to_owned()))
+            let whole = outline.value_at(culprit).map_or(culprit, |v| v.start);
+            at(whole, Problem::MissingField(field.to_owned()))
         }
         Error::DuplicateStructField { field, .. } => {
             at(culprit, Problem::DuplicateField(field.to_owned()))
@@ -187,28 +189,29 @@ fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
         | Error::IntegerOutOfBounds
         | Error::InvalidIntegerDigit { .. }
         | Error::UnderscoreAtBeginning => {
-            at(value_start, expected("a whole number, not negative and below 2^64"))
+            at(leaf_start, expected("a whole number, not negative and below 2^64"))
         }
         // A whole number was read up to its point or exponent.
         Error::ExpectedComma
             if matches!(here, Some('.' | 'e' | 'E'))
                 && text[..culprit].ends_with(|c: char| c.is_ascii_digit()) =>
         {
-            at(value_start, expected("a whole number"))
+            at(leaf_start, expected("a whole number"))
         }
-        Error::ExpectedFloat | Error::FloatUnderscore => at(value_start, expected("a number")),
-        Error::ExpectedBoolean => at(value_start, expected("`true` or `false`")),
-        Error::ExpectedString => at(value_start, expected("a text in double quotes")),
-        Error::ExpectedArray => at(value_start, expected("a list in square brackets")),
+        Error::ExpectedFloat | Error::FloatUnderscore => at(leaf_start, expected("a number")),
+        Error::ExpectedBoolean => at(leaf_start, expected("`true` or `false`")),
+        Error::ExpectedString => at(leaf_start, expected("a text in double quotes")),
+        Error::ExpectedArray => at(leaf_start, expected("a list in square brackets")),
         Error::ExpectedStringEnd => {
-            at(value_start, syntax("this text is never closed with `\"`".to_owned()))
+            at(leaf_start, syntax("this text is never closed with `\"`".to_owned()))
         }
         Error::Eof => match outline.unclosed() {
             Some(bracket) => at(bracket, syntax("this bracket is never closed".to_owned())),
             None => at(text.len(), syntax("the file ends too early".to_owned())),
         },
         Error::UnclosedBlockComment => {
-            at(culprit, syntax("this comment is never closed with `*/`".to_owned()))
+            let start = outline.unclosed_comment().unwrap_or(culprit);
+            at(start, syntax("this comment is never closed with `*/`".to_owned()))
         }
         Error::ExceededRecursionLimit => {
             let message = format!("values are nested deeper than {RECURSION_LIMIT} levels");
@@ -222,7 +225,9 @@ fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
             let message = "one pair of parentheses is enough: the fields follow the name directly";
             at(culprit, syntax(message.to_owned()))
         }
-        Error::ExpectedIdentifier => at(culprit, syntax("expected a name".to_owned())),
+        Error::ExpectedIdentifier => {
+            at(culprit, syntax("expected the name of a field or a choice".to_owned()))
+        }
         Error::SuggestRawIdentifier(found) | Error::InvalidIdentifier(found) => at(
             culprit,
             syntax(format!("expected the name of a field or a choice, found `{found}`")),
