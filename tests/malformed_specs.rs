@@ -458,7 +458,7 @@ fn files_that_are_no_text_are_refused() {
     at(" ", "larger than 1048576 bytes", &vec![b' '; (1 << 20) + 1]);
     at("1:1: ", "this bracket is never closed", b"(");
     at(
-        "5:17: ",
+        "5:27: ",
         "this bracket is never closed",
         SPEC[..SPEC.find("frequency").unwrap()].as_bytes(),
     );

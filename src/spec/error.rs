@@ -59,7 +59,6 @@ pub struct TextError {
     /// Path of the field concerned; empty for the whole.
     pub field: String,
     /// What is wrong.
-    #[source]
     pub problem: Problem,
     /// The line of the text with the problem.
     pub source_line: String,

@@ -18,7 +18,6 @@ pub struct Violation {
     /// Path of the field, for instance `hamiltonian.external.charges[1]`.
     pub field: String,
     /// Which bound, and the value found.
-    #[source]
     pub problem: Problem,
 }
 
@@ -250,9 +249,11 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
     }
     for d in DISTANCES {
         let (right, left) = (interaction.value(d), interaction.value(-d));
-        let same = (right - left).abs() <= 1e-9 * right.abs().max(left.abs()).max(1e-9);
         // Neither being a number is for `hamiltonian_in` to judge, which knows the distances in use.
-        if !same && !(right.is_nan() && left.is_nan()) && right != left {
+        let even = right == left
+            || (right.is_nan() && left.is_nan())
+            || (right - left).abs() <= 1e-9 * right.abs().max(left.abs()).max(1e-9);
+        if !even {
             let found = format!("w({d}) = {right} and w({}) = {left}", -d);
             return violated(path, "w(d) must be even in d (write abs(d) for |d|)", found);
         }
@@ -447,4 +448,92 @@ fn fraction(field: &str, value: f64) -> Checked {
         return Ok(());
     }
     violated(field, "must be above 0 and at most 1", value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hamiltonian_with(external: External, interaction: Interaction) -> Hamiltonian {
+        Hamiltonian { title: String::new(), external, interaction }
+    }
+
+    #[test]
+    fn potentials_on_a_ring_must_close_smoothly() {
+        let ring = Geometry::Ring { circumference: 6.0 };
+        let check = |v| hamiltonian_in(&hamiltonian_with(v, Interaction::None), &ring);
+        let formula = |text: &str| External::Formula(text.parse().unwrap());
+        assert!(check(External::Free).is_ok());
+        assert!(check(External::Lattice { depth: 4.0, period: 2.0 }).is_ok());
+        assert!(check(formula("cos(tau*x/6) + sin(tau*x/3)")).is_ok());
+        let parts = [External::Lattice { depth: 1e6, period: 3.0 }, formula("cos(tau*x/6)")];
+        assert!(check(External::Sum(parts.to_vec())).is_ok());
+        for v in [
+            External::Harmonic { frequency: 1.0 },
+            External::Lattice { depth: 4.0, period: 2.5 },
+            formula("x"),
+            formula("1e-3*x^2"),
+            External::Nuclei { charges: vec![1.0], positions: vec![0.0], softening: 1.0 },
+        ] {
+            let violation = check(v).unwrap_err();
+            assert_eq!(violation.field, "external");
+            assert!(violation.to_string().contains("must be periodic"), "{violation}");
+        }
+    }
+
+    #[test]
+    fn poles_are_told_from_steep_potentials() {
+        let check = |text: &str| {
+            let v = External::Formula(text.parse().unwrap());
+            let geometry = Geometry::Box { half_width: 10.0 };
+            hamiltonian_in(&hamiltonian_with(v, Interaction::None), &geometry)
+        };
+        for fine in ["x^20", "exp(x^2)", "-1e4*exp(-1e4*x^2)", "1/(x^2 - 100)", "1e5/(x^2+1e-2)"] {
+            assert!(check(fine).is_ok(), "{fine}");
+        }
+        for pole in ["1/x", "-1/abs(x)", "1/(x-1)", "1/(x-0.3)^2", "ln(x-4)", "tan(pi*x/2)", "x^x"]
+        {
+            assert!(check(pole).is_err(), "{pole}");
+        }
+    }
+
+    #[test]
+    fn interactions_must_be_even_and_may_diverge_at_contact_only() {
+        let check = |text: &str| {
+            let h = hamiltonian_with(External::Free, Interaction::Formula(text.parse().unwrap()));
+            hamiltonian(&h).and_then(|()| hamiltonian_in(&h, &Geometry::Box { half_width: 10.0 }))
+        };
+        for fine in ["2/d^2", "1/abs(d)", "-ln(abs(d))", "d^2/8", "0", "exp(-d^2)", "1e-12*d^2"] {
+            assert!(check(fine).is_ok(), "{fine}");
+        }
+        for wrong in ["d", "1/d", "d^3", "exp(d)", "sqrt(d)", "1/(d^2-4)", "ln(d^2-1)", "1e-6*d"] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn specs_made_in_code_are_checked_with_the_paths_of_an_inline_hamiltonian() {
+        let mut spec = RunSpec {
+            title: "t".to_owned(),
+            hamiltonian: hamiltonian_with(
+                External::Harmonic { frequency: 1.0 },
+                Interaction::Gaussian { strength: 1.0, width: 1.0 },
+            ),
+            sector: Sector { up: 2, down: 0 },
+            geometry: Geometry::Box { half_width: 5.0 },
+            wavefunction: WavefunctionSettings::default(),
+            optimiser: OptimiserSettings::default(),
+            samples_per_iteration: 2,
+            iterations: 0,
+            final_samples: 2,
+            seed: 0,
+            reference: ReferenceSource::default(),
+        };
+        assert!(spec.validate().is_ok());
+        spec.hamiltonian.external = External::Harmonic { frequency: -1.0 };
+        assert_eq!(
+            spec.validate().unwrap_err().to_string(),
+            "field hamiltonian.external.frequency: must be positive, found -1"
+        );
+    }
 }
