@@ -460,9 +460,9 @@ fn files_that_are_no_text_are_refused() {
     at(
         "5:27: ",
         "this bracket is never closed",
-        SPEC[..SPEC.find("frequency").unwrap()].as_bytes(),
+        &SPEC.as_bytes()[..SPEC.find("frequency").unwrap()],
     );
-    at("3:12: ", "never closed", SPEC[..SPEC.find("Base").unwrap()].as_bytes());
+    at("3:12: ", "never closed", &SPEC.as_bytes()[..SPEC.find("Base").unwrap()]);
     let nested = SPEC.replace("Harmonic(frequency: 1.0)", &"Sum([".repeat(10_000));
     at("5:", "nested deeper", nested.as_bytes());
     let brackets = SPEC.replace("Harmonic(frequency: 1.0)", &"[".repeat(1_000_000));

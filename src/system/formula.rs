@@ -224,8 +224,8 @@ fn plain_form(c: char) -> &'static str {
 
 /// Names of the functions a formula may use, each with one argument.
 pub const FUNCTIONS: [&str; 17] = [
-    "abs", "acos", "asin", "atan", "cbrt", "cos", "cosh", "exp", "ln", "log10", "log2", "sin",
-    "sinh", "sqrt", "tan", "tanh", "sech",
+    "abs", "acos", "asin", "atan", "cbrt", "cos", "cosh", "exp", "ln", "log10", "log2", "sech",
+    "sin", "sinh", "sqrt", "tan", "tanh",
 ];
 
 /// Names and values of the constants a formula may use.
