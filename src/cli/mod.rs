@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, one line here to register it.
 
 mod check;
+mod run;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -18,12 +19,14 @@ pub struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
+  weylflow run runs/helium_triplet.ron      train, estimate, write out/helium_triplet/report.html
   weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
     Check(check::Check),
 }
 
@@ -35,6 +38,7 @@ impl Cli {
     /// Whatever went wrong, with a message for the user.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         match &self.command {
+            Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
         }
     }

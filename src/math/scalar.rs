@@ -182,19 +182,12 @@ impl<const N: usize> Jet<N> {
     /// Inner product of two gradients.
     #[inline(always)]
     pub fn gradient_dot(&self, other: &Self) -> f64 {
-        let mut s = 0.0;
-        for k in 0..N {
-            s += self.gradient[k] * other.gradient[k];
-        }
-        s
+        self.gradient.iter().zip(&other.gradient).map(|(a, b)| a * b).sum()
     }
 
     #[inline(always)]
     fn combine(a: f64, x: &Self, b: f64, y: &Self) -> ([f64; N], f64) {
-        let mut g = [0.0; N];
-        for k in 0..N {
-            g[k] = a * x.gradient[k] + b * y.gradient[k];
-        }
+        let g = std::array::from_fn(|k| a * x.gradient[k] + b * y.gradient[k]);
         (g, a * x.laplacian + b * y.laplacian)
     }
 }
@@ -230,13 +223,10 @@ impl<const N: usize> Scalar for Jet<N> {
 
     #[inline(always)]
     fn add_scaled(self, a: f64, b: Self) -> Self {
-        let mut g = self.gradient;
-        for k in 0..N {
-            g[k] += a * b.gradient[k];
-        }
+        let gradient = std::array::from_fn(|k| self.gradient[k] + a * b.gradient[k]);
         Jet {
             value: self.value + a * b.value,
-            gradient: g,
+            gradient,
             laplacian: self.laplacian + a * b.laplacian,
         }
     }
@@ -272,6 +262,8 @@ impl<const N: usize> Mul for Jet<N> {
 
 impl<const N: usize> Div for Jet<N> {
     type Output = Self;
+    // The quotient rule by way of the reciprocal, whose derivatives are already there.
+    #[allow(clippy::suspicious_arithmetic_impl)]
     #[inline(always)]
     fn div(self, o: Self) -> Self {
         self * o.recip()

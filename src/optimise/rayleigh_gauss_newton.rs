@@ -28,9 +28,9 @@ pub struct RayleighGaussNewtonSettings {
 impl Default for RayleighGaussNewtonSettings {
     fn default() -> Self {
         RayleighGaussNewtonSettings {
-            tau: 1.0,
-            final_fraction: 0.1,
-            shift: 1e-3,
+            tau: 3.0,
+            final_fraction: 0.03,
+            shift: 3e-3,
             trust_radius: 0.15,
             clip: 30.0,
         }

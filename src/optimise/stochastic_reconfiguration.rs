@@ -43,9 +43,9 @@ pub enum SolveSpace {
 impl Default for StochasticReconfigurationSettings {
     fn default() -> Self {
         StochasticReconfigurationSettings {
-            tau: 0.1,
+            tau: 0.02,
             final_fraction: 0.1,
-            shift: 1e-3,
+            shift: 1e-2,
             space: SolveSpace::Auto,
             momentum: 0.0,
             trust_radius: 0.2,

@@ -1,6 +1,5 @@
 //! The system of a run in words and symbols, as plain text.
 
-use crate::system::formula::Formula;
 use crate::system::{External, Geometry, Interaction, Sector};
 
 /// The Hamiltonian of every run.
@@ -71,7 +70,7 @@ pub fn external(external: &External) -> String {
         External::Lattice { depth, period } => {
             format!("{}sin²(π x / {})", factor(*depth), number(*period))
         }
-        External::Formula(f) => formula(f),
+        External::Formula(f) => f.text().into(),
         External::Sum(parts) => sum(&parts.iter().map(self::external).collect::<Vec<_>>()),
     }
 }
@@ -94,16 +93,8 @@ pub fn interaction(interaction: &Interaction) -> String {
             k if k < 0.0 => format!("½ · ({}) d²", number(k)),
             k => format!("½ · {} d²", number(k)),
         },
-        Interaction::Formula(f) => formula(f),
-    }
-}
-
-/// The text of a formula, as its spec has it.
-fn formula(formula: &Formula) -> String {
-    // Formulas read from and written to text; serialisation is how they give it.
-    match serde_json::to_value(formula) {
-        Ok(serde_json::Value::String(text)) => text,
-        _ => "a formula".into(),
+        Interaction::InverseSquare { strength } => format!("{}/d²", number(*strength)),
+        Interaction::Formula(f) => f.text().into(),
     }
 }
 

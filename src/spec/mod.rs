@@ -107,10 +107,10 @@ pub enum ReferenceSource {
 
 mod defaults {
     pub fn samples_per_iteration() -> usize {
-        1024
+        8192
     }
     pub fn iterations() -> usize {
-        200
+        60
     }
     pub fn final_samples() -> usize {
         262_144

@@ -5,7 +5,9 @@
 
 use super::error::Problem;
 use super::{ReferenceSource, ResolvedSpec, RunSpec};
-use crate::optimise::{AdamSettings, OptimiserSettings, StochasticReconfigurationSettings};
+use crate::optimise::{
+    AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings, StochasticReconfigurationSettings,
+};
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::waveflow::WaveflowSettings;
@@ -128,8 +130,17 @@ fn check_wavefunction(wavefunction: &WavefunctionSettings, geometry: &Geometry) 
 }
 
 fn waveflow(settings: &WaveflowSettings) -> Checked {
-    let WaveflowSettings { chart: _, layers, degree, knots, prior_knots, hidden, slope_floor } =
-        settings;
+    let WaveflowSettings {
+        coordinate: _,
+        chart: _,
+        layers,
+        degree,
+        knots,
+        prior_knots,
+        hidden,
+        slope_floor,
+        orthogonalisation: _,
+    } = settings;
     within("wavefunction.layers", *layers, 0, 32)?;
     within("wavefunction.degree", *degree, 1, 12)?;
     if *degree < 4 {
@@ -153,9 +164,18 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
 
 fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
     match optimiser {
-        OptimiserSettings::Adam(AdamSettings { learning_rate, final_fraction }) => {
+        OptimiserSettings::Adam(AdamSettings {
+            learning_rate,
+            final_fraction,
+            beta1,
+            beta2,
+            clip,
+        }) => {
             positive("optimiser.learning_rate", *learning_rate)?;
-            fraction("optimiser.final_fraction", *final_fraction)
+            fraction("optimiser.final_fraction", *final_fraction)?;
+            decay("optimiser.beta1", *beta1)?;
+            decay("optimiser.beta2", *beta2)?;
+            positive("optimiser.clip", *clip)
         }
         OptimiserSettings::StochasticReconfiguration(StochasticReconfigurationSettings {
             tau,
@@ -164,16 +184,37 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             momentum,
             trust_radius,
             final_fraction,
+            clip,
         }) => {
             positive("optimiser.tau", *tau)?;
             positive("optimiser.shift", *shift)?;
-            if !(0.0..1.0).contains(momentum) {
-                return violated("optimiser.momentum", "must be at least 0 and below 1", momentum);
-            }
+            decay("optimiser.momentum", *momentum)?;
             positive("optimiser.trust_radius", *trust_radius)?;
-            fraction("optimiser.final_fraction", *final_fraction)
+            fraction("optimiser.final_fraction", *final_fraction)?;
+            positive("optimiser.clip", *clip)
+        }
+        OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings {
+            tau,
+            shift,
+            trust_radius,
+            final_fraction,
+            clip,
+        }) => {
+            positive("optimiser.tau", *tau)?;
+            positive("optimiser.shift", *shift)?;
+            positive("optimiser.trust_radius", *trust_radius)?;
+            fraction("optimiser.final_fraction", *final_fraction)?;
+            positive("optimiser.clip", *clip)
         }
     }
+}
+
+/// A weight of the past: at least 0 and below 1.
+fn decay(field: &str, value: f64) -> Checked {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    violated(field, "must be at least 0 and below 1", value)
 }
 
 fn check_reference(reference: &ReferenceSource) -> Checked {
@@ -245,6 +286,7 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
             length(&field("width"), *width)?;
         }
         Interaction::Harmonic { stiffness } => finite(&field("stiffness"), *stiffness)?,
+        Interaction::InverseSquare { strength } => finite(&field("strength"), *strength)?,
         Interaction::Formula(_) => {}
     }
     for d in DISTANCES {

@@ -6,10 +6,14 @@
 
 use crate::exact::dvr::OneBodyBasis;
 use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
+use crate::math::quadrature::GaussLegendre;
 use crate::math::scalar::Scalar;
 use crate::math::spline::{BSplineBasis, LocalBasis, SplineError};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::f64::consts::PI;
+
+/// Cells of the grid on which the mean-field density is read.
+const DENSITY_CELLS: usize = 400;
 
 /// A fixed monotone bijection of `[0, 1]`: the integral of a positive spline.
 #[derive(Clone, Debug)]
@@ -66,39 +70,43 @@ impl Coordinate {
         Ok(Coordinate { basis, left, right })
     }
 
-    /// The mean-field coordinate of `n` fermions with density `density(s)` on `[0, 1]`.
+    /// The mean-field coordinate of `n` fermions.
     ///
-    /// Where the density is negligible its logarithm is continued linearly.
+    /// `density` gives the density at a list of points of `[0, 1]`. Where it is negligible its logarithm is
+    /// continued linearly.
     pub fn from_density(
         degree: usize,
         knots: usize,
         n: usize,
-        density: &[f64],
+        density: impl Fn(&[f64]) -> Vec<f64>,
     ) -> Result<Self, SplineError> {
-        let cells = density.len() - 1;
-        let h = 1.0 / cells as f64;
-        let cumulative = |values: &mut dyn Iterator<Item = f64>| {
-            let (mut sum, mut last) = (0.0, None);
-            values
-                .map(|v| {
-                    if let Some(last) = last {
-                        sum += 0.5 * h * (v + last);
-                    }
-                    last = Some(v);
-                    sum
-                })
-                .collect::<Vec<f64>>()
-        };
-        let from_left = cumulative(&mut density.iter().copied());
-        let mut from_right = cumulative(&mut density.iter().rev().copied());
-        from_right.reverse();
+        let cells = DENSITY_CELLS;
+        let edge = |i: usize| i as f64 / cells as f64;
+        // Gaussian quadrature in each cell keeps the relative accuracy of the small cumulative density at
+        // a wall, on which the slope there depends.
+        let rule = GaussLegendre::new(6);
+        let nodes: Vec<(f64, f64)> =
+            (0..cells).flat_map(|i| rule.on(edge(i), edge(i + 1)).collect::<Vec<_>>()).collect();
+        let at_nodes = density(&nodes.iter().map(|n| n.0).collect::<Vec<_>>());
+        let share: Vec<f64> = nodes
+            .chunks(6)
+            .zip(at_nodes.chunks(6))
+            .map(|(n, d)| n.iter().zip(d).map(|(n, d)| n.1 * d).sum())
+            .collect();
+        let density = density(&(0..=cells).map(edge).collect::<Vec<_>>());
+        let mut from_left = vec![0.0; cells + 1];
+        let mut from_right = vec![0.0; cells + 1];
+        for i in 0..cells {
+            from_left[i + 1] = from_left[i] + share[i];
+            from_right[cells - 1 - i] = from_right[cells - i] + share[cells - 1 - i];
+        }
         let total = from_left[cells];
         let peak = density.iter().copied().fold(0.0, f64::max);
         let log_slope: Vec<Option<f64>> = (0..=cells)
             .map(|i| {
                 let (l, r) = (from_left[i] / total, from_right[i] / total);
                 let near = l.min(r);
-                if density[i] <= 1e-9 * peak || near <= 1e-11 {
+                if density[i] <= 1e-9 * peak || near <= 1e-13 {
                     return None;
                 }
                 let q = free_quantile(n, near);
@@ -148,19 +156,17 @@ impl Coordinate {
         else {
             return sector.spins().map(|_| Self::identity()).collect();
         };
-        let cells = 2000;
-        let points: Vec<f64> = (0..=cells).map(|i| a + (b - a) * i as f64 / cells as f64).collect();
-        let values = field.basis.evaluate(&points);
         sector
             .spins()
             .map(|spin| {
                 let n = spin.len();
                 let orbitals =
                     if spin.start == 0 { &field.orbitals_up } else { &field.orbitals_down };
-                let orbitals = &values * orbitals.subcols(0, n);
-                let density: Vec<f64> =
-                    (0..=cells).map(|i| (0..n).map(|k| orbitals[(i, k)].powi(2)).sum()).collect();
-                Self::from_density(degree, knots, n, &density)
+                Self::from_density(degree, knots, n, |s| {
+                    let points: Vec<f64> = s.iter().map(|s| a + (b - a) * s).collect();
+                    let values = field.basis.evaluate(&points) * orbitals.subcols(0, n);
+                    (0..s.len()).map(|i| (0..n).map(|k| values[(i, k)].powi(2)).sum()).collect()
+                })
             })
             .collect()
     }
@@ -251,14 +257,17 @@ mod tests {
     #[test]
     fn free_fermions_keep_their_coordinate() {
         for n in 1..4 {
-            let density: Vec<f64> =
-                (0..=4000).map(|i| n as f64 * free_density(n, i as f64 / 4000.0)).collect();
-            let c = Coordinate::from_density(5, 64, n, &density).unwrap();
+            let density = |s: &[f64]| s.iter().map(|&s| 3.0 * free_density(n, s)).collect();
+            let c = Coordinate::from_density(5, 64, n, density).unwrap();
             let mut local = LocalBasis::default();
             for i in 1..40 {
                 let s = i as f64 / 40.0;
                 let p: CoordinatePoint<f64> = c.forward(s, &mut local);
-                assert!((p.left - s).abs() < 2e-3, "n={n} s={s} {}", p.left);
+                assert!(
+                    (p.left - s).abs() < 1e-9 && (p.slope - 1.0).abs() < 1e-7,
+                    "n={n} s={s} {}",
+                    p.left
+                );
                 assert!((p.left + p.right - 1.0).abs() < 1e-14);
             }
         }

@@ -5,6 +5,7 @@
 //! is an exact, independent sample of `|psi|²`.
 
 pub mod coordinate;
+pub mod saved;
 pub mod waveflow;
 
 use crate::local_energy::System;

@@ -165,7 +165,8 @@ fn gradient(rows: &[IterationRow]) -> (Figure, String) {
 fn step(rows: &[IterationRow], settings: &OptimiserSettings) -> (Figure, String) {
     let (step, tau, name) = match settings {
         OptimiserSettings::Adam(_) => ("step norm", "learning rate", "learning rate"),
-        OptimiserSettings::StochasticReconfiguration(_) => ("step norm (rad)", "tau (1/Ha)", "tau"),
+        OptimiserSettings::StochasticReconfiguration(_)
+        | OptimiserSettings::RayleighGaussNewton(_) => ("step norm (rad)", "tau (1/Ha)", "tau"),
     };
     let figure =
         Figure::new("step", "Steps of the optimiser", iteration_axis(rows), Axis::log(step))

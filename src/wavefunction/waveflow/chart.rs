@@ -13,10 +13,10 @@ pub enum Chart {
     /// particles sit at the right wall, where the variance of the local energy diverges.
     StickBreaking,
     /// Stick breaking made volume preserving, `v_i = 1 - (1 - u_i)^{n-i+1}`: the Jacobian is `n!`.
-    #[default]
     Uniform,
     /// Gaps first, `u_i = g_i / (1 - sum_{j<i} g_j)` with `g_i = s_{i+1} - s_i`, then the position of the
     /// first particle, `u_n = s_1 / (1 - sum_j g_j)`.
+    #[default]
     Gaps,
 }
 

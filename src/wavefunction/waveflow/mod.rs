@@ -68,12 +68,12 @@ impl Default for WaveflowSettings {
     fn default() -> Self {
         WaveflowSettings {
             coordinate: CoordinateKind::MeanField,
-            chart: Chart::Uniform,
-            layers: 2,
+            chart: Chart::Gaps,
+            layers: 1,
             degree: 5,
-            knots: 12,
-            prior_knots: 16,
-            hidden: vec![32, 32],
+            knots: 8,
+            prior_knots: 10,
+            hidden: vec![24],
             slope_floor: 1e-3,
             orthogonalisation: Orthogonalisation::Symmetric,
         }

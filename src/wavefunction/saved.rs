@@ -1,0 +1,124 @@
+//! Trained parameters together with all that is needed to build the wavefunction again.
+
+use super::{Wavefunction, WavefunctionError};
+use crate::local_energy::System;
+use crate::spec::ResolvedSpec;
+use serde::{Deserialize, Serialize};
+
+/// Version of the file format.
+const FORMAT: u32 = 1;
+
+/// The content of a `wavefunction` file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedWavefunction {
+    format: u32,
+    version: String,
+    /// The run that made the parameters.
+    pub spec: ResolvedSpec,
+    /// The variational parameters.
+    pub parameters: Vec<f64>,
+}
+
+/// Why a `wavefunction` file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedError {
+    /// Not the JSON of a wavefunction.
+    #[error("not a wavefunction file: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Written by a version with another format.
+    #[error("the wavefunction file has format {found}, this version reads format {FORMAT}")]
+    Format {
+        /// Format of the file.
+        found: u32,
+    },
+    /// A spec that breaks a bound.
+    #[error("the spec inside the wavefunction file is not valid: {0}")]
+    Spec(#[from] crate::spec::validate::Violation),
+    /// Parameters that do not fit the spec.
+    #[error(transparent)]
+    Wavefunction(#[from] WavefunctionError),
+    /// A parameter that is not finite.
+    #[error("parameter {index} of the wavefunction file is not finite")]
+    NotFinite {
+        /// Index of the parameter.
+        index: usize,
+    },
+}
+
+impl SavedWavefunction {
+    /// Takes the parameters of a wavefunction that was built from `spec`.
+    pub fn new(spec: &ResolvedSpec, psi: &dyn Wavefunction) -> Self {
+        SavedWavefunction {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            spec: spec.clone(),
+            parameters: psi.parameters().to_vec(),
+        }
+    }
+
+    /// The text of the file; numbers read back as the same bits.
+    ///
+    /// # Errors
+    /// [`SavedError::NotFinite`], because JSON has no such numbers.
+    pub fn to_json(&self) -> Result<String, SavedError> {
+        if let Some(index) = self.parameters.iter().position(|p| !p.is_finite()) {
+            return Err(SavedError::NotFinite { index });
+        }
+        Ok(serde_json::to_string(self)?)
+    }
+
+    /// Reads the text of a file and checks it.
+    ///
+    /// # Errors
+    /// See [`SavedError`].
+    pub fn from_json(text: &str) -> Result<Self, SavedError> {
+        let saved: SavedWavefunction = serde_json::from_str(text)?;
+        if saved.format != FORMAT {
+            return Err(SavedError::Format { found: saved.format });
+        }
+        saved.spec.validate()?;
+        Ok(saved)
+    }
+
+    /// Builds the wavefunction with its trained parameters.
+    ///
+    /// # Errors
+    /// [`WavefunctionError`] when the parameters do not fit.
+    pub fn build(&self) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
+        let system = System { hamiltonian: &self.spec.hamiltonian, geometry: &self.spec.geometry };
+        let mut psi = self.spec.wavefunction.build(self.spec.sector, system, self.spec.seed)?;
+        psi.set_parameters(&self.parameters)?;
+        Ok(psi)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: &str = r#"(
+        title: "two",
+        hamiltonian: Inline(external: Harmonic(frequency: 1.0), interaction: SoftCoulomb()),
+        sector: (up: 2), geometry: Box(half_width: 8.0),
+    )"#;
+
+    #[test]
+    fn a_saved_wavefunction_is_the_same_bits() {
+        let spec = crate::spec::read::parse(SPEC, std::path::Path::new("two.ron")).unwrap();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let mut psi = spec.wavefunction.build(spec.sector, system, 3).unwrap();
+        let moved: Vec<f64> =
+            psi.parameters().iter().enumerate().map(|(i, p)| p + (i as f64).sin() / 3.0).collect();
+        psi.set_parameters(&moved).unwrap();
+        let text = SavedWavefunction::new(&spec, psi.as_ref()).to_json().unwrap();
+        let again = SavedWavefunction::from_json(&text).unwrap().build().unwrap();
+        assert_eq!(again.parameters(), psi.parameters());
+        let x = [-0.7, 1.1];
+        assert_eq!(again.evaluator().log_psi(&x), psi.evaluator().log_psi(&x));
+        assert!(
+            SavedWavefunction::from_json(&text.replace("\"format\":1", "\"format\":9")).is_err()
+        );
+        assert!(SavedWavefunction::from_json(&text[..text.len() / 2]).is_err());
+    }
+}
