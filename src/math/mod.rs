@@ -5,4 +5,5 @@ pub mod linalg;
 pub(crate) mod nested;
 pub mod quadrature;
 pub mod scalar;
+pub mod small_matrix;
 pub mod spline;

@@ -1,14 +1,16 @@
-//! B-, I- and O-splines on `[0, 1]`.
+//! B-, I- and O-splines on `[0, 1]`, and reflected circular splines on `[0, pi]`.
 //!
 //! Values and derivatives come from the Cox–de Boor recurrence on the non-zero functions: no tables and
 //! no interpolation, so that a derivative is the derivative of the value to machine precision.
 
 pub mod bspline;
+pub mod circular;
 pub mod constraint;
 pub mod ispline;
 pub mod ospline;
 
 pub use bspline::{BSplineBasis, LocalBasis};
+pub use circular::CircularSpline;
 pub use constraint::{BoundaryConditions, ConstrainedBasis};
 pub use ispline::MonotoneBasis;
 pub use ospline::{OSplineBasis, Orthogonalisation};
