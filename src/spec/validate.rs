@@ -5,12 +5,14 @@
 
 use super::error::Problem;
 use super::{ReferenceSource, ResolvedSpec, RunSpec};
+use crate::math::spline::circular::FEWEST_CELLS;
 use crate::optimise::{
     AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings, StochasticReconfigurationSettings,
 };
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::waveflow::WaveflowSettings;
+use crate::wavefunction::weyl::WeylSettings;
 use std::fmt::Display;
 
 /// A value that violates a bound.
@@ -126,7 +128,37 @@ fn check_wavefunction(wavefunction: &WavefunctionSettings, geometry: &Geometry) 
             }
             waveflow(settings)
         }
+        WavefunctionSettings::Weyl(settings) => {
+            if let Geometry::Ring { .. } = geometry {
+                return rule("geometry", "the Weyl wavefunction supports only the geometry Box");
+            }
+            weyl(settings)
+        }
     }
+}
+
+fn weyl(settings: &WeylSettings) -> Checked {
+    let WeylSettings {
+        orbitals: _,
+        layers,
+        monotone_cells,
+        pair_cells,
+        coordinate_cells,
+        two_body_functions,
+        slope_floor,
+        bound_share,
+    } = settings;
+    within("wavefunction.layers", layers.len(), 0, 64)?;
+    for (field, n) in [
+        ("wavefunction.monotone_cells", *monotone_cells),
+        ("wavefunction.pair_cells", *pair_cells),
+        ("wavefunction.coordinate_cells", *coordinate_cells),
+    ] {
+        within(field, n, FEWEST_CELLS as u64, 4096)?;
+    }
+    within("wavefunction.two_body_functions", *two_body_functions, 1, 64)?;
+    between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)?;
+    between("wavefunction.bound_share", *bound_share, 0.0, 1.0)
 }
 
 fn waveflow(settings: &WaveflowSettings) -> Checked {

@@ -80,64 +80,7 @@ impl Coordinate {
         n: usize,
         density: impl Fn(&[f64]) -> Vec<f64>,
     ) -> Result<Self, SplineError> {
-        let cells = DENSITY_CELLS;
-        let edge = |i: usize| i as f64 / cells as f64;
-        // Gaussian quadrature in each cell keeps the relative accuracy of the small cumulative density at
-        // a wall, on which the slope there depends.
-        let rule = GaussLegendre::new(6);
-        let nodes: Vec<(f64, f64)> =
-            (0..cells).flat_map(|i| rule.on(edge(i), edge(i + 1)).collect::<Vec<_>>()).collect();
-        let at_nodes = density(&nodes.iter().map(|n| n.0).collect::<Vec<_>>());
-        let share: Vec<f64> = nodes
-            .chunks(6)
-            .zip(at_nodes.chunks(6))
-            .map(|(n, d)| n.iter().zip(d).map(|(n, d)| n.1 * d).sum())
-            .collect();
-        let density = density(&(0..=cells).map(edge).collect::<Vec<_>>());
-        let mut from_left = vec![0.0; cells + 1];
-        let mut from_right = vec![0.0; cells + 1];
-        for i in 0..cells {
-            from_left[i + 1] = from_left[i] + share[i];
-            from_right[cells - 1 - i] = from_right[cells - i] + share[cells - 1 - i];
-        }
-        let total = from_left[cells];
-        let peak = density.iter().copied().fold(0.0, f64::max);
-        let log_slope: Vec<Option<f64>> = (0..=cells)
-            .map(|i| {
-                let (l, r) = (from_left[i] / total, from_right[i] / total);
-                let near = l.min(r);
-                if density[i] <= 1e-9 * peak || near <= 1e-13 {
-                    return None;
-                }
-                let q = free_quantile(n, near);
-                Some((density[i] / total / free_density(n, q)).ln())
-            })
-            .collect();
-        // Both exist whenever the density has any support.
-        let first = log_slope.iter().position(Option::is_some).unwrap_or(0);
-        let last = log_slope.iter().rposition(Option::is_some).unwrap_or(0);
-        let at = |i: usize| log_slope[i].unwrap_or(0.0);
-        let reach = (cells / 100).max(1);
-        let interpolate = |s: f64| {
-            let t = s * cells as f64;
-            if t < first as f64 {
-                let inner = (first + reach).min(last);
-                let rise = (at(inner) - at(first)) / (inner - first).max(1) as f64;
-                return at(first) - rise * (first as f64 - t);
-            }
-            if t > last as f64 {
-                let inner = last.saturating_sub(reach).max(first);
-                let rise = (at(inner) - at(last)) / (last - inner).max(1) as f64;
-                return at(last) - rise * (t - last as f64);
-            }
-            let i = (t as usize).min(cells - 1);
-            let w = t - i as f64;
-            let next = if i + 1 <= last { at(i + 1) } else { at(i) };
-            // The mean-field density may touch zero at a node common to all orbitals; a dent there is enough.
-            at(i) * (1.0 - w) + next * w
-        };
-        let floor = (0..=cells).map(at).fold(f64::NEG_INFINITY, f64::max) - 30.0;
-        Self::from_log_slope(degree, knots, |s| interpolate(s).max(floor))
+        Self::from_log_slope(degree, knots, mean_field_log_slope(n, 30.0, density))
     }
 
     /// One coordinate per spin from the Hartree–Fock density; the identity where that fails.
@@ -216,6 +159,76 @@ impl Coordinate {
         }
         s
     }
+}
+
+/// The logarithm of the slope of `s0 = F_free^{-1} ∘ F_ref` on `[0, 1]`, for `n` fermions.
+///
+/// `density` gives the mean-field density at a list of points of `[0, 1]`. Where it is negligible the logarithm
+/// is continued linearly, but never further than `range` below its maximum.
+pub(crate) fn mean_field_log_slope(
+    n: usize,
+    range: f64,
+    density: impl Fn(&[f64]) -> Vec<f64>,
+) -> impl Fn(f64) -> f64 {
+    let cells = DENSITY_CELLS;
+    let edge = |i: usize| i as f64 / cells as f64;
+    // Gaussian quadrature in each cell keeps the relative accuracy of the small cumulative density at
+    // a wall, on which the slope there depends.
+    let rule = GaussLegendre::new(6);
+    let nodes: Vec<(f64, f64)> =
+        (0..cells).flat_map(|i| rule.on(edge(i), edge(i + 1)).collect::<Vec<_>>()).collect();
+    let at_nodes = density(&nodes.iter().map(|n| n.0).collect::<Vec<_>>());
+    let share: Vec<f64> = nodes
+        .chunks(6)
+        .zip(at_nodes.chunks(6))
+        .map(|(n, d)| n.iter().zip(d).map(|(n, d)| n.1 * d).sum())
+        .collect();
+    let density = density(&(0..=cells).map(edge).collect::<Vec<_>>());
+    let mut from_left = vec![0.0; cells + 1];
+    let mut from_right = vec![0.0; cells + 1];
+    for i in 0..cells {
+        from_left[i + 1] = from_left[i] + share[i];
+        from_right[cells - 1 - i] = from_right[cells - i] + share[cells - 1 - i];
+    }
+    let total = from_left[cells];
+    let peak = density.iter().copied().fold(0.0, f64::max);
+    let log_slope: Vec<Option<f64>> = (0..=cells)
+        .map(|i| {
+            let (l, r) = (from_left[i] / total, from_right[i] / total);
+            let near = l.min(r);
+            if density[i] <= 1e-9 * peak || near <= 1e-13 {
+                return None;
+            }
+            let q = free_quantile(n, near);
+            Some((density[i] / total / free_density(n, q)).ln())
+        })
+        .collect();
+    // Both exist whenever the density has any support.
+    let first = log_slope.iter().position(Option::is_some).unwrap_or(0);
+    let last = log_slope.iter().rposition(Option::is_some).unwrap_or(0);
+    let log_slope: Vec<f64> = log_slope.into_iter().map(|l| l.unwrap_or(0.0)).collect();
+    let floor = log_slope.iter().copied().fold(f64::NEG_INFINITY, f64::max) - range;
+    let reach = (cells / 100).max(1);
+    let interpolate = move |s: f64| {
+        let at = |i: usize| log_slope[i];
+        let t = s * cells as f64;
+        if t < first as f64 {
+            let inner = (first + reach).min(last);
+            let rise = (at(inner) - at(first)) / (inner - first).max(1) as f64;
+            return at(first) - rise * (first as f64 - t);
+        }
+        if t > last as f64 {
+            let inner = last.saturating_sub(reach).max(first);
+            let rise = (at(inner) - at(last)) / (last - inner).max(1) as f64;
+            return at(last) - rise * (t - last as f64);
+        }
+        let i = (t as usize).min(cells - 1);
+        let w = t - i as f64;
+        let next = if i + 1 <= last { at(i + 1) } else { at(i) };
+        // The mean-field density may touch zero at a node common to all orbitals; a dent there is enough.
+        at(i) * (1.0 - w) + next * w
+    };
+    move |s| interpolate(s).max(floor)
 }
 
 /// Density, normalised to one, of `n` free fermions in the unit box.

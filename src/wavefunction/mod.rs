@@ -7,18 +7,22 @@
 pub mod coordinate;
 pub mod saved;
 pub mod waveflow;
+pub mod weyl;
 
 use crate::local_energy::System;
 use crate::math::scalar::Jet;
 use crate::system::Sector;
 use serde::{Deserialize, Serialize};
 use waveflow::{Waveflow, WaveflowSettings};
+use weyl::{Weyl, WeylSettings};
 
 /// The wavefunction of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum WavefunctionSettings {
     /// Autoregressive I-spline flow over an O-spline prior.
     Waveflow(WaveflowSettings),
+    /// Equivariant I-spline flow over determinants.
+    Weyl(WeylSettings),
 }
 
 impl Default for WavefunctionSettings {
@@ -51,6 +55,9 @@ pub enum WavefunctionError {
     /// The splines cannot be built.
     #[error(transparent)]
     Spline(#[from] crate::math::spline::SplineError),
+    /// The orbitals of the base cannot be computed.
+    #[error("the orbitals cannot be computed: {0}")]
+    Orbitals(#[from] crate::exact::EigenFailure),
     /// A parameter vector of the wrong length.
     #[error("expected {expected} parameters, found {found}")]
     Parameters {
@@ -73,6 +80,7 @@ impl WavefunctionSettings {
             WavefunctionSettings::Waveflow(s) => {
                 Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
             }
+            WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
         }
     }
 }

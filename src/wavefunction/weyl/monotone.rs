@@ -1,0 +1,143 @@
+//! One-body layers: a monotone map of the box angle applied to every particle of a spin.
+//!
+//! `z_i = s(theta_i)` with a reflected circular spline `s`, and its inverse; `log |det| = ± sum_i log s'`.
+//! Trainable (the layer S), or fixed to the mean-field density (`s0` and its inverse).
+
+use crate::math::scalar::Scalar;
+use crate::math::spline::CircularSpline;
+use crate::math::spline::circular::CircularAdjoint;
+use crate::system::Sector;
+
+/// A monotone map per spin, `theta -> z` or, inverted, `z -> theta`.
+#[derive(Clone, Debug)]
+pub struct MonotoneLayer {
+    sector: Sector,
+    /// One per spin that has particles.
+    splines: Vec<CircularSpline>,
+    trainable: bool,
+    inverted: bool,
+}
+
+/// What the reverse sweep needs again.
+#[derive(Clone, Debug, Default)]
+pub struct MonotoneTrace<T> {
+    /// The argument of the splines, whichever side of the layer it is on.
+    argument: Vec<T>,
+    adjoint: CircularAdjoint<T>,
+}
+
+impl MonotoneLayer {
+    /// A trainable layer, the identity at zero parameters.
+    pub fn trainable(sector: Sector, spline: CircularSpline) -> Self {
+        let splines = sector.spins().map(|_| spline.clone()).collect();
+        MonotoneLayer { sector, splines, trainable: true, inverted: false }
+    }
+
+    /// A fixed layer of one spline per spin that has particles.
+    pub fn fixed(sector: Sector, splines: Vec<CircularSpline>, inverted: bool) -> Self {
+        MonotoneLayer { sector, splines, trainable: false, inverted }
+    }
+
+    /// Lengths of the groups of neighbouring logits that are the parameters.
+    pub fn groups(&self) -> Vec<usize> {
+        if self.trainable {
+            self.splines.iter().map(CircularSpline::weights).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Takes new parameters.
+    pub fn set_parameters(&mut self, parameters: &[f64]) {
+        if !self.trainable {
+            return;
+        }
+        let mut rest = parameters;
+        for spline in &mut self.splines {
+            let (mine, others) = rest.split_at(spline.weights());
+            spline.set_logits(mine);
+            rest = others;
+        }
+    }
+
+    /// Maps the angles in place and returns `log |det|`.
+    pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut MonotoneTrace<T>) -> T {
+        let mut log_det = T::zero();
+        trace.argument.resize(angles.len(), T::zero());
+        for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
+            for i in spin {
+                if self.inverted {
+                    let y = angles[i];
+                    let at = spline.inverse(y.value());
+                    let p = spline.evaluate(at);
+                    let t = y.chain(
+                        at,
+                        1.0 / p.derivatives[1],
+                        -p.derivatives[2] / p.derivatives[1].powi(3),
+                    );
+                    trace.argument[i] = t;
+                    angles[i] = t;
+                    log_det -= p.lift(t, 1).ln();
+                } else {
+                    let t = angles[i];
+                    let p = spline.evaluate(t.value());
+                    trace.argument[i] = t;
+                    angles[i] = p.lift(t, 0);
+                    log_det += p.lift(t, 1).ln();
+                }
+            }
+        }
+        log_det
+    }
+
+    /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
+    /// adds the adjoints of the parameters.
+    pub fn backward<T: Scalar>(
+        &self,
+        bar: &mut [T],
+        log_det_bar: f64,
+        trace: &mut MonotoneTrace<T>,
+        parameters_bar: &mut [T],
+    ) {
+        let mut offset = 0;
+        for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
+            if self.trainable {
+                trace.adjoint.reset(spline);
+            }
+            for i in spin {
+                let t = trace.argument[i];
+                let local = spline.local(t.value());
+                let p = spline.point(&local);
+                let (slope, bend): (T, T) = (p.lift(t, 1), p.lift(t, 2));
+                let inverse = slope.recip();
+                if self.inverted {
+                    bar[i] = (bar[i] - bend * inverse * log_det_bar) * inverse;
+                } else {
+                    let slope_bar = inverse * log_det_bar;
+                    if self.trainable {
+                        trace.adjoint.add(&local, t, bar[i], slope_bar);
+                    }
+                    bar[i] = bar[i] * slope + slope_bar * bend;
+                }
+            }
+            if self.trainable {
+                let next = offset + spline.weights();
+                trace.adjoint.finish(spline, &mut parameters_bar[offset..next]);
+                offset = next;
+            }
+        }
+    }
+
+    /// Undoes the layer.
+    pub fn inverse(&self, angles: &mut [f64]) {
+        for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
+            for angle in &mut angles[spin] {
+                *angle = if self.inverted {
+                    spline.evaluate(*angle).derivatives[0]
+                } else {
+                    spline.inverse(*angle)
+                };
+            }
+        }
+    }
+}

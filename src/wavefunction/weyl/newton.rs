@@ -1,0 +1,69 @@
+//! Newton's method with a line search for the few coupled angles of a layer.
+
+/// Most steps; convergence is quadratic once steps are full.
+const STEPS: usize = 200;
+
+/// Residual below which steps no longer help, in radians.
+const ROUNDING: f64 = 4e-16;
+
+/// Solves `f(t) = y` from the start in `t`.
+///
+/// `step(t, r)` replaces the residual `r = f(t) - y` by the Newton step `J^-1 r`. The squared residual falls
+/// along that direction, so that for a map with a Jacobian bounded away from singular, as those of all
+/// layers are, the damped iteration converges from anywhere.
+pub fn solve(
+    y: &[f64],
+    t: &mut [f64],
+    mut f: impl FnMut(&[f64], &mut [f64]),
+    mut step: impl FnMut(&[f64], &mut [f64]),
+    work: &mut NewtonWork,
+) {
+    let n = y.len();
+    let NewtonWork { residual, direction, trial, trial_residual } = work;
+    for v in [&mut *residual, direction, trial, trial_residual] {
+        v.resize(n, 0.0);
+    }
+    let mut evaluate = |t: &[f64], r: &mut [f64]| {
+        f(t, r);
+        r.iter_mut().zip(y).for_each(|(r, y)| *r -= y);
+        r.iter().map(|r| r * r).sum::<f64>()
+    };
+    let mut square = evaluate(t, residual);
+    for _ in 0..STEPS {
+        if square <= (n as f64) * ROUNDING * ROUNDING {
+            break;
+        }
+        direction.copy_from_slice(residual);
+        step(t, direction);
+        let mut length = 1.0;
+        let improved = loop {
+            for i in 0..n {
+                trial[i] = t[i] - length * direction[i];
+            }
+            let next = evaluate(trial, trial_residual);
+            if next <= (1.0 - 0.5 * length) * square {
+                square = next;
+                break true;
+            }
+            length *= 0.5;
+            if length < 1e-6 {
+                break false;
+            }
+        };
+        if !improved {
+            // Only rounding is left.
+            break;
+        }
+        t.copy_from_slice(trial);
+        residual.copy_from_slice(trial_residual);
+    }
+}
+
+/// Scratch memory of [`solve`].
+#[derive(Clone, Debug, Default)]
+pub struct NewtonWork {
+    residual: Vec<f64>,
+    direction: Vec<f64>,
+    trial: Vec<f64>,
+    trial_residual: Vec<f64>,
+}

@@ -1,0 +1,300 @@
+//! Tests of the Weyl flow far from the identity: derivatives, bijectivity, normalisation, sampling, mirrors.
+
+use super::*;
+use crate::math::nested::Nested;
+use crate::math::quadrature::GaussLegendre;
+use crate::system::{External, Hamiltonian, Interaction};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+const HALF_WIDTH: f64 = 6.0;
+
+fn helium() -> Hamiltonian {
+    Hamiltonian {
+        title: String::new(),
+        external: External::Nuclei { charges: vec![2.0], positions: vec![0.3], softening: 1.0 },
+        interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
+    }
+}
+
+/// A flow with parameters far from the identity.
+fn shaken(layers: &[LayerKind], sector: Sector) -> Weyl {
+    let hamiltonian = helium();
+    let geometry = Geometry::Box { half_width: HALF_WIDTH };
+    let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+    let settings = WeylSettings {
+        layers: layers.to_vec(),
+        monotone_cells: 6,
+        pair_cells: 7,
+        coordinate_cells: 24,
+        two_body_functions: 3,
+        ..Default::default()
+    };
+    let mut flow = Weyl::new(&settings, sector, system).unwrap();
+    let mut rng = Pcg64::seed_from_u64(11);
+    let moved: Vec<f64> =
+        flow.parameters.iter().map(|_| 0.5 * rng.random_range(-1.0..1.0)).collect();
+    flow.set_parameters(&moved).unwrap();
+    flow
+}
+
+fn cases() -> Vec<Weyl> {
+    use LayerKind::*;
+    let stacks: [&[LayerKind]; 5] = [
+        &[Pair],
+        &[PairInverse],
+        &[Monotone, ToMeanField, Monotone, FromMeanField],
+        &[ToMeanField, TwoBody, FromMeanField],
+        &[Pair, PairInverse, Monotone, ToMeanField, TwoBody, FromMeanField],
+    ];
+    let mut all = Vec::new();
+    for layers in stacks {
+        for (up, down) in [(1, 0), (2, 0), (3, 0), (2, 1)] {
+            all.push(shaken(layers, Sector { up, down }));
+        }
+    }
+    all
+}
+
+fn samples(flow: &Weyl, count: usize) -> Vec<Vec<f64>> {
+    let mut rng = Pcg64::seed_from_u64(77);
+    let mut e = flow.evaluator();
+    (0..count)
+        .map(|_| {
+            let u: Vec<f64> =
+                (0..flow.uniforms()).map(|_| crate::sampling::open_uniform(&mut rng)).collect();
+            let mut x = vec![0.0; flow.sector.particles()];
+            e.sample(&u, &mut x);
+            x
+        })
+        .collect()
+}
+
+#[test]
+fn forward_laplacian_agrees_with_nested_duals() {
+    for flow in cases() {
+        for x in samples(&flow, 8) {
+            let mut gradient = vec![0.0; x.len()];
+            let (log, laplacian) = flow.evaluator().derivatives(&x, &mut gradient);
+            let mut exact = (Vec::new(), 0.0);
+            for k in 0..x.len() {
+                let seeds: Vec<Nested> =
+                    (0..x.len()).map(|i| Nested::seeded(x[i], i == k, i == k)).collect();
+                let (value, sign) = flow.forward(&seeds, false, &mut Trace::default());
+                assert!((value.value() - log.log_abs).abs() < 1e-12 && sign == log.sign);
+                exact.0.push(value.first());
+                exact.1 += value.second();
+            }
+            let kinetic = |g: &[f64], l: f64| -0.5 * (l + g.iter().map(|g| g * g).sum::<f64>());
+            let (a, b) = (kinetic(&gradient, laplacian), kinetic(&exact.0, exact.1));
+            let scale = laplacian.abs() + gradient.iter().map(|g| g * g).sum::<f64>();
+            assert!((a - b).abs() < 1e-9 * scale.max(1.0), "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn derivatives_agree_with_central_differences() {
+    for flow in cases() {
+        for x in samples(&flow, 3) {
+            let n = x.len();
+            let mut e = flow.evaluator();
+            let mut gradient = vec![0.0; n];
+            let (_, laplacian) = e.derivatives(&x, &mut gradient);
+            let (mut plus, mut minus) = (vec![0.0; n], vec![0.0; n]);
+            let mut second = 0.0;
+            for k in 0..n {
+                let h = 1e-5;
+                let moved = |h: f64| {
+                    let mut y = x.clone();
+                    y[k] += h;
+                    y
+                };
+                let a = e.derivatives(&moved(h), &mut plus).0.log_abs;
+                let b = e.derivatives(&moved(-h), &mut minus).0.log_abs;
+                let scale = 1.0 + gradient[k].abs();
+                assert!(((a - b) / (2.0 * h) - gradient[k]).abs() < 1e-4 * scale.powi(3));
+                second += (plus[k] - minus[k]) / (2.0 * h);
+            }
+            let scale = 1.0 + laplacian.abs() + gradient.iter().map(|g| g * g).sum::<f64>();
+            assert!((second - laplacian).abs() < 1e-4 * scale.powi(2), "{second} {laplacian}");
+        }
+    }
+}
+
+/// Best agreement of central differences with `exact` over a ladder of steps, relative to `scale`.
+fn ladder(exact: f64, scale: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
+    (1..=7)
+        .map(|e| {
+            let h = 10f64.powi(-e);
+            let difference = (f(h) - f(-h)) / (2.0 * h);
+            (difference - exact).abs() / scale.max(exact.abs())
+        })
+        .fold(f64::INFINITY, f64::min)
+}
+
+#[test]
+fn parameter_gradients_agree_with_central_differences() {
+    for mut flow in cases() {
+        let start = flow.parameters.clone();
+        let count = start.len();
+        for x in samples(&flow, 2) {
+            flow.set_parameters(&start).unwrap();
+            let (mut o, mut again, mut kinetic) =
+                (vec![0.0; count], vec![0.0; count], vec![0.0; count]);
+            flow.evaluator().parameter_gradient(&x, &mut o);
+            flow.evaluator().kinetic_parameter_gradient(&x, &mut again, &mut kinetic);
+            let mut scratch = vec![0.0; x.len()];
+            let size = kinetic.iter().fold(1.0f64, |a, b| a.max(b.abs()));
+            for k in 0..count {
+                assert!((o[k] - again[k]).abs() < 1e-11 * (1.0 + o[k].abs()));
+                let mut moved = |h: f64, energy: bool| {
+                    let mut p = start.clone();
+                    p[k] += h;
+                    flow.set_parameters(&p).unwrap();
+                    let mut e = flow.evaluator();
+                    if energy { e.kinetic_energy(&x, &mut scratch) } else { e.log_psi(&x).log_abs }
+                };
+                assert!(ladder(o[k], 1.0, |h| moved(h, false)) < 1e-7, "parameter {k}");
+                assert!(ladder(kinetic[k], size, |h| moved(h, true)) < 1e-6, "parameter {k}");
+            }
+        }
+    }
+}
+
+#[test]
+fn round_trips_close() {
+    for flow in cases() {
+        let mut e = flow.evaluator();
+        for x in samples(&flow, 50) {
+            let error = e.round_trip_error(&x);
+            assert!(error < 1e-10, "{error:e} at {x:?}");
+            for spin in flow.sector.spins() {
+                assert!(x[spin].windows(2).all(|w| w[0] < w[1]), "left the domain: {x:?}");
+            }
+        }
+    }
+}
+
+/// Integral over the fundamental domain of one or two particles.
+fn integrate(sector: Sector, mut f: impl FnMut(&[f64]) -> f64) -> f64 {
+    let l = HALF_WIDTH;
+    let rule = GaussLegendre::new(8);
+    let cells = 40;
+    let edges: Vec<f64> = (0..=cells).map(|i| -l + 2.0 * l * i as f64 / cells as f64).collect();
+    let mut sum = 0.0;
+    for w in edges.windows(2) {
+        for (x, a) in rule.on(w[0], w[1]) {
+            if sector.particles() == 1 {
+                sum += a * f(&[x]);
+                continue;
+            }
+            let start = if sector.up == 2 { x } else { -l };
+            for c in 0..cells {
+                let at = |c: usize| start + (l - start) * c as f64 / cells as f64;
+                for (y, b) in rule.on(at(c), at(c + 1)) {
+                    sum += a * b * f(&[x, y]);
+                }
+            }
+        }
+    }
+    sum
+}
+
+#[test]
+fn the_state_is_normalised_and_sampled_exactly() {
+    use LayerKind::*;
+    let layers = [Pair, PairInverse, Monotone, ToMeanField, TwoBody, FromMeanField];
+    for (up, down) in [(1, 0), (2, 0), (1, 1)] {
+        let sector = Sector { up, down };
+        let flow = shaken(&layers, sector);
+        let mut e = flow.evaluator();
+        let moment =
+            |x: &[f64]| [1.0, x.iter().sum(), x.iter().map(|x| x * x).sum(), x[0] * x[x.len() - 1]];
+        let mut exact = [0.0; 4];
+        for k in 0..4 {
+            exact[k] = integrate(sector, |x| (2.0 * e.log_psi(x).log_abs).exp() * moment(x)[k]);
+        }
+        assert!((exact[0] - 1.0).abs() < 1e-7, "{up} {down}: {}", exact[0]);
+        let drawn = samples(&flow, 20_000);
+        for k in 1..4 {
+            let values: Vec<f64> = drawn.iter().map(|x| moment(x)[k]).collect();
+            let m = crate::estimate::Moments::of(&values);
+            let deviation = (m.mean() - exact[k]) / m.standard_error();
+            assert!(deviation.abs() < 4.0, "moment {k} of {up} {down}: {deviation} error bars");
+        }
+    }
+}
+
+/// The local energy at a configuration.
+fn local_energy(flow: &Weyl, hamiltonian: &Hamiltonian, x: &[f64]) -> f64 {
+    let mut gradient = vec![0.0; x.len()];
+    let geometry = Geometry::Box { half_width: HALF_WIDTH };
+    flow.evaluator().kinetic_energy(x, &mut gradient) + hamiltonian.potential(&geometry, x)
+}
+
+#[test]
+fn the_local_energy_is_bounded_at_meetings_and_walls() {
+    for flow in cases() {
+        let n = flow.sector.particles();
+        let mut x: Vec<f64> = (0..n).map(|i| -1.1 + 0.9 * i as f64).collect();
+        if flow.sector.down == 1 {
+            x[2] = -0.4;
+        }
+        let far = |x: &[f64]| local_energy(&flow, &helium(), x);
+        if flow.sector.up > 1 {
+            let mut y = x.clone();
+            let mut values = Vec::new();
+            for d in [1e-1, 1e-2, 1e-3, 1e-4] {
+                y[1] = y[0] + d;
+                values.push(far(&y));
+            }
+            // Even in the distance: the values settle quadratically.
+            assert!((values[1] - values[2]).abs() < 0.05 * (1.0 + values[1].abs()), "{values:?}");
+            assert!((values[2] - values[3]).abs() < 1e-2 * (1.0 + values[1].abs()), "{values:?}");
+        }
+        let mut values = Vec::new();
+        for d in [1e-1, 1e-2, 1e-3] {
+            x[0] = -HALF_WIDTH + d;
+            values.push(far(&x));
+        }
+        assert!((values[1] - values[2]).abs() < 0.05 * (1.0 + values[1].abs()), "{values:?}");
+    }
+}
+
+#[test]
+fn the_wavefunction_is_odd_across_a_mirror() {
+    for flow in cases().into_iter().filter(|f| f.sector.up > 1) {
+        let mut x: Vec<f64> = (0..flow.sector.particles()).map(|i| -1.1 + 0.9 * i as f64).collect();
+        let straight = flow.forward(&x, false, &mut Trace::default());
+        x.swap(0, 1);
+        let swapped = flow.forward(&x, false, &mut Trace::default());
+        assert!((straight.0 - swapped.0).abs() < 1e-10 && straight.1 == -swapped.1);
+    }
+}
+
+#[test]
+fn non_interacting_fermions_have_no_variance_at_the_start() {
+    let externals = [
+        (External::Harmonic { frequency: 1.0 }, 8.0),
+        (External::Nuclei { charges: vec![4.0], positions: vec![0.0], softening: 1.0 }, 10.0),
+        (External::DoubleWell { half_separation: 2.0, strength: 0.5 }, 6.0),
+    ];
+    for (external, half_width) in externals {
+        let hamiltonian =
+            Hamiltonian { title: String::new(), external, interaction: Interaction::None };
+        let geometry = Geometry::Box { half_width };
+        let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+        for (up, down) in [(3, 0), (2, 2)] {
+            let flow = Weyl::new(&WeylSettings::default(), Sector { up, down }, system).unwrap();
+            let mut e = flow.evaluator();
+            let mut gradient = vec![0.0; up + down];
+            let energies: Vec<f64> = samples(&flow, 2000)
+                .iter()
+                .map(|x| e.kinetic_energy(x, &mut gradient) + hamiltonian.potential(&geometry, x))
+                .collect();
+            let sigma = crate::estimate::Moments::of(&energies).variance().sqrt();
+            assert!(sigma < 1e-8, "{:?} {up} {down}: {sigma:e}", hamiltonian.external);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The two-body field F: the displacement of each particle as a general function of its own and another's place.
+//!
+//! Every displacement of i by j that is odd under reflection of `theta_i` and even under that of `theta_j` has the
+//! form `sin theta_i F(cos theta_i, cos theta_j)`:
+//! `z_i = theta_i + sin theta_i sum_{j≠i} F(theta_i, theta_j)`, `F = sum_kl f_kl cos(k theta_i) cos(l theta_j)`, one
+//! table for equal and one for opposite spins. The row sums of `|DT - 1|` are at most
+//! `sum_{j≠i} sum_kl |f_kl| (1 + k + l)`, and the coefficients are normalised to keep that below a share of 1: a
+//! contraction in the maximum norm, so the map is a bijection for every parameter.
+
+use super::newton::{self, NewtonWork};
+use crate::math::scalar::Scalar;
+use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
+use crate::system::Sector;
+
+/// Rounds the corner of `|q|` at zero, so that the coefficients are smooth functions of the parameters.
+const CORNER: f64 = 1e-3;
+
+/// A two-body displacement field.
+#[derive(Clone, Debug)]
+pub struct TwoBodyLayer {
+    particles: usize,
+    /// Number of spin-up particles.
+    up: usize,
+    functions: usize,
+    share: f64,
+    /// Largest number of partners of equal and of opposite spin; a kind without any has no table.
+    partners: [usize; 2],
+    /// Parameters and coefficients, table after table, row-major in `(k, l)`.
+    parameters: Vec<f64>,
+    coefficients: Vec<f64>,
+}
+
+/// What the reverse sweep needs again, and scratch memory.
+#[derive(Clone, Debug, Default)]
+pub struct TwoBodyTrace<T> {
+    field: Field<T>,
+    inverse: Vec<T>,
+    coefficients_bar: Vec<T>,
+    cosines_bar: Vec<T>,
+    slopes_bar: Vec<T>,
+    /// Partners' cosine slopes weighted by the adjoints of `dF/dtheta_j`.
+    crossed: Vec<T>,
+    plain: Field<f64>,
+    target: Vec<f64>,
+    solution: Vec<f64>,
+    newton: NewtonWork,
+}
+
+/// The field at a configuration.
+#[derive(Clone, Debug, Default)]
+struct Field<T> {
+    sin: Vec<T>,
+    cos: Vec<T>,
+    /// `cos(k theta_i)` and its first two derivatives, `particles x functions`.
+    cosines: [Vec<T>; 3],
+    /// For both kinds: sum of the partners' cosines, `particles x functions`.
+    partner_sums: [Vec<T>; 2],
+    /// For both kinds: `sum_l f_kl` (sum of the partners' cosines)_l and `sum_k f_kl cos(k theta_i)`,
+    /// and the latter with `cos` replaced by its derivative.
+    rows: [Vec<T>; 2],
+    columns: [Vec<T>; 2],
+    column_slopes: [Vec<T>; 2],
+    /// `sum_j F`, `sum_j dF/dtheta_i` of each particle.
+    sum: Vec<T>,
+    own_slope: Vec<T>,
+    /// `dF/dtheta_j`, `particles x particles`.
+    cross: Vec<T>,
+    jacobian: Vec<T>,
+    pivots: Vec<usize>,
+}
+
+impl TwoBodyLayer {
+    /// The identity, with `functions x functions` cosines per kind of pair; `share` in (0, 1) of the bound is used.
+    pub fn new(sector: Sector, functions: usize, share: f64) -> Self {
+        let largest = |n: usize| n.saturating_sub(1);
+        let equal = largest(sector.up).max(largest(sector.down));
+        let opposite =
+            if sector.up > 0 && sector.down > 0 { sector.up.max(sector.down) } else { 0 };
+        let mut layer = TwoBodyLayer {
+            particles: sector.particles(),
+            up: sector.up,
+            functions,
+            share,
+            partners: [equal, opposite],
+            parameters: Vec::new(),
+            coefficients: Vec::new(),
+        };
+        let count: usize = layer.groups().iter().sum();
+        layer.parameters = vec![0.0; count];
+        layer.coefficients = vec![0.0; count];
+        layer
+    }
+
+    /// Lengths of the tables that are the parameters.
+    pub fn groups(&self) -> Vec<usize> {
+        let size = self.functions * self.functions;
+        self.partners.iter().filter(|&&p| p > 0).map(|_| size).collect()
+    }
+
+    /// The tables: kind, first parameter and number of partners.
+    fn tables(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let size = self.functions * self.functions;
+        let mut offset = 0;
+        let partners = self.partners;
+        (0..2).filter_map(move |kind| {
+            (partners[kind] > 0).then(|| {
+                let table = (kind, offset, partners[kind]);
+                offset += size;
+                table
+            })
+        })
+    }
+
+    /// Weight of a parameter in the bound.
+    fn weight(&self, index: usize, partners: usize) -> f64 {
+        let size = self.functions * self.functions;
+        let (k, l) = (index % size / self.functions, index % self.functions);
+        (partners * (1 + k + l)) as f64
+    }
+
+    /// Takes new parameters.
+    pub fn set_parameters(&mut self, parameters: &[f64]) {
+        self.parameters.copy_from_slice(parameters);
+        let scale = self.scale();
+        for (c, q) in self.coefficients.iter_mut().zip(parameters) {
+            *c = q * scale;
+        }
+    }
+
+    /// What turns parameters into coefficients: `share / (1 + sum (weighted |q|, its corner rounded))`.
+    fn scale(&self) -> f64 {
+        let size = self.functions * self.functions;
+        let mut bound = 1.0;
+        for (_, offset, partners) in self.tables() {
+            for i in offset..offset + size {
+                bound += (self.weight(i, partners) * self.parameters[i]).hypot(CORNER);
+            }
+        }
+        self.share / bound
+    }
+
+    /// The range of the particles that displace particle `i` with table `kind`, itself included.
+    fn others(&self, i: usize, kind: usize) -> std::ops::Range<usize> {
+        if (i < self.up) == (kind == 0) { 0..self.up } else { self.up..self.particles }
+    }
+
+    /// Evaluates the field, and the Jacobian where asked for.
+    fn evaluate<T: Scalar>(&self, theta: &[T], field: &mut Field<T>, jacobian: bool) {
+        let (n, m) = (self.particles, self.functions);
+        let f = field;
+        f.sin.clear();
+        f.cos.clear();
+        f.cosines.iter_mut().for_each(Vec::clear);
+        for &t in theta {
+            let (s, c) = t.value().sin_cos();
+            f.sin.push(t.chain(s, c, -s));
+            f.cos.push(t.chain(c, -s, -c));
+            for k in 0..m {
+                let q = k as f64;
+                let (s, c) = (q * t.value()).sin_cos();
+                let (q2, q3, q4) = (q * q, q * q * q, q * q * q * q);
+                f.cosines[0].push(t.chain(c, -q * s, -q2 * c));
+                f.cosines[1].push(t.chain(-q * s, -q2 * c, q3 * s));
+                f.cosines[2].push(t.chain(-q2 * c, q3 * s, q4 * c));
+            }
+        }
+        f.sum.clear();
+        f.sum.resize(n, T::zero());
+        f.own_slope.clear();
+        f.own_slope.resize(n, T::zero());
+        f.cross.clear();
+        f.cross.resize(n * n, T::zero());
+        for (kind, offset, _) in self.tables() {
+            let table = &self.coefficients[offset..offset + m * m];
+            for v in [
+                &mut f.partner_sums[kind],
+                &mut f.rows[kind],
+                &mut f.columns[kind],
+                &mut f.column_slopes[kind],
+            ] {
+                v.clear();
+                v.resize(n * m, T::zero());
+            }
+            for i in 0..n {
+                for j in self.others(i, kind).filter(|&j| j != i) {
+                    for l in 0..m {
+                        f.partner_sums[kind][i * m + l] += f.cosines[0][j * m + l];
+                    }
+                }
+                for k in 0..m {
+                    let (own, own_slope) = (f.cosines[0][i * m + k], f.cosines[1][i * m + k]);
+                    let mut row = T::zero();
+                    for l in 0..m {
+                        let c = table[k * m + l];
+                        row = row.add_scaled(c, f.partner_sums[kind][i * m + l]);
+                        let at = i * m + l;
+                        f.columns[kind][at] = f.columns[kind][at].add_scaled(c, own);
+                        f.column_slopes[kind][at] =
+                            f.column_slopes[kind][at].add_scaled(c, own_slope);
+                    }
+                    f.rows[kind][i * m + k] = row;
+                    f.sum[i] += own * row;
+                    f.own_slope[i] += own_slope * row;
+                }
+                for j in self.others(i, kind).filter(|&j| j != i) {
+                    let mut s = T::zero();
+                    for l in 0..m {
+                        s += f.columns[kind][i * m + l] * f.cosines[1][j * m + l];
+                    }
+                    f.cross[i * n + j] = s;
+                }
+            }
+        }
+        if jacobian {
+            f.jacobian.resize(n * n, T::zero());
+            for i in 0..n {
+                for j in 0..n {
+                    f.jacobian[i * n + j] = if i == j {
+                        f.cos[i] * f.sum[i] + f.sin[i] * f.own_slope[i] + 1.0
+                    } else {
+                        f.sin[i] * f.cross[i * n + j]
+                    };
+                }
+            }
+        }
+    }
+
+    /// Maps the angles in place and returns `log |det|`.
+    pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut TwoBodyTrace<T>) -> T {
+        let field = &mut trace.field;
+        self.evaluate(angles, field, true);
+        for (i, a) in angles.iter_mut().enumerate() {
+            *a += field.sin[i] * field.sum[i];
+        }
+        lu(&mut field.jacobian, self.particles, &mut field.pivots).0
+    }
+
+    /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
+    /// adds the adjoints of the parameters.
+    pub fn backward<T: Scalar>(
+        &self,
+        bar: &mut [T],
+        log_det_bar: f64,
+        trace: &mut TwoBodyTrace<T>,
+        parameters_bar: &mut [T],
+    ) {
+        let (n, m) = (self.particles, self.functions);
+        let TwoBodyTrace {
+            field: f,
+            inverse,
+            coefficients_bar,
+            cosines_bar,
+            slopes_bar,
+            crossed,
+            ..
+        } = trace;
+        inverse.resize(n * n, T::zero());
+        lu_inverse(&f.jacobian, n, &f.pivots, inverse);
+        for v in [&mut *cosines_bar, &mut *slopes_bar] {
+            v.clear();
+            v.resize(n * m, T::zero());
+        }
+        coefficients_bar.clear();
+        coefficients_bar.resize(self.parameters.len(), T::zero());
+        for i in 0..n {
+            // Adjoint of the Jacobian's element (i, j) is element (j, i) of its inverse.
+            let own = inverse[i * n + i] * log_det_bar;
+            let sum_bar = bar[i] * f.sin[i] + own * f.cos[i];
+            let own_slope_bar = own * f.sin[i];
+            let mut sin_bar = bar[i] * f.sum[i] + own * f.own_slope[i];
+            for (kind, offset, _) in self.tables() {
+                let table = &self.coefficients[offset..offset + m * m];
+                crossed.clear();
+                crossed.resize(m, T::zero());
+                for j in self.others(i, kind).filter(|&j| j != i) {
+                    let element = inverse[j * n + i] * log_det_bar;
+                    let cross_bar = element * f.sin[i];
+                    sin_bar += element * f.cross[i * n + j];
+                    for l in 0..m {
+                        let column = f.columns[kind][i * m + l];
+                        // As a partner, j enters F and dF/dtheta_i through its cosines.
+                        cosines_bar[j * m + l] +=
+                            sum_bar * column + own_slope_bar * f.column_slopes[kind][i * m + l];
+                        slopes_bar[j * m + l] += cross_bar * column;
+                        crossed[l] += cross_bar * f.cosines[1][j * m + l];
+                    }
+                }
+                for k in 0..m {
+                    let (own_k, own_slope_k) = (f.cosines[0][i * m + k], f.cosines[1][i * m + k]);
+                    let row = f.rows[kind][i * m + k];
+                    let outer = sum_bar * own_k + own_slope_bar * own_slope_k;
+                    let mut cosine_bar = sum_bar * row;
+                    for l in 0..m {
+                        cosine_bar = cosine_bar.add_scaled(table[k * m + l], crossed[l]);
+                        coefficients_bar[offset + k * m + l] +=
+                            outer * f.partner_sums[kind][i * m + l] + own_k * crossed[l];
+                    }
+                    cosines_bar[i * m + k] += cosine_bar;
+                    slopes_bar[i * m + k] += own_slope_bar * row;
+                }
+            }
+            // sin theta_i and cos theta_i themselves.
+            bar[i] += sin_bar * f.cos[i] - own * f.sum[i] * f.sin[i];
+        }
+        for i in 0..n {
+            for k in 0..m {
+                let at = i * m + k;
+                bar[i] += cosines_bar[at] * f.cosines[1][at] + slopes_bar[at] * f.cosines[2][at];
+            }
+        }
+        // Coefficients are parameters times a scale that depends on all of them.
+        let scale = self.scale();
+        let mut along = T::zero();
+        for (q, c) in self.parameters.iter().zip(&*coefficients_bar) {
+            along = along.add_scaled(*q, *c);
+        }
+        let size = m * m;
+        for (_, offset, partners) in self.tables() {
+            for i in offset..offset + size {
+                let (w, q) = (self.weight(i, partners), self.parameters[i]);
+                let slope = w * w * q / (w * q).hypot(CORNER);
+                parameters_bar[i] += coefficients_bar[i] * scale;
+                parameters_bar[i] =
+                    parameters_bar[i].add_scaled(-slope * scale * scale / self.share, along);
+            }
+        }
+    }
+
+    /// Undoes the layer.
+    pub fn inverse(&self, angles: &mut [f64], trace: &mut TwoBodyTrace<f64>) {
+        let n = self.particles;
+        let TwoBodyTrace { plain, field, target, solution, newton, .. } = trace;
+        target.clear();
+        target.extend_from_slice(angles);
+        solution.clone_from(target);
+        newton::solve(
+            target,
+            solution,
+            |t, z| {
+                self.evaluate(t, plain, false);
+                for i in 0..n {
+                    z[i] = t[i] + plain.sin[i] * plain.sum[i];
+                }
+            },
+            |t, r| {
+                self.evaluate(t, field, true);
+                lu(&mut field.jacobian, n, &mut field.pivots);
+                lu_solve(&field.jacobian, n, &field.pivots, r);
+            },
+            newton,
+        );
+        angles.copy_from_slice(solution);
+    }
+}
