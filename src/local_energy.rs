@@ -44,6 +44,10 @@ pub struct Batch {
     pub energy_gradient: Vec<f64>,
     /// Samples left out because something was not finite.
     pub rejected: usize,
+    /// The wavefunction's measure of rough changes: see [`Wavefunction::roughness`].
+    pub roughness: Vec<Vec<(usize, f64)>>,
+    /// The parameters the batch was drawn at.
+    pub values: Vec<f64>,
 }
 
 impl Batch {
@@ -80,6 +84,8 @@ pub fn draw(
     let mut batch = Batch {
         particles: psi.sector().particles(),
         parameters: psi.parameters().len(),
+        roughness: if derivatives == Derivatives::None { Vec::new() } else { psi.roughness() },
+        values: psi.parameters().to_vec(),
         ..Batch::default()
     };
     for chunk in chunks {

@@ -6,10 +6,12 @@
 pub mod adam;
 pub mod rayleigh_gauss_newton;
 pub mod stochastic_reconfiguration;
+pub mod variance_gauss_newton;
 
 pub use adam::AdamSettings;
 pub use rayleigh_gauss_newton::RayleighGaussNewtonSettings;
 pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettings};
+pub use variance_gauss_newton::VarianceGaussNewtonSettings;
 
 use crate::estimate::statistics::median;
 use crate::local_energy::{Batch, Derivatives};
@@ -25,6 +27,8 @@ pub enum OptimiserSettings {
     StochasticReconfiguration(StochasticReconfigurationSettings),
     /// Rayleigh–Gauss–Newton: R. Webber, M. Lindsey, Phys. Rev. Research 4, 033099 (2022).
     RayleighGaussNewton(RayleighGaussNewtonSettings),
+    /// Gauss–Newton on the variance: C. J. Umrigar, C. Filippi, Phys. Rev. Lett. 94, 150201 (2005).
+    VarianceGaussNewton(VarianceGaussNewtonSettings),
 }
 
 impl Default for OptimiserSettings {
@@ -43,6 +47,9 @@ impl OptimiserSettings {
             }
             OptimiserSettings::RayleighGaussNewton(s) => {
                 Box::new(rayleigh_gauss_newton::RayleighGaussNewton::new(s.clone()))
+            }
+            OptimiserSettings::VarianceGaussNewton(s) => {
+                Box::new(variance_gauss_newton::VarianceGaussNewton::new(s.clone()))
             }
         }
     }

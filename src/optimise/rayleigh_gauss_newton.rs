@@ -19,6 +19,11 @@ pub struct RayleighGaussNewtonSettings {
     pub final_fraction: f64,
     /// Shift of the matrix, relative to the largest diagonal element of the overlap matrix.
     pub shift: f64,
+    /// Weight of the wavefunction's roughness in the matrix, relative to the largest diagonal element of the
+    /// overlap matrix: spline weights that few samples see follow their neighbours instead of the noise.
+    pub smoothing: f64,
+    /// Weight of the roughness of the parameters themselves in what is minimised, in Hartree.
+    pub penalty: f64,
     /// Largest step in the norm of the overlap matrix, in radians.
     pub trust_radius: f64,
     /// Local energies are clipped at this many median absolute deviations in the step.
@@ -31,6 +36,8 @@ impl Default for RayleighGaussNewtonSettings {
             tau: 3.0,
             final_fraction: 0.03,
             shift: 3e-3,
+            smoothing: 0.0,
+            penalty: 0.0,
             trust_radius: 0.15,
             clip: 30.0,
         }
@@ -59,7 +66,7 @@ impl Optimiser for RayleighGaussNewton {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
-        let force = centred.force();
+        let mut force = centred.force();
         let tau = schedule(s.tau, s.final_fraction, progress);
         let scale = 1.0 / n as f64;
         let o = linalg::rows(&centred.o, n, p);
@@ -80,6 +87,16 @@ impl Optimiser for RayleighGaussNewton {
                 matrix[(i, j)] += overlap[(i, j)] / tau;
             }
             matrix[(j, j)] += s.shift * largest + f64::MIN_POSITIVE;
+        }
+        let damping = s.smoothing * largest + s.penalty;
+        for form in &batch.roughness {
+            let size: f64 = form.iter().map(|&(k, a)| a * batch.values[k]).sum();
+            for &(i, a) in form {
+                force[i] += s.penalty * a * size;
+                for &(j, b) in form {
+                    matrix[(i, j)] += damping * a * b;
+                }
+            }
         }
         let change = linalg::solve_general(&matrix, &force)?.iter().map(|d| -d).collect();
         Ok(centred.finish(change, &force, s.trust_radius, tau))

@@ -7,7 +7,8 @@ use super::error::Problem;
 use super::{ReferenceSource, ResolvedSpec, RunSpec};
 use crate::math::spline::circular::FEWEST_CELLS;
 use crate::optimise::{
-    AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings, StochasticReconfigurationSettings,
+    AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings,
+    StochasticReconfigurationSettings, VarianceGaussNewtonSettings,
 };
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::wavefunction::WavefunctionSettings;
@@ -225,15 +226,32 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             fraction("optimiser.final_fraction", *final_fraction)?;
             positive("optimiser.clip", *clip)
         }
+        OptimiserSettings::VarianceGaussNewton(VarianceGaussNewtonSettings {
+            shift,
+            final_fraction,
+            smoothing,
+            trust_radius,
+            clip,
+        }) => {
+            positive("optimiser.shift", *shift)?;
+            fraction("optimiser.final_fraction", *final_fraction)?;
+            not_negative("optimiser.smoothing", *smoothing)?;
+            positive("optimiser.trust_radius", *trust_radius)?;
+            positive("optimiser.clip", *clip)
+        }
         OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings {
             tau,
             shift,
+            smoothing,
+            penalty,
             trust_radius,
             final_fraction,
             clip,
         }) => {
             positive("optimiser.tau", *tau)?;
             positive("optimiser.shift", *shift)?;
+            not_negative("optimiser.smoothing", *smoothing)?;
+            not_negative("optimiser.penalty", *penalty)?;
             positive("optimiser.trust_radius", *trust_radius)?;
             fraction("optimiser.final_fraction", *final_fraction)?;
             positive("optimiser.clip", *clip)
@@ -515,6 +533,13 @@ fn between(field: &str, value: f64, least: f64, most: f64) -> Checked {
         return Ok(());
     }
     violated(field, format!("must be above {least} and below {most}"), value)
+}
+
+fn not_negative(field: &str, value: f64) -> Checked {
+    if value.is_finite() && value >= 0.0 {
+        return Ok(());
+    }
+    violated(field, "must be finite and at least 0", value)
 }
 
 fn fraction(field: &str, value: f64) -> Checked {

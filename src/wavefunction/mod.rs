@@ -105,6 +105,12 @@ pub trait Wavefunction: Send + Sync {
     /// Replaces the variational parameters.
     fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError>;
 
+    /// Linear forms, as lists of (parameter, coefficient), whose sum of squares measures how rough a change of
+    /// the parameters is: optimisers damp it, and leave smooth changes alone.
+    fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
+        Vec::new()
+    }
+
     /// Number of uniforms that make one sample.
     fn uniforms(&self) -> usize;
 

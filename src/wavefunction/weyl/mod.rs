@@ -132,6 +132,15 @@ impl Layer {
         }
     }
 
+    /// Linear forms of the layer's parameters whose squares measure roughness.
+    fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
+        match self {
+            Layer::Monotone(l) => logits_roughness(&l.groups()),
+            Layer::Pair(l) => logits_roughness(&l.groups()),
+            Layer::TwoBody(l) => l.roughness(),
+        }
+    }
+
     fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut LayerTrace<T>) -> T {
         match self {
             Layer::Monotone(l) => l.forward(angles, &mut trace.monotone),
@@ -157,6 +166,20 @@ impl Layer {
             Layer::TwoBody(l) => l.inverse(angles, &mut trace.two_body),
         }
     }
+}
+
+/// Second differences of neighbouring logits, which continue evenly about both ends.
+fn logits_roughness(groups: &[usize]) -> Vec<Vec<(usize, f64)>> {
+    let mut forms = Vec::new();
+    let mut start = 0;
+    for &size in groups {
+        let last = start + size - 1;
+        forms.push(vec![(start, -2.0), (start + 1, 2.0)]);
+        forms.extend((start + 1..last).map(|k| vec![(k - 1, 1.0), (k, -2.0), (k + 1, 1.0)]));
+        forms.push(vec![(last, -2.0), (last - 1, 2.0)]);
+        start += size;
+    }
+    forms
 }
 
 /// Intermediate values of one evaluation.
@@ -307,6 +330,15 @@ impl Wavefunction for Weyl {
             layer.set_parameters(&values[self.offsets[l]..self.offsets[l + 1]]);
         }
         Ok(())
+    }
+
+    fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
+        let moved = |(layer, &offset): (&Layer, &usize)| {
+            let mut forms = layer.roughness();
+            forms.iter_mut().flatten().for_each(|(k, _)| *k += offset);
+            forms
+        };
+        self.layers.iter().zip(&self.offsets).flat_map(moved).collect()
     }
 
     fn uniforms(&self) -> usize {

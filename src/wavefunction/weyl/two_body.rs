@@ -127,6 +127,13 @@ impl TwoBodyLayer {
         }
     }
 
+    /// Linear forms of the parameters whose squares measure roughness: second derivatives of the cosines.
+    pub fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
+        let m = self.functions;
+        let second = |i: usize| ((i % (m * m) / m).pow(2) + (i % m).pow(2)) as f64;
+        (0..self.parameters.len()).map(|i| vec![(i, second(i))]).collect()
+    }
+
     /// What turns parameters into coefficients: `share / (1 + sum (weighted |q|, its corner rounded))`.
     fn scale(&self) -> f64 {
         let size = self.functions * self.functions;
