@@ -81,7 +81,12 @@ fn main() {
     );
     if arg(7, "") == "worst" {
         use weylflow::local_energy::*;
-        let id = BatchId { seed: 9, purpose: weylflow::sampling::Purpose::Health, number: 3 };
+        let id = BatchId {
+            seed: 9,
+            purpose: weylflow::sampling::Purpose::Health,
+            number: 3,
+            tails: 0.0,
+        };
         let b = draw(&psi, sys, id, 32768, Derivatives::None);
         let m = e.energy.mean();
         let mut k: Vec<usize> = (0..b.samples()).collect();

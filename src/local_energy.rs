@@ -38,6 +38,8 @@ pub struct Batch {
     pub x: Vec<f64>,
     /// Local energies in Hartree.
     pub local_energy: Vec<f64>,
+    /// Weights `|psi|² / (density the sample was drawn from)`; their expectation is 1.
+    pub weight: Vec<f64>,
     /// `O_k`, `samples x parameters`.
     pub log_gradient: Vec<f64>,
     /// `d E_L / d p_k`, `samples x parameters`.
@@ -66,6 +68,27 @@ pub struct BatchId {
     pub purpose: Purpose,
     /// Number of the batch.
     pub number: u64,
+    /// Share of samples drawn with more weight on the tails, in [0, 1): see [`Batch::weight`].
+    pub tails: f64,
+}
+
+/// Moves uniforms towards the ends of (0, 1) by the arcsine law: samples made from them visit the tails of
+/// every conditional distribution more often.
+fn spread_to_tails(uniforms: &mut [f64]) {
+    for u in uniforms {
+        let s = (std::f64::consts::FRAC_PI_2 * *u).sin();
+        *u = (s * s).clamp(1e-14, 1.0 - 1e-14);
+    }
+}
+
+/// Weight of a sample made from `uniforms`, a share `tails` of which went through [`spread_to_tails`].
+fn importance(uniforms: &[f64], tails: f64) -> f64 {
+    if tails <= 0.0 {
+        return 1.0;
+    }
+    let arcsine: f64 =
+        uniforms.iter().map(|u| 1.0 / (std::f64::consts::PI * (u * (1.0 - u)).sqrt())).product();
+    1.0 / (1.0 - tails + tails * arcsine)
 }
 
 /// Draws `samples` exact samples and evaluates them.
@@ -91,6 +114,7 @@ pub fn draw(
     for chunk in chunks {
         batch.x.extend(chunk.x);
         batch.local_energy.extend(chunk.local_energy);
+        batch.weight.extend(chunk.weight);
         batch.log_gradient.extend(chunk.log_gradient);
         batch.energy_gradient.extend(chunk.energy_gradient);
         batch.rejected += chunk.rejected;
@@ -118,6 +142,9 @@ fn draw_chunk(
     let mut de = rows(derivatives == Derivatives::LocalEnergy);
     for _ in 0..samples {
         uniforms.fill_with(|| sampling::open_uniform(&mut rng));
+        if id.tails > 0.0 && sampling::open_uniform(&mut rng) < id.tails {
+            spread_to_tails(&mut uniforms);
+        }
         evaluator.sample(&uniforms, &mut x);
         let kinetic = match derivatives {
             Derivatives::None => evaluator.kinetic_energy(&x, &mut gradient),
@@ -131,6 +158,7 @@ fn draw_chunk(
         if energy.is_finite() && o.iter().chain(&de).all(|v| v.is_finite()) {
             batch.x.extend_from_slice(&x);
             batch.local_energy.push(energy);
+            batch.weight.push(importance(&uniforms, id.tails));
             batch.log_gradient.extend_from_slice(&o);
             batch.energy_gradient.extend_from_slice(&de);
         } else {

@@ -97,8 +97,12 @@ pub fn train(
     let mut rejected = 0;
     let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
     for iteration in 0..schedule.iterations {
-        let id =
-            BatchId { seed: schedule.seed, purpose: Purpose::Training, number: iteration as u64 };
+        let id = BatchId {
+            seed: schedule.seed,
+            purpose: Purpose::Training,
+            number: iteration as u64,
+            tails: optimiser.tails(),
+        };
         let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
         rejected += batch.rejected;
         if (batch.samples() as f64) < FINITE_SHARE * schedule.samples as f64 {
@@ -124,7 +128,7 @@ pub fn train(
         }
         watch(&IterationReport {
             iteration,
-            energy: Moments::of(&batch.local_energy),
+            energy: Moments::weighted(&batch.local_energy, &batch.weight),
             gradient_norm: step.gradient_norm,
             step_norm: step.step_norm,
             tau: step.tau,
@@ -146,7 +150,7 @@ pub fn train(
 
 /// Energy on samples of their own that both candidates share through the same uniforms.
 fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule) -> f64 {
-    let id = BatchId { seed: schedule.seed, purpose: Purpose::Selection, number: 0 };
+    let id = BatchId { seed: schedule.seed, purpose: Purpose::Selection, number: 0, tails: 0.0 };
     let samples = (schedule.samples * 8).min(schedule.final_samples);
     let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
     Moments::of(&batch.local_energy).mean()
@@ -187,7 +191,7 @@ pub fn estimate(
     let mut number = 0;
     while drawn < schedule.final_samples {
         let samples = ESTIMATE_BATCH.min(schedule.final_samples - drawn);
-        let id = BatchId { seed: schedule.seed, purpose: Purpose::Estimate, number };
+        let id = BatchId { seed: schedule.seed, purpose: Purpose::Estimate, number, tails: 0.0 };
         let batch: Batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
         for &e in &batch.local_energy {
             energy.push(e);

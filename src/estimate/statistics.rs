@@ -18,6 +18,16 @@ impl Moments {
         m
     }
 
+    /// Moments of a list whose values count with positive weights. The count stays that of the list, so the
+    /// standard error is that of as many independent values: exact for equal weights.
+    pub fn weighted(values: &[f64], weights: &[f64]) -> Self {
+        let total: f64 = weights.iter().sum();
+        let mean = values.iter().zip(weights).map(|(v, w)| v * w).sum::<f64>() / total;
+        let square = values.iter().zip(weights).map(|(v, w)| w * (v - mean).powi(2)).sum::<f64>();
+        let count = values.len();
+        Moments { count, mean, square: square * count as f64 / total }
+    }
+
     /// Adds one value.
     pub fn push(&mut self, value: f64) {
         self.count += 1;

@@ -6,12 +6,10 @@
 pub mod adam;
 pub mod rayleigh_gauss_newton;
 pub mod stochastic_reconfiguration;
-pub mod variance_gauss_newton;
 
 pub use adam::AdamSettings;
 pub use rayleigh_gauss_newton::RayleighGaussNewtonSettings;
 pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettings};
-pub use variance_gauss_newton::VarianceGaussNewtonSettings;
 
 use crate::estimate::statistics::median;
 use crate::local_energy::{Batch, Derivatives};
@@ -27,8 +25,6 @@ pub enum OptimiserSettings {
     StochasticReconfiguration(StochasticReconfigurationSettings),
     /// Rayleigh–Gauss–Newton: R. Webber, M. Lindsey, Phys. Rev. Research 4, 033099 (2022).
     RayleighGaussNewton(RayleighGaussNewtonSettings),
-    /// Gauss–Newton on the variance: C. J. Umrigar, C. Filippi, Phys. Rev. Lett. 94, 150201 (2005).
-    VarianceGaussNewton(VarianceGaussNewtonSettings),
 }
 
 impl Default for OptimiserSettings {
@@ -47,9 +43,6 @@ impl OptimiserSettings {
             }
             OptimiserSettings::RayleighGaussNewton(s) => {
                 Box::new(rayleigh_gauss_newton::RayleighGaussNewton::new(s.clone()))
-            }
-            OptimiserSettings::VarianceGaussNewton(s) => {
-                Box::new(variance_gauss_newton::VarianceGaussNewton::new(s.clone()))
             }
         }
     }
@@ -73,6 +66,11 @@ pub trait Optimiser: Send {
     /// Which derivatives its batches must carry.
     fn derivatives(&self) -> Derivatives;
 
+    /// Share of its samples that should go to the tails: see [`Batch::weight`].
+    fn tails(&self) -> f64 {
+        0.0
+    }
+
     /// The next step; `progress` runs from 0 at the first iteration to 1 at the last.
     fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError>;
 }
@@ -82,14 +80,60 @@ fn schedule(start: f64, fraction: f64, progress: f64) -> f64 {
     start * fraction.powf((2.0 * progress - 1.0).clamp(0.0, 1.0))
 }
 
+/// The least-squares problem of the local energy's variance over the samples as they were drawn.
+///
+/// C. J. Umrigar, C. Filippi, Phys. Rev. Lett. 94, 150201 (2005), with the Jacobian `dE_L/dp` alone: terms from the
+/// change of the density are proportional to the residual, which vanishes at an eigenstate.
+struct Residual {
+    /// `dE_L/dp` minus its mean, row-major.
+    jacobian: Vec<f64>,
+    /// `<J (E_L - mean)>`.
+    force: Vec<f64>,
+}
+
+impl Residual {
+    /// Residuals beyond `width` keep their direction but lose influence (Huber's weights).
+    fn new(batch: &Batch, width: f64) -> Self {
+        let (n, p) = (batch.samples(), batch.parameters);
+        let middle = median(&mut batch.local_energy.clone());
+        let weight: Vec<f64> = batch
+            .local_energy
+            .iter()
+            .map(|e| (width / (e - middle).abs().max(f64::MIN_POSITIVE)).min(1.0))
+            .collect();
+        let total: f64 = weight.iter().sum();
+        // Weighted means let the unknown energy drop out.
+        let mean = weight.iter().zip(&batch.local_energy).map(|(w, e)| w * e).sum::<f64>() / total;
+        let mut centre = vec![0.0; p];
+        for (w, row) in weight.iter().zip(batch.energy_gradient.chunks_exact(p.max(1))) {
+            centre.iter_mut().zip(row).for_each(|(c, g)| *c += w * g / total);
+        }
+        let mut jacobian = batch.energy_gradient.clone();
+        let mut force = vec![0.0; p];
+        for (i, row) in jacobian.chunks_exact_mut(p.max(1)).enumerate() {
+            let (root, r) = (weight[i].sqrt(), batch.local_energy[i] - mean);
+            for ((g, c), f) in row.iter_mut().zip(&centre).zip(&mut force) {
+                *g = root * (*g - c);
+                *f += root * *g * r / n as f64;
+            }
+        }
+        Residual { jacobian, force }
+    }
+}
+
 /// Centred quantities of a batch that every optimiser starts from.
 struct Centred {
     samples: usize,
     parameters: usize,
+    /// Square roots of the importance weights, of mean square 1: both rows below carry them, so that plain
+    /// sums of their products are expectations.
+    root: Vec<f64>,
     /// `O_k` minus its mean, row-major.
     o: Vec<f64>,
     /// Local energies, clipped about the median and minus their mean.
     energy: Vec<f64>,
+    /// Distance from the median beyond which local energies are clipped.
+    width: f64,
     /// Which samples were not clipped.
     inside: Vec<bool>,
 }
@@ -105,18 +149,21 @@ impl Centred {
         let mut energy: Vec<f64> =
             batch.local_energy.iter().map(|e| e.clamp(middle - width, middle + width)).collect();
         let inside = batch.local_energy.iter().map(|e| (e - middle).abs() <= width).collect();
-        let mean = energy.iter().sum::<f64>() / n.max(1) as f64;
-        energy.iter_mut().for_each(|e| *e -= mean);
+        let total: f64 = batch.weight.iter().sum();
+        let weight: Vec<f64> = batch.weight.iter().map(|w| w * n as f64 / total).collect();
+        let root: Vec<f64> = weight.iter().map(|w| w.sqrt()).collect();
+        let count = n.max(1) as f64;
+        let mean = energy.iter().zip(&weight).map(|(e, w)| e * w).sum::<f64>() / count;
+        energy.iter_mut().zip(&root).for_each(|(e, r)| *e = r * (*e - mean));
         let mut mean = vec![0.0; p];
-        for row in batch.log_gradient.chunks_exact(p.max(1)) {
-            mean.iter_mut().zip(row).for_each(|(m, o)| *m += o);
+        for (row, w) in batch.log_gradient.chunks_exact(p.max(1)).zip(&weight) {
+            mean.iter_mut().zip(row).for_each(|(m, o)| *m += w * o / count);
         }
-        mean.iter_mut().for_each(|m| *m /= n.max(1) as f64);
         let mut o = batch.log_gradient.clone();
-        for row in o.chunks_exact_mut(p.max(1)) {
-            row.iter_mut().zip(&mean).for_each(|(o, m)| *o -= m);
+        for (row, r) in o.chunks_exact_mut(p.max(1)).zip(&root) {
+            row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
         }
-        Centred { samples: n, parameters: p, o, energy, inside }
+        Centred { samples: n, parameters: p, root, o, energy, inside, width }
     }
 
     /// `F_k = <O_k (E_L - E)>`, half the energy gradient.

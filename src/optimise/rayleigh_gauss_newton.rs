@@ -4,7 +4,7 @@
 //! Carlo", Phys. Rev. Research 4, 033099 (2022). `(S / tau + H + shift) d = F` with
 //! `H_ij = <O_i (dE_L/dp_j + (E_L - E) O_j)>`; `tau -> infinity` is Newton's method.
 
-use super::{Centred, Optimiser, Step, schedule};
+use super::{Centred, Optimiser, Residual, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,12 @@ pub struct RayleighGaussNewtonSettings {
     pub smoothing: f64,
     /// Weight of the roughness of the parameters themselves in what is minimised, in Hartree.
     pub penalty: f64,
+    /// Weight of the variance of the local energy in what is minimised, `E + variance/2 * Var(E_L)`, in inverse
+    /// Hartree. Its Gauss–Newton matrix ties down parameters that only matter where samples are rare.
+    pub variance: f64,
+    /// Share of the samples drawn with more weight on the tails, in [0, 1). Importance weights undo it in the
+    /// energy, and are left out of the variance, which so counts the tails in full.
+    pub tails: f64,
     /// Largest step in the norm of the overlap matrix, in radians.
     pub trust_radius: f64,
     /// Local energies are clipped at this many median absolute deviations in the step.
@@ -38,6 +44,8 @@ impl Default for RayleighGaussNewtonSettings {
             shift: 3e-3,
             smoothing: 0.0,
             penalty: 0.0,
+            variance: 0.0,
+            tails: 0.0,
             trust_radius: 0.15,
             clip: 30.0,
         }
@@ -62,6 +70,10 @@ impl Optimiser for RayleighGaussNewton {
         Derivatives::LocalEnergy
     }
 
+    fn tails(&self) -> f64 {
+        self.settings.tails
+    }
+
     fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
@@ -74,9 +86,9 @@ impl Optimiser for RayleighGaussNewton {
         let mut weighted = batch.energy_gradient.clone();
         for (i, row) in weighted.chunks_exact_mut(p.max(1)).enumerate() {
             let keep = f64::from(u8::from(centred.inside[i]));
-            let e = centred.energy[i];
+            let (e, root) = (centred.energy[i], centred.root[i]);
             for (w, o) in row.iter_mut().zip(&centred.o[i * p..]) {
-                *w = keep * (*w + e * o);
+                *w = keep * (root * *w + e / root * o);
             }
         }
         let mut matrix = linalg::product(o.transpose(), linalg::rows(&weighted, n, p), scale);
@@ -87,6 +99,16 @@ impl Optimiser for RayleighGaussNewton {
                 matrix[(i, j)] += overlap[(i, j)] / tau;
             }
             matrix[(j, j)] += s.shift * largest + f64::MIN_POSITIVE;
+        }
+        if s.variance > 0.0 {
+            let residual = Residual::new(batch, centred.width);
+            let g = linalg::gram(linalg::rows(&residual.jacobian, n, p), s.variance * scale);
+            for j in 0..p {
+                for i in 0..p {
+                    matrix[(i, j)] += g[(i, j)];
+                }
+                force[j] += s.variance * residual.force[j];
+            }
         }
         let damping = s.smoothing * largest + s.penalty;
         for form in &batch.roughness {

@@ -7,8 +7,7 @@ use super::error::Problem;
 use super::{ReferenceSource, ResolvedSpec, RunSpec};
 use crate::math::spline::circular::FEWEST_CELLS;
 use crate::optimise::{
-    AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings,
-    StochasticReconfigurationSettings, VarianceGaussNewtonSettings,
+    AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings, StochasticReconfigurationSettings,
 };
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::wavefunction::WavefunctionSettings;
@@ -226,24 +225,13 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             fraction("optimiser.final_fraction", *final_fraction)?;
             positive("optimiser.clip", *clip)
         }
-        OptimiserSettings::VarianceGaussNewton(VarianceGaussNewtonSettings {
-            shift,
-            final_fraction,
-            smoothing,
-            trust_radius,
-            clip,
-        }) => {
-            positive("optimiser.shift", *shift)?;
-            fraction("optimiser.final_fraction", *final_fraction)?;
-            not_negative("optimiser.smoothing", *smoothing)?;
-            positive("optimiser.trust_radius", *trust_radius)?;
-            positive("optimiser.clip", *clip)
-        }
         OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings {
             tau,
             shift,
             smoothing,
             penalty,
+            variance,
+            tails,
             trust_radius,
             final_fraction,
             clip,
@@ -252,6 +240,8 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             positive("optimiser.shift", *shift)?;
             not_negative("optimiser.smoothing", *smoothing)?;
             not_negative("optimiser.penalty", *penalty)?;
+            not_negative("optimiser.variance", *variance)?;
+            decay("optimiser.tails", *tails)?;
             positive("optimiser.trust_radius", *trust_radius)?;
             fraction("optimiser.final_fraction", *final_fraction)?;
             positive("optimiser.clip", *clip)

@@ -167,7 +167,6 @@ fn step(rows: &[IterationRow], settings: &OptimiserSettings) -> (Figure, String)
         OptimiserSettings::Adam(_) => ("step norm", "learning rate", "learning rate"),
         OptimiserSettings::StochasticReconfiguration(_)
         | OptimiserSettings::RayleighGaussNewton(_) => ("step norm (rad)", "tau (1/Ha)", "tau"),
-        OptimiserSettings::VarianceGaussNewton(_) => ("step norm (rad)", "relative shift", "shift"),
     };
     let figure =
         Figure::new("step", "Steps of the optimiser", iteration_axis(rows), Axis::log(step))
