@@ -15,7 +15,7 @@ pub fn cholesky<T: Scalar>(a: &mut [T], n: usize) -> Option<T> {
         for k in 0..j {
             d -= a[j * n + k] * a[j * n + k];
         }
-        if !(d.value() > 0.0) {
+        if d.value().is_nan() || d.value() <= 0.0 {
             return None;
         }
         det += d.ln();

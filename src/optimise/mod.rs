@@ -134,6 +134,8 @@ struct Centred {
     energy: Vec<f64>,
     /// Distance from the median beyond which local energies are clipped.
     width: f64,
+    /// Mean of the clipped local energies.
+    mean_energy: f64,
     /// Which samples were not clipped.
     inside: Vec<bool>,
 }
@@ -153,8 +155,8 @@ impl Centred {
         let weight: Vec<f64> = batch.weight.iter().map(|w| w * n as f64 / total).collect();
         let root: Vec<f64> = weight.iter().map(|w| w.sqrt()).collect();
         let count = n.max(1) as f64;
-        let mean = energy.iter().zip(&weight).map(|(e, w)| e * w).sum::<f64>() / count;
-        energy.iter_mut().zip(&root).for_each(|(e, r)| *e = r * (*e - mean));
+        let mean_energy = energy.iter().zip(&weight).map(|(e, w)| e * w).sum::<f64>() / count;
+        energy.iter_mut().zip(&root).for_each(|(e, r)| *e = r * (*e - mean_energy));
         let mut mean = vec![0.0; p];
         for (row, w) in batch.log_gradient.chunks_exact(p.max(1)).zip(&weight) {
             mean.iter_mut().zip(row).for_each(|(m, o)| *m += w * o / count);
@@ -163,7 +165,7 @@ impl Centred {
         for (row, r) in o.chunks_exact_mut(p.max(1)).zip(&root) {
             row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
         }
-        Centred { samples: n, parameters: p, root, o, energy, inside, width }
+        Centred { samples: n, parameters: p, root, o, energy, inside, width, mean_energy }
     }
 
     /// `F_k = <O_k (E_L - E)>`, half the energy gradient.

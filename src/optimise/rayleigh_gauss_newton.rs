@@ -30,6 +30,9 @@ pub struct RayleighGaussNewtonSettings {
     /// Share of the samples drawn with more weight on the tails, in [0, 1). Importance weights undo it in the
     /// energy, and are left out of the variance, which so counts the tails in full.
     pub tails: f64,
+    /// Spread of the local energies, in Hartree, at which `shift` and `smoothing` have their full values; they
+    /// grow and shrink in proportion to the spread, as in Levenberg–Marquardt's method. 0 keeps them fixed.
+    pub spread: f64,
     /// Largest step in the norm of the overlap matrix, in radians.
     pub trust_radius: f64,
     /// Local energies are clipped at this many median absolute deviations in the step.
@@ -46,22 +49,67 @@ impl Default for RayleighGaussNewtonSettings {
             penalty: 0.0,
             variance: 0.0,
             tails: 0.0,
+            spread: 0.0,
             trust_radius: 0.15,
             clip: 30.0,
         }
     }
 }
 
-/// The optimiser; it keeps nothing between steps.
+/// The optimiser, with the last state it trusts.
 #[derive(Clone, Debug)]
 pub struct RayleighGaussNewton {
     settings: RayleighGaussNewtonSettings,
+    trusted: Option<Trusted>,
+    /// Factor on shift and smoothing: grows when a step has failed.
+    caution: f64,
+}
+
+/// Parameters to return to, and the moments of the local energy there.
+#[derive(Clone, Debug)]
+struct Trusted {
+    values: Vec<f64>,
+    energy: f64,
+    error: f64,
+    spread: f64,
+}
+
+/// A step has failed when the energy rises by more than this many error bars ..
+const ENERGY_RISE: f64 = 8.0;
+/// .. or the spread of the local energies by more than this factor.
+const SPREAD_RISE: f64 = 4.0;
+/// Growth of the caution after a failed step.
+const CAUTION_GROWTH: f64 = 4.0;
+/// Decay of the caution after a good one.
+const CAUTION_DECAY: f64 = 0.8;
+
+impl RayleighGaussNewton {
+    /// Judges the state of a batch by its (clipped) local energies; the change back to the last trusted
+    /// state if it is much worse.
+    fn judge(&mut self, centred: &Centred, batch: &Batch) -> Option<Vec<f64>> {
+        let count = centred.samples.max(2) as f64;
+        let spread = (centred.energy.iter().map(|e| e * e).sum::<f64>() / count).sqrt();
+        let energy = centred.mean_energy;
+        if let Some(t) = &self.trusted {
+            let worse =
+                energy - t.energy > ENERGY_RISE * t.error || spread > SPREAD_RISE * t.spread;
+            // A NaN is worse too.
+            if worse || !spread.is_finite() {
+                self.caution *= CAUTION_GROWTH;
+                return Some(t.values.iter().zip(&batch.values).map(|(t, v)| t - v).collect());
+            }
+        }
+        self.caution = (self.caution * CAUTION_DECAY).max(1.0);
+        let (values, error) = (batch.values.clone(), spread / count.sqrt());
+        self.trusted = Some(Trusted { values, energy, error, spread });
+        None
+    }
 }
 
 impl RayleighGaussNewton {
     /// A fresh start.
     pub fn new(settings: RayleighGaussNewtonSettings) -> Self {
-        RayleighGaussNewton { settings }
+        RayleighGaussNewton { settings, trusted: None, caution: 1.0 }
     }
 }
 
@@ -75,12 +123,20 @@ impl Optimiser for RayleighGaussNewton {
     }
 
     fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
+        let centred = Centred::new(batch, self.settings.clip);
+        let back = self.judge(&centred, batch);
         let s = &self.settings;
-        let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
         let mut force = centred.force();
         let tau = schedule(s.tau, s.final_fraction, progress);
         let scale = 1.0 / n as f64;
+        if let Some(change) = back {
+            return Ok(centred.finish(change, &force, f64::INFINITY, tau));
+        }
+        let factor = match &self.trusted {
+            Some(t) if s.spread > 0.0 => (t.spread / s.spread).clamp(1e-4, 10.0) * self.caution,
+            _ => self.caution,
+        };
         let o = linalg::rows(&centred.o, n, p);
         // Rows of clipped samples are left out of the curvature, whose noise they would dominate.
         let mut weighted = batch.energy_gradient.clone();
@@ -98,7 +154,7 @@ impl Optimiser for RayleighGaussNewton {
             for i in 0..p {
                 matrix[(i, j)] += overlap[(i, j)] / tau;
             }
-            matrix[(j, j)] += s.shift * largest + f64::MIN_POSITIVE;
+            matrix[(j, j)] += factor * s.shift * largest + f64::MIN_POSITIVE;
         }
         if s.variance > 0.0 {
             let residual = Residual::new(batch, centred.width);
@@ -110,7 +166,7 @@ impl Optimiser for RayleighGaussNewton {
                 force[j] += s.variance * residual.force[j];
             }
         }
-        let damping = s.smoothing * largest + s.penalty;
+        let damping = factor * s.smoothing * largest + s.penalty;
         for form in &batch.roughness {
             let size: f64 = form.iter().map(|&(k, a)| a * batch.values[k]).sum();
             for &(i, a) in form {

@@ -73,7 +73,17 @@ impl Default for WeylSettings {
         use LayerKind::*;
         WeylSettings {
             orbitals: Orbitals::HartreeFock,
-            layers: vec![Pair, PairInverse, Monotone, ToMeanField, TwoBody, FromMeanField],
+            layers: vec![
+                Pair,
+                PairInverse,
+                Monotone,
+                ToMeanField,
+                Pair,
+                PairInverse,
+                Monotone,
+                TwoBody,
+                FromMeanField,
+            ],
             monotone_cells: 48,
             pair_cells: 64,
             coordinate_cells: 96,
