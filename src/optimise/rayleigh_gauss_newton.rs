@@ -31,7 +31,7 @@ pub struct RayleighGaussNewtonSettings {
     /// energy, and are left out of the variance, which so counts the tails in full.
     pub tails: f64,
     /// Spread of the local energies, in Hartree, at which `shift` and `smoothing` have their full values; they
-    /// grow and shrink in proportion to the spread, as in Levenberg–Marquardt's method. 0 keeps them fixed.
+    /// grow and shrink with its square, as in Levenberg–Marquardt's method. 0 keeps them fixed.
     pub spread: f64,
     /// Largest step in the norm of the overlap matrix, in radians.
     pub trust_radius: f64,
@@ -78,6 +78,8 @@ struct Trusted {
 const ENERGY_RISE: f64 = 8.0;
 /// .. or the spread of the local energies by more than this factor.
 const SPREAD_RISE: f64 = 4.0;
+/// Smallest factor on shift and smoothing: below, the noise of the samples would decide.
+const LEAST_DAMPING: f64 = 1e-2;
 /// Growth of the caution after a failed step.
 const CAUTION_GROWTH: f64 = 4.0;
 /// Decay of the caution after a good one.
@@ -134,7 +136,9 @@ impl Optimiser for RayleighGaussNewton {
             return Ok(centred.finish(change, &force, f64::INFINITY, tau));
         }
         let factor = match &self.trusted {
-            Some(t) if s.spread > 0.0 => (t.spread / s.spread).clamp(1e-4, 10.0) * self.caution,
+            Some(t) if s.spread > 0.0 => {
+                (t.spread / s.spread).powi(2).clamp(LEAST_DAMPING, 10.0) * self.caution
+            }
             _ => self.caution,
         };
         let o = linalg::rows(&centred.o, n, p);
