@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn inverses_and_determinants() {
         for n in 1..8 {
-            let g: Vec<f64> = (0..n * n).map(|i| ((i * i + 3 * i) as f64).sin()).collect();
+            let g: Vec<f64> = (0..n * n).map(|i| ((i * i + 3 * i + 1) as f64).sin()).collect();
             let mut f = g.clone();
             let mut pivots = Vec::new();
             let (log, sign) = lu(&mut f, n, &mut pivots);
