@@ -136,7 +136,8 @@ pub fn train(
         let last = selection_energy(psi, system, schedule);
         psi.set_parameters(&mean)?;
         let smooth = selection_energy(psi, system, schedule);
-        if !(smooth <= last) {
+        // The last parameters win a tie with NaN as well.
+        if smooth > last || smooth.is_nan() {
             psi.set_parameters(&parameters)?;
             averaged = 1;
         }

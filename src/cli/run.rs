@@ -1,5 +1,6 @@
 //! `weylflow run`: train a wavefunction, estimate on fresh samples, write the report.
 
+use crate::estimate::rayleigh_quotient;
 use crate::estimate::statistics::Moments;
 use crate::exact::{self, ExactError, ExactOptions};
 use crate::local_energy::System;
@@ -156,6 +157,7 @@ impl Run {
                 round_trip_error: estimate.round_trip_error,
                 rejected_samples: trained.rejected + estimate.rejected,
                 largest_local_energy_deviation: estimate.largest_deviation,
+                quadrature: rayleigh_quotient(psi.as_ref(), system),
             },
         };
         write_summary(&folder.join(names::SUMMARY), &summary)?;
@@ -262,6 +264,13 @@ fn closing_lines(summary: &Summary, folder: &Path) -> String {
             reference.source,
             reference.deviation,
             reference.deviation / summary.standard_error
+        );
+    }
+    if let Some(quadrature) = &summary.health.quadrature {
+        text += &format!(
+            "by quadrature: E = {:.8} Ha, norm - 1 = {:.1e}\n",
+            quadrature.energy,
+            quadrature.norm - 1.0
         );
     }
     text += &format!("report: {}\n", folder.join(names::REPORT).display());

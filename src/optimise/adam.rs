@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamSettings {
-    /// Step length during the first half of the run.
+    /// Step length during the first fifth of the run.
     pub learning_rate: f64,
     /// The step length falls to this fraction of the first by the last iteration.
     pub final_fraction: f64,

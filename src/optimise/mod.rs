@@ -70,9 +70,13 @@ pub trait Optimiser: Send {
     fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError>;
 }
 
-/// `start` at progress 0 falling to `start * fraction` at 1: constant for the first half, then geometric.
+/// Share of a run with the full step; the optimisers with curvature are near their floor after it.
+const FULL_STEP_SHARE: f64 = 0.2;
+
+/// `start` during the first fifth of the run, then falling geometrically to `start * fraction`.
 fn schedule(start: f64, fraction: f64, progress: f64) -> f64 {
-    start * fraction.powf((2.0 * progress - 1.0).clamp(0.0, 1.0))
+    let past = (progress - FULL_STEP_SHARE) / (1.0 - FULL_STEP_SHARE);
+    start * fraction.powf(past.clamp(0.0, 1.0))
 }
 
 /// Centred quantities of a batch that every optimiser starts from.

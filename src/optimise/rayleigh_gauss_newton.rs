@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RayleighGaussNewtonSettings {
-    /// Imaginary-time step during the first half of the run, in inverse Hartree.
+    /// Imaginary-time step during the first fifth of the run, in inverse Hartree.
     pub tau: f64,
     /// `tau` falls to this fraction of the first by the last iteration.
     pub final_fraction: f64,

@@ -132,7 +132,7 @@ impl Coordinate {
             }
             let i = (t as usize).min(cells - 1);
             let w = t - i as f64;
-            let next = if i + 1 <= last { at(i + 1) } else { at(i) };
+            let next = if i < last { at(i + 1) } else { at(i) };
             // The mean-field density may touch zero at a node common to all orbitals; a dent there is enough.
             at(i) * (1.0 - w) + next * w
         };
