@@ -41,6 +41,12 @@ impl Sequence {
         }
     }
 
+    /// Whether there are changes enough to tell how fast they fall.
+    pub(crate) fn has_ratio(&self) -> bool {
+        self.levels.len() > 2
+    }
+
+    /// The largest estimate of all states.
     pub(crate) fn worst(&self) -> f64 {
         let states = self.levels.last().map_or(0, Vec::len);
         (0..states).map(|k| self.estimate(k)).fold(0.0, f64::max)
