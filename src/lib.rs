@@ -4,8 +4,10 @@
 //! flow layers over a base; its exact samples give local energies; an [`optimise`]r steps; estimates
 //! and reports come out.
 
+pub mod cli;
 pub mod exact;
 pub mod math;
+mod nearest;
 pub mod optimise;
 pub mod problems;
 pub mod report;

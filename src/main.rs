@@ -1,1 +1,17 @@
-fn main() {}
+//! The program `weylflow`: the command line, and where errors end.
+
+use clap::Parser;
+use std::io::Write;
+use std::process::ExitCode;
+use weylflow::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With nowhere left to complain to, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -48,6 +48,31 @@ pub struct HartreeFock {
     pub(crate) mean_fock: Mat<f64>,
 }
 
+impl HartreeFock {
+    /// Force on the two walls together, in Hartree/bohr: `-dE/dL = sum_i |phi_i'(wall)|² / 2`
+    /// (Hellmann and Feynman; a moving hard wall does work against the kinetic energy only).
+    pub(crate) fn wall_pressure(&self, sector: Sector) -> f64 {
+        let crate::system::Geometry::Box { half_width } = self.basis.geometry() else {
+            return 0.0;
+        };
+        let mut sum = 0.0;
+        for (orbitals, count) in
+            [(&self.orbitals_up, sector.up), (&self.orbitals_down, sector.down)]
+        {
+            for i in 0..count {
+                let (mut left, mut right) = (0.0, 0.0);
+                for k in 0..self.basis.size() {
+                    let slope = orbitals[(k, i)] * self.basis.wave_number(k) / half_width.sqrt();
+                    left += slope;
+                    right += if k % 2 == 0 { -slope } else { slope };
+                }
+                sum += 0.5 * (left * left + right * right);
+            }
+        }
+        sum
+    }
+}
+
 /// Sum of `|phi_i><phi_i|` over the lowest `n` columns.
 fn density(orbitals: &Mat<f64>, n: usize) -> Mat<f64> {
     let c = orbitals.subcols(0, n);

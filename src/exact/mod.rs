@@ -7,6 +7,7 @@
 //! refined separately, and the changes add up to the error estimate.
 
 mod ci;
+pub mod closed_forms;
 mod davidson;
 pub mod dvr;
 pub mod hartree_fock;

@@ -480,22 +480,26 @@ const MOST_HALF_WIDTH: f64 = 60.0;
 impl Problem<'_> {
     /// Half-width beyond which the walls do not matter, and what they still cost each state.
     fn find_walls(&mut self) -> Result<(f64, Vec<f64>), ExactError> {
-        // Hartree-Fock finds the right order of magnitude cheaply.
+        // Hartree-Fock finds the right order of magnitude cheaply, by the pressure on the walls: a
+        // difference of energies would drown in the error of the basis.
         let mut half_width = 4.0;
+        let mut cutoff = 1.5 * FIRST_CUTOFF;
         let mut previous = f64::INFINITY;
         let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
         loop {
-            let basis = OneBodyBasis::with_cutoff(
-                Geometry::Box { half_width },
-                FIRST_CUTOFF,
-                self.sector.particles() + 8,
-            );
-            let energy = hartree_fock(self.hamiltonian, basis, self.sector, &options)?.energy;
-            if (energy - previous).abs() < 1e-4 || half_width > 0.7 * MOST_HALF_WIDTH {
+            let geometry = Geometry::Box { half_width };
+            let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);
+            let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+            let pressure = hf.wall_pressure(self.sector);
+            if pressure < 30.0 * self.options.tolerance || half_width > 0.7 * MOST_HALF_WIDTH {
                 break;
             }
-            previous = energy;
-            half_width *= 1.2;
+            if pressure > 0.7 * previous {
+                // What is left at the walls is ripple of a basis that is too coarse.
+                cutoff *= GROWTH;
+            }
+            previous = pressure;
+            half_width *= 1.15;
         }
         let pilot = self.pilot_sector();
         let (level, _) = self.refine_functions(

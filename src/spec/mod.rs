@@ -3,19 +3,31 @@
 //! The types here are plain data with documented defaults. Reading, locating errors in the text and
 //! checking physical bounds live in the submodules.
 
+pub mod error;
+pub mod locate;
+pub mod read;
+pub mod validate;
+pub mod write;
+
+pub use error::SpecError;
+pub use read::{load, load_hamiltonian};
+
 use crate::optimise::OptimiserSettings;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use crate::wavefunction::WavefunctionSettings;
 use serde::{Deserialize, Serialize};
 
 /// Everything that defines a run. A spec file is one value of this type.
+///
+/// `H` is how the Hamiltonian is given: in a file it may be the name of another file, in memory
+/// ([`ResolvedSpec`]) it is the Hamiltonian itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RunSpec {
+pub struct RunSpec<H = HamiltonianSource> {
     /// What a person calls the run.
     pub title: String,
     /// The Hamiltonian: inline, or a file of its own.
-    pub hamiltonian: HamiltonianSource,
+    pub hamiltonian: H,
     /// Numbers of spin-up and spin-down fermions.
     pub sector: Sector,
     /// The space they live in.
@@ -41,6 +53,28 @@ pub struct RunSpec {
     /// Where the exact energy of the report comes from.
     #[serde(default)]
     pub reference: ReferenceSource,
+}
+
+/// A spec that depends on no other file. What [`load`] returns has passed every check.
+pub type ResolvedSpec = RunSpec<Hamiltonian>;
+
+impl<H> RunSpec<H> {
+    /// The same spec with the Hamiltonian given in another way.
+    pub fn with_hamiltonian<G>(self, hamiltonian: G) -> RunSpec<G> {
+        RunSpec {
+            hamiltonian,
+            title: self.title,
+            sector: self.sector,
+            geometry: self.geometry,
+            wavefunction: self.wavefunction,
+            optimiser: self.optimiser,
+            samples_per_iteration: self.samples_per_iteration,
+            iterations: self.iterations,
+            final_samples: self.final_samples,
+            seed: self.seed,
+            reference: self.reference,
+        }
+    }
 }
 
 /// Where the Hamiltonian comes from.

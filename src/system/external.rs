@@ -44,7 +44,7 @@ pub enum External {
         period: f64,
     },
     /// A formula in `x`, for instance `"0.5*x^2 + 0.1*x^4"`.
-    Formula(Formula),
+    Formula(Formula<'x'>),
     /// The sum of several potentials.
     Sum(Vec<External>),
 }

@@ -47,7 +47,7 @@ pub enum Interaction {
         strength: f64,
     },
     /// A formula in `d`, for instance `"2/d^2"`.
-    Formula(Formula),
+    Formula(Formula<'d'>),
 }
 
 fn one() -> f64 {

@@ -1,0 +1,271 @@
+//! From a file to a checked spec, or to an error that shows where the file is wrong.
+
+use super::error::{FileProblem, Problem, SpecError};
+use super::locate::{self, Outline, Position};
+use super::validate::{self, Violation};
+use super::{HamiltonianSource, ResolvedSpec, RunSpec};
+use crate::system::Hamiltonian;
+use crate::system::formula::{Formula, FormulaError};
+use ron::Options;
+use ron::error::{Error, SpannedError};
+use ron::extensions::Extensions;
+use serde::de::DeserializeOwned;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Largest spec or Hamiltonian file that is read, in bytes.
+pub const MAX_FILE_SIZE: u64 = 1 << 20;
+
+/// Deepest nesting of values in a file.
+const RECURSION_LIMIT: usize = 48;
+
+/// The dialect of RON that specs are written in: the fields of a choice follow its name directly,
+/// `Waveflow(layers: 2)`, and an optional value needs no `Some`.
+pub(super) fn dialect() -> Options {
+    Options::default()
+        .with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES | Extensions::IMPLICIT_SOME)
+        .with_recursion_limit(RECURSION_LIMIT)
+}
+
+/// Loads a spec and the Hamiltonian file it names, and checks all bounds.
+///
+/// # Errors
+///
+/// [`SpecError`], pointing into the spec or into the Hamiltonian file.
+pub fn load(path: &Path) -> Result<ResolvedSpec, SpecError> {
+    parse(&read_text(path)?, path)
+}
+
+/// Loads a Hamiltonian file and checks the bounds that do not depend on a geometry; see
+/// [`validate::hamiltonian_in`] for the others.
+///
+/// # Errors
+///
+/// [`SpecError`], pointing into the file.
+pub fn load_hamiltonian(path: &Path) -> Result<Hamiltonian, SpecError> {
+    Ok(Source::<Hamiltonian>::load_hamiltonian(path)?.value)
+}
+
+/// Reads the text of a spec. `path` is for error messages, and a Hamiltonian file is looked for
+/// relative to its folder.
+///
+/// # Errors
+///
+/// [`SpecError`], pointing into the text or into the Hamiltonian file.
+pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
+    let spec: Source<RunSpec> = Source::parse(text.to_owned(), path)?;
+    validate::run(&spec.value).map_err(|v| spec.locate("", v))?;
+    let geometry = spec.value.geometry;
+    let hamiltonian = match &spec.value.hamiltonian {
+        HamiltonianSource::Inline(hamiltonian) => {
+            let locate = |v| spec.locate("hamiltonian.", v);
+            validate::hamiltonian(hamiltonian).map_err(locate)?;
+            validate::hamiltonian_in(hamiltonian, &geometry).map_err(locate)?;
+            hamiltonian.clone()
+        }
+        HamiltonianSource::File(name) => {
+            let file = path.parent().unwrap_or(Path::new("")).join(name);
+            let source = Source::load_hamiltonian(&file).map_err(|e| match e {
+                // That the file cannot be read is for the spec to mend; what is in it, is not.
+                SpecError::File { path, problem } => {
+                    spec.error_at_string("hamiltonian", Problem::HamiltonianFile { path, problem })
+                }
+                other => other,
+            })?;
+            validate::hamiltonian_in(&source.value, &geometry).map_err(|v| source.locate("", v))?;
+            source.value
+        }
+    };
+    Ok(spec.value.with_hamiltonian(hamiltonian))
+}
+
+/// A value with the text it was read from.
+struct Source<T> {
+    file: PathBuf,
+    text: String,
+    value: T,
+}
+
+impl Source<Hamiltonian> {
+    fn load_hamiltonian(path: &Path) -> Result<Self, SpecError> {
+        let source = Source::parse(read_text(path)?, path)?;
+        validate::hamiltonian(&source.value).map_err(|v| source.locate("", v))?;
+        Ok(source)
+    }
+}
+
+impl<T: DeserializeOwned> Source<T> {
+    fn parse(text: String, path: &Path) -> Result<Self, SpecError> {
+        match dialect().from_str(&text) {
+            Ok(value) => Ok(Source { file: path.to_owned(), text, value }),
+            Err(error) => Err(explain(path, &text, error)),
+        }
+    }
+}
+
+impl<T> Source<T> {
+    /// Shows a violation in the text; `prefix` leads to what the violation's paths start at.
+    fn locate(&self, prefix: &str, violation: Violation) -> SpecError {
+        let field = format!("{prefix}{}", violation.field);
+        let offset = Outline::new(&self.text).find(&field);
+        SpecError::at(&self.file, &self.text, offset, field, violation.problem)
+    }
+
+    fn error_at_string(&self, field: &str, problem: Problem) -> SpecError {
+        let outline = Outline::new(&self.text);
+        let offset = outline.find_string(field).unwrap_or_else(|| outline.find(field));
+        SpecError::at(&self.file, &self.text, offset, field.to_owned(), problem)
+    }
+}
+
+/// Reads a text file of reasonable size.
+fn read_text(path: &Path) -> Result<String, SpecError> {
+    let refuse = |problem| SpecError::File { path: path.to_owned(), problem };
+    let explain_io = |e: io::Error| {
+        refuse(match e.kind() {
+            io::ErrorKind::NotFound => FileProblem::Missing,
+            io::ErrorKind::IsADirectory => FileProblem::Folder,
+            _ => FileProblem::Io(e),
+        })
+    };
+    // Before opening: opening a pipe would wait for its other end.
+    let metadata = std::fs::metadata(path).map_err(explain_io)?;
+    if metadata.is_dir() {
+        return Err(refuse(FileProblem::Folder));
+    }
+    if !metadata.is_file() {
+        return Err(refuse(FileProblem::NotRegular));
+    }
+    let file = File::open(path).map_err(explain_io)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(explain_io)?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
+        return Err(refuse(FileProblem::TooLarge { limit: MAX_FILE_SIZE }));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let valid = e.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(e.as_bytes());
+        // Up to the bad byte the lossy text is the file, so the offset is that within the file.
+        SpecError::at(path, &text, valid, String::new(), Problem::NotUtf8)
+    })
+}
+
+/// Turns an error of the RON reader into one that says what to do, at the right place.
+fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
+    let outline = Outline::new(text);
+    let to_offset = |p: ron::error::Position| {
+        locate::offset(text, Position { line: p.line, column: p.col.max(1) })
+    };
+    let (start, end) = (to_offset(error.span.start), to_offset(error.span.end));
+    // Spans may start at the blanks before the culprit.
+    let blanks = text[start..].len() - text[start..].trim_start().len();
+    let culprit = (start + blanks).min(end.max(start));
+    let at = |offset: usize, problem: Problem| {
+        SpecError::at(path, text, offset, outline.path_at(offset), problem)
+    };
+    // A value of the wrong type is shown from its start, whichever part of it was the last straw.
+    let leaf_start = outline.leaf_at(culprit).map_or(culprit, |v| v.start);
+    let syntax = |message: String| Problem::Syntax(message);
+    let expected = |what: &str| Problem::WrongType { expected: what.to_owned() };
+    let here = text[culprit..].chars().next();
+
+    match error.code {
+        Error::NoSuchStructField { expected, found, .. } => {
+            at(culprit, Problem::UnknownField { found, expected })
+        }
+        Error::NoSuchEnumVariant { expected, found, .. } => {
+            at(culprit, Problem::UnknownVariant { found, expected })
+        }
+        // The reader notices at the closing bracket; the beginning says better what is incomplete.
+        Error::MissingStructField { field, .. } => {
+            let whole = outline.value_at(culprit).map_or(culprit, |v| v.start);
+            at(whole, Problem::MissingField(field.to_owned()))
+        }
+        Error::DuplicateStructField { field, .. } => {
+            at(culprit, Problem::DuplicateField(field.to_owned()))
+        }
+        Error::ExpectedInteger
+        | Error::IntegerOutOfBounds
+        | Error::InvalidIntegerDigit { .. }
+        | Error::UnderscoreAtBeginning => {
+            at(leaf_start, expected("a whole number, not negative and below 2^64"))
+        }
+        // A whole number was read up to its point or exponent.
+        Error::ExpectedComma
+            if matches!(here, Some('.' | 'e' | 'E'))
+                && text[..culprit].ends_with(|c: char| c.is_ascii_digit()) =>
+        {
+            at(leaf_start, expected("a whole number"))
+        }
+        Error::ExpectedFloat | Error::FloatUnderscore => at(leaf_start, expected("a number")),
+        Error::ExpectedBoolean => at(leaf_start, expected("`true` or `false`")),
+        Error::ExpectedString => at(leaf_start, expected("a text in double quotes")),
+        Error::ExpectedArray => at(leaf_start, expected("a list in square brackets")),
+        Error::ExpectedStringEnd => {
+            at(leaf_start, syntax("this text is never closed with `\"`".to_owned()))
+        }
+        Error::Eof => match outline.unclosed() {
+            Some(bracket) => at(bracket, syntax("this bracket is never closed".to_owned())),
+            None => at(text.len(), syntax("the file ends too early".to_owned())),
+        },
+        Error::UnclosedBlockComment => {
+            let start = outline.unclosed_comment().unwrap_or(culprit);
+            at(start, syntax("this comment is never closed with `*/`".to_owned()))
+        }
+        Error::ExceededRecursionLimit => {
+            let message = format!("values are nested deeper than {RECURSION_LIMIT} levels");
+            at(culprit, syntax(message))
+        }
+        Error::ExpectedComma => at(culprit, syntax("expected `,` or a closing bracket".to_owned())),
+        Error::ExpectedMapColon => {
+            at(culprit, syntax("expected `:` after the name of a field".to_owned()))
+        }
+        Error::ExpectedIdentifier if here == Some('(') => {
+            let message = "one pair of parentheses is enough: the fields follow the name directly";
+            at(culprit, syntax(message.to_owned()))
+        }
+        Error::ExpectedIdentifier => {
+            at(culprit, syntax("expected the name of a field or a choice".to_owned()))
+        }
+        Error::SuggestRawIdentifier(found) | Error::InvalidIdentifier(found) => at(
+            culprit,
+            syntax(format!("expected the name of a field or a choice, found `{found}`")),
+        ),
+        Error::ExpectedStructLike
+        | Error::ExpectedNamedStructLike(_)
+        | Error::ExpectedStructName(_) => {
+            at(culprit, syntax("expected `(` and the fields in it".to_owned()))
+        }
+        Error::ExpectedDifferentStructName { expected, found } => {
+            let message = format!("expected `(` or `{expected}(`, found `{found}`");
+            at(culprit, syntax(message))
+        }
+        Error::ExpectedStructLikeEnd => at(culprit, syntax("expected `)`".to_owned())),
+        Error::TrailingCharacters => {
+            at(culprit, syntax("unexpected text after the closing `)`".to_owned()))
+        }
+        Error::Message(message) => match formula_error(text, &outline, culprit, &message) {
+            Some((offset, problem)) => at(offset, problem),
+            None => at(culprit, syntax(message)),
+        },
+        other => at(culprit, syntax(other.to_string())),
+    }
+}
+
+/// Recovers the typed error of a formula from its message, which is all that serde passes on: the
+/// formula at `offset` is read again, and the error with this very message is the one.
+fn formula_error(
+    text: &str,
+    outline: &Outline<'_>,
+    offset: usize,
+    message: &str,
+) -> Option<(usize, Problem)> {
+    let literal = outline.string_at(offset)?;
+    let formula: String = ron::from_str(&text[literal.clone()]).ok()?;
+    let errors = [Formula::<'x'>::new(&formula).err(), Formula::<'d'>::new(&formula).err()];
+    let same = |e: &FormulaError| e.to_string() == message;
+    let FormulaError { column, problem, .. } = errors.into_iter().flatten().find(same)?;
+    let offset = locate::offset_in_string(text, literal, column - 1);
+    Some((offset, Problem::Formula { column, problem }))
+}

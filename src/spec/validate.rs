@@ -1,0 +1,540 @@
+//! Physical and practical bounds of every number in a spec.
+//!
+//! One function for each type, in the order of its fields. The structs are taken apart without `..`, so
+//! that a new field does not compile before its bound is thought of.
+
+use super::error::Problem;
+use super::{ReferenceSource, ResolvedSpec, RunSpec};
+use crate::optimise::{AdamSettings, OptimiserSettings, StochasticReconfigurationSettings};
+use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+use crate::wavefunction::WavefunctionSettings;
+use crate::wavefunction::waveflow::WaveflowSettings;
+use std::fmt::Display;
+
+/// A value that violates a bound.
+#[derive(Debug, thiserror::Error)]
+#[error("field {field}: {problem}")]
+pub struct Violation {
+    /// Path of the field, for instance `hamiltonian.external.charges[1]`.
+    pub field: String,
+    /// Which bound, and the value found.
+    pub problem: Problem,
+}
+
+type Checked = Result<(), Violation>;
+
+/// Most particles a run may have.
+pub const MAX_PARTICLES: usize = 32;
+
+/// Most elements of a list of potentials or nuclei.
+const MAX_PARTS: usize = 256;
+
+/// Largest length in bohr, and inverse of the smallest: beyond, fourth powers leave sensible numbers.
+const MAX_LENGTH: f64 = 1e6;
+
+impl ResolvedSpec {
+    /// Checks every bound, as [`load`](super::load) does: for specs that were made in code.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Violation`], with field paths as in a spec with an inline Hamiltonian.
+    pub fn validate(&self) -> Checked {
+        run(self)?;
+        let inline = |v: Violation| Violation { field: format!("hamiltonian.{}", v.field), ..v };
+        hamiltonian(&self.hamiltonian).map_err(inline)?;
+        hamiltonian_in(&self.hamiltonian, &self.geometry).map_err(inline)
+    }
+}
+
+/// Checks everything but the Hamiltonian.
+///
+/// # Errors
+///
+/// The first [`Violation`].
+pub fn run<H>(spec: &RunSpec<H>) -> Checked {
+    let RunSpec {
+        title,
+        hamiltonian: _,
+        sector,
+        geometry,
+        wavefunction,
+        optimiser,
+        samples_per_iteration,
+        iterations,
+        final_samples,
+        seed: _,
+        reference,
+    } = spec;
+    not_blank("title", title)?;
+    check_sector(sector)?;
+    check_geometry(geometry)?;
+    periodicity(sector, geometry)?;
+    check_wavefunction(wavefunction, geometry)?;
+    check_optimiser(optimiser)?;
+    // Two samples are the fewest with a variance.
+    within("samples_per_iteration", *samples_per_iteration, 2, 1 << 24)?;
+    within("iterations", *iterations, 0, 10_000_000)?;
+    within("final_samples", *final_samples, 2, 1 << 32)?;
+    check_reference(reference)
+}
+
+fn check_sector(sector: &Sector) -> Checked {
+    let Sector { up, down } = *sector;
+    within("sector.up", up, 0, MAX_PARTICLES as u64)?;
+    within("sector.down", down, 0, MAX_PARTICLES as u64)?;
+    let total = format!("{} (up {up}, down {down})", up + down);
+    if up + down == 0 {
+        return violated("sector", "at least one particle is needed", total);
+    }
+    if up + down > MAX_PARTICLES {
+        return violated("sector", format!("at most {MAX_PARTICLES} particles are allowed"), total);
+    }
+    Ok(())
+}
+
+fn check_geometry(geometry: &Geometry) -> Checked {
+    match *geometry {
+        Geometry::Box { half_width } => length("geometry.half_width", half_width),
+        Geometry::Ring { circumference } => length("geometry.circumference", circumference),
+    }
+}
+
+/// On a ring the ground state of an even number of equal spins is antiperiodic.
+fn periodicity(sector: &Sector, geometry: &Geometry) -> Checked {
+    if let Geometry::Ring { .. } = geometry {
+        for (field, n) in [("sector.up", sector.up), ("sector.down", sector.down)] {
+            if n > 0 && n % 2 == 0 {
+                let bound = "on a Ring the number of particles of each spin must be odd, because the \
+                             ground state of an even number is not periodic";
+                return violated(field, bound, n);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_wavefunction(wavefunction: &WavefunctionSettings, geometry: &Geometry) -> Checked {
+    match wavefunction {
+        WavefunctionSettings::Waveflow(settings) => {
+            if let Geometry::Ring { .. } = geometry {
+                return rule(
+                    "geometry",
+                    "the Waveflow wavefunction vanishes at walls and supports only the geometry Box",
+                );
+            }
+            waveflow(settings)
+        }
+    }
+}
+
+fn waveflow(settings: &WaveflowSettings) -> Checked {
+    let WaveflowSettings { chart: _, layers, degree, knots, prior_knots, hidden, slope_floor } =
+        settings;
+    within("wavefunction.layers", *layers, 0, 32)?;
+    within("wavefunction.degree", *degree, 1, 12)?;
+    if *degree < 4 {
+        let bound =
+            "must be at least 4, because the local energy takes three derivatives of the map";
+        return violated("wavefunction.degree", bound, degree);
+    }
+    for (field, n) in [("wavefunction.knots", *knots), ("wavefunction.prior_knots", *prior_knots)] {
+        if n < degree + 1 {
+            let bound = format!("must be at least degree + 1 = {}", degree + 1);
+            return violated(field, bound, n);
+        }
+        within(field, n, 2, 4096)?;
+    }
+    count("wavefunction.hidden", hidden.len(), 1, 8, "hidden layer")?;
+    for (i, &width) in hidden.iter().enumerate() {
+        within(&format!("wavefunction.hidden[{i}]"), width, 1, 1024)?;
+    }
+    between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)
+}
+
+fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
+    match optimiser {
+        OptimiserSettings::Adam(AdamSettings { learning_rate, final_fraction }) => {
+            positive("optimiser.learning_rate", *learning_rate)?;
+            fraction("optimiser.final_fraction", *final_fraction)
+        }
+        OptimiserSettings::StochasticReconfiguration(StochasticReconfigurationSettings {
+            tau,
+            shift,
+            space: _,
+            momentum,
+            trust_radius,
+            final_fraction,
+        }) => {
+            positive("optimiser.tau", *tau)?;
+            positive("optimiser.shift", *shift)?;
+            if !(0.0..1.0).contains(momentum) {
+                return violated("optimiser.momentum", "must be at least 0 and below 1", momentum);
+            }
+            positive("optimiser.trust_radius", *trust_radius)?;
+            fraction("optimiser.final_fraction", *final_fraction)
+        }
+    }
+}
+
+fn check_reference(reference: &ReferenceSource) -> Checked {
+    match reference {
+        ReferenceSource::Exact | ReferenceSource::None => Ok(()),
+        ReferenceSource::Literal { energy, source } => {
+            finite("reference.energy", *energy)?;
+            not_blank("reference.source", source)
+        }
+    }
+}
+
+/// Checks a Hamiltonian by itself; field paths start at the Hamiltonian.
+///
+/// # Errors
+///
+/// The first [`Violation`].
+pub fn hamiltonian(hamiltonian: &Hamiltonian) -> Checked {
+    let Hamiltonian { title: _, external, interaction } = hamiltonian;
+    check_external("external", external)?;
+    check_interaction("interaction", interaction)
+}
+
+fn check_external(path: &str, external: &External) -> Checked {
+    let field = |name: &str| format!("{path}.{name}");
+    match external {
+        External::Free | External::Formula(_) => Ok(()),
+        External::Nuclei { charges, positions, softening } => {
+            count(&field("charges"), charges.len(), 1, MAX_PARTS, "charge")?;
+            if charges.len() != positions.len() {
+                let bound = format!("as many positions as charges are needed, {}", charges.len());
+                return violated(&field("positions"), bound, positions.len());
+            }
+            finite_elements(&field("charges"), charges)?;
+            finite_elements(&field("positions"), positions)?;
+            length(&field("softening"), *softening)
+        }
+        External::Harmonic { frequency } => positive(&field("frequency"), *frequency),
+        External::DoubleWell { half_separation, strength } => {
+            length(&field("half_separation"), *half_separation)?;
+            positive(&field("strength"), *strength)
+        }
+        External::Lattice { depth, period } => {
+            finite(&field("depth"), *depth)?;
+            length(&field("period"), *period)
+        }
+        External::Sum(parts) => {
+            count(path, parts.len(), 1, MAX_PARTS, "potential")?;
+            let check = |(i, part)| check_external(&format!("{path}[{i}]"), part);
+            parts.iter().enumerate().try_for_each(check)
+        }
+    }
+}
+
+/// Distances at which an interaction must be even: none of them special to any formula.
+const DISTANCES: [f64; 5] = [0.0371, 0.317, 1.123, 2.719, 7.77];
+
+fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
+    let field = |name: &str| format!("{path}.{name}");
+    match interaction {
+        Interaction::None => {}
+        Interaction::SoftCoulomb { strength, softening }
+        | Interaction::Dipolar { strength, softening } => {
+            finite(&field("strength"), *strength)?;
+            length(&field("softening"), *softening)?;
+        }
+        Interaction::Gaussian { strength, width } => {
+            finite(&field("strength"), *strength)?;
+            length(&field("width"), *width)?;
+        }
+        Interaction::Harmonic { stiffness } => finite(&field("stiffness"), *stiffness)?,
+        Interaction::InverseSquare { strength } => finite(&field("strength"), *strength)?,
+        Interaction::Formula(_) => {}
+    }
+    for d in DISTANCES {
+        let (right, left) = (interaction.value(d), interaction.value(-d));
+        // Neither being a number is for `hamiltonian_in` to judge, which knows the distances in use.
+        let even = right == left
+            || (right.is_nan() && left.is_nan())
+            || (right - left).abs() <= 1e-9 * right.abs().max(left.abs()).max(1e-9);
+        if !even {
+            let found = format!("w({d}) = {right} and w({}) = {left}", -d);
+            return violated(path, "w(d) must be even in d (write abs(d) for |d|)", found);
+        }
+    }
+    Ok(())
+}
+
+/// Checks a Hamiltonian in the space it is used in: finite potentials, nuclei inside, `v` periodic on a
+/// ring. The Hamiltonian and the geometry must be valid by themselves.
+///
+/// # Errors
+///
+/// The first [`Violation`]; field paths start at the Hamiltonian.
+pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked {
+    nuclei_inside("external", &hamiltonian.external, geometry)?;
+    external_finite("external", &hamiltonian.external, geometry)?;
+    external_periodic(&hamiltonian.external, geometry)?;
+    interaction_finite(&hamiltonian.interaction, geometry)
+}
+
+/// Runs `check` on every potential that is not a sum, with its path.
+fn for_each_part(
+    path: &str,
+    external: &External,
+    check: &impl Fn(&str, &External) -> Checked,
+) -> Checked {
+    match external {
+        External::Sum(parts) => parts
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, part)| for_each_part(&format!("{path}[{i}]"), part, check)),
+        _ => check(path, external),
+    }
+}
+
+fn nuclei_inside(path: &str, external: &External, geometry: &Geometry) -> Checked {
+    let (left, right) = geometry.interval();
+    for_each_part(path, external, &|path, part| {
+        if let External::Nuclei { positions, .. } = part {
+            for (i, &x) in positions.iter().enumerate() {
+                // A nucleus on a wall is not inside; on a ring both ends are one ordinary point.
+                let inside = match geometry {
+                    Geometry::Box { .. } => left < x && x < right,
+                    Geometry::Ring { .. } => left <= x && x <= right,
+                };
+                if !inside {
+                    let bound = format!("every nucleus must lie between {left} and {right}");
+                    return violated(&format!("{path}.positions[{i}]"), bound, x);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Intervals of the grid on which potentials are looked at; with an even number, the middle is a point.
+const GRID: u32 = 2000;
+
+fn external_finite(path: &str, external: &External, geometry: &Geometry) -> Checked {
+    let (left, right) = geometry.interval();
+    for_each_part(path, external, &|path, part| {
+        // Not at the walls: the wavefunction vanishes there, and a potential may diverge.
+        let x = |j: u32| left + (right - left) * (f64::from(j) / f64::from(GRID));
+        let values: Vec<f64> = (1..GRID).map(|j| part.value(x(j))).collect();
+        match first_pole(&values) {
+            // The number of grid points is far below the range of u32.
+            Some(i) => not_finite(path, "v(x)", "x", x(i as u32 + 1), values[i]),
+            None => Ok(()),
+        }
+    })
+}
+
+fn interaction_finite(interaction: &Interaction, geometry: &Geometry) -> Checked {
+    let (left, right) = geometry.interval();
+    let longest = match geometry {
+        Geometry::Box { .. } => right - left,
+        // The diameter: the longest chord.
+        Geometry::Ring { circumference } => circumference / std::f64::consts::PI,
+    };
+    // From the first distance beyond zero: interactions may diverge at contact.
+    let d = |j: u32| longest * (f64::from(j) / f64::from(GRID));
+    let values: Vec<f64> = (1..=GRID).map(|j| interaction.value(d(j))).collect();
+    match first_pole(&values) {
+        Some(i) => not_finite("interaction", "w(d)", "d", d(i as u32 + 1), values[i]),
+        None => Ok(()),
+    }
+}
+
+/// Index of the first value that is not finite, or so much larger than those around that only a pole
+/// explains it: rounding keeps `1/(x - 0.3)` finite at the grid point 0.3.
+fn first_pole(values: &[f64]) -> Option<usize> {
+    (0..values.len()).find(|&i| {
+        let neighbour = |i: Option<usize>| i.and_then(|i| values.get(i)).map(|v| v.abs());
+        let spike = match (neighbour(i.checked_sub(1)), neighbour(i.checked_add(1))) {
+            (Some(a), Some(b)) => values[i].abs() > 1e6 * (1.0 + a.max(b)),
+            _ => false,
+        };
+        !values[i].is_finite() || spike
+    })
+}
+
+fn not_finite(path: &str, function: &str, variable: &str, at: f64, value: f64) -> Checked {
+    let found = format!("{value} at {variable} = {at}");
+    violated(path, format!("{function} must be finite in the space of the particles"), found)
+}
+
+fn external_periodic(external: &External, geometry: &Geometry) -> Checked {
+    let Geometry::Ring { circumference } = geometry else { return Ok(()) };
+    let (left, right) = geometry.interval();
+    let close = |a: f64, b: f64, scale: f64| (a - b).abs() <= 1e-8 * scale.max(1e-3);
+    let values = (external.value(left), external.value(right));
+    let slopes = (external.derivative(left), external.derivative(right));
+    let scale = values.0.abs().max(slopes.0.abs()).max(slopes.1.abs());
+    if close(values.0, values.1, scale) && close(slopes.0, slopes.1, scale) {
+        return Ok(());
+    }
+    let found = format!(
+        "v = {} and {}, dv/dx = {} and {} where the ring of circumference {circumference} closes",
+        values.0, values.1, slopes.0, slopes.1
+    );
+    violated("external", "on a Ring v(x) must be periodic with its derivative", found)
+}
+
+fn violated(field: &str, bound: impl Into<String>, found: impl Display) -> Checked {
+    Err(Violation { field: field.to_owned(), problem: Problem::bound(bound, found) })
+}
+
+fn rule(field: &str, message: &str) -> Checked {
+    Err(Violation { field: field.to_owned(), problem: Problem::Rule(message.to_owned()) })
+}
+
+fn not_blank(field: &str, text: &str) -> Checked {
+    if text.trim().is_empty() {
+        return violated(field, "must not be empty", format!("{text:?}"));
+    }
+    Ok(())
+}
+
+fn within(field: &str, value: usize, least: u64, most: u64) -> Checked {
+    // `usize` has at most 64 bits on every platform Rust supports.
+    let wide = value as u64;
+    if wide < least || wide > most {
+        return violated(field, format!("must be between {least} and {most}"), value);
+    }
+    Ok(())
+}
+
+fn count(field: &str, found: usize, least: usize, most: usize, what: &str) -> Checked {
+    if found < least {
+        return violated(field, format!("at least {least} {what} is needed"), found);
+    }
+    if found > most {
+        return violated(field, format!("at most {most} {what}s are allowed"), found);
+    }
+    Ok(())
+}
+
+fn finite(field: &str, value: f64) -> Checked {
+    if value.is_finite() { Ok(()) } else { violated(field, "must be a finite number", value) }
+}
+
+fn finite_elements(field: &str, values: &[f64]) -> Checked {
+    values.iter().enumerate().try_for_each(|(i, &value)| finite(&format!("{field}[{i}]"), value))
+}
+
+fn positive(field: &str, value: f64) -> Checked {
+    finite(field, value)?;
+    if value > 0.0 { Ok(()) } else { violated(field, "must be positive", value) }
+}
+
+fn length(field: &str, value: f64) -> Checked {
+    positive(field, value)?;
+    if (1.0 / MAX_LENGTH..=MAX_LENGTH).contains(&value) {
+        return Ok(());
+    }
+    violated(
+        field,
+        format!("must be between {:e} and {MAX_LENGTH:e} bohr", 1.0 / MAX_LENGTH),
+        value,
+    )
+}
+
+fn between(field: &str, value: f64, least: f64, most: f64) -> Checked {
+    if least < value && value < most {
+        return Ok(());
+    }
+    violated(field, format!("must be above {least} and below {most}"), value)
+}
+
+fn fraction(field: &str, value: f64) -> Checked {
+    if 0.0 < value && value <= 1.0 {
+        return Ok(());
+    }
+    violated(field, "must be above 0 and at most 1", value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hamiltonian_with(external: External, interaction: Interaction) -> Hamiltonian {
+        Hamiltonian { title: String::new(), external, interaction }
+    }
+
+    #[test]
+    fn potentials_on_a_ring_must_close_smoothly() {
+        let ring = Geometry::Ring { circumference: 6.0 };
+        let check = |v| hamiltonian_in(&hamiltonian_with(v, Interaction::None), &ring);
+        let formula = |text: &str| External::Formula(text.parse().unwrap());
+        assert!(check(External::Free).is_ok());
+        assert!(check(External::Lattice { depth: 4.0, period: 2.0 }).is_ok());
+        assert!(check(formula("cos(tau*x/6) + sin(tau*x/3)")).is_ok());
+        let parts = [External::Lattice { depth: 1e6, period: 3.0 }, formula("cos(tau*x/6)")];
+        assert!(check(External::Sum(parts.to_vec())).is_ok());
+        for v in [
+            External::Harmonic { frequency: 1.0 },
+            External::Lattice { depth: 4.0, period: 2.5 },
+            formula("x"),
+            formula("1e-3*x^2"),
+            External::Nuclei { charges: vec![1.0], positions: vec![0.0], softening: 1.0 },
+        ] {
+            let violation = check(v).unwrap_err();
+            assert_eq!(violation.field, "external");
+            assert!(violation.to_string().contains("must be periodic"), "{violation}");
+        }
+    }
+
+    #[test]
+    fn poles_are_told_from_steep_potentials() {
+        let check = |text: &str| {
+            let v = External::Formula(text.parse().unwrap());
+            let geometry = Geometry::Box { half_width: 10.0 };
+            hamiltonian_in(&hamiltonian_with(v, Interaction::None), &geometry)
+        };
+        for fine in ["x^20", "exp(x^2)", "-1e4*exp(-1e4*x^2)", "1/(x^2 - 100)", "1e5/(x^2+1e-2)"] {
+            assert!(check(fine).is_ok(), "{fine}");
+        }
+        for pole in ["1/x", "-1/abs(x)", "1/(x-1)", "1/(x-0.3)^2", "ln(x-4)", "tan(pi*x/2)", "x^x"]
+        {
+            assert!(check(pole).is_err(), "{pole}");
+        }
+    }
+
+    #[test]
+    fn interactions_must_be_even_and_may_diverge_at_contact_only() {
+        let check = |text: &str| {
+            let h = hamiltonian_with(External::Free, Interaction::Formula(text.parse().unwrap()));
+            hamiltonian(&h).and_then(|()| hamiltonian_in(&h, &Geometry::Box { half_width: 10.0 }))
+        };
+        for fine in ["2/d^2", "1/abs(d)", "-ln(abs(d))", "d^2/8", "0", "exp(-d^2)", "1e-12*d^2"] {
+            assert!(check(fine).is_ok(), "{fine}");
+        }
+        for wrong in ["d", "1/d", "d^3", "exp(d)", "sqrt(d)", "1/(d^2-4)", "ln(d^2-1)", "1e-6*d"] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn specs_made_in_code_are_checked_with_the_paths_of_an_inline_hamiltonian() {
+        let mut spec = RunSpec {
+            title: "t".to_owned(),
+            hamiltonian: hamiltonian_with(
+                External::Harmonic { frequency: 1.0 },
+                Interaction::Gaussian { strength: 1.0, width: 1.0 },
+            ),
+            sector: Sector { up: 2, down: 0 },
+            geometry: Geometry::Box { half_width: 5.0 },
+            wavefunction: WavefunctionSettings::default(),
+            optimiser: OptimiserSettings::default(),
+            samples_per_iteration: 2,
+            iterations: 0,
+            final_samples: 2,
+            seed: 0,
+            reference: ReferenceSource::default(),
+        };
+        assert!(spec.validate().is_ok());
+        spec.hamiltonian.external = External::Harmonic { frequency: -1.0 };
+        assert_eq!(
+            spec.validate().unwrap_err().to_string(),
+            "field hamiltonian.external.frequency: must be positive, found -1"
+        );
+    }
+}

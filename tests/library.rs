@@ -1,0 +1,66 @@
+//! Every Hamiltonian and every run that comes with the program is valid.
+
+use std::path::{Path, PathBuf};
+use weylflow::spec::{load, load_hamiltonian, read, validate, write};
+use weylflow::system::{Geometry, Interaction};
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "ron"));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_hamiltonian_loads_and_fits_a_box() {
+    let files = files("hamiltonians");
+    assert!(files.len() >= 22);
+    for file in files {
+        let hamiltonian = load_hamiltonian(&file).unwrap_or_else(|e| panic!("{e}"));
+        assert!(!hamiltonian.title.is_empty(), "{}", file.display());
+        validate::hamiltonian_in(&hamiltonian, &Geometry::Box { half_width: 8.0 })
+            .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("// "), "{} says what it is", file.display());
+    }
+}
+
+#[test]
+fn every_run_loads_and_survives_writing() {
+    let files = files("runs");
+    assert!(files.len() >= 4);
+    for file in files {
+        let spec = load(&file).unwrap_or_else(|e| panic!("{e}"));
+        let written = write::to_ron(&spec).unwrap();
+        // It depends on no other file: the folder of the spec does not matter.
+        let again = read::parse(&written, Path::new("elsewhere/spec.ron"));
+        assert_eq!(again.unwrap_or_else(|e| panic!("{e}")), spec);
+    }
+}
+
+#[test]
+fn the_library_means_what_its_comments_say() {
+    let load = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("hamiltonians");
+        load_hamiltonian(&folder.join(name)).unwrap_or_else(|e| panic!("{e}"))
+    };
+    let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} {b}");
+    let x = 1.3f64;
+    close(load("helium.ron").external.value(x), -2.0 / (x * x + 1.0).sqrt());
+    close(load("trap_strong.ron").interaction.value(x), 5.0 / (x * x + 0.25).sqrt());
+    close(load("trap_gaussian.ron").interaction.value(x), 3.0 * (-2.0 * x * x).exp());
+    close(load("trap_dipolar.ron").interaction.value(x), 1.0 / (x.powi(3) + 0.027));
+    close(load("double_well.ron").external.value(x), (x * x - 4.0).powi(2) / 8.0);
+    close(load("harmonium.ron").interaction.value(x), x * x / 8.0);
+    close(load("calogero.ron").interaction.value(x), 2.0 / (x * x));
+    close(
+        load("anharmonic_formula.ron").external.value(x),
+        0.5 * x * x + 0.1 * x.powi(4) - 0.3 * x,
+    );
+    close(load("hydrogen_molecule.ron").nuclear_repulsion(), 0.5299989400031799);
+    close(load("hydrogen_molecule_stretched.ron").nuclear_repulsion(), 0.1643989873053573);
+    close(load("h4_chain.ron").nuclear_repulsion(), 1.991111023877897);
+    assert_eq!(load("trap_free.ron").interaction, Interaction::None);
+}
