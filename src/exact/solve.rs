@@ -213,13 +213,23 @@ impl Problem<'_> {
         let (mut orbitals, _) =
             field.natural_orbitals(&determinant_geminals(up, down), internal.as_ref())?;
         let pilot = pilot_orbitals(sector).min(n);
-        for m in [(pilot * 3 / 4).max(sector.particles() + 2).min(n), pilot] {
+        let mut m = (pilot * 2 / 3).max(sector.particles() + 2).min(n);
+        let mut last = f64::INFINITY;
+        loop {
             let setup = Correlated { basis, h: h.clone(), orbitals: orbitals.clone() };
             let level = self.level(&setup, m, cells, false, None)?;
             let used = orbitals.subcols(0, m).to_owned();
-            let densities = averaged(&level);
-            let geminals = natural_geminals(&densities, used.as_ref(), 1e-7)?;
+            let geminals = natural_geminals(&averaged(&level), used.as_ref(), 1e-7)?;
             orbitals = field.natural_orbitals(&geminals, used.as_ref())?.0;
+            let energy = level.pairs.values[0];
+            let larger = (m * 5 / 4).min(n);
+            let work = CiSpace::cost(sector, larger, 0, cells).flops as f64 * EXPECTED_PRODUCTS;
+            let settled = (energy - last).abs() < 3e-5;
+            if settled || larger == m || larger > 40 || work > 2.0 * CHECK_WORK {
+                break;
+            }
+            last = energy;
+            m = larger;
         }
         Ok(Correlated { basis, h, orbitals })
     }
@@ -484,6 +494,7 @@ impl Problem<'_> {
         // difference of energies would drown in the error of the basis.
         let mut half_width = 4.0;
         let mut cutoff = 1.5 * FIRST_CUTOFF;
+        let mut raised = 0;
         let mut previous = f64::INFINITY;
         let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
         loop {
@@ -494,9 +505,14 @@ impl Problem<'_> {
             if pressure < 30.0 * self.options.tolerance || half_width > 0.7 * MOST_HALF_WIDTH {
                 break;
             }
-            if pressure > 0.7 * previous {
+            if pressure > 0.5 * previous && raised < 3 {
                 // What is left at the walls is ripple of a basis that is too coarse.
                 cutoff *= GROWTH;
+                raised += 1;
+                continue;
+            }
+            if pressure > 0.9 * previous {
+                break;
             }
             previous = pressure;
             half_width *= 1.15;
@@ -553,26 +569,21 @@ impl Problem<'_> {
     }
 
     /// A pair does not know how tightly many particles are bound: raises the cutoff until the
-    /// Hartree-Fock energy of the whole sector does not change either.
+    /// Hartree-Fock orbitals of the whole sector have no kinetic energy in the last fifth of it.
     fn mean_field_cutoff(&self, basis: OneBodyBasis) -> Result<f64, ExactError> {
         let mut cutoff = basis.wave_number(basis.size() - 1);
         if self.sector.particles() <= 2 {
             return Ok(cutoff);
         }
         let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
-        let energy = |cutoff: f64| {
+        for _ in 0..5 {
             let least = self.sector.particles() + 8;
             let basis = OneBodyBasis::with_cutoff(basis.geometry(), cutoff, least);
-            hartree_fock(self.hamiltonian, basis, self.sector, &options).map(|hf| hf.energy)
-        };
-        let mut last = energy(cutoff)?;
-        for _ in 0..5 {
-            let next = energy(cutoff * GROWTH)?;
-            if (next - last).abs() < 0.2 * self.options.tolerance {
+            let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+            if hf.kinetic_tail(self.sector) < 0.2 * self.options.tolerance {
                 break;
             }
             cutoff *= GROWTH;
-            last = next;
         }
         Ok(cutoff)
     }
