@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, one line here to register it.
 
 mod check;
+mod exact;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -19,12 +20,14 @@ pub struct Cli {
 
 const EXAMPLES: &str = "Examples:
   weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
+  weylflow exact runs/helium_triplet.ron    what is the exact energy of that problem?
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Check),
+    Exact(exact::Exact),
 }
 
 impl Cli {
@@ -36,6 +39,7 @@ impl Cli {
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         match &self.command {
             Command::Check(check) => check.run(),
+            Command::Exact(exact) => exact.run(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The driver: chooses grid, basis and orbitals, refines each, and adds up the errors.
 
 use super::ci::{CiSpace, PairDensities, PairMatrices};
+use super::closed_forms::{self, ClosedForm};
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
 use super::dvr::{OneBodyBasis, PairGrid, default_cells, finite_at_contact, one_body_matrix};
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
@@ -124,6 +125,7 @@ impl Problem<'_> {
         sector: Sector,
         geometry: Geometry,
         tolerance: f64,
+        work_limit: f64,
     ) -> Result<(Level, Sequence), ExactError> {
         let mut sequence = Sequence::default();
         let mut size = 0_usize;
@@ -133,6 +135,10 @@ impl Problem<'_> {
             let least = ((size as f64 * GROWTH).ceil() as usize).max(sector.particles() + 8);
             let basis = OneBodyBasis::with_cutoff(geometry, cutoff, least);
             cutoff *= GROWTH;
+            let work = pair::cost(basis.size(), default_cells(&basis), 0).1 as f64 * 25.0;
+            if sequence.has_ratio() && work > work_limit {
+                break;
+            }
             let level = match self.small(sector, basis, default_cells(&basis)) {
                 Ok(level) => level,
                 // A limit met during refinement ends the refinement, not the calculation.
@@ -478,10 +484,38 @@ pub fn solve_on_line(
     progress: &mut dyn FnMut(&Step),
 ) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
+    if options.states == 1
+        && options.closed_forms
+        && let Some(form) = closed_forms::ground_state(hamiltonian, None, sector)
+    {
+        let coarse = ExactOptions {
+            tolerance: options.tolerance.max(1e-5),
+            work_limit: options.work_limit.min(5.0 * CHECK_WORK),
+            closed_forms: false,
+            ..options.clone()
+        };
+        let result = solve_on_line(hamiltonian, sector, &coarse, progress)?;
+        return Ok(with_closed_form(result, &form));
+    }
     let mut problem =
         Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
     let (half_width, wall_errors) = problem.find_walls()?;
     problem.solve(Geometry::Box { half_width }, wall_errors)
+}
+
+/// The energy and its components from a closed form, everything else from a coarse calculation.
+fn with_closed_form(mut result: ExactResult, form: &ClosedForm) -> ExactResult {
+    let rounding = 1e-14 * (1.0 + form.energy.abs());
+    result.method = format!(
+        "closed form: {} (numerically {:.9} +- {:.0e}; densities and occupations: {})",
+        form.source, result.energies[0], result.error_estimates[0], result.method
+    );
+    result.energies = vec![form.energy];
+    result.error_estimates = vec![rounding];
+    result.error_budget = ErrorBudget { solver: rounding, ..ErrorBudget::default() };
+    result.components = form.components;
+    result.converged = true;
+    result
 }
 
 /// Largest half-width the search for walls goes to, in bohr.
@@ -522,6 +556,7 @@ impl Problem<'_> {
             pilot,
             Geometry::Box { half_width },
             0.2 * self.options.tolerance,
+            (0.1 * self.options.work_limit).min(3.0 * CHECK_WORK),
         )?;
         let cutoff = self.mean_field_cutoff(level.basis)?;
         let mut sequence = Sequence::default();
@@ -614,7 +649,12 @@ impl Problem<'_> {
         walls: Vec<f64>,
     ) -> Result<ExactResult, ExactError> {
         let tolerance = self.options.tolerance;
-        let (level, functions) = self.refine_functions(self.sector, geometry, 0.4 * tolerance)?;
+        let (level, functions) = self.refine_functions(
+            self.sector,
+            geometry,
+            0.4 * tolerance,
+            (0.3 * self.options.work_limit).min(8.0 * CHECK_WORK),
+        )?;
         let cells = default_cells(&level.basis) * 3 / 2;
         let coarse = level.energies.clone();
         let level = self.small(self.sector, level.basis, cells)?;
@@ -663,7 +703,12 @@ impl Problem<'_> {
     ) -> Result<ExactResult, ExactError> {
         let tolerance = self.options.tolerance;
         let pilot = self.pilot_sector();
-        let (level, _) = self.refine_functions(pilot, geometry, 0.1 * tolerance)?;
+        let (level, _) = self.refine_functions(
+            pilot,
+            geometry,
+            0.1 * tolerance,
+            (0.1 * self.options.work_limit).min(3.0 * CHECK_WORK),
+        )?;
         let cutoff = self.mean_field_cutoff(level.basis)?;
         let mut size = OneBodyBasis::with_cutoff(geometry, cutoff, level.basis.size()).size();
         // Number of functions: the whole calculation at a moderate number of orbitals, whose own
