@@ -58,7 +58,7 @@ impl Problem<'_> {
         let subspace = if dimension > 1_000_000 { 8 + 3 * states } else { 20 + 4 * states };
         let residual =
             if precise { (self.options.tolerance * 100.0).clamp(1e-8, 2e-6) } else { 1e-5 };
-        let value_error = if precise { 0.02 * self.options.tolerance } else { 1e-7 };
+        let value_error = if precise { 0.05 * self.options.tolerance } else { 1e-7 };
         DavidsonOptions { states, residual, value_error, passes: 150, subspace }
     }
 
