@@ -2,6 +2,7 @@
 
 mod check;
 mod run;
+mod exact;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -21,6 +22,7 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   weylflow run runs/helium_triplet.ron      train, estimate, write out/helium_triplet/report.html
   weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
+  weylflow exact runs/helium_triplet.ron    what is the exact energy of that problem?
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 
@@ -28,6 +30,7 @@ Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Exact(exact::Exact),
 }
 
 impl Cli {
@@ -40,6 +43,7 @@ impl Cli {
         match &self.command {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
+            Command::Exact(exact) => exact.run(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! refined separately, and the changes add up to the error estimate.
 
 mod ci;
+pub mod closed_forms;
 mod davidson;
 pub mod dvr;
 pub mod hartree_fock;
@@ -40,6 +41,8 @@ pub struct ExactOptions {
     pub work_limit: f64,
     /// Whether to compute the pair density of the ground state.
     pub pair_density: bool,
+    /// Whether a ground-state energy known in closed form replaces the numerical one.
+    pub closed_forms: bool,
 }
 
 impl Default for ExactOptions {
@@ -48,8 +51,9 @@ impl Default for ExactOptions {
             states: 1,
             tolerance: 1e-8,
             memory_limit_bytes: 6 << 30,
-            work_limit: 1.2e13,
+            work_limit: 1.6e13,
             pair_density: false,
+            closed_forms: true,
         }
     }
 }
