@@ -1,8 +1,8 @@
 //! The command line: one file a subcommand, one line here to register it.
 
 mod check;
-mod run;
 mod exact;
+mod run;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
