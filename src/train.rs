@@ -8,6 +8,7 @@ use crate::math::linalg::LinearError;
 use crate::optimise::Optimiser;
 use crate::parallel;
 use crate::sampling::{self, Purpose};
+use crate::spec::RunSpec;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 
 /// How long and with how many samples to train.
@@ -21,6 +22,18 @@ pub struct Schedule {
     pub final_samples: usize,
     /// Seed of all random numbers.
     pub seed: u64,
+}
+
+impl Schedule {
+    /// What a spec asks for.
+    pub fn of<H>(spec: &RunSpec<H>) -> Self {
+        Schedule {
+            iterations: spec.iterations,
+            samples: spec.samples_per_iteration,
+            final_samples: spec.final_samples,
+            seed: spec.seed,
+        }
+    }
 }
 
 /// What the caller sees after each step.

@@ -2,6 +2,7 @@
 
 mod check;
 mod exact;
+mod regress;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   weylflow run runs/helium_triplet.ron      train, estimate, write out/helium_triplet/report.html
   weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
   weylflow exact runs/helium_triplet.ron    what is the exact energy of that problem?
+  weylflow regress --quick                  do all solvers still reproduce the exact energies?
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 
@@ -31,6 +33,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Exact(exact::Exact),
+    Regress(regress::Regress),
 }
 
 impl Cli {
@@ -44,6 +47,7 @@ impl Cli {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
             Command::Exact(exact) => exact.run(),
+            Command::Regress(regress) => regress.run(),
         }
     }
 }

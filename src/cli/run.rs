@@ -102,12 +102,7 @@ impl Run {
             spec.iterations,
             spec.samples_per_iteration
         ));
-        let schedule = Schedule {
-            iterations: spec.iterations,
-            samples: spec.samples_per_iteration,
-            final_samples: spec.final_samples,
-            seed: spec.seed,
-        };
+        let schedule = Schedule::of(spec);
         let mut optimiser = spec.optimiser.build();
         let mut table = EnergyCsv::create(folder)?;
         let mut rows = Vec::with_capacity(spec.iterations.min(1 << 16));
