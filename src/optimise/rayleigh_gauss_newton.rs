@@ -4,7 +4,7 @@
 //! Carlo", Phys. Rev. Research 4, 033099 (2022). `(S / tau + H + shift) d = F` with
 //! `H_ij = <O_i (dE_L/dp_j + (E_L - E) O_j)>`; `tau -> infinity` is Newton's method.
 
-use super::{Centred, Optimiser, Step, schedule};
+use super::{Centred, Optimiser, Pace, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct RayleighGaussNewtonSettings {
 impl Default for RayleighGaussNewtonSettings {
     fn default() -> Self {
         RayleighGaussNewtonSettings {
-            tau: 3.0,
+            tau: 1.0,
             final_fraction: 0.03,
             shift: 3e-3,
             trust_radius: 0.15,
@@ -55,12 +55,12 @@ impl Optimiser for RayleighGaussNewton {
         Derivatives::LocalEnergy
     }
 
-    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
+    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
         let force = centred.force();
-        let tau = schedule(s.tau, s.final_fraction, progress);
+        let tau = schedule(s.tau, s.final_fraction, pace);
         let scale = 1.0 / n as f64;
         let o = linalg::rows(&centred.o, n, p);
         // Rows of clipped samples are left out of the curvature, whose noise they would dominate.
