@@ -102,6 +102,8 @@ struct Guard {
     energy: (f64, f64),
     /// The last accepted parameters with about the lowest energy.
     parameters: Vec<f64>,
+    /// Whether the next samples belong to `parameters` again, after a step was taken back.
+    returned: bool,
 }
 
 /// Error bars by which the energy may rise from one step to the next.
@@ -111,7 +113,12 @@ const GUARD_CLIP: f64 = 30.0;
 
 impl Guard {
     fn new() -> Self {
-        Guard { caution: 1.0, energy: (f64::INFINITY, 0.0), parameters: Vec::new() }
+        Guard {
+            caution: 1.0,
+            energy: (f64::INFINITY, 0.0),
+            parameters: Vec::new(),
+            returned: false,
+        }
     }
 
     /// Whether to go on from `parameters`, whose local energies are given.
@@ -120,13 +127,20 @@ impl Guard {
         let clipped: Vec<f64> = local_energy.iter().map(|e| e.clamp(low, high)).collect();
         let moments = Moments::of(&clipped);
         let (energy, error) = (moments.mean(), moments.standard_error());
+        if std::mem::take(&mut self.returned) {
+            // Fresh samples of the point itself: its first energy may have been a lucky low one, which
+            // would go on turning down every step.
+            self.energy = (energy, error);
+            return true;
+        }
         let rise = energy - self.energy.0;
         if rise > RISE * error.hypot(self.energy.1) {
             self.caution *= 0.25;
+            self.returned = true;
             return false;
         }
         self.caution = (self.caution * 2.0).min(1.0);
-        // A point a little higher may still be the better one; a lucky low one must not rule for ever.
+        // A point a little higher may still be the better one.
         if rise <= error {
             self.energy = (energy, error);
             self.parameters = parameters.to_vec();
