@@ -374,7 +374,7 @@ impl Problem<'_> {
             });
             let change = sequence.change().unwrap_or(f64::INFINITY);
             if change < tolerance || cells > 2400 {
-                return (cells, sequence.estimate(0).min(2.0 * change));
+                return (cells, sequence.estimate(0).min(4.0 * change));
             }
             cells = cells * 3 / 2;
         }
@@ -458,7 +458,7 @@ pub fn solve(
 ) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
     if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, progress)? {
-        let limited = for_densities(options);
+        let limited = for_densities(hamiltonian, options);
         let mut problem = Problem {
             hamiltonian,
             sector,
@@ -495,9 +495,13 @@ fn in_gaps(
 }
 
 /// Densities and occupations need the determinants, but not the last digit of the energy.
-fn for_densities(options: &ExactOptions) -> ExactOptions {
+fn for_densities(hamiltonian: &Hamiltonian, options: &ExactOptions) -> ExactOptions {
+    // Where the interaction diverges, sine functions converge so slowly that a tight tolerance would
+    // only meet the limits.
+    let singular = !finite_at_contact(&hamiltonian.interaction);
     ExactOptions {
         states: 1,
+        tolerance: if singular { options.tolerance.max(1e-4) } else { options.tolerance },
         work_limit: options.work_limit.min(5.0 * CHECK_WORK),
         closed_forms: false,
         ..options.clone()
@@ -546,7 +550,8 @@ pub fn solve_on_line(
         return Ok(with_closed_form(result, &form));
     }
     let energies = in_gaps(hamiltonian, None, sector, options, progress)?;
-    let limited = if energies.is_some() { for_densities(options) } else { options.clone() };
+    let limited =
+        if energies.is_some() { for_densities(hamiltonian, options) } else { options.clone() };
     let mut problem =
         Problem { hamiltonian, sector, options: &limited, progress, table: vec![], products: 0 };
     let (half_width, wall_errors) = problem.find_walls()?;
@@ -809,7 +814,7 @@ impl Problem<'_> {
             .map(|k| ErrorBudget {
                 functions: functions
                     .estimate(k)
-                    .min(2.0 * functions.change().unwrap_or(f64::INFINITY)),
+                    .min(4.0 * functions.change().unwrap_or(f64::INFINITY)),
                 quadrature,
                 orbitals: if complete { 0.0 } else { orbitals.estimate(k) },
                 walls: walls[k],
