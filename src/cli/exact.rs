@@ -170,7 +170,8 @@ impl Exact {
         positive("memory", self.memory)?;
         positive("time", self.time)?;
         if let Some(g) = &task.geometry {
-            validate::hamiltonian_in(&task.hamiltonian, g).map_err(|v| format!("{v:?}"))?;
+            validate::hamiltonian_in(&task.hamiltonian, g)
+                .map_err(|v| format!("{}: {}: {}", self.file.display(), v.field, v.problem))?;
         }
         Ok(task)
     }

@@ -33,7 +33,7 @@ fn monomial(f: impl Fn(f64) -> f64, power: i32) -> Option<f64> {
 }
 
 /// Writes a formula that is `c x²` or zero as the variant of that name.
-fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
+pub(super) fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
     let external = match &hamiltonian.external {
         External::Formula(f) => match monomial(|x| f.value(x), 2) {
             Some(0.0) => External::Free,

@@ -2,7 +2,8 @@
 //!
 //! One particle is a dense eigenproblem in sine functions or plane waves ([`dvr`]). Two particles are
 //! solved in the complete one-body basis. More are solved by full configuration interaction in natural
-//! orbitals, whose number grows until the energies stop moving. Every approximation (number of basis
+//! orbitals, whose number grows until the energies stop moving. Equal spins in a harmonic trap have a
+//! route of their own, in the gaps between neighbours. Every approximation (number of basis
 //! functions, of quadrature points, of orbitals, position of the walls where the tool chose them) is
 //! refined separately, and the changes add up to the error estimate.
 
@@ -10,6 +11,8 @@ mod ci;
 pub mod closed_forms;
 mod davidson;
 pub mod dvr;
+mod gap_basis;
+mod gaps;
 pub mod hartree_fock;
 mod integrals;
 mod linalg;
@@ -19,6 +22,7 @@ mod refine;
 mod solve;
 mod state;
 mod strings;
+mod trap;
 
 pub use linalg::EigenFailure;
 pub use solve::{solve, solve_on_line};

@@ -21,13 +21,13 @@ impl Sequence {
     ///
     /// The changes are taken to go on falling by the slower of the last two ratios, and what that
     /// leaves is tripled; never less than the last change. With fewer than three levels the
-    /// last change itself counts twice.
+    /// last change itself counts three times.
     pub(crate) fn estimate(&self, k: usize) -> f64 {
         let changes: Vec<f64> = self.levels.windows(2).map(|w| (w[1][k] - w[0][k]).abs()).collect();
         let floor = 1e-12;
         match changes[..] {
             [] => f64::INFINITY,
-            [only] => 2.0 * only + floor,
+            [only] => 3.0 * only + floor,
             [.., a, b] => {
                 let last = b / a.max(1e-14);
                 let before = match changes[..] {

@@ -9,6 +9,7 @@ use super::integrals::{transform, two_body};
 use super::linalg::{mul, symmetric_eigen};
 use super::natural::{MeanField, determinant_geminals, natural_geminals};
 use super::refine::Sequence;
+use super::trap::TrapEnergies;
 use super::{
     ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, Noise,
     Refinement, Step, pair,
@@ -28,13 +29,13 @@ const CHECK_WORK: f64 = 4e10;
 const MOST_FUNCTIONS: usize = 700;
 
 /// Everything a level of the calculation needs.
-struct Problem<'a> {
-    hamiltonian: &'a Hamiltonian,
-    sector: Sector,
-    options: &'a ExactOptions,
+pub(super) struct Problem<'a> {
+    pub(super) hamiltonian: &'a Hamiltonian,
+    pub(super) sector: Sector,
+    pub(super) options: &'a ExactOptions,
     progress: &'a mut dyn FnMut(&Step),
-    table: Vec<ConvergenceRow>,
-    products: usize,
+    pub(super) table: Vec<ConvergenceRow>,
+    pub(super) products: usize,
 }
 
 fn length(geometry: &Geometry) -> f64 {
@@ -53,7 +54,7 @@ struct Level {
 }
 
 impl Problem<'_> {
-    fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
+    pub(super) fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
         let states = self.options.states;
         let subspace = if dimension > 1_000_000 { 8 + 3 * states } else { 20 + 4 * states };
         let residual =
@@ -62,12 +63,17 @@ impl Problem<'_> {
         DavidsonOptions { states, residual, value_error, passes: 150, subspace }
     }
 
-    fn record(&mut self, row: ConvergenceRow) {
+    pub(super) fn record(&mut self, row: ConvergenceRow) {
         (self.progress)(&Step::Row(row.clone()));
         self.table.push(row);
     }
 
-    fn check(&mut self, determinants: u64, bytes: u64, work: f64) -> Result<(), ExactError> {
+    pub(super) fn check(
+        &mut self,
+        determinants: u64,
+        bytes: u64,
+        work: f64,
+    ) -> Result<(), ExactError> {
         (self.progress)(&Step::Predicted { determinants, bytes, work });
         if bytes > self.options.memory_limit_bytes {
             return Err(ExactError::Memory {
@@ -368,7 +374,7 @@ impl Problem<'_> {
             });
             let change = sequence.change().unwrap_or(f64::INFINITY);
             if change < tolerance || cells > 2400 {
-                return (cells, sequence.estimate(0).min(2.0 * change));
+                return (cells, sequence.estimate(0).min(4.0 * change));
             }
             cells = cells * 3 / 2;
         }
@@ -414,7 +420,7 @@ fn orthonormal_span(c: &Mat<f64>) -> (Mat<f64>, usize) {
 }
 
 /// Lowest determinants and one vector with a little of everything.
-fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
+pub(super) fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
     let count = (2 * states + 1).min(diagonal.len());
     let mut order: Vec<usize> = (0..diagonal.len()).collect();
     if order.len() > count {
@@ -451,9 +457,55 @@ pub fn solve(
     progress: &mut dyn FnMut(&Step),
 ) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
+    if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, progress)? {
+        let limited = for_densities(hamiltonian, options);
+        let mut problem = Problem {
+            hamiltonian,
+            sector,
+            options: &limited,
+            progress,
+            table: vec![],
+            products: 0,
+        };
+        let result = problem.solve(*geometry, vec![0.0])?;
+        return Ok(energies.joined(result, options.tolerance));
+    }
     let mut problem =
         Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
     problem.solve(*geometry, vec![0.0; options.states])
+}
+
+/// The route in gaps, where it applies and the limits allow it.
+fn in_gaps(
+    hamiltonian: &Hamiltonian,
+    geometry: Option<&Geometry>,
+    sector: Sector,
+    options: &ExactOptions,
+    progress: &mut dyn FnMut(&Step),
+) -> Result<Option<TrapEnergies>, ExactError> {
+    let mut problem =
+        Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
+    let Some((trap, walls)) = problem.as_trap(geometry)? else { return Ok(None) };
+    match problem.solve_trap(&trap, walls) {
+        Ok(energies) => Ok(Some(energies)),
+        // Too many gaps: the other route may still do.
+        Err(ExactError::Memory { .. } | ExactError::Work { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Densities and occupations need the determinants, but not the last digit of the energy.
+fn for_densities(hamiltonian: &Hamiltonian, options: &ExactOptions) -> ExactOptions {
+    // Where the interaction diverges, sine functions converge so slowly that a tight tolerance would
+    // only meet the limits.
+    let singular = !finite_at_contact(&hamiltonian.interaction);
+    ExactOptions {
+        states: 1,
+        tolerance: if singular { options.tolerance.max(1e-4) } else { options.tolerance },
+        work_limit: options.work_limit.min(5.0 * CHECK_WORK),
+        closed_forms: false,
+        ..options.clone()
+    }
 }
 
 fn validate(
@@ -497,10 +549,17 @@ pub fn solve_on_line(
         let result = solve_on_line(hamiltonian, sector, &coarse, progress)?;
         return Ok(with_closed_form(result, &form));
     }
+    let energies = in_gaps(hamiltonian, None, sector, options, progress)?;
+    let limited =
+        if energies.is_some() { for_densities(hamiltonian, options) } else { options.clone() };
     let mut problem =
-        Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
+        Problem { hamiltonian, sector, options: &limited, progress, table: vec![], products: 0 };
     let (half_width, wall_errors) = problem.find_walls()?;
-    problem.solve(Geometry::Box { half_width }, wall_errors)
+    let result = problem.solve(Geometry::Box { half_width }, wall_errors)?;
+    Ok(match energies {
+        Some(energies) => energies.joined(result, options.tolerance),
+        None => result,
+    })
 }
 
 /// The energy and its components from a closed form, everything else from a coarse calculation.
@@ -755,7 +814,7 @@ impl Problem<'_> {
             .map(|k| ErrorBudget {
                 functions: functions
                     .estimate(k)
-                    .min(2.0 * functions.change().unwrap_or(f64::INFINITY)),
+                    .min(4.0 * functions.change().unwrap_or(f64::INFINITY)),
                 quadrature,
                 orbitals: if complete { 0.0 } else { orbitals.estimate(k) },
                 walls: walls[k],
