@@ -1,6 +1,6 @@
 //! All reference cases through the exact solver: deviation, printed estimate, time, work.
 //!
-//! `cargo bench --bench exact_reference -- [FILTER] [--table] [--excited] [--tolerance T]`
+//! `cargo bench --bench exact_reference -- [FILTER] [--table] [--excited] [--numerical] [--tolerance T]`
 
 use std::time::Instant;
 use weylflow::exact::{ExactOptions, Step};
@@ -18,12 +18,13 @@ fn peak_memory() -> u64 {
 
 fn main() {
     let mut filters = vec![];
-    let (mut table, mut excited, mut tolerance) = (false, false, 1e-8);
+    let (mut table, mut excited, mut closed, mut tolerance) = (false, false, true, 1e-8);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--bench" => {}
             "--table" => table = true,
+            "--numerical" => closed = false,
             "--excited" => excited = true,
             "--tolerance" => {
                 tolerance = args.next().and_then(|t| t.parse().ok()).unwrap_or(tolerance);
@@ -41,6 +42,7 @@ fn main() {
         }
         let options = ExactOptions {
             tolerance,
+            closed_forms: closed,
             states: if excited { 1 + case.excited.len() } else { 1 },
             ..ExactOptions::default()
         };

@@ -46,6 +46,7 @@ fn cases() -> [Case; 3] {
         round_trip_error: 3.2e-14,
         rejected_samples: 0,
         largest_local_energy_deviation: 0.021,
+        quadrature: None,
     };
     [
         Case {
@@ -82,6 +83,7 @@ fn cases() -> [Case; 3] {
                 round_trip_error: 2e-4,
                 rejected_samples: 3,
                 largest_local_energy_deviation: 41.0,
+                quadrature: None,
             },
             hamiltonian: Hamiltonian {
                 title: String::new(),

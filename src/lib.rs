@@ -14,6 +14,7 @@ mod nearest;
 pub mod optimise;
 pub mod parallel;
 pub mod problems;
+pub mod regress;
 pub mod report;
 pub mod sampling;
 pub mod spec;

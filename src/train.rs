@@ -5,9 +5,10 @@
 use crate::estimate::{DensityEstimator, Moments};
 use crate::local_energy::{self, Batch, BatchId, Derivatives, System};
 use crate::math::linalg::LinearError;
-use crate::optimise::Optimiser;
+use crate::optimise::{Optimiser, Pace, clip_range};
 use crate::parallel;
 use crate::sampling::{self, Purpose};
+use crate::spec::RunSpec;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 
 /// How long and with how many samples to train.
@@ -23,6 +24,18 @@ pub struct Schedule {
     pub seed: u64,
 }
 
+impl Schedule {
+    /// What a spec asks for.
+    pub fn of<H>(spec: &RunSpec<H>) -> Self {
+        Schedule {
+            iterations: spec.iterations,
+            samples: spec.samples_per_iteration,
+            final_samples: spec.final_samples,
+            seed: spec.seed,
+        }
+    }
+}
+
 /// What the caller sees after each step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct IterationReport {
@@ -30,11 +43,11 @@ pub struct IterationReport {
     pub iteration: usize,
     /// Moments of the local energy before the step.
     pub energy: Moments,
-    /// Euclidean norm of the energy gradient.
+    /// Euclidean norm of the energy gradient; NaN where the last step was taken back.
     pub gradient_norm: f64,
-    /// Norm of the step in the metric of the state.
+    /// Norm of the step in the metric of the state; zero where the last step was taken back.
     pub step_norm: f64,
-    /// Learning rate or imaginary-time step.
+    /// Learning rate or imaginary-time step; zero where the last step was taken back.
     pub tau: f64,
     /// Samples left out because something was not finite.
     pub rejected: usize,
@@ -78,6 +91,64 @@ pub struct Trained {
     pub rejected: usize,
 }
 
+/// Takes back steps after which the energy rose beyond its error, and makes the next ones shorter.
+///
+/// The curvature that the optimisers use is noisy and may be indefinite far from the minimum; a step that
+/// leads uphill would otherwise take tens of iterations to repair.
+struct Guard {
+    /// Multiplies the step.
+    caution: f64,
+    /// Energy and standard error at `parameters`.
+    energy: (f64, f64),
+    /// The last accepted parameters with about the lowest energy.
+    parameters: Vec<f64>,
+    /// Whether the next samples belong to `parameters` again, after a step was taken back.
+    returned: bool,
+}
+
+/// Error bars by which the energy may rise from one step to the next.
+const RISE: f64 = 4.0;
+/// Median absolute deviations at which local energies are clipped for this comparison.
+const GUARD_CLIP: f64 = 30.0;
+
+impl Guard {
+    fn new() -> Self {
+        Guard {
+            caution: 1.0,
+            energy: (f64::INFINITY, 0.0),
+            parameters: Vec::new(),
+            returned: false,
+        }
+    }
+
+    /// Whether to go on from `parameters`, whose samples are given.
+    fn accepts(&mut self, batch: &Batch, parameters: &[f64]) -> bool {
+        let (low, high) = clip_range(&batch.local_energy, GUARD_CLIP);
+        let clipped: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
+        let moments = Moments::weighted(&clipped, &batch.weight);
+        let (energy, error) = (moments.mean(), moments.standard_error());
+        if std::mem::take(&mut self.returned) {
+            // Fresh samples of the point itself: its first energy may have been a lucky low one, which
+            // would go on turning down every step.
+            self.energy = (energy, error);
+            return true;
+        }
+        let rise = energy - self.energy.0;
+        if rise > RISE * error.hypot(self.energy.1) {
+            self.caution *= 0.25;
+            self.returned = true;
+            return false;
+        }
+        self.caution = (self.caution * 2.0).min(1.0);
+        // A point a little higher may still be the better one.
+        if rise <= error {
+            self.energy = (energy, error);
+            self.parameters = parameters.to_vec();
+        }
+        true
+    }
+}
+
 /// Share of the run, at its end, over which parameters are averaged.
 const AVERAGED_SHARE: f64 = 0.25;
 /// Share of finite samples below which a step is not taken.
@@ -95,6 +166,7 @@ pub fn train(
     let mut sum = vec![0.0; parameters.len()];
     let mut averaged = 0usize;
     let mut rejected = 0;
+    let mut guard = Guard::new();
     let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
     for iteration in 0..schedule.iterations {
         let id = BatchId {
@@ -113,14 +185,22 @@ pub fn train(
             });
         }
         let last = (schedule.iterations - 1).max(1);
-        let step = optimiser
-            .step(&batch, iteration as f64 / last as f64)
-            .map_err(|error| TrainError::Step { iteration, error })?;
-        for (p, c) in parameters.iter_mut().zip(&step.change) {
-            *p += c;
-        }
+        let step = if guard.accepts(&batch, &parameters) {
+            let progress = iteration as f64 / last as f64;
+            let pace = Pace { progress, caution: guard.caution };
+            let step = optimiser
+                .step(&batch, pace)
+                .map_err(|error| TrainError::Step { iteration, error })?;
+            for (p, c) in parameters.iter_mut().zip(&step.change) {
+                *p += c;
+            }
+            Some(step)
+        } else {
+            parameters.copy_from_slice(&guard.parameters);
+            None
+        };
         psi.set_parameters(&parameters)?;
-        if iteration + tail >= schedule.iterations {
+        if iteration + tail >= schedule.iterations && step.is_some() {
             averaged += 1;
             for (s, p) in sum.iter_mut().zip(&parameters) {
                 *s += p;
@@ -129,9 +209,9 @@ pub fn train(
         watch(&IterationReport {
             iteration,
             energy: Moments::weighted(&batch.local_energy, &batch.weight),
-            gradient_norm: step.gradient_norm,
-            step_norm: step.step_norm,
-            tau: step.tau,
+            gradient_norm: step.as_ref().map_or(f64::NAN, |s| s.gradient_norm),
+            step_norm: step.as_ref().map_or(0.0, |s| s.step_norm),
+            tau: step.as_ref().map_or(0.0, |s| s.tau),
             rejected: batch.rejected,
         });
     }
@@ -140,7 +220,8 @@ pub fn train(
         let last = selection_energy(psi, system, schedule);
         psi.set_parameters(&mean)?;
         let smooth = selection_energy(psi, system, schedule);
-        if !(smooth <= last) {
+        // The last parameters win a tie with NaN as well.
+        if smooth > last || smooth.is_nan() {
             psi.set_parameters(&parameters)?;
             averaged = 1;
         }

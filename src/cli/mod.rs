@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand, one line here to register it.
 
 mod check;
+mod exact;
+mod regress;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +23,8 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   weylflow run runs/helium_triplet.ron      train, estimate, write out/helium_triplet/report.html
   weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
+  weylflow exact runs/helium_triplet.ron    what is the exact energy of that problem?
+  weylflow regress --quick                  do all solvers still reproduce the exact energies?
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 
@@ -28,6 +32,8 @@ Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 enum Command {
     Run(run::Run),
     Check(check::Check),
+    Exact(exact::Exact),
+    Regress(regress::Regress),
 }
 
 impl Cli {
@@ -40,6 +46,8 @@ impl Cli {
         match &self.command {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
+            Command::Exact(exact) => exact.run(),
+            Command::Regress(regress) => regress.run(),
         }
     }
 }

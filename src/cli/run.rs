@@ -1,5 +1,6 @@
 //! `weylflow run`: train a wavefunction, estimate on fresh samples, write the report.
 
+use crate::estimate::rayleigh_quotient;
 use crate::estimate::statistics::Moments;
 use crate::exact::{self, ExactError, ExactOptions};
 use crate::local_energy::System;
@@ -101,12 +102,7 @@ impl Run {
             spec.iterations,
             spec.samples_per_iteration
         ));
-        let schedule = Schedule {
-            iterations: spec.iterations,
-            samples: spec.samples_per_iteration,
-            final_samples: spec.final_samples,
-            seed: spec.seed,
-        };
+        let schedule = Schedule::of(spec);
         let mut optimiser = spec.optimiser.build();
         let mut table = EnergyCsv::create(folder)?;
         let mut rows = Vec::with_capacity(spec.iterations.min(1 << 16));
@@ -156,6 +152,7 @@ impl Run {
                 round_trip_error: estimate.round_trip_error,
                 rejected_samples: trained.rejected + estimate.rejected,
                 largest_local_energy_deviation: estimate.largest_deviation,
+                quadrature: rayleigh_quotient(psi.as_ref(), system),
             },
         };
         write_summary(&folder.join(names::SUMMARY), &summary)?;
@@ -262,6 +259,13 @@ fn closing_lines(summary: &Summary, folder: &Path) -> String {
             reference.source,
             reference.deviation,
             reference.deviation / summary.standard_error
+        );
+    }
+    if let Some(quadrature) = &summary.health.quadrature {
+        text += &format!(
+            "by quadrature: E = {:.8} Ha, norm - 1 = {:.1e}\n",
+            quadrature.energy,
+            quadrature.norm - 1.0
         );
     }
     text += &format!("report: {}\n", folder.join(names::REPORT).display());

@@ -20,7 +20,6 @@ pub(crate) fn pair_index(p: usize, q: usize) -> usize {
 /// Matrix elements of a two-body operator between pairs of orbitals.
 #[derive(Clone, Debug)]
 pub(crate) struct PairMatrices {
-    pub(crate) orbitals: usize,
     /// Equal spins: `<pq||rs>` between pairs `p < q`.
     pub(crate) equal: Mat<f64>,
     /// Opposite spins: `<p q|rs>`, index `p * orbitals + q` with `p` the spin-up orbital. Empty for
@@ -60,7 +59,7 @@ impl PairMatrices {
         });
         let opposite = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
         let opposite = Mat::from_fn(opposite, opposite, |i, j| direct(i / m, i % m, j / m, j % m));
-        PairMatrices { orbitals: m, equal, opposite }
+        PairMatrices { equal, opposite }
     }
 }
 
@@ -135,6 +134,17 @@ impl CiSpace {
             .saturating_add(products * products + 2 * products * grid as u64 + (grid * grid) as u64)
             .saturating_add(Self::BATCH as u64 * 5 * Self::COLUMN_DOUBLES as u64);
         CiCost { determinants, bytes: doubles.saturating_mul(8), flops }
+    }
+
+    /// A state of a space with fewer orbitals, as a state of this one: colexicographic addresses
+    /// do not depend on the number of orbitals.
+    pub(crate) fn embed(&self, smaller: &CiSpace, c: &[f64]) -> Vec<f64> {
+        let mut out = vec![0.0; self.dimension()];
+        for (i, row) in c.chunks(smaller.down.count).enumerate() {
+            let at = i * self.down.count;
+            out[at..at + row.len()].copy_from_slice(row);
+        }
+        out
     }
 
     pub(crate) fn dimension(&self) -> usize {

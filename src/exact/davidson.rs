@@ -14,6 +14,8 @@ pub(crate) struct DavidsonOptions {
     pub states: usize,
     /// Largest norm of `H x - theta x`, in Hartree.
     pub residual: f64,
+    /// Largest estimated error of an eigenvalue, in Hartree: decides where gaps are small.
+    pub value_error: f64,
     /// Largest number of passes.
     pub passes: usize,
     /// Largest number of basis vectors.
@@ -25,13 +27,10 @@ pub(crate) struct DavidsonOptions {
 pub(crate) struct Eigenpairs {
     pub values: Vec<f64>,
     pub vectors: Vec<Vec<f64>>,
-    /// Norms of `H x - theta x`.
-    pub residuals: Vec<f64>,
     /// Number of products with the matrix.
     pub products: usize,
     /// Bound-like estimates of the error of each eigenvalue: `min(r, r²/gap)`.
     pub value_errors: Vec<f64>,
-    pub converged: bool,
 }
 
 /// Orthonormalises `v` against `basis` (twice is enough: Parlett). False when nothing is left.
@@ -105,7 +104,6 @@ pub(crate) fn lowest(
             x
         };
         let mut vectors = Vec::new();
-        let mut residuals = Vec::new();
         let mut value_errors = Vec::new();
         for k in 0..states {
             let x = combine(&basis, k);
@@ -115,9 +113,9 @@ pub(crate) fn lowest(
             // The next Ritz value above the states asked for bounds the gap from above only, hence
             // the safety factor; degenerate partners do not count as a gap.
             let gap = theta[k + 1..].iter().map(|t| t - theta[k]).find(|g| *g > 1e-6);
-            value_errors.push(gap.map_or(length, |g| length.min(4.0 * length * length / g)));
-            residuals.push(length);
-            if length > options.residual {
+            let error = gap.map_or(length, |g| length.min(4.0 * length * length / g));
+            value_errors.push(error);
+            if length > options.residual || error > options.value_error {
                 precondition(theta[k], &mut r);
                 fresh.push(r);
             }
@@ -125,14 +123,11 @@ pub(crate) fn lowest(
         }
         let exhausted = size >= vectors.first().map_or(0, Vec::len);
         if fresh.is_empty() || pass >= options.passes || exhausted {
-            let converged = residuals.iter().all(|r| *r <= options.residual) || exhausted;
             return Ok(Eigenpairs {
                 values: theta[..states].to_vec(),
                 vectors,
-                residuals,
                 products,
                 value_errors,
-                converged,
             });
         }
         if size + fresh.len() > options.subspace {

@@ -2,13 +2,17 @@
 //!
 //! One particle is a dense eigenproblem in sine functions or plane waves ([`dvr`]). Two particles are
 //! solved in the complete one-body basis. More are solved by full configuration interaction in natural
-//! orbitals, whose number grows until the energies stop moving. Every approximation (number of basis
+//! orbitals, whose number grows until the energies stop moving. Equal spins in a harmonic trap have a
+//! route of their own, in the gaps between neighbours. Every approximation (number of basis
 //! functions, of quadrature points, of orbitals, position of the walls where the tool chose them) is
 //! refined separately, and the changes add up to the error estimate.
 
 mod ci;
+pub mod closed_forms;
 mod davidson;
 pub mod dvr;
+mod gap_basis;
+mod gaps;
 pub mod hartree_fock;
 mod integrals;
 mod linalg;
@@ -18,6 +22,7 @@ mod refine;
 mod solve;
 mod state;
 mod strings;
+mod trap;
 
 pub use linalg::EigenFailure;
 pub use solve::{solve, solve_on_line};
@@ -40,6 +45,8 @@ pub struct ExactOptions {
     pub work_limit: f64,
     /// Whether to compute the pair density of the ground state.
     pub pair_density: bool,
+    /// Whether a ground-state energy known in closed form replaces the numerical one.
+    pub closed_forms: bool,
 }
 
 impl Default for ExactOptions {
@@ -48,8 +55,9 @@ impl Default for ExactOptions {
             states: 1,
             tolerance: 1e-8,
             memory_limit_bytes: 6 << 30,
-            work_limit: 1.2e13,
+            work_limit: 1.6e13,
             pair_density: false,
+            closed_forms: true,
         }
     }
 }

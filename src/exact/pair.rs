@@ -7,13 +7,12 @@ use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use crate::system::{Hamiltonian, Sector};
 use faer::{Mat, MatRef};
 
-/// Result: eigenpairs with pair functions as matrices in `orbitals`.
+/// Eigenpairs whose vectors are pair functions `psi(x, y) = sum_ab c_ab phi_a(x) phi_b(y)`, stored by
+/// columns, of unit norm over all (x, y).
 pub(crate) struct PairStates {
     pub(crate) pairs: Eigenpairs,
     /// Eigenfunctions of the one-body Hamiltonian, columns of basis coefficients.
     pub(crate) orbitals: Mat<f64>,
-    /// Pair functions `psi(x, y) = sum_ab c_ab phi_a(x) phi_b(y)` of unit norm over all (x, y).
-    pub(crate) functions: Vec<Mat<f64>>,
 }
 
 /// Predicted bytes and floating-point operations of one product.
@@ -83,9 +82,7 @@ pub(crate) fn solve(
     };
     let start = start_vectors(n, antisymmetric, options.states, &energies);
     let pairs = lowest(apply, precondition, start, options)?;
-    let functions =
-        pairs.vectors.iter().map(|v| MatRef::from_column_major_slice(v, n, n).to_owned()).collect();
-    Ok(PairStates { pairs, orbitals, functions })
+    Ok(PairStates { pairs, orbitals })
 }
 
 /// The lowest products of orbitals, plus one vector with a little of everything, so that no symmetry

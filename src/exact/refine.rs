@@ -20,14 +20,14 @@ impl Sequence {
     /// Estimated error of state `k` at the last level.
     ///
     /// The changes are taken to go on falling by the slower of the last two ratios, and what that
-    /// leaves is doubled; never less than half the last change. With fewer than three levels the
-    /// last change itself counts twice.
+    /// leaves is tripled; never less than the last change. With fewer than three levels the
+    /// last change itself counts three times.
     pub(crate) fn estimate(&self, k: usize) -> f64 {
         let changes: Vec<f64> = self.levels.windows(2).map(|w| (w[1][k] - w[0][k]).abs()).collect();
         let floor = 1e-12;
         match changes[..] {
             [] => f64::INFINITY,
-            [only] => 2.0 * only + floor,
+            [only] => 3.0 * only + floor,
             [.., a, b] => {
                 let last = b / a.max(1e-14);
                 let before = match changes[..] {
@@ -36,11 +36,17 @@ impl Sequence {
                 };
                 // Changes at the level of rounding carry no ratio.
                 let ratio = if b < 1e-12 { 0.5 } else { last.max(before).clamp(0.0, 0.95) };
-                (2.0 * b * ratio / (1.0 - ratio)).max(0.5 * b) + floor
+                (3.0 * b * ratio / (1.0 - ratio)).max(b) + floor
             }
         }
     }
 
+    /// Whether there are changes enough to tell how fast they fall.
+    pub(crate) fn has_ratio(&self) -> bool {
+        self.levels.len() > 2
+    }
+
+    /// The largest estimate of all states.
     pub(crate) fn worst(&self) -> f64 {
         let states = self.levels.last().map_or(0, Vec::len);
         (0..states).map(|k| self.estimate(k)).fold(0.0, f64::max)

@@ -1,6 +1,7 @@
 //! The driver: chooses grid, basis and orbitals, refines each, and adds up the errors.
 
 use super::ci::{CiSpace, PairDensities, PairMatrices};
+use super::closed_forms::{self, ClosedForm};
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
 use super::dvr::{OneBodyBasis, PairGrid, default_cells, finite_at_contact, one_body_matrix};
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
@@ -8,6 +9,7 @@ use super::integrals::{transform, two_body};
 use super::linalg::{mul, symmetric_eigen};
 use super::natural::{MeanField, determinant_geminals, natural_geminals};
 use super::refine::Sequence;
+use super::trap::TrapEnergies;
 use super::{
     ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, Noise,
     Refinement, Step, pair,
@@ -19,17 +21,21 @@ use faer::Mat;
 const FIRST_CUTOFF: f64 = 4.0;
 /// Growth of the number of functions from one level to the next.
 const GROWTH: f64 = 1.25;
+/// Products with the Hamiltonian that one state takes, for predictions of work.
+const EXPECTED_PRODUCTS: f64 = 15.0;
+/// Floating-point operations that go into one check of walls or basis functions: about a second.
+const CHECK_WORK: f64 = 4e10;
 /// Largest number of one-body functions.
 const MOST_FUNCTIONS: usize = 700;
 
 /// Everything a level of the calculation needs.
-struct Problem<'a> {
-    hamiltonian: &'a Hamiltonian,
-    sector: Sector,
-    options: &'a ExactOptions,
+pub(super) struct Problem<'a> {
+    pub(super) hamiltonian: &'a Hamiltonian,
+    pub(super) sector: Sector,
+    pub(super) options: &'a ExactOptions,
     progress: &'a mut dyn FnMut(&Step),
-    table: Vec<ConvergenceRow>,
-    products: usize,
+    pub(super) table: Vec<ConvergenceRow>,
+    pub(super) products: usize,
 }
 
 fn length(geometry: &Geometry) -> f64 {
@@ -48,20 +54,26 @@ struct Level {
 }
 
 impl Problem<'_> {
-    fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
+    pub(super) fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
         let states = self.options.states;
         let subspace = if dimension > 1_000_000 { 8 + 3 * states } else { 20 + 4 * states };
         let residual =
             if precise { (self.options.tolerance * 100.0).clamp(1e-8, 2e-6) } else { 1e-5 };
-        DavidsonOptions { states, residual, passes: 150, subspace }
+        let value_error = if precise { 0.05 * self.options.tolerance } else { 1e-7 };
+        DavidsonOptions { states, residual, value_error, passes: 150, subspace }
     }
 
-    fn record(&mut self, row: ConvergenceRow) {
+    pub(super) fn record(&mut self, row: ConvergenceRow) {
         (self.progress)(&Step::Row(row.clone()));
         self.table.push(row);
     }
 
-    fn check(&mut self, determinants: u64, bytes: u64, work: f64) -> Result<(), ExactError> {
+    pub(super) fn check(
+        &mut self,
+        determinants: u64,
+        bytes: u64,
+        work: f64,
+    ) -> Result<(), ExactError> {
         (self.progress)(&Step::Predicted { determinants, bytes, work });
         if bytes > self.options.memory_limit_bytes {
             return Err(ExactError::Memory {
@@ -119,6 +131,7 @@ impl Problem<'_> {
         sector: Sector,
         geometry: Geometry,
         tolerance: f64,
+        work_limit: f64,
     ) -> Result<(Level, Sequence), ExactError> {
         let mut sequence = Sequence::default();
         let mut size = 0_usize;
@@ -128,6 +141,10 @@ impl Problem<'_> {
             let least = ((size as f64 * GROWTH).ceil() as usize).max(sector.particles() + 8);
             let basis = OneBodyBasis::with_cutoff(geometry, cutoff, least);
             cutoff *= GROWTH;
+            let work = pair::cost(basis.size(), default_cells(&basis), 0).1 as f64 * 25.0;
+            if sequence.has_ratio() && work > work_limit {
+                break;
+            }
             let level = match self.small(sector, basis, default_cells(&basis)) {
                 Ok(level) => level,
                 // A limit met during refinement ends the refinement, not the calculation.
@@ -171,6 +188,13 @@ struct CorrelatedLevel {
     space: CiSpace,
 }
 
+/// The end of a refinement in the number of orbitals.
+struct Nested {
+    m: usize,
+    level: CorrelatedLevel,
+    sequence: Sequence,
+}
+
 /// Orbitals of the calculation that natural orbitals come from, and of the checks.
 fn pilot_orbitals(sector: Sector) -> usize {
     match sector.particles() {
@@ -201,13 +225,23 @@ impl Problem<'_> {
         let (mut orbitals, _) =
             field.natural_orbitals(&determinant_geminals(up, down), internal.as_ref())?;
         let pilot = pilot_orbitals(sector).min(n);
-        for m in [(pilot * 3 / 4).max(sector.particles() + 2).min(n), pilot] {
+        let mut m = (pilot * 2 / 3).max(sector.particles() + 2).min(n);
+        let mut last = f64::INFINITY;
+        loop {
             let setup = Correlated { basis, h: h.clone(), orbitals: orbitals.clone() };
-            let level = self.level(&setup, m, cells, false)?;
+            let level = self.level(&setup, m, cells, false, None)?;
             let used = orbitals.subcols(0, m).to_owned();
-            let densities = averaged(&level);
-            let geminals = natural_geminals(&densities, used.as_ref(), 1e-7)?;
+            let geminals = natural_geminals(&averaged(&level), used.as_ref(), 1e-7)?;
             orbitals = field.natural_orbitals(&geminals, used.as_ref())?.0;
+            let energy = level.pairs.values[0];
+            let larger = (m * 5 / 4).min(n);
+            let work = CiSpace::cost(sector, larger, 0, cells).flops as f64 * EXPECTED_PRODUCTS;
+            let settled = (energy - last).abs() < 3e-5;
+            if settled || larger == m || larger > 40 || work > 2.0 * CHECK_WORK {
+                break;
+            }
+            last = energy;
+            m = larger;
         }
         Ok(Correlated { basis, h, orbitals })
     }
@@ -225,6 +259,7 @@ impl Problem<'_> {
         m: usize,
         cells: usize,
         precise: bool,
+        guess: Option<&CorrelatedLevel>,
     ) -> Result<CorrelatedLevel, ExactError> {
         let cost = CiSpace::cost(self.sector, m, 0, cells);
         let options = self.davidson(cost.determinants, precise);
@@ -232,12 +267,19 @@ impl Problem<'_> {
         self.check(
             cost.determinants,
             cost.bytes,
-            cost.flops as f64 * 15.0 * self.options.states as f64,
+            cost.flops as f64 * EXPECTED_PRODUCTS * self.options.states as f64,
         )?;
         let matrices = self.matrices(setup, m, cells);
         let space = CiSpace::new(self.sector, m);
         let diagonal = space.diagonal(&matrices);
-        let start = start_vectors(&diagonal, self.options.states);
+        let start = match guess {
+            // A state of fewer of the same orbitals is a good start, but only the noise of a fresh
+            // start protects against an order of states that changes with the number of orbitals.
+            Some(g) if space.dimension() > 100_000 => {
+                g.pairs.vectors.iter().map(|v| space.embed(&g.space, v)).collect()
+            }
+            _ => start_vectors(&diagonal, self.options.states),
+        };
         let pairs = lowest(
             |c| space.apply(&matrices, c),
             |theta, r| {
@@ -251,6 +293,59 @@ impl Problem<'_> {
         )?;
         self.products += pairs.products;
         Ok(CorrelatedLevel { pairs, space })
+    }
+
+    /// Refines the number of orbitals. They are nested, so energies fall monotonically.
+    fn refine_orbitals(
+        &mut self,
+        setup: &Correlated,
+        cells: usize,
+        tolerance: f64,
+        work_limit: f64,
+    ) -> Result<Nested, ExactError> {
+        let n = setup.basis.size();
+        let geometry = setup.basis.geometry();
+        let mut sequence = Sequence::default();
+        let mut m = (pilot_orbitals(self.sector) * 2 / 3).max(self.sector.particles() + 3).min(n);
+        let mut best: Option<(usize, CorrelatedLevel)> = None;
+        let mut spent = 0.0;
+        let mut products = EXPECTED_PRODUCTS;
+        loop {
+            let flops = CiSpace::cost(self.sector, m, 0, cells).flops as f64;
+            if best.is_some() && spent + flops * products > work_limit && sequence.has_ratio() {
+                break;
+            }
+            let before = self.products;
+            let guess = best.as_ref().map(|b| &b.1);
+            let level = match self.level(setup, m, cells, true, guess) {
+                Ok(level) => level,
+                // A limit met during refinement ends the refinement, not the calculation.
+                Err(ExactError::Memory { .. } | ExactError::Work { .. }) if best.is_some() => break,
+                Err(e) => return Err(e),
+            };
+            products = (self.products - before) as f64;
+            spent += flops * products;
+            sequence.push(&level.pairs.values);
+            self.record(ConvergenceRow {
+                refinement: Refinement::Orbitals,
+                length: length(&geometry),
+                functions: n,
+                cells,
+                orbitals: m,
+                determinants: level.space.dimension() as u64,
+                energy: level.pairs.values[0],
+                change: sequence.change(),
+            });
+            best = Some((m, level));
+            if m == n || sequence.worst() < tolerance {
+                break;
+            }
+            m = (m + (m / 6).max(2)).min(n);
+        }
+        match best {
+            Some((m, level)) => Ok(Nested { m, level, sequence }),
+            None => unreachable!("the first level either fails or is kept"),
+        }
     }
 
     /// Refines quadrature at fixed states, to first order: returns cells and the estimated error.
@@ -279,7 +374,7 @@ impl Problem<'_> {
             });
             let change = sequence.change().unwrap_or(f64::INFINITY);
             if change < tolerance || cells > 2400 {
-                return (cells, sequence.estimate(0).min(2.0 * change));
+                return (cells, sequence.estimate(0).min(4.0 * change));
             }
             cells = cells * 3 / 2;
         }
@@ -325,7 +420,7 @@ fn orthonormal_span(c: &Mat<f64>) -> (Mat<f64>, usize) {
 }
 
 /// Lowest determinants and one vector with a little of everything.
-fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
+pub(super) fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
     let count = (2 * states + 1).min(diagonal.len());
     let mut order: Vec<usize> = (0..diagonal.len()).collect();
     if order.len() > count {
@@ -362,9 +457,55 @@ pub fn solve(
     progress: &mut dyn FnMut(&Step),
 ) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
+    if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, progress)? {
+        let limited = for_densities(hamiltonian, options);
+        let mut problem = Problem {
+            hamiltonian,
+            sector,
+            options: &limited,
+            progress,
+            table: vec![],
+            products: 0,
+        };
+        let result = problem.solve(*geometry, vec![0.0])?;
+        return Ok(energies.joined(result, options.tolerance));
+    }
     let mut problem =
         Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
     problem.solve(*geometry, vec![0.0; options.states])
+}
+
+/// The route in gaps, where it applies and the limits allow it.
+fn in_gaps(
+    hamiltonian: &Hamiltonian,
+    geometry: Option<&Geometry>,
+    sector: Sector,
+    options: &ExactOptions,
+    progress: &mut dyn FnMut(&Step),
+) -> Result<Option<TrapEnergies>, ExactError> {
+    let mut problem =
+        Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
+    let Some((trap, walls)) = problem.as_trap(geometry)? else { return Ok(None) };
+    match problem.solve_trap(&trap, walls) {
+        Ok(energies) => Ok(Some(energies)),
+        // Too many gaps: the other route may still do.
+        Err(ExactError::Memory { .. } | ExactError::Work { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Densities and occupations need the determinants, but not the last digit of the energy.
+fn for_densities(hamiltonian: &Hamiltonian, options: &ExactOptions) -> ExactOptions {
+    // Where the interaction diverges, sine functions converge so slowly that a tight tolerance would
+    // only meet the limits.
+    let singular = !finite_at_contact(&hamiltonian.interaction);
+    ExactOptions {
+        states: 1,
+        tolerance: if singular { options.tolerance.max(1e-4) } else { options.tolerance },
+        work_limit: options.work_limit.min(5.0 * CHECK_WORK),
+        closed_forms: false,
+        ..options.clone()
+    }
 }
 
 fn validate(
@@ -395,10 +536,45 @@ pub fn solve_on_line(
     progress: &mut dyn FnMut(&Step),
 ) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
+    if options.states == 1
+        && options.closed_forms
+        && let Some(form) = closed_forms::ground_state(hamiltonian, None, sector)
+    {
+        let coarse = ExactOptions {
+            tolerance: options.tolerance.max(1e-5),
+            work_limit: options.work_limit.min(5.0 * CHECK_WORK),
+            closed_forms: false,
+            ..options.clone()
+        };
+        let result = solve_on_line(hamiltonian, sector, &coarse, progress)?;
+        return Ok(with_closed_form(result, &form));
+    }
+    let energies = in_gaps(hamiltonian, None, sector, options, progress)?;
+    let limited =
+        if energies.is_some() { for_densities(hamiltonian, options) } else { options.clone() };
     let mut problem =
-        Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
+        Problem { hamiltonian, sector, options: &limited, progress, table: vec![], products: 0 };
     let (half_width, wall_errors) = problem.find_walls()?;
-    problem.solve(Geometry::Box { half_width }, wall_errors)
+    let result = problem.solve(Geometry::Box { half_width }, wall_errors)?;
+    Ok(match energies {
+        Some(energies) => energies.joined(result, options.tolerance),
+        None => result,
+    })
+}
+
+/// The energy and its components from a closed form, everything else from a coarse calculation.
+fn with_closed_form(mut result: ExactResult, form: &ClosedForm) -> ExactResult {
+    let rounding = 1e-14 * (1.0 + form.energy.abs());
+    result.method = format!(
+        "closed form: {} (numerically {:.9} +- {:.0e}; densities and occupations: {})",
+        form.source, result.energies[0], result.error_estimates[0], result.method
+    );
+    result.energies = vec![form.energy];
+    result.error_estimates = vec![rounding];
+    result.error_budget = ErrorBudget { solver: rounding, ..ErrorBudget::default() };
+    result.components = form.components;
+    result.converged = true;
+    result
 }
 
 /// Largest half-width the search for walls goes to, in bohr.
@@ -407,31 +583,43 @@ const MOST_HALF_WIDTH: f64 = 60.0;
 impl Problem<'_> {
     /// Half-width beyond which the walls do not matter, and what they still cost each state.
     fn find_walls(&mut self) -> Result<(f64, Vec<f64>), ExactError> {
-        // Hartree-Fock finds the right order of magnitude cheaply.
+        // Hartree-Fock finds the right order of magnitude cheaply, by the pressure on the walls: a
+        // difference of energies would drown in the error of the basis.
         let mut half_width = 4.0;
+        let mut cutoff = 1.5 * FIRST_CUTOFF;
+        let mut raised = 0;
         let mut previous = f64::INFINITY;
         let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
         loop {
-            let basis = OneBodyBasis::with_cutoff(
-                Geometry::Box { half_width },
-                FIRST_CUTOFF,
-                self.sector.particles() + 8,
-            );
-            let energy = hartree_fock(self.hamiltonian, basis, self.sector, &options)?.energy;
-            if (energy - previous).abs() < 1e-4 || half_width > 0.7 * MOST_HALF_WIDTH {
+            let geometry = Geometry::Box { half_width };
+            let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);
+            let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+            let pressure = hf.wall_pressure(self.sector);
+            if pressure < 30.0 * self.options.tolerance || half_width > 0.7 * MOST_HALF_WIDTH {
                 break;
             }
-            previous = energy;
-            half_width *= 1.2;
+            if pressure > 0.5 * previous && raised < 3 {
+                // What is left at the walls is ripple of a basis that is too coarse.
+                cutoff *= GROWTH;
+                raised += 1;
+                continue;
+            }
+            if pressure > 0.9 * previous {
+                break;
+            }
+            previous = pressure;
+            half_width *= 1.15;
         }
         let pilot = self.pilot_sector();
         let (level, _) = self.refine_functions(
             pilot,
             Geometry::Box { half_width },
             0.2 * self.options.tolerance,
+            (0.1 * self.options.work_limit).min(3.0 * CHECK_WORK),
         )?;
-        let cutoff = level.basis.wave_number(level.basis.size() - 1);
+        let cutoff = self.mean_field_cutoff(level.basis)?;
         let mut sequence = Sequence::default();
+        let mut probe: Option<(usize, f64)> = None;
         loop {
             let geometry = Geometry::Box { half_width };
             let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);
@@ -439,8 +627,16 @@ impl Problem<'_> {
                 (self.small(self.sector, basis, default_cells(&basis))?.energies, 0)
             } else {
                 let setup = self.correlated(basis)?;
-                let m = pilot_orbitals(self.sector).min(basis.size());
-                (self.level(&setup, m, 2 * basis.size() + 16, false)?.pairs.values, m)
+                let cells = 2 * basis.size() + 16;
+                match probe {
+                    Some((m, _)) => (self.level(&setup, m, cells, true, None)?.pairs.values, m),
+                    None => {
+                        let tolerance = 0.3 * self.options.tolerance;
+                        let nested = self.refine_orbitals(&setup, cells, tolerance, CHECK_WORK)?;
+                        probe = Some((nested.m, nested.sequence.worst()));
+                        (nested.level.pairs.values, nested.m)
+                    }
+                }
             };
             sequence.push(&energies);
             let change = sequence.change();
@@ -454,7 +650,8 @@ impl Problem<'_> {
                 energy: energies[0],
                 change,
             });
-            if change.is_some_and(|c| c < 0.3 * self.options.tolerance) {
+            let resolved = 0.3 * probe.map_or(0.0, |p| p.1).max(self.options.tolerance);
+            if change.is_some_and(|c| c < resolved) {
                 let states = energies.len();
                 return Ok((half_width, (0..states).map(|k| sequence.estimate(k)).collect()));
             }
@@ -463,6 +660,26 @@ impl Problem<'_> {
             }
             half_width *= 1.15;
         }
+    }
+
+    /// A pair does not know how tightly many particles are bound: raises the cutoff until the
+    /// Hartree-Fock orbitals of the whole sector have no kinetic energy in the last fifth of it.
+    fn mean_field_cutoff(&self, basis: OneBodyBasis) -> Result<f64, ExactError> {
+        let mut cutoff = basis.wave_number(basis.size() - 1);
+        if self.sector.particles() <= 2 {
+            return Ok(cutoff);
+        }
+        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
+        for _ in 0..5 {
+            let least = self.sector.particles() + 8;
+            let basis = OneBodyBasis::with_cutoff(basis.geometry(), cutoff, least);
+            let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+            if hf.kinetic_tail(self.sector) < 0.2 * self.options.tolerance {
+                break;
+            }
+            cutoff *= GROWTH;
+        }
+        Ok(cutoff)
     }
 
     /// The sector that tells how fine the basis must be.
@@ -491,7 +708,12 @@ impl Problem<'_> {
         walls: Vec<f64>,
     ) -> Result<ExactResult, ExactError> {
         let tolerance = self.options.tolerance;
-        let (level, functions) = self.refine_functions(self.sector, geometry, 0.4 * tolerance)?;
+        let (level, functions) = self.refine_functions(
+            self.sector,
+            geometry,
+            0.4 * tolerance,
+            (0.3 * self.options.work_limit).min(8.0 * CHECK_WORK),
+        )?;
         let cells = default_cells(&level.basis) * 3 / 2;
         let coarse = level.energies.clone();
         let level = self.small(self.sector, level.basis, cells)?;
@@ -540,17 +762,31 @@ impl Problem<'_> {
     ) -> Result<ExactResult, ExactError> {
         let tolerance = self.options.tolerance;
         let pilot = self.pilot_sector();
-        let (level, _) = self.refine_functions(pilot, geometry, 0.1 * tolerance)?;
-        let mut size = level.basis.size();
-        let m_check = pilot_orbitals(self.sector);
-        // Number of functions: the whole calculation at a moderate number of orbitals.
+        let (level, _) = self.refine_functions(
+            pilot,
+            geometry,
+            0.1 * tolerance,
+            (0.1 * self.options.work_limit).min(3.0 * CHECK_WORK),
+        )?;
+        let cutoff = self.mean_field_cutoff(level.basis)?;
+        let mut size = OneBodyBasis::with_cutoff(geometry, cutoff, level.basis.size()).size();
+        // Number of functions: the whole calculation at a moderate number of orbitals, whose own
+        // error sets how small a change can be resolved.
         let mut functions = Sequence::default();
-        let (setup, check) = loop {
+        let mut probe: Option<(usize, f64)> = None;
+        let (setup, check, m) = loop {
             let basis = OneBodyBasis::new(geometry, size);
             let setup = self.correlated(basis)?;
-            let m = m_check.min(basis.size());
             let cells = default_cells(&basis);
-            let check = self.level(&setup, m, cells, true)?;
+            let (m, noise, check) = match probe {
+                Some((m, noise)) => (m, noise, self.level(&setup, m, cells, true, None)?),
+                None => {
+                    let nested =
+                        self.refine_orbitals(&setup, cells, 0.3 * tolerance, CHECK_WORK)?;
+                    (nested.m, nested.sequence.worst(), nested.level)
+                }
+            };
+            probe = Some((m, noise));
             functions.push(&check.pairs.values);
             self.record(ConvergenceRow {
                 refinement: Refinement::Functions,
@@ -562,58 +798,23 @@ impl Problem<'_> {
                 energy: check.pairs.values[0],
                 change: functions.change(),
             });
-            if functions.change().is_some_and(|c| c < 0.2 * tolerance)
-                || size as f64 * GROWTH > 0.7 * MOST_FUNCTIONS as f64
+            if functions.change().is_some_and(|c| c < (0.2 * tolerance).max(0.3 * noise))
+                || size as f64 * GROWTH > MOST_FUNCTIONS as f64
             {
-                break (setup, check);
+                break (setup, check, m);
             }
             size = (size as f64 * GROWTH).ceil() as usize;
         };
-        let m = m_check.min(setup.basis.size());
         let (cells, quadrature) = self.refine_cells(&setup, &check, m, 0.05 * tolerance);
-        // Number of orbitals: nested, so energies fall monotonically.
+        let Nested { m, level, sequence: orbitals } =
+            self.refine_orbitals(&setup, cells, 0.5 * tolerance, self.options.work_limit)?;
         let n = setup.basis.size();
-        let mut orbitals = Sequence::default();
-        let mut best: Option<(usize, CorrelatedLevel)> = None;
-        let mut m = (m * 2 / 3).max(self.sector.particles() + 3).min(n);
-        let mut spent = 0.0;
-        loop {
-            let work = CiSpace::cost(self.sector, m, 0, cells).flops as f64 * 15.0;
-            if best.is_some() && spent + work > self.options.work_limit {
-                break;
-            }
-            let level = match self.level(&setup, m, cells, true) {
-                Ok(level) => level,
-                Err(ExactError::Memory { .. } | ExactError::Work { .. }) if best.is_some() => break,
-                Err(e) => return Err(e),
-            };
-            spent += work;
-            orbitals.push(&level.pairs.values);
-            self.record(ConvergenceRow {
-                refinement: Refinement::Orbitals,
-                length: length(&geometry),
-                functions: n,
-                cells,
-                orbitals: m,
-                determinants: level.space.dimension() as u64,
-                energy: level.pairs.values[0],
-                change: orbitals.change(),
-            });
-            best = Some((m, level));
-            if m == n || orbitals.worst() < 0.5 * tolerance {
-                break;
-            }
-            m = (m + (m / 6).max(2)).min(n);
-        }
-        let Some((m, level)) = best else {
-            unreachable!("the first level either fails or is kept")
-        };
         let complete = m == n;
         let budgets = (0..level.pairs.values.len())
             .map(|k| ErrorBudget {
                 functions: functions
                     .estimate(k)
-                    .min(2.0 * functions.change().unwrap_or(f64::INFINITY)),
+                    .min(4.0 * functions.change().unwrap_or(f64::INFINITY)),
                 quadrature,
                 orbitals: if complete { 0.0 } else { orbitals.estimate(k) },
                 walls: walls[k],

@@ -99,6 +99,12 @@ impl StringSpace {
     }
 }
 
+/// Sign of moving a particle past `p` others.
+#[inline]
+fn parity(p: usize) -> f64 {
+    if p & 1 == 0 { 1.0 } else { -1.0 }
+}
+
 /// Addresses, in the space with one or two particles more, of a string with particles added.
 pub(crate) struct Additions<'a> {
     binomials: &'a Binomials,
@@ -157,7 +163,7 @@ impl<'a> Additions<'a> {
             return None;
         }
         let rank = self.below[p] + self.binomials.choose(r, p + 1) + self.above_one[p];
-        Some((rank as usize, if p % 2 == 0 { 1.0 } else { -1.0 }))
+        Some((rank as usize, parity(p)))
     }
 
     /// Address and sign of the string with `r < s` added; `None` where one of them is occupied.
@@ -173,7 +179,7 @@ impl<'a> Additions<'a> {
             + (self.above_one[p] - self.above_one[q])
             + b.choose(s, q + 2)
             + self.above_two[q];
-        Some((rank as usize, if (p + q) % 2 == 0 { 1.0 } else { -1.0 }))
+        Some((rank as usize, parity(p + q)))
     }
 }
 

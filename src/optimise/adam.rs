@@ -1,6 +1,6 @@
 //! Adam, the first-order baseline (D. Kingma, J. Ba, arXiv:1412.6980, algorithm 1).
 
-use super::{Centred, Optimiser, Step, schedule};
+use super::{Centred, Optimiser, Pace, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::LinearError;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamSettings {
-    /// Step length during the first half of the run.
+    /// Step length during the first fifth of the run.
     pub learning_rate: f64,
     /// The step length falls to this fraction of the first by the last iteration.
     pub final_fraction: f64,
@@ -54,14 +54,14 @@ impl Optimiser for Adam {
         Derivatives::LogPsi
     }
 
-    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
+    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let force = centred.force();
         self.steps += 1;
         self.mean.resize(force.len(), 0.0);
         self.square.resize(force.len(), 0.0);
-        let rate = schedule(s.learning_rate, s.final_fraction, progress);
+        let rate = schedule(s.learning_rate, s.final_fraction, pace);
         let correct = |beta: f64| 1.0 / (1.0 - beta.powi(self.steps));
         let (c1, c2) = (correct(s.beta1), correct(s.beta2));
         let mut change = vec![0.0; force.len()];

@@ -61,6 +61,15 @@ pub struct Step {
     pub tau: f64,
 }
 
+/// Where a run stands and how bold its next step may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// From 0 at the first iteration to 1 at the last.
+    pub progress: f64,
+    /// Multiplies the learning rate or imaginary-time step: 1, or less after a step was taken back.
+    pub caution: f64,
+}
+
 /// Turns batches of samples into steps.
 pub trait Optimiser: Send {
     /// Which derivatives its batches must carry.
@@ -71,13 +80,27 @@ pub trait Optimiser: Send {
         0.0
     }
 
-    /// The next step; `progress` runs from 0 at the first iteration to 1 at the last.
-    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError>;
+    /// The next step.
+    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError>;
 }
 
-/// `start` at progress 0 falling to `start * fraction` at 1: constant for the first half, then geometric.
-fn schedule(start: f64, fraction: f64, progress: f64) -> f64 {
-    start * fraction.powf((2.0 * progress - 1.0).clamp(0.0, 1.0))
+/// Share of a run with the full step; the optimisers with curvature are near their floor after it.
+const FULL_STEP_SHARE: f64 = 0.2;
+
+/// `start` during the first fifth of the run, then falling geometrically to `start * fraction`.
+///
+/// The caution of the pace comes on top.
+fn schedule(start: f64, fraction: f64, pace: Pace) -> f64 {
+    let past = (pace.progress - FULL_STEP_SHARE) / (1.0 - FULL_STEP_SHARE);
+    start * fraction.powf(past.clamp(0.0, 1.0)) * pace.caution
+}
+
+/// The median plus and minus `clip` median absolute deviations.
+pub fn clip_range(energies: &[f64], clip: f64) -> (f64, f64) {
+    let middle = median(&mut energies.to_vec());
+    let mut spread: Vec<f64> = energies.iter().map(|e| (e - middle).abs()).collect();
+    let width = clip * median(&mut spread);
+    (middle - width, middle + width)
 }
 
 /// The least-squares problem of the local energy's variance over the samples as they were drawn.
@@ -145,12 +168,10 @@ impl Centred {
     /// inform it. Reported energies are never clipped.
     fn new(batch: &Batch, clip: f64) -> Self {
         let (n, p) = (batch.samples(), batch.parameters);
-        let middle = median(&mut batch.local_energy.clone());
-        let mut spread: Vec<f64> = batch.local_energy.iter().map(|e| (e - middle).abs()).collect();
-        let width = clip * median(&mut spread);
-        let mut energy: Vec<f64> =
-            batch.local_energy.iter().map(|e| e.clamp(middle - width, middle + width)).collect();
-        let inside = batch.local_energy.iter().map(|e| (e - middle).abs() <= width).collect();
+        let (low, high) = clip_range(&batch.local_energy, clip);
+        let width = 0.5 * (high - low);
+        let mut energy: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
+        let inside = batch.local_energy.iter().map(|e| (low..=high).contains(e)).collect();
         let total: f64 = batch.weight.iter().sum();
         let weight: Vec<f64> = batch.weight.iter().map(|w| w * n as f64 / total).collect();
         let root: Vec<f64> = weight.iter().map(|w| w.sqrt()).collect();

@@ -4,7 +4,7 @@
 //! Carlo", Phys. Rev. Research 4, 033099 (2022). `(S / tau + H + shift) d = F` with
 //! `H_ij = <O_i (dE_L/dp_j + (E_L - E) O_j)>`; `tau -> infinity` is Newton's method.
 
-use super::{Centred, Optimiser, Residual, Step, schedule};
+use super::{Centred, Optimiser, Pace, Residual, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RayleighGaussNewtonSettings {
-    /// Imaginary-time step during the first half of the run, in inverse Hartree.
+    /// Imaginary-time step during the first fifth of the run, in inverse Hartree.
     pub tau: f64,
     /// `tau` falls to this fraction of the first by the last iteration.
     pub final_fraction: f64,
@@ -42,7 +42,7 @@ pub struct RayleighGaussNewtonSettings {
 impl Default for RayleighGaussNewtonSettings {
     fn default() -> Self {
         RayleighGaussNewtonSettings {
-            tau: 3.0,
+            tau: 1.0,
             final_fraction: 0.03,
             shift: 3e-3,
             smoothing: 0.0,
@@ -124,13 +124,14 @@ impl Optimiser for RayleighGaussNewton {
         self.settings.tails
     }
 
-    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
+    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError> {
         let centred = Centred::new(batch, self.settings.clip);
-        let back = self.judge(&centred, batch);
+        // Damping that follows the spread needs a state to measure it at.
+        let back = if self.settings.spread > 0.0 { self.judge(&centred, batch) } else { None };
         let s = &self.settings;
         let (n, p) = (centred.samples, centred.parameters);
         let mut force = centred.force();
-        let tau = schedule(s.tau, s.final_fraction, progress);
+        let tau = schedule(s.tau, s.final_fraction, pace);
         let scale = 1.0 / n as f64;
         if let Some(change) = back {
             return Ok(centred.finish(change, &force, f64::INFINITY, tau));

@@ -3,7 +3,7 @@
 //! S. Sorella, Phys. Rev. Lett. 80, 4558 (1998); sample space (minSR): A. Chen, M. Heyl, Nature Physics 20,
 //! 1476 (2024); momentum (SPRING): G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516, 113351 (2024).
 
-use super::{Centred, Optimiser, Step, schedule};
+use super::{Centred, Optimiser, Pace, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StochasticReconfigurationSettings {
-    /// Imaginary-time step during the first half of the run, in inverse Hartree.
+    /// Imaginary-time step during the first fifth of the run, in inverse Hartree.
     pub tau: f64,
     /// `tau` falls to this fraction of the first by the last iteration.
     pub final_fraction: f64,
@@ -73,7 +73,7 @@ impl Optimiser for StochasticReconfiguration {
         Derivatives::LogPsi
     }
 
-    fn step(&mut self, batch: &Batch, progress: f64) -> Result<Step, LinearError> {
+    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
@@ -114,7 +114,7 @@ impl Optimiser for StochasticReconfiguration {
             linalg::solve_positive(&overlap, &back(&residual))?
         };
         let direction: Vec<f64> = solved.iter().zip(&carried).map(|(a, b)| a + b).collect();
-        let tau = schedule(s.tau, s.final_fraction, progress);
+        let tau = schedule(s.tau, s.final_fraction, pace);
         let change = direction.iter().map(|d| -tau * d).collect();
         let radius = s.trust_radius;
         self.previous = direction;

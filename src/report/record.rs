@@ -1,5 +1,6 @@
 //! The numbers of a run, as they go into `energy.csv`, `summary.json` and `report.html`.
 
+use crate::estimate::RayleighQuotient;
 use serde::{Deserialize, Serialize};
 
 /// One optimisation step: a row of `energy.csv`. Energies in Hartree.
@@ -84,6 +85,8 @@ pub struct Health {
     pub rejected_samples: usize,
     /// Largest `|E_L - energy|` among the final samples, in Hartree.
     pub largest_local_energy_deviation: f64,
+    /// Norm and Rayleigh quotient by quadrature, for one or two particles.
+    pub quadrature: Option<RayleighQuotient>,
 }
 
 /// One-body density on equal bins, from the final samples.

@@ -65,6 +65,7 @@ mod tests {
                 round_trip_error: 1e-13,
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.02,
+                quadrature: None,
             },
         }
     }

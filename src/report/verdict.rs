@@ -131,6 +131,22 @@ pub fn sampler(summary: &Summary) -> Vec<Verdict> {
             format_significant(influence, 1)
         ),
     ));
+    if let Some(quadrature) = &health.quadrature {
+        let bars = (summary.energy - quadrature.energy) / summary.standard_error;
+        // Quadrature of a piecewise function; a flow that is not normalised is off by far more.
+        let good = (quadrature.norm - 1.0).abs() <= 1e-6 && bars.abs() <= 4.0;
+        verdicts.push(Verdict::either(
+            good,
+            "Samples agree with quadrature",
+            "Samples disagree with quadrature",
+            format!(
+                "Without samples: E = {} Ha ({} error bars from the sampled energy), norm − 1 = {}.",
+                format_with_uncertainty(quadrature.energy, 1e-8),
+                format_significant(bars, 2),
+                format_significant(quadrature.norm - 1.0, 1)
+            ),
+        ));
+    }
     if let Some(bars) = error_bars(summary) {
         verdicts.push(Verdict::either(
             bars >= -4.0,
@@ -199,6 +215,7 @@ mod tests {
                 round_trip_error: 1e-14,
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.5,
+                quadrature: None,
             },
         }
     }

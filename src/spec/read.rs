@@ -47,6 +47,15 @@ pub fn load_hamiltonian(path: &Path) -> Result<Hamiltonian, SpecError> {
     Ok(Source::<Hamiltonian>::load_hamiltonian(path)?.value)
 }
 
+/// Loads any other RON file of the project's, for instance a suite of specs.
+///
+/// # Errors
+///
+/// [`SpecError`], pointing into the file.
+pub fn load_value<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
+    Ok(Source::parse(read_text(path)?, path)?.value)
+}
+
 /// Reads the text of a spec. `path` is for error messages, and a Hamiltonian file is looked for
 /// relative to its folder.
 ///

@@ -19,6 +19,13 @@ impl BoundaryConditions {
     }
 }
 
+/// A coefficient in terms of others: a constant plus weighted coefficients by their indices.
+#[derive(Clone, Debug)]
+struct Elimination {
+    terms: Vec<(usize, f64)>,
+    constant: f64,
+}
+
 /// The affine space of splines that satisfy boundary conditions.
 ///
 /// The coefficients of the B-splines are `map * free + offset`.
@@ -39,7 +46,7 @@ impl ConstrainedBasis {
         }
         // The d-th derivative at a clamped end involves the d + 1 outermost functions only, so the
         // condition of order d fixes coefficient d (counted from that end) in terms of outer ones.
-        let mut rows: Vec<Option<(Vec<(usize, f64)>, f64)>> = vec![None; k];
+        let mut rows: Vec<Option<Elimination>> = vec![None; k];
         for (side, list) in [(0, &conditions.left), (1, &conditions.right)] {
             let mut sorted = list.clone();
             sorted.sort_by_key(|c| c.0);
@@ -63,7 +70,7 @@ impl ConstrainedBasis {
                 if rows[index(order)].is_some() {
                     return Err(SplineError::Overdetermined { conditions: total, functions: k });
                 }
-                rows[index(order)] = Some((terms, value / pivot));
+                rows[index(order)] = Some(Elimination { terms, constant: value / pivot });
             }
         }
         let free: Vec<usize> = (0..k).filter(|&i| rows[i].is_none()).collect();
@@ -75,8 +82,8 @@ impl ConstrainedBasis {
         // Outermost first, so that every coefficient a condition refers to is already expressed.
         let inward = (0..k.div_ceil(2)).chain((k.div_ceil(2)..k).rev());
         for i in inward {
-            if let Some((terms, value)) = &rows[i] {
-                offset[i] = *value;
+            if let Some(Elimination { terms, constant }) = &rows[i] {
+                offset[i] = *constant;
                 for &(m, w) in terms {
                     let source = map.row(m).into_owned();
                     let mut target = map.row_mut(i);

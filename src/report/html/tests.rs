@@ -73,6 +73,7 @@ fn run() -> Run {
                 round_trip_error: 2e-13,
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.01,
+                quadrature: None,
             },
         },
         rows,
@@ -143,8 +144,12 @@ fn the_page_is_whole_and_needs_no_network() {
 #[test]
 fn trouble_is_marked() {
     let mut run = run();
-    run.summary.health =
-        Health { round_trip_error: 1e-3, rejected_samples: 7, largest_local_energy_deviation: 9.0 };
+    run.summary.health = Health {
+        round_trip_error: 1e-3,
+        rejected_samples: 7,
+        largest_local_energy_deviation: 9.0,
+        quadrature: None,
+    };
     run.summary.reference.as_mut().unwrap().deviation = -1e-3;
     for (i, row) in run.rows.iter_mut().enumerate() {
         row.energy = -1.0 - 0.01 * i as f64;

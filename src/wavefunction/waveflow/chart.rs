@@ -20,19 +20,38 @@ pub enum Chart {
     Gaps,
 }
 
+/// How `psi / sqrt(det)` behaves at the two faces of one dimension of the cube.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Face {
+    /// Power of `u_i` with which it vanishes.
+    pub left_power: usize,
+    /// Power of `1 - u_i` with which it vanishes.
+    pub right_power: usize,
+    /// Whether it is best taken odd about `u_i = 0`: no second derivative there.
+    pub odd_at_left: bool,
+}
+
+impl Face {
+    fn new(right_power: usize) -> Self {
+        Face { left_power: 1, right_power, odd_at_left: false }
+    }
+}
+
 impl Chart {
-    /// How fast a smooth antisymmetric state vanishes towards the faces `u_i = 0` and `u_i = 1` of the cube,
-    /// for each of `n` dimensions: the smallest powers of `u_i` and `1 - u_i` in `psi / sqrt(det)`.
+    /// What is known of a smooth antisymmetric state at the faces `u_i = 0` and `u_i = 1` of the cube, for
+    /// each of `n` dimensions.
     ///
     /// Towards `u_i = 0` two particles meet or one meets a wall. Towards `u_i = 1` all remaining particles,
     /// `m` of them, are squeezed against a wall: `m²` powers of the distance, those of the Jacobian apart.
-    pub fn powers(self, n: usize) -> Vec<(usize, usize)> {
+    pub fn faces(self, n: usize) -> Vec<Face> {
+        let squeezed = |m: usize| m * m + m / 2;
         (0..n)
             .map(|i| match self {
-                Chart::StickBreaking => (1, (n - i) * (n - i) + (n - i - 1) / 2),
-                Chart::Uniform => (1, n - i),
-                Chart::Gaps if i + 1 == n => (1, 1),
-                Chart::Gaps => (1, 1 + (n - 1 - i) * (n - 1 - i) + (n - 1 - i) / 2),
+                Chart::StickBreaking => Face::new(squeezed(n - i)),
+                Chart::Uniform => Face::new(n - i),
+                Chart::Gaps if i + 1 == n => Face::new(1),
+                // A gap changes sign across the mirror, so that its own factor is odd.
+                Chart::Gaps => Face { odd_at_left: true, ..Face::new(1 + squeezed(n - 1 - i)) },
             })
             .collect()
     }

@@ -21,6 +21,7 @@ use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Ortho
 use crate::system::{Geometry, Sector};
 use crate::wavefunction::coordinate::Coordinate;
 pub use chart::Chart;
+use chart::Face;
 use layer::{ISplineLayer, LayerTrace};
 use prior::{OSplinePrior, PriorTrace};
 use rand::SeedableRng;
@@ -120,27 +121,31 @@ impl Waveflow {
             .map(|_| ISplineLayer::new(splines.clone(), n, &settings.hidden))
             .collect();
         // The prior sees the dimensions in reverse order after an even number of layers.
-        let mut powers: Vec<(usize, usize)> =
-            sector.spins().flat_map(|spin| settings.chart.powers(spin.len())).collect();
+        let mut faces: Vec<Face> =
+            sector.spins().flat_map(|spin| settings.chart.faces(spin.len())).collect();
         if settings.layers > 0 && settings.layers.is_multiple_of(2) {
-            powers.reverse();
+            faces.reverse();
         }
         let cap = settings.degree.saturating_sub(1).max(1);
-        let bases = powers
+        let bases = faces
             .iter()
-            .map(|&(left, right)| {
+            .map(|face| {
                 let zeros = |power: usize| (0..power.min(cap)).map(|d| (d, 0.0)).collect();
+                let mut left: Vec<(usize, f64)> = zeros(face.left_power);
+                if face.odd_at_left {
+                    left.push((2, 0.0));
+                }
                 OSplineBasis::uniform(
                     settings.degree,
                     settings.prior_knots,
-                    &BoundaryConditions { left: zeros(left), right: zeros(right) },
+                    &BoundaryConditions { left, right: zeros(face.right_power) },
                     settings.orthogonalisation,
                 )
             })
             .collect::<Result<Vec<_>, _>>()?;
         let prior = OSplinePrior::new(bases, &settings.hidden, |i, u| {
             let power = |p: usize| p.min(cap) as i32;
-            u.powi(power(powers[i].0)) * (1.0 - u).powi(power(powers[i].1))
+            u.powi(power(faces[i].left_power)) * (1.0 - u).powi(power(faces[i].right_power))
         });
         let coordinates = match settings.coordinate {
             CoordinateKind::Position => Vec::new(),

@@ -1,0 +1,286 @@
+//! `weylflow exact`: lowest energies of few particles by exact diagonalisation.
+
+use crate::exact::{ExactOptions, ExactResult, Step, solve, solve_on_line};
+use crate::spec::{load, read::load_hamiltonian, validate};
+use crate::system::{Geometry, Hamiltonian, Sector};
+use clap::Args;
+use serde_json::{Value, json};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Floating-point operations per second and thread that `--time` counts with.
+const SPEED: f64 = 2e10;
+
+/// Exact lowest energies of few particles, with an error estimate.
+///
+/// Takes a run spec (its sector and geometry are used) or a Hamiltonian file. Without walls or ring, a
+/// Hamiltonian is solved on the infinite line: the tool moves the walls out until they do not matter.
+/// Grid, basis and number of orbitals are refined until the energies change by less than the tolerance;
+/// the table of that goes to standard error as it grows.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  weylflow exact runs/helium_triplet.ron
+  weylflow exact hamiltonians/lithium.ron --up 2 --down 1 --json
+  weylflow exact hamiltonians/helium.ron --up 1 --down 1 --density density.csv")]
+pub struct Exact {
+    /// A run spec or a Hamiltonian, a RON file.
+    #[arg(value_name = "SPEC|HAMILTONIAN")]
+    file: PathBuf,
+    /// Number of spin-up fermions (default: that of the spec, or 1).
+    #[arg(long)]
+    up: Option<usize>,
+    /// Number of spin-down fermions (default: that of the spec, or 0).
+    #[arg(long)]
+    down: Option<usize>,
+    /// Hard walls at plus and minus this, in bohr (default: those of the spec, or none).
+    #[arg(long, value_name = "BOHR", conflicts_with = "ring")]
+    half_width: Option<f64>,
+    /// A ring of this circumference, in bohr.
+    #[arg(long, value_name = "BOHR")]
+    ring: Option<f64>,
+    /// The infinite line, even if the spec has walls.
+    #[arg(long, conflicts_with_all = ["ring", "half_width"])]
+    line: bool,
+    /// Number of states, lowest first.
+    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
+    states: usize,
+    /// Error of each energy to aim at, in Hartree.
+    #[arg(long, default_value_t = 1e-8, value_name = "HARTREE")]
+    tolerance: f64,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+    /// Write the one-body density of the ground state to this CSV file.
+    #[arg(long, value_name = "FILE")]
+    density: Option<PathBuf>,
+    /// Write the natural occupations of the ground state to this CSV file.
+    #[arg(long, value_name = "FILE")]
+    occupations: Option<PathBuf>,
+    /// Write the pair density of the ground state to this CSV file.
+    #[arg(long, value_name = "FILE")]
+    pair_density: Option<PathBuf>,
+    /// Memory that may be used.
+    #[arg(long, default_value_t = 6.0, value_name = "GIB")]
+    memory: f64,
+    /// Time that refinement may take, as predicted from the arithmetic it needs.
+    #[arg(long, default_value_t = 400.0, value_name = "SECONDS")]
+    time: f64,
+    /// Do not use closed forms, even where one is known.
+    #[arg(long)]
+    numerical: bool,
+    /// Threads (default: all cores). The result does not depend on it.
+    #[arg(long, value_name = "NUMBER")]
+    threads: Option<usize>,
+}
+
+/// What to solve, after the file and the flags have been put together.
+struct Task {
+    hamiltonian: Hamiltonian,
+    sector: Sector,
+    geometry: Option<Geometry>,
+}
+
+impl Exact {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not valid, a limit that is too low, or an output that cannot be written.
+    pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        let task = self.task()?;
+        let threads = self.threads.unwrap_or(0);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let options = ExactOptions {
+            states: self.states,
+            tolerance: self.tolerance,
+            memory_limit_bytes: (self.memory * (1_u64 << 30) as f64) as u64,
+            work_limit: self.time * SPEED * pool.current_num_threads() as f64,
+            pair_density: self.pair_density.is_some(),
+            closed_forms: !self.numerical,
+        };
+        let bar = indicatif::ProgressBar::new_spinner();
+        let quiet = self.json;
+        let mut progress = |step: &Step| match step {
+            Step::Predicted { determinants, bytes, work } => {
+                bar.set_message(format!(
+                    "{determinants} determinants, {:.2} GiB, about {:.0} s",
+                    *bytes as f64 / (1_u64 << 30) as f64,
+                    work / (SPEED * rayon::current_num_threads() as f64)
+                ));
+                bar.tick();
+            }
+            Step::Row(row) => {
+                if !quiet {
+                    bar.suspend(|| note(&table_row(row)));
+                }
+            }
+        };
+        if !quiet {
+            bar.suspend(|| note(TABLE_HEAD));
+        }
+        let result = pool.install(|| match &task.geometry {
+            Some(g) => solve(&task.hamiltonian, g, task.sector, &options, &mut progress),
+            None => solve_on_line(&task.hamiltonian, task.sector, &options, &mut progress),
+        });
+        bar.finish_and_clear();
+        let result = result?;
+        self.write_files(&result)?;
+        let repulsion = task.hamiltonian.nuclear_repulsion();
+        if self.json {
+            super::print(&format!("{:#}\n", to_json(&result, &task, repulsion)))?;
+        } else {
+            super::print(&to_text(&result, repulsion))?;
+        }
+        Ok(())
+    }
+
+    fn task(&self) -> Result<Task, Box<dyn Error>> {
+        // A spec and a Hamiltonian differ in their fields; when neither reads, the error that helps
+        // is the one of what the file tries to be.
+        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
+        let is_spec = text.contains("sector") || text.contains("geometry");
+        let mut task = if is_spec {
+            let spec = load(&self.file)?;
+            let geometry = Some(spec.geometry);
+            Task { hamiltonian: spec.hamiltonian, sector: spec.sector, geometry }
+        } else {
+            let hamiltonian = load_hamiltonian(&self.file)?;
+            Task { hamiltonian, sector: Sector { up: 1, down: 0 }, geometry: None }
+        };
+        task.sector.up = self.up.unwrap_or(task.sector.up);
+        task.sector.down = self.down.unwrap_or(task.sector.down);
+        if self.line {
+            task.geometry = None;
+        }
+        let positive = |name: &str, value: f64| {
+            if value > 0.0 && value.is_finite() {
+                Ok(value)
+            } else {
+                Err(format!("--{name} must be a positive number, not {value}"))
+            }
+        };
+        if let Some(l) = self.half_width {
+            task.geometry = Some(Geometry::Box { half_width: positive("half-width", l)? });
+        }
+        if let Some(c) = self.ring {
+            task.geometry = Some(Geometry::Ring { circumference: positive("ring", c)? });
+        }
+        positive("tolerance", self.tolerance)?;
+        positive("memory", self.memory)?;
+        positive("time", self.time)?;
+        if let Some(g) = &task.geometry {
+            validate::hamiltonian_in(&task.hamiltonian, g)
+                .map_err(|v| format!("{}: {}: {}", self.file.display(), v.field, v.problem))?;
+        }
+        Ok(task)
+    }
+
+    fn write_files(&self, r: &ExactResult) -> Result<(), Box<dyn Error>> {
+        let save = |path: &Path, text: String| {
+            std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        if let Some(path) = &self.density {
+            let mut text = String::from("x,up,down\n");
+            for i in 0..r.density.x.len() {
+                let (x, u, d) = (r.density.x[i], r.density.up[i], r.density.down[i]);
+                writeln!(text, "{x},{u:e},{d:e}")?;
+            }
+            save(path, text)?;
+        }
+        if let Some(path) = &self.occupations {
+            let mut text = String::from("orbital,occupation\n");
+            for (i, n) in r.natural_occupations.iter().enumerate() {
+                writeln!(text, "{},{n:e}", i + 1)?;
+            }
+            save(path, text)?;
+        }
+        if let (Some(path), Some(pairs)) = (&self.pair_density, &r.pair_density) {
+            let mut text = String::from("x,y,pairs\n");
+            for (i, x) in pairs.x.iter().enumerate() {
+                for (j, y) in pairs.x.iter().enumerate() {
+                    writeln!(text, "{x},{y},{:e}", pairs.values[i * pairs.x.len() + j])?;
+                }
+            }
+            save(path, text)?;
+        }
+        Ok(())
+    }
+}
+
+const TABLE_HEAD: &str =
+    "refined       length  functions  cells  orbitals  determinants               energy    change";
+
+/// A line on standard error. If nobody listens there, nobody misses it.
+fn note(line: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
+}
+
+fn table_row(row: &crate::exact::ConvergenceRow) -> String {
+    format!(
+        "{:<10} {:>9.3} {:>10} {:>6} {:>9} {:>13} {:>20.12} {:>9}",
+        format!("{:?}", row.refinement).to_lowercase(),
+        row.length,
+        row.functions,
+        row.cells,
+        if row.orbitals == 0 { "all".to_string() } else { row.orbitals.to_string() },
+        row.determinants,
+        row.energy,
+        row.change.map_or(String::new(), |c| format!("{c:.1e}")),
+    )
+}
+
+fn to_text(r: &ExactResult, repulsion: f64) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "method              {}", r.method);
+    let _ = match r.geometry {
+        Geometry::Box { half_width } => writeln!(out, "walls               at +-{half_width} bohr"),
+        Geometry::Ring { circumference } => {
+            writeln!(out, "ring                {circumference} bohr around")
+        }
+    };
+    for (k, (e, d)) in r.energies.iter().zip(&r.error_estimates).enumerate() {
+        let name = if k == 0 { "energy".to_string() } else { format!("state {k}") };
+        let _ = writeln!(out, "{name:<19} {e:.12} +- {d:.1e} Hartree");
+    }
+    if repulsion != 0.0 {
+        let _ = writeln!(out, "nuclear repulsion   {repulsion:.12}");
+        let _ = writeln!(out, "total energy        {:.12}", r.energies[0] + repulsion);
+    }
+    let c = r.components;
+    let _ = writeln!(out, "kinetic             {:.12}", c.kinetic);
+    let _ = writeln!(out, "external            {:.12}", c.external);
+    let _ = writeln!(out, "interaction         {:.12}", c.interaction);
+    let shown: Vec<String> =
+        r.natural_occupations.iter().take(6).map(|n| format!("{n:.6}")).collect();
+    let _ = writeln!(out, "occupations         {}", shown.join(" "));
+    if !r.converged {
+        let _ = writeln!(
+            out,
+            "The error estimate is above the tolerance: a limit ended the refinement. Raise --time or \
+             --memory to go on."
+        );
+    }
+    out
+}
+
+fn to_json(r: &ExactResult, task: &Task, repulsion: f64) -> Value {
+    json!({
+        "title": task.hamiltonian.title,
+        "energies": r.energies,
+        "error_estimates": r.error_estimates,
+        "error_budget": r.error_budget,
+        "components": r.components,
+        "method": r.method,
+        "nuclear_repulsion": repulsion,
+        "total_energies": r.energies.iter().map(|e| e + repulsion).collect::<Vec<_>>(),
+        "sector": r.sector,
+        "geometry": r.geometry,
+        "walls_chosen_by_tool": task.geometry.is_none(),
+        "natural_occupations": r.natural_occupations,
+        "convergence": r.convergence,
+        "converged": r.converged,
+        "products": r.products,
+    })
+}

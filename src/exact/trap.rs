@@ -1,0 +1,270 @@
+//! Refinement of the route in gaps, and how its energies join the densities of the other route.
+
+use super::closed_forms::recognised;
+use super::dvr::OneBodyBasis;
+use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
+use super::hartree_fock::{HartreeFockOptions, hartree_fock};
+use super::refine::Sequence;
+use super::solve::Problem;
+use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement};
+use crate::system::{External, Geometry, Sector};
+
+/// Polynomials that resolve the function of one gap in the mean field.
+const POLYNOMIALS: usize = 56;
+/// Largest number of functions per gap.
+const MOST_PER_GAP: usize = 40;
+/// Products with the Hamiltonian that one state takes, for predictions of work.
+const PRODUCTS: f64 = 35.0;
+/// How far a check moves the end of the functions out.
+const FURTHER: f64 = 1.12;
+
+/// What the route in gaps finds.
+pub(super) struct TrapEnergies {
+    energies: Vec<f64>,
+    budgets: Vec<ErrorBudget>,
+    components: Components,
+    method: String,
+    table: Vec<ConvergenceRow>,
+    products: usize,
+}
+
+/// Lowest sums of relative levels and of `frequency (k + 1/2)`, with the index of the level.
+fn with_centre_of_mass(relative: &[f64], frequency: f64, states: usize) -> Vec<(f64, usize)> {
+    let mut sums: Vec<(f64, usize)> = relative
+        .iter()
+        .enumerate()
+        .flat_map(|(j, e)| (0..states).map(move |k| (e + frequency * (k as f64 + 0.5), j)))
+        .collect();
+    sums.sort_by(|a, b| a.0.total_cmp(&b.0));
+    sums.truncate(states);
+    sums
+}
+
+impl Problem<'_> {
+    /// The problem as one in gaps, if it is one, and what hard walls of `geometry` cost.
+    ///
+    /// Two particles without a divergence at contact are left to the complete basis.
+    pub(super) fn as_trap(
+        &self,
+        geometry: Option<&Geometry>,
+    ) -> Result<Option<(Trap, f64)>, ExactError> {
+        let Sector { up, down } = self.sector;
+        let n = up + down;
+        if (up > 0 && down > 0)
+            || n < 2
+            || (n == 2 && super::dvr::finite_at_contact(&self.hamiltonian.interaction))
+        {
+            return Ok(None);
+        }
+        let (External::Harmonic { frequency }, interaction) = recognised(self.hamiltonian) else {
+            return Ok(None);
+        };
+        let Some(trap) = Trap::new(frequency, interaction, n) else { return Ok(None) };
+        match geometry {
+            None => Ok(Some((trap, 0.0))),
+            Some(Geometry::Ring { .. }) => Ok(None),
+            Some(&Geometry::Box { half_width }) => {
+                let basis = OneBodyBasis::with_cutoff(
+                    Geometry::Box { half_width },
+                    8.0 * frequency.sqrt().max(1.0),
+                    n + 8,
+                );
+                let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
+                let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+                // Work done against the pressure while the walls come in from infinity: it decays
+                // at least like the tail of the density, at twice the wave number at the wall,
+                // which is near frequency times distance.
+                let cost = 3.0 * hf.wall_pressure(self.sector) / (frequency * half_width);
+                Ok((cost < 0.1 * self.options.tolerance).then_some((trap, cost)))
+            }
+        }
+    }
+
+    fn gap_level(
+        &mut self,
+        trap: &Trap,
+        basis: &GapBasis,
+        m: usize,
+        guess: Option<&GapLevel>,
+    ) -> Result<GapLevel, ExactError> {
+        let count = trap.particles - 1;
+        let dimension = (m as u64).saturating_pow(count as u32);
+        let mut options = self.davidson(dimension, true);
+        if self.options.states > 1 {
+            options.residual = options.residual.min(1e-6);
+        }
+        let (flops, bytes) = gaps::cost(count, m, options.subspace);
+        self.check(dimension, bytes, flops as f64 * PRODUCTS * self.options.states as f64)?;
+        let level = basis.solve(m, &options, guess)?;
+        self.products += level.pairs.products;
+        Ok(level)
+    }
+
+    /// Lowest states in the trap. `walls` is what the walls of a box cost.
+    pub(super) fn solve_trap(
+        &mut self,
+        trap: &Trap,
+        walls: f64,
+    ) -> Result<TrapEnergies, ExactError> {
+        let (states, tolerance) = (self.options.states, self.options.tolerance);
+        let count = trap.particles - 1;
+        let field = Field::new(trap, POLYNOMIALS - 8)?;
+        let basis = GapBasis::new(trap, &field, POLYNOMIALS, MOST_PER_GAP + 2)?;
+        let checked = if count > 4 { 8 } else { 12 };
+        let combined = |level: &GapLevel| -> Vec<f64> {
+            let sums = with_centre_of_mass(&level.pairs.values, trap.frequency, states);
+            sums.into_iter().map(|s| s.0).collect()
+        };
+        let mut sequence = Sequence::default();
+        let mut best: Option<GapLevel> = None;
+        let mut at_check = vec![];
+        let (mut m, mut used, mut spent) = (6, 6, 0.0);
+        while m <= basis.largest() {
+            let work = gaps::cost(count, m, 0).0 as f64 * PRODUCTS * states as f64;
+            if sequence.has_ratio() && m > checked && spent + work > 0.7 * self.options.work_limit {
+                break;
+            }
+            let guess = best.as_ref().filter(|_| m > checked);
+            let level = match self.gap_level(trap, &basis, m, guess) {
+                Ok(level) => level,
+                Err(ExactError::Memory { .. } | ExactError::Work { .. })
+                    if sequence.has_ratio() && m > checked =>
+                {
+                    break;
+                }
+                Err(e) => return Err(e),
+            };
+            spent += work;
+            let energies = combined(&level);
+            sequence.push(&energies);
+            self.record(ConvergenceRow {
+                refinement: Refinement::Functions,
+                length: field.extent,
+                functions: m,
+                cells: m + 2,
+                orbitals: 0,
+                determinants: (m as u64).pow(count as u32),
+                energy: energies[0],
+                change: sequence.change(),
+            });
+            if m == checked {
+                at_check = energies;
+            }
+            best = Some(level);
+            used = m;
+            if m >= checked && sequence.worst() < 0.4 * tolerance {
+                break;
+            }
+            m += 2;
+        }
+        let level = match best {
+            Some(level) if !at_check.is_empty() => level,
+            _ => unreachable!("the loop leaves by an error before the level that is checked"),
+        };
+        // The functions of a gap themselves: finer, and further out, each at one size.
+        let mut moved = vec![];
+        for (polynomials, factor, refinement) in [
+            (POLYNOMIALS + 16, 1.0, Refinement::Quadrature),
+            (POLYNOMIALS + 16, FURTHER, Refinement::Walls),
+        ] {
+            let field = field.extended(factor);
+            let other = GapBasis::new(trap, &field, polynomials, checked + 2)?;
+            let energies = combined(&self.gap_level(trap, &other, checked, None)?);
+            let change: Vec<f64> =
+                energies.iter().zip(&at_check).map(|(a, b)| (a - b).abs()).collect();
+            self.record(ConvergenceRow {
+                refinement,
+                length: field.extent,
+                functions: checked,
+                cells: checked + 2,
+                orbitals: 0,
+                determinants: (checked as u64).pow(count as u32),
+                energy: energies[0],
+                change: change.iter().copied().reduce(f64::max),
+            });
+            moved.push(change);
+        }
+        let sums = with_centre_of_mass(&level.pairs.values, trap.frequency, states);
+        let budgets = sums
+            .iter()
+            .enumerate()
+            .map(|(k, &(energy, j))| ErrorBudget {
+                // Convergence that starts exponentially may end algebraically, where the interaction
+                // has a kink: the ratios seen so far promise too much.
+                functions: 5.0 * sequence.estimate(k),
+                quadrature: moved[0][k],
+                orbitals: 0.0,
+                walls: walls + 2.0 * moved[1][k],
+                solver: level.pairs.value_errors[j] + 1e-11 * (1.0 + energy.abs()),
+            })
+            .collect();
+        let energy = sums[0].0;
+        // The centre of mass is in its lowest level: half its energy is potential.
+        let external = level.external + 0.25 * trap.frequency;
+        let kinetic = energy - external - level.interaction;
+        Ok(TrapEnergies {
+            energies: sums.into_iter().map(|s| s.0).collect(),
+            budgets,
+            components: Components { kinetic, external, interaction: level.interaction },
+            method: format!(
+                "centre of mass apart, {used} functions in each of {count} gaps, Davidson"
+            ),
+            table: std::mem::take(&mut self.table),
+            products: self.products,
+        })
+    }
+}
+
+impl TrapEnergies {
+    /// Estimated error of the ground-state energy.
+    fn estimate(&self) -> f64 {
+        self.budgets[0].total()
+    }
+
+    /// Energies and components from here, densities and occupations from `other`, unless `other`
+    /// has the smaller error.
+    pub(super) fn joined(mut self, mut other: ExactResult, tolerance: f64) -> ExactResult {
+        let apart = (self.energies[0] - other.energies[0]).abs();
+        let excess = apart - self.estimate() - other.error_estimates[0];
+        if excess > 0.0 {
+            // Two independent calculations contradict each other: no smaller error can be claimed.
+            self.budgets[0].functions += excess;
+            other.error_budget.functions += excess;
+            other.error_estimates[0] += excess;
+        }
+        if self.energies.len() == 1 && other.error_estimates[0] < self.estimate() {
+            other.method = format!(
+                "{} (confirmed by {:.9} +- {:.0e}: {})",
+                other.method,
+                self.energies[0],
+                self.estimate(),
+                self.method
+            );
+        } else {
+            other.method = format!(
+                "{}; densities and occupations: {} ({:.9} +- {:.0e})",
+                self.method, other.method, other.energies[0], other.error_estimates[0]
+            );
+            other.error_estimates = self.budgets.iter().map(ErrorBudget::total).collect();
+            other.energies = self.energies;
+            other.error_budget = self.budgets[0];
+            other.components = self.components;
+        }
+        other.converged = other.error_estimates.iter().all(|e| *e <= tolerance);
+        other.products += self.products;
+        self.table.append(&mut other.convergence);
+        other.convergence = self.table;
+        other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_centre_of_mass;
+
+    #[test]
+    fn the_lowest_sums_come_in_order() {
+        let sums = with_centre_of_mass(&[1.0, 2.5, 3.2], 1.0, 4);
+        assert_eq!(sums, vec![(1.5, 0), (2.5, 0), (3.0, 1), (3.5, 0)]);
+    }
+}

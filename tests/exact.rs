@@ -1,0 +1,365 @@
+//! The exact solver against the reference cases and against theorems.
+
+use weylflow::exact::{ExactError, ExactOptions, ExactResult, solve, solve_on_line};
+use weylflow::problems::{reference_case, reference_cases};
+use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+
+fn options() -> ExactOptions {
+    ExactOptions { closed_forms: false, ..ExactOptions::default() }
+}
+
+/// One case of each kind: the deviation is within the printed estimate and within 1e-7.
+#[test]
+fn reference_cases_come_out_within_their_estimates() {
+    for name in [
+        "A1_He_triplet_L10",
+        "A3_Li_quartet_L10",
+        "B_soft_g1_a1_N3",
+        "B_soft_g1_a1_N4",
+        "B_gauss_g3_s0.5_N3",
+        "B_dip_g1_a0.3_N2",
+        "D_He",
+        "D_He+",
+        "D_H2_R8",
+        "E_soft_g1_a1_22",
+        "F_ring_N3",
+        "G_doublewell_N2",
+        "C_box_free_N3",
+        "C_moshinsky_k1.0_N3",
+    ] {
+        let case = reference_case(name).unwrap();
+        let r = case.solve(&options(), &mut |_| ()).unwrap();
+        let deviation = (r.energies[0] - case.energy).abs();
+        let bound = r.error_estimates[0] + case.error_bound;
+        assert!(deviation <= bound, "{name}: off by {deviation:e}, estimate {bound:e}");
+        assert!(deviation <= case.error_bound.max(1e-7), "{name}: off by {deviation:e}");
+        let n = case.sector.particles() as f64;
+        let c = r.components;
+        let sum = c.kinetic + c.external + c.interaction;
+        assert!((sum - r.energies[0]).abs() < 1e-9 * (1.0 + sum.abs()), "{name}: components");
+        let occupations: f64 = r.natural_occupations.iter().sum();
+        assert!((occupations - n).abs() < 1e-10, "{name}: occupations sum to {occupations}");
+        let h = r.density.x[1] - r.density.x[0];
+        let last = r.density.x.len() - 1;
+        let mut total = 0.0;
+        for i in 0..=last {
+            let weight = if i == 0 || i == last { 0.5 * h } else { h };
+            total += weight * (r.density.up[i] + r.density.down[i]);
+        }
+        assert!((total - n).abs() < 1e-10, "{name}: the density integrates to {total}");
+        if let Some(known) = case.components {
+            assert!((c.kinetic - known.kinetic).abs() < 2e-4, "{name}: kinetic energy");
+        }
+        for (a, b) in r.natural_occupations.iter().zip(&case.natural_occupations) {
+            assert!((a - b).abs() < 1e-6, "{name}: occupation {a} instead of {b}");
+        }
+    }
+}
+
+#[test]
+fn excited_states_of_the_same_sector() {
+    let mut seen = 0;
+    for case in reference_cases().into_iter().filter(|c| !c.excited.is_empty()) {
+        let options = ExactOptions { states: 1 + case.excited.len(), ..options() };
+        let r = case.solve(&options, &mut |_| ()).unwrap();
+        for (k, exact) in case.excited.iter().enumerate() {
+            let deviation = (r.energies[k + 1] - exact).abs();
+            assert!(deviation < 1e-7, "{} state {}: off by {deviation:e}", case.name, k + 1);
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 3);
+}
+
+/// The numerical route is honest where it converges slowly: the Calogero cusp.
+#[test]
+fn the_calogero_cusp_is_estimated_honestly() {
+    for name in ["C_calogero_lam1.5_N2", "C_calogero_lam2.0_N3"] {
+        let case = reference_case(name).unwrap();
+        let options = ExactOptions { tolerance: 1e-4, work_limit: 2e10, ..options() };
+        let r = case.solve(&options, &mut |_| ()).unwrap();
+        let deviation = (r.energies[0] - case.energy).abs();
+        assert!(deviation <= r.error_estimates[0], "{name}: {deviation:e}");
+    }
+}
+
+#[test]
+fn a_closed_form_is_named_and_exact() {
+    let case = reference_case("C_calogero_lam2.0_N2").unwrap();
+    let r = case.solve(&ExactOptions::default(), &mut |_| ()).unwrap();
+    assert!((r.energies[0] - 3.0).abs() < 1e-13);
+    assert!(r.method.starts_with("closed form: Calogero"), "{}", r.method);
+}
+
+/// Virial theorem on the line: `2 <T> = <sum x v'> + <sum d w'>`, here with powers, where
+/// `x v' = 2 v` and `d w' = 2 w`.
+#[test]
+fn the_virial_theorem_holds_for_harmonium() {
+    let case = reference_case("C_moshinsky_k1.0_N3").unwrap();
+    let c = case.solve(&options(), &mut |_| ()).unwrap().components;
+    let virial = 2.0 * (c.external + c.interaction);
+    assert!((2.0 * c.kinetic - virial).abs() < 1e-7, "{c:?}");
+}
+
+/// Hellmann and Feynman: the derivative of the energy by the strength is `<w>` per unit strength.
+#[test]
+fn hellmann_feynman_holds() {
+    let at = |strength: f64| {
+        let h = Hamiltonian {
+            title: String::new(),
+            external: External::Nuclei { charges: vec![2.0], positions: vec![0.0], softening: 1.0 },
+            interaction: Interaction::SoftCoulomb { strength, softening: 1.0 },
+        };
+        let geometry = Geometry::Box { half_width: 9.0 };
+        solve(&h, &geometry, Sector { up: 2, down: 1 }, &options(), &mut |_| ()).unwrap()
+    };
+    let step = 1e-2;
+    let slope = (at(0.4 + step).energies[0] - at(0.4 - step).energies[0]) / (2.0 * step);
+    let middle = at(0.4);
+    assert!((slope - middle.components.interaction / 0.4).abs() < 1e-4, "{slope}");
+}
+
+fn helium(position: f64, softening: f64, strength: f64, between: f64) -> Hamiltonian {
+    Hamiltonian {
+        title: String::new(),
+        external: External::Nuclei {
+            charges: vec![2.0, 1.0],
+            positions: vec![-1.0, position],
+            softening,
+        },
+        interaction: Interaction::SoftCoulomb { strength, softening: between },
+    }
+}
+
+/// The force on a nucleus and the derivative by the softening of the interaction: differences of
+/// exact energies against expectations over the exact density and pair density, with derivatives of the
+/// potentials by automatic differentiation.
+#[test]
+fn forces_are_expectations_of_derivatives() {
+    let geometry = Geometry::Box { half_width: 11.0 };
+    let at = |position: f64, between: f64| {
+        let options = ExactOptions { pair_density: true, tolerance: 1e-10, ..options() };
+        let h = helium(position, 1.0, 1.0, between);
+        solve(&h, &geometry, Sector { up: 1, down: 1 }, &options, &mut |_| ()).unwrap()
+    };
+    let (r, a, step) = (0.7, 0.9, 2e-3);
+    let middle = at(r, a);
+    let nucleus = External::Nuclei { charges: vec![1.0], positions: vec![r], softening: 1.0 };
+    let d = &middle.density;
+    let h = d.x[1] - d.x[0];
+    let expected: f64 =
+        (0..d.x.len()).map(|i| -h * nucleus.derivative(d.x[i]) * (d.up[i] + d.down[i])).sum();
+    let slope = (at(r + step, a).energies[0] - at(r - step, a).energies[0]) / (2.0 * step);
+    assert!((slope - expected).abs() < 1e-6, "force: {slope} and {expected}");
+    assert!(slope.abs() > 1e-2);
+
+    // d/da (d² + a²)^(-1/2) = (a/d) d/dd (d² + a²)^(-1/2)
+    let w = Interaction::SoftCoulomb { strength: 1.0, softening: a };
+    let by_softening = |d: f64| if d == 0.0 { -1.0 / (a * a) } else { a / d * w.derivative(d) };
+    let expected = 0.5 * pair_average(&middle, by_softening);
+    let slope = (at(r, a + step).energies[0] - at(r, a - step).energies[0]) / (2.0 * step);
+    assert!((slope - expected).abs() < 1e-6, "softening: {slope} and {expected}");
+}
+
+/// Sum over ordered pairs of the expectation of `f(x - y)`.
+fn pair_average(r: &ExactResult, f: impl Fn(f64) -> f64) -> f64 {
+    let p = r.pair_density.as_ref().unwrap();
+    let h = p.x[1] - p.x[0];
+    let mut sum = 0.0;
+    for (i, x) in p.x.iter().enumerate() {
+        for (j, y) in p.x.iter().enumerate() {
+            sum += h * h * p.values[i * p.x.len() + j] * f(x - y);
+        }
+    }
+    sum
+}
+
+/// `2 <T> = <sum x v'> + <sum d w'>` where neither potential is a power.
+#[test]
+fn the_virial_theorem_holds_in_a_double_well() {
+    let h = Hamiltonian {
+        title: String::new(),
+        external: External::DoubleWell { half_separation: 1.5, strength: 0.3 },
+        interaction: Interaction::Gaussian { strength: 1.0, width: 0.8 },
+    };
+    for sector in [Sector { up: 2, down: 0 }, Sector { up: 2, down: 1 }] {
+        let options = ExactOptions { pair_density: true, ..options() };
+        let r = solve_on_line(&h, sector, &options, &mut |_| ()).unwrap();
+        let d = &r.density;
+        let step = d.x[1] - d.x[0];
+        let external: f64 = (0..d.x.len())
+            .map(|i| step * d.x[i] * h.external.derivative(d.x[i]) * (d.up[i] + d.down[i]))
+            .sum();
+        let pairs = 0.5 * pair_average(&r, |d| d * h.interaction.derivative(d));
+        let error = 2.0 * r.components.kinetic - external - pairs;
+        assert!(error.abs() < 1e-5, "{sector:?}: {error:e}");
+    }
+}
+
+#[test]
+fn pair_densities_integrate_to_the_number_of_ordered_pairs() {
+    let geometry = Geometry::Box { half_width: 9.0 };
+    for sector in [Sector { up: 2, down: 0 }, Sector { up: 2, down: 1 }, Sector { up: 3, down: 0 }]
+    {
+        let options = ExactOptions { pair_density: true, tolerance: 1e-6, ..options() };
+        let h = helium(1.0, 1.0, 1.0, 1.0);
+        let r = solve(&h, &geometry, sector, &options, &mut |_| ()).unwrap();
+        let n = sector.particles() as f64;
+        let total = pair_average(&r, |_| 1.0);
+        assert!((total - n * (n - 1.0)).abs() < 1e-8, "{sector:?}: {total}");
+    }
+}
+
+fn file(name: &str) -> Hamiltonian {
+    let path = format!("{}/hamiltonians/{name}.ron", env!("CARGO_MANIFEST_DIR"));
+    weylflow::spec::read::load_hamiltonian(std::path::Path::new(&path)).unwrap()
+}
+
+/// Systems without a reference: a run at a loose tolerance differs from one that goes further by no
+/// more than it says.
+#[test]
+fn estimates_hold_for_unseen_systems() {
+    let inside = |half_width: f64| Some(Geometry::Box { half_width });
+    let wells: External = ron::from_str("Formula(\"0.1*x^4 - 0.8*x^2 + 0.1*x\")").unwrap();
+    let with = |external: External, interaction: Interaction| Hamiltonian {
+        title: String::new(),
+        external,
+        interaction,
+    };
+    let dipolar = Interaction::Dipolar { strength: 1.0, softening: 0.5 };
+    let soft = Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 };
+    let ring = Some(Geometry::Ring { circumference: 7.0 });
+    let lattice = External::Lattice { depth: 2.0, period: 3.5 };
+    for (name, h, geometry, up, down) in [
+        ("H-", file("hydrogen_anion"), inside(25.0), 1, 1),
+        ("LiH", file("lithium_hydride"), inside(10.0), 2, 2),
+        ("lattice", file("optical_lattice"), inside(4.0), 3, 0),
+        ("double well", with(wells, soft.clone()), None, 1, 1),
+        ("ring", with(lattice, soft.clone()), ring, 2, 0),
+        ("even ring", with(External::Free, dipolar.clone()), ring, 4, 0),
+        ("dipolar", with(External::Harmonic { frequency: 1.3 }, dipolar.clone()), None, 1, 1),
+        ("trap", with(External::Harmonic { frequency: 0.7 }, dipolar), None, 3, 0),
+        ("boxed trap", with(External::Harmonic { frequency: 1.0 }, soft), inside(2.5), 3, 0),
+    ] {
+        let sector = Sector { up, down };
+        let at = |tolerance: f64, work_limit: f64| {
+            let options = ExactOptions { tolerance, work_limit, ..options() };
+            match &geometry {
+                Some(g) => solve(&h, g, sector, &options, &mut |_| ()).unwrap(),
+                None => solve_on_line(&h, sector, &options, &mut |_| ()).unwrap(),
+            }
+        };
+        let work = if up + down == 2 { 1e12 } else { 8e10 };
+        let (loose, tight) = (at(1e-6, 0.25 * work), at(1e-9, work));
+        let apart = (loose.energies[0] - tight.energies[0]).abs();
+        let said = loose.error_estimates[0] + 0.1 * tight.error_estimates[0];
+        assert!(apart <= said, "{name}: {apart:e} apart, said {said:e}");
+    }
+}
+
+/// The route in gaps: a steep interaction, four particles, on the line and in a box that is large.
+#[test]
+fn a_steep_interaction_in_the_trap_is_solved_in_gaps() {
+    let case = reference_case("B_dip_g1_a0.3_N4").unwrap();
+    let options = ExactOptions { tolerance: 1e-7, work_limit: 4e10, states: 3, ..options() };
+    let r = case.solve(&options, &mut |_| ()).unwrap();
+    assert!(r.method.contains("gaps"), "{}", r.method);
+    assert!((r.energies[0] - case.energy).abs() < 1e-7, "{}", r.energies[0]);
+    assert!((r.energies[1] - r.energies[0] - 1.0).abs() < 1e-12, "the centre of mass swings");
+    let c = r.components;
+    assert!((c.kinetic + c.external + c.interaction - r.energies[0]).abs() < 1e-12);
+    let occupations: f64 = r.natural_occupations.iter().sum();
+    assert!((occupations - 4.0).abs() < 1e-10);
+}
+
+/// Calogero by numbers: a divergence at contact, whose cusp the functions of the gaps have.
+#[test]
+fn calogero_is_solved_in_gaps() {
+    for name in ["C_calogero_lam1.5_N2", "C_calogero_lam2.0_N3", "C_calogero_lam2.5_N3"] {
+        let case = reference_case(name).unwrap();
+        let options = ExactOptions { tolerance: 1e-7, work_limit: 4e10, ..options() };
+        let r = case.solve(&options, &mut |_| ()).unwrap();
+        let deviation = (r.energies[0] - case.energy).abs();
+        assert!(deviation < 1e-7 && deviation <= r.error_estimates[0], "{name}: {deviation:e}");
+        // Virial theorem: d w' = -2 w.
+        let c = r.components;
+        assert!((c.kinetic - c.external + c.interaction).abs() < 1e-4, "{name}: {c:?}");
+    }
+}
+
+fn weylflow(arguments: &[&str]) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_command_prints_json_for_specs_and_hamiltonians() {
+    let spec = ["exact", "runs/trap_pair.ron", "--json", "--tolerance", "1e-6"];
+    let file =
+        ["exact", "hamiltonians/hydrogen.ron", "--json", "--states", "2", "--half-width", "12"];
+    for (arguments, states) in [(&spec[..], 1), (&file[..], 2)] {
+        let output = weylflow(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        for key in ["energies", "error_estimates"] {
+            assert_eq!(value[key].as_array().unwrap().len(), states, "{key}");
+        }
+        let part = |name: &str| value["components"][name].as_f64().unwrap();
+        let sum = part("kinetic") + part("external") + part("interaction");
+        assert!((sum - value["energies"][0].as_f64().unwrap()).abs() < 1e-6);
+        assert!(value["method"].is_string());
+    }
+}
+
+#[test]
+fn the_command_explains_a_bound_that_is_broken() {
+    let output = weylflow(&["exact", "hamiltonians/lithium_hydride.ron", "--half-width", "1"]);
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("lithium_hydride.ron: ") && text.contains("positions"), "{text}");
+    assert!(!text.contains('{') && !text.contains("Violation"), "{text}");
+}
+
+/// `int |psi|² = 1` over the fundamental domain, and psi is antisymmetric.
+#[test]
+fn the_wavefunction_is_normalised_on_the_fundamental_domain() {
+    let case = reference_case("A1_He_triplet_L10").unwrap();
+    let r = case.solve(&options(), &mut |_| ()).unwrap();
+    let (points, l) = (200, 10.0);
+    let h = 2.0 * l / points as f64;
+    let mut sum = 0.0;
+    for i in 1..points {
+        for j in i + 1..points {
+            let (x, y) = (-l + i as f64 * h, -l + j as f64 * h);
+            sum += h * h * r.state.psi(&[x, y]).powi(2);
+        }
+    }
+    assert!((sum - 1.0).abs() < 1e-10, "{sum}");
+    assert!((r.state.psi(&[0.3, 1.1]) + r.state.psi(&[1.1, 0.3])).abs() < 1e-14);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let case = reference_case("E_soft_g1_a1_21").unwrap();
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| case.solve(&options(), &mut |_| ()).unwrap().energies[0])
+    };
+    assert_eq!(with(1).to_bits(), with(3).to_bits());
+}
+
+#[test]
+fn limits_are_errors_that_tell_what_is_needed() {
+    let case = reference_case("D_Be").unwrap();
+    let geometry = Geometry::Box { half_width: 12.0 };
+    let tight = ExactOptions { memory_limit_bytes: 1 << 20, ..options() };
+    let e = solve(&case.hamiltonian, &geometry, case.sector, &tight, &mut |_| ()).unwrap_err();
+    assert!(matches!(e, ExactError::Memory { needed, limit } if needed > limit), "{e}");
+    assert!(e.to_string().contains("--memory"));
+    let none = Sector { up: 0, down: 0 };
+    let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ()).unwrap_err();
+    assert_eq!(e, ExactError::EmptySector);
+}

@@ -1,0 +1,135 @@
+//! `weylflow run` end to end through the program itself: its files, its determinism, its refusals.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const SPEC: &str = r#"(
+    title: "quick pair",
+    hamiltonian: Inline(external: Harmonic(), interaction: SoftCoulomb()),
+    sector: (up: 2),
+    geometry: Box(half_width: 8),
+    wavefunction: Waveflow(hidden: [6], knots: 6, prior_knots: 6),
+    samples_per_iteration: 500,
+    iterations: 6,
+    final_samples: 5000,
+    seed: 7,
+)"#;
+
+fn weylflow(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("quick.ron"), SPEC).unwrap();
+    folder
+}
+
+fn read(path: PathBuf) -> String {
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The table without its last column, the time.
+fn without_time(csv: &str) -> Vec<&str> {
+    csv.lines().filter_map(|l| l.rsplit_once(',')).map(|(rest, _)| rest).collect()
+}
+
+#[test]
+fn writes_every_file_and_a_believable_summary() {
+    let folder = folder();
+    let output = weylflow(folder.path(), &["run", "quick.ron"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let out = folder.path().join("out/quick");
+    let summary: serde_json::Value = serde_json::from_str(&read(out.join("summary.json"))).unwrap();
+    for key in [
+        "energy",
+        "standard_error",
+        "variance",
+        "samples",
+        "parameters",
+        "iterations",
+        "wall_seconds",
+        "cpu_seconds",
+        "seed",
+        "version",
+        "reference",
+    ] {
+        assert!(!summary[key].is_null(), "{key}");
+    }
+    // Exact energy of this problem: two grids, a gap-coordinate solver and the tool's own agree on it.
+    let exact = 2.5538317143;
+    assert!((summary["reference"]["energy"].as_f64().unwrap() - exact).abs() < 1e-7);
+    let energy = summary["energy"].as_f64().unwrap();
+    let error = summary["standard_error"].as_f64().unwrap();
+    assert!(energy > exact - 4.0 * error && energy < exact + 0.05, "{energy} ± {error}");
+    let quotient = &summary["health"]["quadrature"];
+    assert!((quotient["norm"].as_f64().unwrap() - 1.0).abs() < 1e-6);
+    assert!(quotient["energy"].as_f64().unwrap() > exact);
+    assert!((quotient["energy"].as_f64().unwrap() - energy).abs() < 4.5 * error);
+    assert_eq!(read(out.join("energy.csv")).lines().count(), 7);
+    let report = read(out.join("report.html"));
+    // The only address in it is the name of the SVG vocabulary, which nobody fetches.
+    let rest = report.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    assert!(report.contains("<svg") && !rest.contains("http:") && !rest.contains("https:"));
+    // The resolved spec is a spec again, and gives the same run.
+    let resolved = out.join("spec.ron");
+    let again = weylflow(folder.path(), &["run", resolved.to_str().unwrap(), "--out", "again"]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let other = read(folder.path().join("again/energy.csv"));
+    assert_eq!(without_time(&read(out.join("energy.csv"))), without_time(&other));
+    assert_eq!(
+        read(out.join("wavefunction")).split("parameters").nth(1),
+        read(folder.path().join("again/wavefunction")).split("parameters").nth(1)
+    );
+}
+
+#[test]
+fn the_numbers_do_not_depend_on_the_threads_but_on_the_seed() {
+    let folder = folder();
+    let run = |out: &str, threads: &str, seed: &str| {
+        let arguments =
+            ["run", "quick.ron", "--quiet", "--out", out, "--threads", threads, "--seed", seed];
+        let output = weylflow(folder.path(), &arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+        let table = read(folder.path().join(out).join("energy.csv"));
+        let rows: Vec<String> = without_time(&table).into_iter().map(str::to_owned).collect();
+        (rows, read(folder.path().join(out).join("density.csv")))
+    };
+    let one = run("one", "1", "7");
+    assert_eq!(one, run("two", "2", "7"));
+    assert_eq!(one, run("five", "5", "7"));
+    assert_ne!(one.0, run("other", "1", "8").0);
+}
+
+#[test]
+fn an_existing_result_is_not_overwritten_unasked() {
+    let folder = folder();
+    let arguments = ["run", "quick.ron", "--quiet"];
+    assert!(weylflow(folder.path(), &arguments).status.success());
+    let before = read(folder.path().join("out/quick/summary.json"));
+    let output = weylflow(folder.path(), &arguments);
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("--overwrite") && message.contains("out/quick"), "{message}");
+    assert_eq!(before, read(folder.path().join("out/quick/summary.json")));
+    let forced = ["run", "quick.ron", "--quiet", "--overwrite", "--seed", "9"];
+    assert!(weylflow(folder.path(), &forced).status.success());
+    assert_ne!(before, read(folder.path().join("out/quick/summary.json")));
+}
+
+#[test]
+fn a_bad_spec_leaves_no_folder() {
+    let folder = folder();
+    let bad = SPEC.replace("half_width: 8", "half_width: -8");
+    std::fs::write(folder.path().join("bad.ron"), bad).unwrap();
+    let output = weylflow(folder.path(), &["run", "bad.ron"]);
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("bad.ron:5:") && message.contains("half_width"), "{message}");
+    assert!(!folder.path().join("out").exists());
+}
