@@ -254,7 +254,7 @@ impl Operator {
         x
     }
 
-    fn from_points(&self, mut x: Vec<f64>) -> Vec<f64> {
+    fn gaps_of_points(&self, mut x: Vec<f64>) -> Vec<f64> {
         let mut sizes = vec![self.q; self.gaps];
         for k in 0..self.gaps {
             let mut y = vec![0.0; x.len() / self.q * self.m];
@@ -268,7 +268,7 @@ impl Operator {
     fn apply(&self, c: &[f64]) -> Vec<f64> {
         let mut x = self.on_points(c);
         x.par_iter_mut().zip(&self.rest).for_each(|(x, v)| *x *= v);
-        let mut y = self.from_points(x);
+        let mut y = self.gaps_of_points(x);
         y.par_iter_mut().zip(c).zip(&self.levels).for_each(|((y, c), e)| *y += c * e);
         let sizes = vec![self.m; self.gaps];
         let mut t = vec![0.0; c.len()];
