@@ -147,7 +147,7 @@ impl MeanField {
                 shell.evaluate(t.value(), orders, plain);
                 for j in 0..shell.orbitals {
                     let at = |d: usize| plain[d][j];
-                    values.push(lift(t, |e| at(e)));
+                    values.push(lift(t, at));
                     if reverse {
                         slopes.push(lift(t, |e| at(1 + e)));
                     }

@@ -100,15 +100,10 @@ impl TwoBodyLayer {
     /// The tables: kind, first parameter and number of partners.
     fn tables(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
         let size = self.functions * self.functions;
-        let mut offset = 0;
         let partners = self.partners;
-        (0..2).filter_map(move |kind| {
-            (partners[kind] > 0).then(|| {
-                let table = (kind, offset, partners[kind]);
-                offset += size;
-                table
-            })
-        })
+        // Kinds without partners have no table.
+        let kinds = (0..2).filter(move |&kind| partners[kind] > 0);
+        kinds.enumerate().map(move |(n, kind)| (kind, n * size, partners[kind]))
     }
 
     /// Weight of a parameter in the bound.
