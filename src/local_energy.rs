@@ -4,17 +4,8 @@
 
 use crate::parallel::{self, SAMPLE_CHUNK};
 use crate::sampling::{self, Purpose};
-use crate::system::{Geometry, Hamiltonian};
+use crate::system::System;
 use crate::wavefunction::Wavefunction;
-
-/// The system a local energy belongs to.
-#[derive(Clone, Copy, Debug)]
-pub struct System<'a> {
-    /// Potentials.
-    pub hamiltonian: &'a Hamiltonian,
-    /// Space.
-    pub geometry: &'a Geometry,
-}
 
 /// Which derivatives with respect to the parameters a batch carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

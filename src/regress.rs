@@ -1,9 +1,9 @@
 //! Regression against exact energies: a short training for each case, and a verdict.
 
 use crate::exact::{self, ExactOptions};
-use crate::local_energy::System;
 use crate::problems;
 use crate::spec::ResolvedSpec;
+use crate::system::System;
 use crate::train::{self, Schedule};
 use serde::{Deserialize, Serialize};
 

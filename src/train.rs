@@ -3,12 +3,13 @@
 //! Knows no clock, file or terminal: the caller watches through a callback.
 
 use crate::estimate::{DensityEstimator, Moments};
-use crate::local_energy::{self, Batch, BatchId, Derivatives, System};
+use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::linalg::LinearError;
 use crate::optimise::{Optimiser, Pace, clip_range};
 use crate::parallel;
 use crate::sampling::{self, Purpose};
 use crate::spec::RunSpec;
+use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 
 /// How long and with how many samples to train.

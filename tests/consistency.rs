@@ -4,11 +4,11 @@
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use weylflow::estimate::Moments;
-use weylflow::local_energy::{self, BatchId, Derivatives, System};
+use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::math::quadrature::GaussLegendre;
 use weylflow::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
 use weylflow::sampling::Purpose;
-use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::train::{self, Schedule};
 use weylflow::wavefunction::Wavefunction;
 use weylflow::wavefunction::waveflow::{Chart, Waveflow, WaveflowSettings};

@@ -3,7 +3,6 @@
 use crate::estimate::rayleigh_quotient;
 use crate::estimate::statistics::Moments;
 use crate::exact::{self, ExactError, ExactOptions};
-use crate::local_energy::System;
 use crate::report::csv::EnergyCsv;
 use crate::report::density::write_density;
 use crate::report::files::{Existing, create_output_folder, names, write_atomic};
@@ -13,6 +12,7 @@ use crate::report::progress::Progress;
 use crate::report::record::{DensityProfile, Health, IterationRow, Reference, Summary};
 use crate::report::summary::write_summary;
 use crate::spec::{ReferenceSource, ResolvedSpec, load, write};
+use crate::system::System;
 use crate::train::{self, Estimate, IterationReport, Schedule};
 use crate::wavefunction::saved::SavedWavefunction;
 use clap::Args;

@@ -1,9 +1,9 @@
 //! Norm and Rayleigh quotient of one or two particles by quadrature: a check that uses no samples.
 
-use crate::local_energy::System;
 use crate::math::quadrature::GaussLegendre;
 use crate::parallel;
 use crate::system::Geometry;
+use crate::system::System;
 use crate::wavefunction::Wavefunction;
 use serde::{Deserialize, Serialize};
 

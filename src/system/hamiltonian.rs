@@ -16,6 +16,15 @@ pub struct Hamiltonian {
     pub interaction: Interaction,
 }
 
+/// A Hamiltonian in the space it acts in.
+#[derive(Clone, Copy, Debug)]
+pub struct System<'a> {
+    /// Potentials.
+    pub hamiltonian: &'a Hamiltonian,
+    /// Space.
+    pub geometry: &'a Geometry,
+}
+
 impl Hamiltonian {
     /// Potential energy of a configuration, without the constant nuclear repulsion.
     pub fn potential(&self, geometry: &Geometry, x: &[f64]) -> f64 {

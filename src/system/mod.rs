@@ -9,6 +9,6 @@ pub mod sector;
 
 pub use external::External;
 pub use geometry::Geometry;
-pub use hamiltonian::Hamiltonian;
+pub use hamiltonian::{Hamiltonian, System};
 pub use interaction::Interaction;
 pub use sector::Sector;

@@ -9,9 +9,9 @@ pub mod saved;
 pub mod waveflow;
 pub mod weyl;
 
-use crate::local_energy::System;
 use crate::math::scalar::Jet;
 use crate::system::Sector;
+use crate::system::System;
 use serde::{Deserialize, Serialize};
 use waveflow::{Waveflow, WaveflowSettings};
 use weyl::{Weyl, WeylSettings};

@@ -1,8 +1,8 @@
 //! Trained parameters together with all that is needed to build the wavefunction again.
 
 use super::{Wavefunction, WavefunctionError};
-use crate::local_energy::System;
 use crate::spec::ResolvedSpec;
+use crate::system::System;
 use serde::{Deserialize, Serialize};
 
 /// Version of the file format.

@@ -14,10 +14,10 @@ use super::{
     Evaluator, LogPsi, MOST_PARTICLES, Wavefunction, WavefunctionError, kinetic_from_jet,
     with_jet_width,
 };
-use crate::local_energy::System;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::LocalBasis;
 use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
+use crate::system::System;
 use crate::system::{Geometry, Sector};
 use crate::wavefunction::coordinate::Coordinate;
 pub use chart::Chart;

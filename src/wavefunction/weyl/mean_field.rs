@@ -9,9 +9,9 @@
 use crate::exact::EigenFailure;
 use crate::exact::dvr::{OneBodyBasis, solve_one_body};
 use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
-use crate::local_energy::System;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse};
+use crate::system::System;
 use crate::system::{Interaction, Sector};
 use faer::Mat;
 use serde::{Deserialize, Serialize};

@@ -16,9 +16,9 @@ use super::{
     Evaluator, LogPsi, MOST_PARTICLES, Wavefunction, WavefunctionError, kinetic_from_jet,
     with_jet_width,
 };
-use crate::local_energy::System;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
+use crate::system::System;
 use crate::system::{Geometry, Sector};
 pub use mean_field::Orbitals;
 use mean_field::{MeanField, MeanFieldTrace};
