@@ -315,3 +315,30 @@ fn round_trip_error(psi: &dyn Wavefunction, seed: u64) -> f64 {
         });
     errors.into_iter().fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Local energies of mean `energy` and standard error 0.01.
+    fn batch(energy: f64) -> Batch {
+        let local_energy = (0..100).map(|i| energy + if i % 2 == 0 { 0.1 } else { -0.1 }).collect();
+        Batch { local_energy, weight: vec![1.0; 100], ..Batch::default() }
+    }
+
+    #[test]
+    fn a_step_uphill_is_taken_back_and_its_start_judged_anew() {
+        let mut guard = Guard::new();
+        assert!(guard.accepts(&batch(1.0), &[1.0]));
+        assert!(guard.accepts(&batch(0.5), &[2.0]));
+        // Within the error: accepted, but the lower point stays the one to return to.
+        assert!(guard.accepts(&batch(0.53), &[3.0]));
+        assert_eq!((guard.parameters.as_slice(), guard.caution), (&[2.0][..], 1.0));
+        assert!(!guard.accepts(&batch(0.7), &[4.0]));
+        assert_eq!((guard.parameters.as_slice(), guard.caution), (&[2.0][..], 0.25));
+        // Fresh samples of the start are believed even if they are much higher than its first ones.
+        assert!(guard.accepts(&batch(0.65), &[2.0]));
+        assert!(guard.accepts(&batch(0.67), &[5.0]));
+        assert_eq!(guard.caution, 0.5);
+    }
+}

@@ -104,7 +104,7 @@ impl Coordinate {
             .map(|spin| {
                 let n = spin.len();
                 let orbitals =
-                    if spin.start == 0 { &field.orbitals_up } else { &field.orbitals_down };
+                    if spin.start < sector.up { &field.orbitals_up } else { &field.orbitals_down };
                 Self::from_density(degree, knots, n, |s| {
                     let points: Vec<f64> = s.iter().map(|s| a + (b - a) * s).collect();
                     let values = field.basis.evaluate(&points) * orbitals.subcols(0, n);
@@ -283,6 +283,21 @@ mod tests {
                 );
                 assert!((p.left + p.right - 1.0).abs() < 1e-14);
             }
+        }
+    }
+
+    #[test]
+    fn both_names_of_a_polarised_sector_give_one_coordinate() {
+        let hamiltonian: Hamiltonian =
+            ron::from_str("(external: Harmonic(), interaction: SoftCoulomb())").unwrap();
+        let geometry = Geometry::Box { half_width: 6.0 };
+        let of = |up, down| {
+            Coordinate::mean_field(&hamiltonian, &geometry, Sector { up, down }, 5, 32).unwrap()
+        };
+        let (up, down) = (of(2, 0), of(0, 2));
+        assert_eq!((up.len(), down.len()), (1, 1));
+        for (a, b) in up[0].left.iter().zip(&down[0].left) {
+            assert!((a - b).abs() < 1e-7, "{a} {b}");
         }
     }
 
