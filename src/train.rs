@@ -5,7 +5,7 @@
 use crate::estimate::{DensityEstimator, Moments};
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::linalg::LinearError;
-use crate::optimise::{Optimiser, Pace, clip_range};
+use crate::optimise::{Optimiser, Pace, Step, clip_range};
 use crate::parallel;
 use crate::sampling::{self, Purpose};
 use crate::spec::RunSpec;
@@ -44,11 +44,11 @@ pub struct IterationReport {
     pub iteration: usize,
     /// Moments of the local energy before the step.
     pub energy: Moments,
-    /// Euclidean norm of the energy gradient; NaN where the last step was taken back.
+    /// Euclidean norm of the energy gradient; NaN where no step was taken.
     pub gradient_norm: f64,
-    /// Norm of the step in the metric of the state; zero where the last step was taken back.
+    /// Norm of the step in the metric of the state; zero where none was taken.
     pub step_norm: f64,
-    /// Learning rate or imaginary-time step; zero where the last step was taken back.
+    /// Learning rate or imaginary-time step; zero where none was taken.
     pub tau: f64,
     /// Samples left out because something was not finite.
     pub rejected: usize,
@@ -92,61 +92,45 @@ pub struct Trained {
     pub rejected: usize,
 }
 
-/// Takes back steps after which the energy rose beyond its error, and makes the next ones shorter.
+/// What is minimised, on given samples: the energy plus a share of the variance, both robust against rare
+/// huge local energies.
 ///
-/// The curvature that the optimisers use is noisy and may be indefinite far from the minimum; a step that
-/// leads uphill would otherwise take tens of iterations to repair.
-struct Guard {
-    /// Multiplies the step.
-    caution: f64,
-    /// Energy and standard error at `parameters`.
-    energy: (f64, f64),
-    /// The last accepted parameters with about the lowest energy.
-    parameters: Vec<f64>,
-    /// Whether the next samples belong to `parameters` again, after a step was taken back.
-    returned: bool,
+/// All candidates are compared through the same uniforms and the same clipping, so that their differences are
+/// much more precise than the energies.
+struct Merit {
+    middle: f64,
+    width: f64,
+    variance_weight: f64,
 }
 
-/// Error bars by which the energy may rise from one step to the next.
-const RISE: f64 = 4.0;
-/// Median absolute deviations at which local energies are clipped for this comparison.
-const GUARD_CLIP: f64 = 30.0;
+/// Median absolute deviations beyond which a local energy counts linearly.
+const MERIT_CLIP: f64 = 30.0;
+/// Error bars by which the merit may rise in a step that is the only one offered.
+const RISE: f64 = 2.0;
 
-impl Guard {
-    fn new() -> Self {
-        Guard {
-            caution: 1.0,
-            energy: (f64::INFINITY, 0.0),
-            parameters: Vec::new(),
-            returned: false,
-        }
+impl Merit {
+    fn new(batch: &Batch, variance_weight: f64) -> Self {
+        let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
+        Merit { middle: 0.5 * (low + high), width: 0.5 * (high - low), variance_weight }
     }
 
-    /// Whether to go on from `parameters`, whose samples are given.
-    fn accepts(&mut self, batch: &Batch, parameters: &[f64]) -> bool {
-        let (low, high) = clip_range(&batch.local_energy, GUARD_CLIP);
-        let clipped: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
+    /// The merit of the state of a batch and its standard error; infinite where samples are missing.
+    fn of(&self, batch: &Batch, samples: usize) -> (f64, f64) {
+        if (batch.samples() as f64) < FINITE_SHARE * samples as f64 {
+            return (f64::INFINITY, 0.0);
+        }
+        let deviations: Vec<f64> = batch.local_energy.iter().map(|e| e - self.middle).collect();
+        let clipped: Vec<f64> =
+            deviations.iter().map(|d| d.clamp(-self.width, self.width)).collect();
         let moments = Moments::weighted(&clipped, &batch.weight);
-        let (energy, error) = (moments.mean(), moments.standard_error());
-        if std::mem::take(&mut self.returned) {
-            // Fresh samples of the point itself: its first energy may have been a lucky low one, which
-            // would go on turning down every step.
-            self.energy = (energy, error);
-            return true;
-        }
-        let rise = energy - self.energy.0;
-        if rise > RISE * error.hypot(self.energy.1) {
-            self.caution *= 0.25;
-            self.returned = true;
-            return false;
-        }
-        self.caution = (self.caution * 2.0).min(1.0);
-        // A point a little higher may still be the better one.
-        if rise <= error {
-            self.energy = (energy, error);
-            self.parameters = parameters.to_vec();
-        }
-        true
+        let mean = moments.mean();
+        // Huber's loss about the mean.
+        let loss = |d: f64| {
+            let r = (d - mean).abs();
+            if r <= self.width { r * r } else { self.width * (2.0 * r - self.width) }
+        };
+        let variance = deviations.iter().map(|&d| loss(d)).sum::<f64>() / deviations.len() as f64;
+        (mean + 0.5 * self.variance_weight * variance, moments.standard_error())
     }
 }
 
@@ -167,7 +151,7 @@ pub fn train(
     let mut sum = vec![0.0; parameters.len()];
     let mut averaged = 0usize;
     let mut rejected = 0;
-    let mut guard = Guard::new();
+    let mut caution = 1.0f64;
     let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
     for iteration in 0..schedule.iterations {
         let id = BatchId {
@@ -186,22 +170,22 @@ pub fn train(
             });
         }
         let last = (schedule.iterations - 1).max(1);
-        let step = if guard.accepts(&batch, &parameters) {
-            let progress = iteration as f64 / last as f64;
-            let pace = Pace { progress, caution: guard.caution };
-            let step = optimiser
-                .step(&batch, pace)
-                .map_err(|error| TrainError::Step { iteration, error })?;
+        let pace = Pace { progress: iteration as f64 / last as f64, caution };
+        let mut steps =
+            optimiser.steps(&batch, pace).map_err(|error| TrainError::Step { iteration, error })?;
+        let trial = BatchId { purpose: Purpose::Trial, ..id };
+        let choice =
+            choose(psi, system, trial, schedule.samples, &steps, optimiser.variance_weight())?;
+        optimiser.took(choice);
+        caution = if choice.is_some() { (2.0 * caution).min(1.0) } else { 0.25 * caution };
+        let step = choice.map(|c| steps.swap_remove(c));
+        if let Some(step) = &step {
             for (p, c) in parameters.iter_mut().zip(&step.change) {
                 *p += c;
             }
-            Some(step)
-        } else {
-            parameters.copy_from_slice(&guard.parameters);
-            None
-        };
+        }
         psi.set_parameters(&parameters)?;
-        if iteration + tail >= schedule.iterations && step.is_some() {
+        if iteration + tail >= schedule.iterations {
             averaged += 1;
             for (s, p) in sum.iter_mut().zip(&parameters) {
                 *s += p;
@@ -228,6 +212,37 @@ pub fn train(
         }
     }
     Ok(Trained { averaged_iterations: averaged, rejected })
+}
+
+/// The best of the steps on fresh samples; none if all lead uphill.
+///
+/// Leaves the parameters of the last candidate in `psi`.
+fn choose(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    samples: usize,
+    steps: &[Step],
+    variance_weight: f64,
+) -> Result<Option<usize>, WavefunctionError> {
+    let samples = samples.div_ceil(2);
+    let start = psi.parameters().to_vec();
+    let here = local_energy::draw(psi, system, id, samples, Derivatives::None);
+    let merit = Merit::new(&here, variance_weight);
+    let (now, error) = merit.of(&here, samples);
+    // Steps of an optimiser that offers no choice are noisy by nature; small rises belong to them.
+    let mut best = if steps.len() == 1 { now + RISE * error } else { now };
+    let mut choice = None;
+    for (index, step) in steps.iter().enumerate() {
+        let candidate: Vec<f64> = start.iter().zip(&step.change).map(|(p, c)| p + c).collect();
+        psi.set_parameters(&candidate)?;
+        let there = local_energy::draw(psi, system, id, samples, Derivatives::None);
+        let (value, _) = merit.of(&there, samples);
+        if value < best {
+            (best, choice) = (value, Some(index));
+        }
+    }
+    Ok(choice)
 }
 
 /// Energy on samples of their own that both candidates share through the same uniforms.
@@ -314,31 +329,4 @@ fn round_trip_error(psi: &dyn Wavefunction, seed: u64) -> f64 {
             worst
         });
     errors.into_iter().fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Local energies of mean `energy` and standard error 0.01.
-    fn batch(energy: f64) -> Batch {
-        let local_energy = (0..100).map(|i| energy + if i % 2 == 0 { 0.1 } else { -0.1 }).collect();
-        Batch { local_energy, weight: vec![1.0; 100], ..Batch::default() }
-    }
-
-    #[test]
-    fn a_step_uphill_is_taken_back_and_its_start_judged_anew() {
-        let mut guard = Guard::new();
-        assert!(guard.accepts(&batch(1.0), &[1.0]));
-        assert!(guard.accepts(&batch(0.5), &[2.0]));
-        // Within the error: accepted, but the lower point stays the one to return to.
-        assert!(guard.accepts(&batch(0.53), &[3.0]));
-        assert_eq!((guard.parameters.as_slice(), guard.caution), (&[2.0][..], 1.0));
-        assert!(!guard.accepts(&batch(0.7), &[4.0]));
-        assert_eq!((guard.parameters.as_slice(), guard.caution), (&[2.0][..], 0.25));
-        // Fresh samples of the start are believed even if they are much higher than its first ones.
-        assert!(guard.accepts(&batch(0.65), &[2.0]));
-        assert!(guard.accepts(&batch(0.67), &[5.0]));
-        assert_eq!(guard.caution, 0.5);
-    }
 }

@@ -8,6 +8,8 @@ use rand_pcg::Pcg64;
 pub enum Purpose {
     /// Samples of an optimisation step.
     Training,
+    /// Samples on which steps are tried before one is taken.
+    Trial,
     /// Samples that choose between candidate parameters.
     Selection,
     /// Samples of the final estimate.

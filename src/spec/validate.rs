@@ -232,9 +232,7 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             penalty,
             variance,
             tails,
-            spread,
             trust_radius,
-            final_fraction,
             clip,
         }) => {
             positive("optimiser.tau", *tau)?;
@@ -243,9 +241,7 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             not_negative("optimiser.penalty", *penalty)?;
             not_negative("optimiser.variance", *variance)?;
             decay("optimiser.tails", *tails)?;
-            not_negative("optimiser.spread", *spread)?;
             positive("optimiser.trust_radius", *trust_radius)?;
-            fraction("optimiser.final_fraction", *final_fraction)?;
             positive("optimiser.clip", *clip)
         }
     }

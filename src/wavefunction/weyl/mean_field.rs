@@ -30,6 +30,9 @@ pub enum Orbitals {
 /// Points of the table that brackets a quantile.
 const TABLE: usize = 512;
 
+/// Share of the particles beyond either end of their extent.
+const OUTSIDE: f64 = 1e-5;
+
 /// Orbitals of one spin.
 #[derive(Clone, Debug)]
 struct Shell {
@@ -124,6 +127,17 @@ impl MeanField {
         let mut values = [vec![0.0; shell.orbitals], Vec::new(), Vec::new(), Vec::new()];
         shell.evaluate(theta, 1, &mut values);
         values[0].iter().map(|v| v * v).sum()
+    }
+
+    /// The distance between the outermost places where particles are found: a share [`OUTSIDE`] of all is beyond
+    /// on either side, in radians.
+    pub fn extent(&self) -> f64 {
+        let particles: usize = self.shells.iter().map(|s| s.orbitals).sum();
+        let below =
+            |q: usize| self.shells.iter().map(|s| s.below(q)).sum::<f64>() / particles as f64;
+        let first = (0..TABLE).take_while(|&q| below(q + 1) < OUTSIDE).count();
+        let last = (0..TABLE).take_while(|&q| below(TABLE - q - 1) > 1.0 - OUTSIDE).count();
+        PI * (TABLE - first - last) as f64 / TABLE as f64
     }
 
     /// `log |psi_0|` and sign at angles in `(0, pi)`.
@@ -267,6 +281,12 @@ impl Shell {
             }
             (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
         }
+    }
+
+    /// Mean number of particles below a point of the table.
+    fn below(&self, q: usize) -> f64 {
+        let pairs = self.products.len();
+        (0..self.orbitals).map(|i| self.table[q * pairs + i * (i + 3) / 2]).sum()
     }
 
     /// Draws the particles one after the other.

@@ -5,6 +5,7 @@
 //! smooth odd function wherever two equal spins or a particle and a wall meet, its local energy is
 //! bounded, and `T = 1` reproduces the base state exactly. The layers are bijections for all parameters.
 
+pub mod displacement;
 pub mod mean_field;
 pub mod monotone;
 mod newton;
@@ -23,7 +24,7 @@ use crate::system::{Geometry, Sector};
 pub use mean_field::Orbitals;
 use mean_field::{MeanField, MeanFieldTrace};
 use monotone::{MonotoneLayer, MonotoneTrace};
-use pair::{PairLayer, PairTrace};
+use pair::{PairLayer, PairSpace, PairTrace};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use two_body::{TwoBodyLayer, TwoBodyTrace};
@@ -129,7 +130,7 @@ impl Layer {
     fn parameters(&self) -> usize {
         match self {
             Layer::Monotone(l) => l.groups().iter().sum(),
-            Layer::Pair(l) => l.groups().iter().sum(),
+            Layer::Pair(l) => l.parameters(),
             Layer::TwoBody(l) => l.groups().iter().sum(),
         }
     }
@@ -146,7 +147,7 @@ impl Layer {
     fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         match self {
             Layer::Monotone(l) => logits_roughness(&l.groups()),
-            Layer::Pair(l) => logits_roughness(&l.groups()),
+            Layer::Pair(l) => l.roughness(),
             Layer::TwoBody(l) => l.roughness(),
         }
     }
@@ -224,33 +225,39 @@ impl Weyl {
         }
         let base = MeanField::new(settings.orbitals, sector, system)?;
         let monotone = CircularSpline::identity(settings.monotone_cells, settings.slope_floor)?;
-        let pair = CircularSpline::identity(settings.pair_cells, 0.0)?;
         let coordinates = sector
             .spins()
             .enumerate()
             .map(|(spin, range)| coordinate(&base, spin, range.len(), settings.coordinate_cells))
             .collect::<Result<Vec<_>, _>>()?;
         let share = settings.bound_share;
-        let layers: Vec<Layer> = settings
-            .layers
-            .iter()
-            .map(|kind| match kind {
+        let physical = PairSpace::between_walls(base.extent());
+        // In the mean-field coordinate the particles fill the box.
+        let mut space = physical;
+        let mut layers = Vec::new();
+        for kind in &settings.layers {
+            layers.push(match kind {
                 LayerKind::Monotone => {
                     Layer::Monotone(MonotoneLayer::trainable(sector, monotone.clone()))
                 }
-                LayerKind::Pair => Layer::Pair(PairLayer::new(sector, &pair, share, false)),
-                LayerKind::PairInverse => Layer::Pair(PairLayer::new(sector, &pair, share, true)),
+                LayerKind::Pair | LayerKind::PairInverse => {
+                    let inverted = *kind == LayerKind::PairInverse;
+                    let cells = settings.pair_cells;
+                    Layer::Pair(PairLayer::new(sector, cells, space, share, inverted)?)
+                }
                 LayerKind::ToMeanField => {
+                    space = PairSpace::Walls;
                     Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), false))
                 }
                 LayerKind::FromMeanField => {
+                    space = physical;
                     Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), true))
                 }
                 LayerKind::TwoBody => {
                     Layer::TwoBody(TwoBodyLayer::new(sector, settings.two_body_functions, share))
                 }
-            })
-            .collect();
+            });
+        }
         let mut offsets = vec![0];
         for layer in &layers {
             offsets.push(offsets[offsets.len() - 1] + layer.parameters());
