@@ -7,7 +7,7 @@ use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::linalg::LinearError;
 use crate::optimise::{Optimiser, Pace, clip_range};
 use crate::parallel;
-use crate::sampling::{self, Purpose};
+use crate::sampling::{self, Purpose, Sampling};
 use crate::spec::RunSpec;
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
@@ -21,6 +21,10 @@ pub struct Schedule {
     pub samples: usize,
     /// Fresh samples of the final estimate.
     pub final_samples: usize,
+    /// Kind of points that samples are made from.
+    pub sampling: Sampling,
+    /// Independent scramblings of the final estimate, where points are quasi-random.
+    pub scramblings: usize,
     /// Seed of all random numbers.
     pub seed: u64,
 }
@@ -32,6 +36,8 @@ impl Schedule {
             iterations: spec.iterations,
             samples: spec.samples_per_iteration,
             final_samples: spec.final_samples,
+            sampling: spec.sampling,
+            scramblings: spec.scramblings,
             seed: spec.seed,
         }
     }
@@ -171,9 +177,11 @@ pub fn train(
     let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
     for iteration in 0..schedule.iterations {
         let id = BatchId {
+            sampling: schedule.sampling,
             seed: schedule.seed,
             purpose: Purpose::Training,
             number: iteration as u64,
+            first: 0,
             tails: optimiser.tails(),
         };
         let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
@@ -232,7 +240,14 @@ pub fn train(
 
 /// Energy on samples of their own that both candidates share through the same uniforms.
 fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule) -> f64 {
-    let id = BatchId { seed: schedule.seed, purpose: Purpose::Selection, number: 0, tails: 0.0 };
+    let id = BatchId {
+        sampling: schedule.sampling,
+        seed: schedule.seed,
+        purpose: Purpose::Selection,
+        number: 0,
+        first: 0,
+        tails: 0.0,
+    };
     let samples = (schedule.samples * 8).min(schedule.final_samples);
     let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
     Moments::of(&batch.local_energy).mean()
@@ -273,7 +288,15 @@ pub fn estimate(
     let mut number = 0;
     while drawn < schedule.final_samples {
         let samples = ESTIMATE_BATCH.min(schedule.final_samples - drawn);
-        let id = BatchId { seed: schedule.seed, purpose: Purpose::Estimate, number, tails: 0.0 };
+        // The error bar is that of independent samples.
+        let id = BatchId {
+            sampling: Sampling::Random,
+            seed: schedule.seed,
+            purpose: Purpose::Estimate,
+            number,
+            first: 0,
+            tails: 0.0,
+        };
         let batch: Batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
         for &e in &batch.local_energy {
             energy.push(e);
