@@ -37,12 +37,13 @@ fn schedule(sampling: Sampling, final_samples: usize, seed: u64) -> Schedule {
 }
 
 /// Holds estimates against the Rayleigh quotient by quadrature, which knows no samples.
-fn check(settings: WavefunctionSettings, sector: Sector, least_gain: f64) {
+fn check(settings: WavefunctionSettings, sector: Sector) {
     let hamiltonian = hamiltonian();
     let system = System { hamiltonian: &hamiltonian, geometry: &GEOMETRY };
     let psi = shaken(settings, sector, system);
     let exact = rayleigh_quotient(psi.as_ref(), system).unwrap();
-    assert!((exact.norm - 1.0).abs() < 1e-8, "norm {}", exact.norm);
+    // What a report accepts of its quadrature; the error bars below are a hundred times as long.
+    assert!((exact.norm - 1.0).abs() < 1e-6, "norm {}", exact.norm);
     let estimate = |sampling, samples, seed| {
         train::estimate(psi.as_ref(), system, &schedule(sampling, samples, seed), 20, |_| ())
     };
@@ -53,8 +54,6 @@ fn check(settings: WavefunctionSettings, sector: Sector, least_gain: f64) {
     assert!(sure.abs() < 4.0, "{} ± {}", one.energy.mean(), one.energy.standard_error());
     assert_eq!((one.energy.count(), one.energy.sets(), one.rejected), (1 << 15, Some(16), 0));
     assert!(one.median_deviation > 0.0 && one.median_deviation < one.largest_deviation);
-    let gain = one.energy.gain().unwrap();
-    assert!(gain.ratio > least_gain, "{gain:?}");
     // The same state, independent samples: the same variance, and the error that the gain refers to.
     let other = estimate(Sampling::Random, 1 << 15, 1);
     assert_eq!((other.energy.sets(), other.energy.gain()), (None, None));
@@ -77,17 +76,37 @@ fn check(settings: WavefunctionSettings, sector: Sector, least_gain: f64) {
 
 #[test]
 fn waveflow() {
-    check(WavefunctionSettings::Waveflow(Default::default()), Sector { up: 2, down: 0 }, 1.0);
+    check(WavefunctionSettings::Waveflow(Default::default()), Sector { up: 2, down: 0 });
 }
 
 #[test]
 fn weyl() {
-    check(WavefunctionSettings::Weyl(Default::default()), Sector { up: 2, down: 0 }, 1.5);
+    check(WavefunctionSettings::Weyl(Default::default()), Sector { up: 2, down: 0 });
 }
 
 #[test]
 fn weyl_of_opposite_spins() {
-    check(WavefunctionSettings::Weyl(Default::default()), Sector { up: 1, down: 1 }, 1.5);
+    check(WavefunctionSettings::Weyl(Default::default()), Sector { up: 1, down: 1 });
+}
+
+/// The mean-field state is smooth, unlike the shaken ones: there the error falls faster than that of independent
+/// samples, so that the gain grows with their number.
+#[test]
+fn a_smooth_state_gains() {
+    let hamiltonian = hamiltonian();
+    let system = System { hamiltonian: &hamiltonian, geometry: &GEOMETRY };
+    let settings = WavefunctionSettings::Weyl(Default::default());
+    for sector in [Sector { up: 2, down: 0 }, Sector { up: 1, down: 1 }] {
+        let psi = settings.build(sector, system, 0).unwrap();
+        let gain = |samples| {
+            let schedule = schedule(Sampling::QuasiRandom, samples, 8);
+            let estimate = train::estimate(psi.as_ref(), system, &schedule, 1, |_| ());
+            estimate.energy.gain().unwrap().ratio
+        };
+        let (few, many) = (gain(1 << 9), gain(1 << 15));
+        // Each is known to 18 %; found: 1.3 and 4.4 for equal spins, 3.0 and 42 for opposite ones.
+        assert!(many > 2.5 && many > 1.5 * few, "{sector:?}: {few}, {many}");
+    }
 }
 
 #[test]
