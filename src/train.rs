@@ -2,12 +2,13 @@
 //!
 //! Knows no clock, file or terminal: the caller watches through a callback.
 
-use crate::estimate::{DensityEstimator, Moments};
+use crate::estimate::statistics::median;
+use crate::estimate::{DensityEstimator, EnergyEstimate, Moments};
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::linalg::LinearError;
 use crate::optimise::{Optimiser, Pace, Step, clip_range};
 use crate::parallel;
-use crate::sampling::{self, Purpose};
+use crate::sampling::{self, Purpose, Sampling};
 use crate::spec::RunSpec;
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
@@ -21,6 +22,10 @@ pub struct Schedule {
     pub samples: usize,
     /// Fresh samples of the final estimate.
     pub final_samples: usize,
+    /// Kind of points that samples are made from.
+    pub sampling: Sampling,
+    /// Independent scramblings of the final estimate, where points are quasi-random.
+    pub scramblings: usize,
     /// Seed of all random numbers.
     pub seed: u64,
 }
@@ -32,7 +37,23 @@ impl Schedule {
             iterations: spec.iterations,
             samples: spec.samples_per_iteration,
             final_samples: spec.final_samples,
+            sampling: spec.sampling,
+            scramblings: spec.scramblings,
             seed: spec.seed,
+        }
+    }
+
+    /// Independent sets of samples that make the final estimate, and the samples of each.
+    ///
+    /// A set of quasi-random points is one scrambling. It has a power of two of them, since only then every
+    /// interval gets its share: the next from `final_samples / scramblings` on.
+    pub fn final_sets(&self) -> (usize, usize) {
+        match self.sampling {
+            Sampling::Random => (1, self.final_samples),
+            Sampling::QuasiRandom => {
+                let each = self.final_samples.div_ceil(self.scramblings).next_power_of_two();
+                (self.scramblings, each)
+            }
         }
     }
 }
@@ -155,9 +176,11 @@ pub fn train(
     let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
     for iteration in 0..schedule.iterations {
         let id = BatchId {
+            sampling: schedule.sampling,
             seed: schedule.seed,
             purpose: Purpose::Training,
             number: iteration as u64,
+            first: 0,
             tails: optimiser.tails(),
         };
         let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
@@ -247,7 +270,14 @@ fn choose(
 
 /// Energy on samples of their own that both candidates share through the same uniforms.
 fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule) -> f64 {
-    let id = BatchId { seed: schedule.seed, purpose: Purpose::Selection, number: 0, tails: 0.0 };
+    let id = BatchId {
+        sampling: schedule.sampling,
+        seed: schedule.seed,
+        purpose: Purpose::Selection,
+        number: 0,
+        first: 0,
+        tails: 0.0,
+    };
     let samples = (schedule.samples * 8).min(schedule.final_samples);
     let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
     Moments::of(&batch.local_energy).mean()
@@ -256,24 +286,29 @@ fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule)
 /// The final estimate.
 #[derive(Clone, Debug)]
 pub struct Estimate {
-    /// Moments of the local energy.
-    pub energy: Moments,
+    /// Energy, error bar and variance.
+    pub energy: EnergyEstimate,
     /// One-body density.
     pub density: DensityEstimator,
     /// Samples left out because something was not finite.
     pub rejected: usize,
     /// Largest `|E_L - energy|`.
     pub largest_deviation: f64,
+    /// Median `|E_L - energy|` over up to a million samples.
+    pub median_deviation: f64,
     /// Largest round-trip error of the flow over a set of samples, in bohr.
     pub round_trip_error: f64,
 }
 
 /// Samples of one batch of the final estimate; bounds the memory.
 const ESTIMATE_BATCH: usize = 1 << 14;
+/// Samples whose local energies are kept for their median; bounds the memory.
+const MEDIAN_SAMPLES: usize = 1 << 20;
 /// Samples of the round-trip test.
 const ROUND_TRIP_SAMPLES: usize = 256;
 
-/// Estimates energy and density on `samples` fresh samples; `watch` gets the number drawn so far.
+/// Estimates energy and density on the fresh samples that the schedule asks for, see [`Schedule::final_sets`];
+/// `watch` gets the number drawn so far.
 pub fn estimate(
     psi: &dyn Wavefunction,
     system: System,
@@ -281,32 +316,55 @@ pub fn estimate(
     bins: usize,
     mut watch: impl FnMut(usize),
 ) -> Estimate {
-    let mut energy = Moments::default();
+    let (sets, samples) = schedule.final_sets();
+    let mut energies = vec![Moments::default(); sets];
     let mut density = DensityEstimator::new(psi.sector(), system.geometry, bins);
     let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
-    let mut drawn = 0;
-    let mut number = 0;
-    while drawn < schedule.final_samples {
-        let samples = ESTIMATE_BATCH.min(schedule.final_samples - drawn);
-        let id = BatchId { seed: schedule.seed, purpose: Purpose::Estimate, number, tails: 0.0 };
-        let batch: Batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
-        for &e in &batch.local_energy {
-            energy.push(e);
-            low = low.min(e);
-            high = high.max(e);
+    let mut kept: Vec<f64> = Vec::new();
+    for (set, energy) in energies.iter_mut().enumerate() {
+        let mut first = 0;
+        while first < samples {
+            let part = ESTIMATE_BATCH.min(samples - first);
+            let id = BatchId {
+                sampling: schedule.sampling,
+                seed: schedule.seed,
+                purpose: Purpose::Estimate,
+                number: set as u64,
+                first,
+                tails: 0.0,
+            };
+            let batch = local_energy::draw(psi, system, id, part, Derivatives::None);
+            for &e in &batch.local_energy {
+                energy.push(e);
+                low = low.min(e);
+                high = high.max(e);
+            }
+            // The first samples of each set; those of a quasi-random set are themselves spread evenly.
+            let room = ((set + 1) * (MEDIAN_SAMPLES / sets)).saturating_sub(kept.len());
+            kept.extend(batch.local_energy.iter().take(room));
+            batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
+            rejected += batch.rejected;
+            first += part;
+            watch(set * samples + first);
         }
-        batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
-        rejected += batch.rejected;
-        drawn += samples;
-        number += 1;
-        watch(drawn);
+        if schedule.sampling == Sampling::QuasiRandom {
+            density.close_set();
+        }
     }
+    let energy = match schedule.sampling {
+        Sampling::Random => EnergyEstimate::independent(energies[0]),
+        Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
+    };
     let mean = energy.mean();
+    for e in &mut kept {
+        *e = (*e - mean).abs();
+    }
     Estimate {
         energy,
         density,
         rejected,
         largest_deviation: (high - mean).max(mean - low),
+        median_deviation: median(&mut kept),
         round_trip_error: round_trip_error(psi, schedule.seed),
     }
 }
