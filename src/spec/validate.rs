@@ -148,6 +148,7 @@ fn weyl(settings: &WeylSettings) -> Checked {
         monotone_cells,
         pair_cells,
         coordinate_cells,
+        coordinate_power,
         two_body_functions,
         slope_floor,
         bound_share,
@@ -162,7 +163,8 @@ fn weyl(settings: &WeylSettings) -> Checked {
     }
     within("wavefunction.two_body_functions", *two_body_functions, 1, 64)?;
     between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)?;
-    between("wavefunction.bound_share", *bound_share, 0.0, 1.0)
+    between("wavefunction.bound_share", *bound_share, 0.0, 1.0)?;
+    positive("wavefunction.coordinate_power", *coordinate_power)
 }
 
 fn waveflow(settings: &WaveflowSettings) -> Checked {

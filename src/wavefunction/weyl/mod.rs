@@ -43,6 +43,8 @@ pub struct WeylSettings {
     pub pair_cells: usize,
     /// Cells of the mean-field coordinate.
     pub coordinate_cells: usize,
+    /// The mean-field coordinate follows the density to this power: below one, the tails get more room.
+    pub coordinate_power: f64,
     /// Cosines per coordinate of [`LayerKind::TwoBody`].
     pub two_body_functions: usize,
     /// Smallest slope of a trainable monotone layer, by construction.
@@ -88,6 +90,7 @@ impl Default for WeylSettings {
             monotone_cells: 48,
             pair_cells: 64,
             coordinate_cells: 96,
+            coordinate_power: 0.5,
             two_body_functions: 8,
             slope_floor: 1e-3,
             bound_share: 0.98,
@@ -228,7 +231,7 @@ impl Weyl {
         let coordinates = sector
             .spins()
             .enumerate()
-            .map(|(spin, range)| coordinate(&base, spin, range.len(), settings.coordinate_cells))
+            .map(|(spin, range)| coordinate(&base, spin, range.len(), settings.coordinate_cells, settings.coordinate_power))
             .collect::<Result<Vec<_>, _>>()?;
         let share = settings.bound_share;
         let physical = PairSpace::between_walls(base.extent());
@@ -315,10 +318,11 @@ fn coordinate(
     spin: usize,
     n: usize,
     cells: usize,
+    power: f64,
 ) -> Result<CircularSpline, WavefunctionError> {
     let mut spline = CircularSpline::identity(cells, 0.0)?;
     let log_slope = mean_field_log_slope(n, COORDINATE_RANGE, |s: &[f64]| {
-        s.iter().map(|s| base.density(spin, PI * s)).collect()
+        s.iter().map(|s| base.density(spin, PI * s).powf(power)).collect()
     });
     let logits: Vec<f64> =
         (0..spline.weights()).map(|j| log_slope(spline.centre(j) / PI)).collect();

@@ -122,10 +122,12 @@ impl TwoBodyLayer {
         }
     }
 
-    /// Linear forms of the parameters whose squares measure roughness: second derivatives of the cosines.
+    /// Linear forms of the parameters whose squares measure roughness: second derivatives of the cosines, in
+    /// units of those of the finest one, so that damping slows the fine ones down without freezing them.
     pub fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         let m = self.functions;
-        let second = |i: usize| ((i % (m * m) / m).pow(2) + (i % m).pow(2)) as f64;
+        let finest = (m * m) as f64;
+        let second = |i: usize| ((i % (m * m) / m).pow(2) + (i % m).pow(2)) as f64 / finest;
         (0..self.parameters.len()).map(|i| vec![(i, second(i))]).collect()
     }
 
