@@ -267,7 +267,7 @@ pub fn estimate(
     mut watch: impl FnMut(usize),
 ) -> Estimate {
     let mut energy = Moments::default();
-    let mut density = DensityEstimator::new(psi.sector(), system.geometry, bins);
+    let mut density = DensityEstimator::new(psi.sector(), psi.interval(system.geometry), bins);
     let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
     let mut drawn = 0;
     let mut number = 0;

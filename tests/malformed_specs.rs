@@ -75,7 +75,7 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     ("up: 2,", "@ups: 2,", "did you mean `up`?"),
     ("Box", "@Bok", "unknown choice `Bok`; did you mean `Box`?"),
     ("Box", "@box", "did you mean `Box`?"),
-    ("Box", "@Geometry::Box", "the choices here are `Box`, `Ring`"),
+    ("Box", "@Geometry::Box", "the choices here are `Box`, `Line`, `Ring`"),
     ("Waveflow", "@WaveFlow", "did you mean `Waveflow`?"),
     ("StochasticReconfiguration", "@Sgd", "`Adam`, `StochasticReconfiguration`"),
     ("SoftCoulomb", "@Coulomb", "unknown choice `Coulomb`"),

@@ -1,6 +1,6 @@
 //! One-body density on equal bins.
 
-use crate::system::{Geometry, Sector};
+use crate::system::Sector;
 
 /// Counts particles per bin, for each spin.
 #[derive(Clone, Debug)]
@@ -16,9 +16,8 @@ pub struct DensityEstimator {
 }
 
 impl DensityEstimator {
-    /// `bins` equal bins over the interval of the geometry.
-    pub fn new(sector: Sector, geometry: &Geometry, bins: usize) -> Self {
-        let (a, b) = geometry.interval();
+    /// `bins` equal bins from `a` to `b` (bohr); particles beyond, if any, count for the outermost bins.
+    pub fn new(sector: Sector, (a, b): (f64, f64), bins: usize) -> Self {
         DensityEstimator {
             sector,
             start: a,
@@ -73,7 +72,7 @@ mod tests {
     #[test]
     fn integrates_to_the_number_of_particles() {
         let sector = Sector { up: 2, down: 1 };
-        let mut d = DensityEstimator::new(sector, &Geometry::Box { half_width: 2.0 }, 8);
+        let mut d = DensityEstimator::new(sector, (-2.0, 2.0), 8);
         d.push(&[-1.9, 0.1, 0.2]);
         d.push(&[0.1, 0.2, 2.0]);
         let total = |s| d.density(s).iter().map(|(v, _)| v * 0.5).sum::<f64>();
