@@ -11,8 +11,11 @@ use weylflow::report::density::write_density;
 use weylflow::report::files::{Existing, create_output_folder, names, write_atomic};
 use weylflow::report::html::{ReportInput, render};
 use weylflow::report::progress::Progress;
-use weylflow::report::record::{DensityProfile, Health, IterationRow, Reference, Summary};
+use weylflow::report::record::{
+    DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary,
+};
 use weylflow::report::summary::write_summary;
+use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 
 const SPEC: &str = "(\n    title: \"Made-up run\",\n    hamiltonian: File(\"helium.ron\"),\n    \
@@ -46,6 +49,7 @@ fn cases() -> [Case; 3] {
         round_trip_error: 3.2e-14,
         rejected_samples: 0,
         largest_local_energy_deviation: 0.021,
+        median_local_energy_deviation: 1e-3,
         quadrature: None,
     };
     [
@@ -83,6 +87,7 @@ fn cases() -> [Case; 3] {
                 round_trip_error: 2e-4,
                 rejected_samples: 3,
                 largest_local_energy_deviation: 41.0,
+                median_local_energy_deviation: 1e-3,
                 quadrature: None,
             },
             hamiltonian: Hamiltonian {
@@ -154,7 +159,14 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         version: env!("CARGO_PKG_VERSION").into(),
         energy,
         standard_error,
+        error_bar: ErrorBar {
+            sampling: Sampling::Random,
+            scramblings: None,
+            independent: standard_error,
+            gain: None,
+        },
         variance,
+        v_score: case.sector.particles() as f64 * variance / (energy * energy),
         nuclear_repulsion,
         total_energy: energy + nuclear_repulsion,
         samples: case.final_samples,

@@ -3,7 +3,8 @@
 //! `E_L = -1/2 (Δ log |psi| + |∇ log |psi||²) + V`; its mean over samples of `|psi|²` is the energy.
 
 use crate::parallel::{self, SAMPLE_CHUNK};
-use crate::sampling::{self, Purpose};
+use crate::sampling::points::Stream;
+use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
 
@@ -53,12 +54,16 @@ impl Batch {
 /// Names one batch: the same name gives the same samples.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchId {
+    /// Kind of points the samples are made from.
+    pub sampling: Sampling,
     /// Seed of the run.
     pub seed: u64,
     /// What the batch is for.
     pub purpose: Purpose,
     /// Number of the batch.
     pub number: u64,
+    /// Number of the first point: a long batch may be drawn in parts.
+    pub first: usize,
     /// Share of samples drawn with more weight on the tails, in [0, 1): see [`Batch::weight`].
     pub tails: f64,
 }
@@ -92,8 +97,12 @@ pub fn draw(
     samples: usize,
     derivatives: Derivatives,
 ) -> Batch {
-    let chunks = parallel::map_chunks(samples, SAMPLE_CHUNK, |c, range| {
-        draw_chunk(psi, system, id, c, range.len(), derivatives)
+    // One more dimension chooses the samples that go to the tails.
+    let dimensions = psi.uniforms() + usize::from(id.tails > 0.0);
+    let points = Points::new(id.sampling, id.seed, id.purpose, id.number, dimensions);
+    let chunks = parallel::map_chunks(samples, SAMPLE_CHUNK, |_, range| {
+        let mut points = points.starting_at(id.first + range.start);
+        draw_chunk(psi, system, &mut points, id.tails, range.len(), derivatives)
     });
     let mut batch = Batch {
         particles: psi.sector().particles(),
@@ -116,27 +125,27 @@ pub fn draw(
 fn draw_chunk(
     psi: &dyn Wavefunction,
     system: System,
-    id: BatchId,
-    chunk: usize,
+    points: &mut Stream,
+    tails: f64,
     samples: usize,
     derivatives: Derivatives,
 ) -> Batch {
     let n = psi.sector().particles();
     let p = psi.parameters().len();
-    let mut rng = sampling::stream(id.seed, id.purpose, id.number, chunk);
     let mut evaluator = psi.evaluator();
     let mut batch = Batch { particles: n, parameters: p, ..Batch::default() };
-    let mut uniforms = vec![0.0; psi.uniforms()];
+    let mut point = vec![0.0; points.dimensions()];
     let (mut x, mut gradient) = (vec![0.0; n], vec![0.0; n]);
     let rows = |wanted: bool| if wanted { vec![0.0; p] } else { Vec::new() };
     let mut o = rows(derivatives >= Derivatives::LogPsi);
     let mut de = rows(derivatives == Derivatives::LocalEnergy);
     for _ in 0..samples {
-        uniforms.fill_with(|| sampling::open_uniform(&mut rng));
-        if id.tails > 0.0 && sampling::open_uniform(&mut rng) < id.tails {
-            spread_to_tails(&mut uniforms);
+        points.next(&mut point);
+        let (uniforms, choice) = point.split_at_mut(psi.uniforms());
+        if choice.first().is_some_and(|&u| u < tails) {
+            spread_to_tails(uniforms);
         }
-        evaluator.sample(&uniforms, &mut x);
+        evaluator.sample(uniforms, &mut x);
         let kinetic = match derivatives {
             Derivatives::None => evaluator.kinetic_energy(&x, &mut gradient),
             Derivatives::LogPsi => {
@@ -149,7 +158,7 @@ fn draw_chunk(
         if energy.is_finite() && o.iter().chain(&de).all(|v| v.is_finite()) {
             batch.x.extend_from_slice(&x);
             batch.local_energy.push(energy);
-            batch.weight.push(importance(&uniforms, id.tails));
+            batch.weight.push(importance(uniforms, tails));
             batch.log_gradient.extend_from_slice(&o);
             batch.energy_gradient.extend_from_slice(&de);
         } else {

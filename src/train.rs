@@ -2,12 +2,13 @@
 //!
 //! Knows no clock, file or terminal: the caller watches through a callback.
 
-use crate::estimate::{DensityEstimator, Moments};
+use crate::estimate::statistics::median;
+use crate::estimate::{DensityEstimator, EnergyEstimate, Moments};
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::linalg::LinearError;
-use crate::optimise::{Optimiser, Pace, clip_range};
+use crate::optimise::{Optimiser, Pace, Step, clip_range};
 use crate::parallel;
-use crate::sampling::{self, Purpose};
+use crate::sampling::{self, Purpose, Sampling};
 use crate::spec::RunSpec;
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
@@ -21,6 +22,10 @@ pub struct Schedule {
     pub samples: usize,
     /// Fresh samples of the final estimate.
     pub final_samples: usize,
+    /// Kind of points that samples are made from.
+    pub sampling: Sampling,
+    /// Independent scramblings of the final estimate, where points are quasi-random.
+    pub scramblings: usize,
     /// Seed of all random numbers.
     pub seed: u64,
 }
@@ -32,7 +37,23 @@ impl Schedule {
             iterations: spec.iterations,
             samples: spec.samples_per_iteration,
             final_samples: spec.final_samples,
+            sampling: spec.sampling,
+            scramblings: spec.scramblings,
             seed: spec.seed,
+        }
+    }
+
+    /// Independent sets of samples that make the final estimate, and the samples of each.
+    ///
+    /// A set of quasi-random points is one scrambling. It has a power of two of them, since only then every
+    /// interval gets its share: the next from `final_samples / scramblings` on.
+    pub fn final_sets(&self) -> (usize, usize) {
+        match self.sampling {
+            Sampling::Random => (1, self.final_samples),
+            Sampling::QuasiRandom => {
+                let each = self.final_samples.div_ceil(self.scramblings).next_power_of_two();
+                (self.scramblings, each)
+            }
         }
     }
 }
@@ -44,11 +65,11 @@ pub struct IterationReport {
     pub iteration: usize,
     /// Moments of the local energy before the step.
     pub energy: Moments,
-    /// Euclidean norm of the energy gradient; NaN where the last step was taken back.
+    /// Euclidean norm of the energy gradient; NaN where no step was taken.
     pub gradient_norm: f64,
-    /// Norm of the step in the metric of the state; zero where the last step was taken back.
+    /// Norm of the step in the metric of the state; zero where none was taken.
     pub step_norm: f64,
-    /// Learning rate or imaginary-time step; zero where the last step was taken back.
+    /// Learning rate or imaginary-time step; zero where none was taken.
     pub tau: f64,
     /// Samples left out because something was not finite.
     pub rejected: usize,
@@ -92,61 +113,45 @@ pub struct Trained {
     pub rejected: usize,
 }
 
-/// Takes back steps after which the energy rose beyond its error, and makes the next ones shorter.
+/// What is minimised, on given samples: the energy plus a share of the variance, both robust against rare
+/// huge local energies.
 ///
-/// The curvature that the optimisers use is noisy and may be indefinite far from the minimum; a step that
-/// leads uphill would otherwise take tens of iterations to repair.
-struct Guard {
-    /// Multiplies the step.
-    caution: f64,
-    /// Energy and standard error at `parameters`.
-    energy: (f64, f64),
-    /// The last accepted parameters with about the lowest energy.
-    parameters: Vec<f64>,
-    /// Whether the next samples belong to `parameters` again, after a step was taken back.
-    returned: bool,
+/// All candidates are compared through the same uniforms and the same clipping, so that their differences are
+/// much more precise than the energies.
+struct Merit {
+    middle: f64,
+    width: f64,
+    variance_weight: f64,
 }
 
-/// Error bars by which the energy may rise from one step to the next.
-const RISE: f64 = 4.0;
-/// Median absolute deviations at which local energies are clipped for this comparison.
-const GUARD_CLIP: f64 = 30.0;
+/// Median absolute deviations beyond which a local energy counts linearly.
+const MERIT_CLIP: f64 = 30.0;
+/// Error bars by which the merit may rise in a step that is the only one offered.
+const RISE: f64 = 2.0;
 
-impl Guard {
-    fn new() -> Self {
-        Guard {
-            caution: 1.0,
-            energy: (f64::INFINITY, 0.0),
-            parameters: Vec::new(),
-            returned: false,
-        }
+impl Merit {
+    fn new(batch: &Batch, variance_weight: f64) -> Self {
+        let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
+        Merit { middle: 0.5 * (low + high), width: 0.5 * (high - low), variance_weight }
     }
 
-    /// Whether to go on from `parameters`, whose samples are given.
-    fn accepts(&mut self, batch: &Batch, parameters: &[f64]) -> bool {
-        let (low, high) = clip_range(&batch.local_energy, GUARD_CLIP);
-        let clipped: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
+    /// The merit of the state of a batch and its standard error; infinite where samples are missing.
+    fn of(&self, batch: &Batch, samples: usize) -> (f64, f64) {
+        if (batch.samples() as f64) < FINITE_SHARE * samples as f64 {
+            return (f64::INFINITY, 0.0);
+        }
+        let deviations: Vec<f64> = batch.local_energy.iter().map(|e| e - self.middle).collect();
+        let clipped: Vec<f64> =
+            deviations.iter().map(|d| d.clamp(-self.width, self.width)).collect();
         let moments = Moments::weighted(&clipped, &batch.weight);
-        let (energy, error) = (moments.mean(), moments.standard_error());
-        if std::mem::take(&mut self.returned) {
-            // Fresh samples of the point itself: its first energy may have been a lucky low one, which
-            // would go on turning down every step.
-            self.energy = (energy, error);
-            return true;
-        }
-        let rise = energy - self.energy.0;
-        if rise > RISE * error.hypot(self.energy.1) {
-            self.caution *= 0.25;
-            self.returned = true;
-            return false;
-        }
-        self.caution = (self.caution * 2.0).min(1.0);
-        // A point a little higher may still be the better one.
-        if rise <= error {
-            self.energy = (energy, error);
-            self.parameters = parameters.to_vec();
-        }
-        true
+        let mean = moments.mean();
+        // Huber's loss about the mean.
+        let loss = |d: f64| {
+            let r = (d - mean).abs();
+            if r <= self.width { r * r } else { self.width * (2.0 * r - self.width) }
+        };
+        let variance = deviations.iter().map(|&d| loss(d)).sum::<f64>() / deviations.len() as f64;
+        (mean + 0.5 * self.variance_weight * variance, moments.standard_error())
     }
 }
 
@@ -167,13 +172,15 @@ pub fn train(
     let mut sum = vec![0.0; parameters.len()];
     let mut averaged = 0usize;
     let mut rejected = 0;
-    let mut guard = Guard::new();
+    let mut caution = 1.0f64;
     let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
     for iteration in 0..schedule.iterations {
         let id = BatchId {
+            sampling: schedule.sampling,
             seed: schedule.seed,
             purpose: Purpose::Training,
             number: iteration as u64,
+            first: 0,
             tails: optimiser.tails(),
         };
         let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
@@ -186,22 +193,22 @@ pub fn train(
             });
         }
         let last = (schedule.iterations - 1).max(1);
-        let step = if guard.accepts(&batch, &parameters) {
-            let progress = iteration as f64 / last as f64;
-            let pace = Pace { progress, caution: guard.caution };
-            let step = optimiser
-                .step(&batch, pace)
-                .map_err(|error| TrainError::Step { iteration, error })?;
+        let pace = Pace { progress: iteration as f64 / last as f64, caution };
+        let mut steps =
+            optimiser.steps(&batch, pace).map_err(|error| TrainError::Step { iteration, error })?;
+        let trial = BatchId { purpose: Purpose::Trial, ..id };
+        let choice =
+            choose(psi, system, trial, schedule.samples, &steps, optimiser.variance_weight())?;
+        optimiser.took(choice);
+        caution = if choice.is_some() { (2.0 * caution).min(1.0) } else { 0.25 * caution };
+        let step = choice.map(|c| steps.swap_remove(c));
+        if let Some(step) = &step {
             for (p, c) in parameters.iter_mut().zip(&step.change) {
                 *p += c;
             }
-            Some(step)
-        } else {
-            parameters.copy_from_slice(&guard.parameters);
-            None
-        };
+        }
         psi.set_parameters(&parameters)?;
-        if iteration + tail >= schedule.iterations && step.is_some() {
+        if iteration + tail >= schedule.iterations {
             averaged += 1;
             for (s, p) in sum.iter_mut().zip(&parameters) {
                 *s += p;
@@ -230,9 +237,47 @@ pub fn train(
     Ok(Trained { averaged_iterations: averaged, rejected })
 }
 
+/// The best of the steps on fresh samples; none if all lead uphill.
+///
+/// Leaves the parameters of the last candidate in `psi`.
+fn choose(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    samples: usize,
+    steps: &[Step],
+    variance_weight: f64,
+) -> Result<Option<usize>, WavefunctionError> {
+    let samples = samples.div_ceil(2);
+    let start = psi.parameters().to_vec();
+    let here = local_energy::draw(psi, system, id, samples, Derivatives::None);
+    let merit = Merit::new(&here, variance_weight);
+    let (now, error) = merit.of(&here, samples);
+    // Steps of an optimiser that offers no choice are noisy by nature; small rises belong to them.
+    let mut best = if steps.len() == 1 { now + RISE * error } else { now };
+    let mut choice = None;
+    for (index, step) in steps.iter().enumerate() {
+        let candidate: Vec<f64> = start.iter().zip(&step.change).map(|(p, c)| p + c).collect();
+        psi.set_parameters(&candidate)?;
+        let there = local_energy::draw(psi, system, id, samples, Derivatives::None);
+        let (value, _) = merit.of(&there, samples);
+        if value < best {
+            (best, choice) = (value, Some(index));
+        }
+    }
+    Ok(choice)
+}
+
 /// Energy on samples of their own that both candidates share through the same uniforms.
 fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule) -> f64 {
-    let id = BatchId { seed: schedule.seed, purpose: Purpose::Selection, number: 0, tails: 0.0 };
+    let id = BatchId {
+        sampling: schedule.sampling,
+        seed: schedule.seed,
+        purpose: Purpose::Selection,
+        number: 0,
+        first: 0,
+        tails: 0.0,
+    };
     let samples = (schedule.samples * 8).min(schedule.final_samples);
     let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
     Moments::of(&batch.local_energy).mean()
@@ -241,24 +286,29 @@ fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule)
 /// The final estimate.
 #[derive(Clone, Debug)]
 pub struct Estimate {
-    /// Moments of the local energy.
-    pub energy: Moments,
+    /// Energy, error bar and variance.
+    pub energy: EnergyEstimate,
     /// One-body density.
     pub density: DensityEstimator,
     /// Samples left out because something was not finite.
     pub rejected: usize,
     /// Largest `|E_L - energy|`.
     pub largest_deviation: f64,
+    /// Median `|E_L - energy|` over up to a million samples.
+    pub median_deviation: f64,
     /// Largest round-trip error of the flow over a set of samples, in bohr.
     pub round_trip_error: f64,
 }
 
 /// Samples of one batch of the final estimate; bounds the memory.
 const ESTIMATE_BATCH: usize = 1 << 14;
+/// Samples whose local energies are kept for their median; bounds the memory.
+const MEDIAN_SAMPLES: usize = 1 << 20;
 /// Samples of the round-trip test.
 const ROUND_TRIP_SAMPLES: usize = 256;
 
-/// Estimates energy and density on `samples` fresh samples; `watch` gets the number drawn so far.
+/// Estimates energy and density on the fresh samples that the schedule asks for, see [`Schedule::final_sets`];
+/// `watch` gets the number drawn so far.
 pub fn estimate(
     psi: &dyn Wavefunction,
     system: System,
@@ -266,32 +316,55 @@ pub fn estimate(
     bins: usize,
     mut watch: impl FnMut(usize),
 ) -> Estimate {
-    let mut energy = Moments::default();
+    let (sets, samples) = schedule.final_sets();
+    let mut energies = vec![Moments::default(); sets];
     let mut density = DensityEstimator::new(psi.sector(), psi.interval(system.geometry), bins);
     let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
-    let mut drawn = 0;
-    let mut number = 0;
-    while drawn < schedule.final_samples {
-        let samples = ESTIMATE_BATCH.min(schedule.final_samples - drawn);
-        let id = BatchId { seed: schedule.seed, purpose: Purpose::Estimate, number, tails: 0.0 };
-        let batch: Batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
-        for &e in &batch.local_energy {
-            energy.push(e);
-            low = low.min(e);
-            high = high.max(e);
+    let mut kept: Vec<f64> = Vec::new();
+    for (set, energy) in energies.iter_mut().enumerate() {
+        let mut first = 0;
+        while first < samples {
+            let part = ESTIMATE_BATCH.min(samples - first);
+            let id = BatchId {
+                sampling: schedule.sampling,
+                seed: schedule.seed,
+                purpose: Purpose::Estimate,
+                number: set as u64,
+                first,
+                tails: 0.0,
+            };
+            let batch = local_energy::draw(psi, system, id, part, Derivatives::None);
+            for &e in &batch.local_energy {
+                energy.push(e);
+                low = low.min(e);
+                high = high.max(e);
+            }
+            // The first samples of each set; those of a quasi-random set are themselves spread evenly.
+            let room = ((set + 1) * (MEDIAN_SAMPLES / sets)).saturating_sub(kept.len());
+            kept.extend(batch.local_energy.iter().take(room));
+            batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
+            rejected += batch.rejected;
+            first += part;
+            watch(set * samples + first);
         }
-        batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
-        rejected += batch.rejected;
-        drawn += samples;
-        number += 1;
-        watch(drawn);
+        if schedule.sampling == Sampling::QuasiRandom {
+            density.close_set();
+        }
     }
+    let energy = match schedule.sampling {
+        Sampling::Random => EnergyEstimate::independent(energies[0]),
+        Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
+    };
     let mean = energy.mean();
+    for e in &mut kept {
+        *e = (*e - mean).abs();
+    }
     Estimate {
         energy,
         density,
         rejected,
         largest_deviation: (high - mean).max(mean - low),
+        median_deviation: median(&mut kept),
         round_trip_error: round_trip_error(psi, schedule.seed),
     }
 }
@@ -314,31 +387,4 @@ fn round_trip_error(psi: &dyn Wavefunction, seed: u64) -> f64 {
             worst
         });
     errors.into_iter().fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Local energies of mean `energy` and standard error 0.01.
-    fn batch(energy: f64) -> Batch {
-        let local_energy = (0..100).map(|i| energy + if i % 2 == 0 { 0.1 } else { -0.1 }).collect();
-        Batch { local_energy, weight: vec![1.0; 100], ..Batch::default() }
-    }
-
-    #[test]
-    fn a_step_uphill_is_taken_back_and_its_start_judged_anew() {
-        let mut guard = Guard::new();
-        assert!(guard.accepts(&batch(1.0), &[1.0]));
-        assert!(guard.accepts(&batch(0.5), &[2.0]));
-        // Within the error: accepted, but the lower point stays the one to return to.
-        assert!(guard.accepts(&batch(0.53), &[3.0]));
-        assert_eq!((guard.parameters.as_slice(), guard.caution), (&[2.0][..], 1.0));
-        assert!(!guard.accepts(&batch(0.7), &[4.0]));
-        assert_eq!((guard.parameters.as_slice(), guard.caution), (&[2.0][..], 0.25));
-        // Fresh samples of the start are believed even if they are much higher than its first ones.
-        assert!(guard.accepts(&batch(0.65), &[2.0]));
-        assert!(guard.accepts(&batch(0.67), &[5.0]));
-        assert_eq!(guard.caution, 0.5);
-    }
 }

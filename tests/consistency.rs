@@ -7,7 +7,7 @@ use weylflow::estimate::Moments;
 use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::math::quadrature::GaussLegendre;
 use weylflow::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
-use weylflow::sampling::Purpose;
+use weylflow::sampling::{Purpose, Sampling};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::train::{self, Schedule};
 use weylflow::wavefunction::Wavefunction;
@@ -49,7 +49,14 @@ fn trained(chart: Chart, sector: Sector) -> Waveflow {
     psi.set_parameters(&start).unwrap();
     let mut optimiser =
         OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings::default()).build();
-    let schedule = Schedule { iterations: 8, samples: 768, final_samples: 768, seed: 4 };
+    let schedule = Schedule {
+        iterations: 8,
+        samples: 768,
+        final_samples: 768,
+        sampling: Sampling::Random,
+        scramblings: 16,
+        seed: 4,
+    };
     train::train(&mut psi, system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
     let moved: f64 =
         psi.parameters().iter().zip(&start).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -130,7 +137,14 @@ fn check(chart: Chart, sector: Sector) {
     let tolerance = [0.0, 1e-9, 1e-8, 2e-6][n];
     assert!((exact[0] - 1.0).abs() < tolerance, "{name}: norm {}", exact[0]);
 
-    let id = BatchId { seed: 5, purpose: Purpose::Estimate, number: 0, tails: 0.0 };
+    let id = BatchId {
+        sampling: Sampling::Random,
+        seed: 5,
+        purpose: Purpose::Estimate,
+        number: 0,
+        first: 0,
+        tails: 0.0,
+    };
     let batch = local_energy::draw(&psi, system, id, 40_000, Derivatives::None);
     assert_eq!(batch.rejected, 0, "{name}");
     let mut statistics = [Moments::default(); 4];

@@ -24,6 +24,8 @@ const SPEC: &str = r#"// A valid spec, to be damaged.
     samples_per_iteration: 128,
     iterations: 10,
     final_samples: 1000,
+    sampling: QuasiRandom,
+    scramblings: 16,
     reference: Exact,
 )
 "#;
@@ -297,6 +299,9 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     ),
     ("iteration: 128", "iteration: @16777217", "must be between 2 and 16777216"),
     ("iterations: 10", "iterations: @10000001", "must be between 0 and 10000000"),
+    ("scramblings: 16", "scramblings: @1", "must be between 2 and 1024"),
+    ("scramblings: 16", "scramblings: @1025", "must be between 2 and 1024"),
+    ("QuasiRandom", "@Quasirandom", "QuasiRandom"),
     ("samples: 1000", "samples: @1", "must be between 2 and 4294967296"),
     (
         "Exact",

@@ -48,7 +48,9 @@ fn writes_every_file_and_a_believable_summary() {
     for key in [
         "energy",
         "standard_error",
+        "error_bar",
         "variance",
+        "v_score",
         "samples",
         "parameters",
         "iterations",
@@ -66,6 +68,14 @@ fn writes_every_file_and_a_believable_summary() {
     let energy = summary["energy"].as_f64().unwrap();
     let error = summary["standard_error"].as_f64().unwrap();
     assert!(energy > exact - 4.0 * error && energy < exact + 0.05, "{energy} ± {error}");
+    // 16 scramblings are the default, each with the next power of two from 5000 / 16 on.
+    assert_eq!(summary["samples"], 16 * 512);
+    let bar = &summary["error_bar"];
+    assert_eq!((&bar["sampling"], &bar["scramblings"]), (&"QuasiRandom".into(), &16.into()));
+    let independent = (summary["variance"].as_f64().unwrap() / (16.0 * 512.0)).sqrt();
+    assert!((bar["independent"].as_f64().unwrap() / independent - 1.0).abs() < 1e-12);
+    let ratio = bar["gain"]["ratio"].as_f64().unwrap();
+    assert!((ratio * error / independent - 1.0).abs() < 1e-12);
     let quotient = &summary["health"]["quadrature"];
     assert!((quotient["norm"].as_f64().unwrap() - 1.0).abs() < 1e-6);
     assert!(quotient["energy"].as_f64().unwrap() > exact);
@@ -98,12 +108,33 @@ fn the_numbers_do_not_depend_on_the_threads_but_on_the_seed() {
         assert!(output.stdout.is_empty() && output.stderr.is_empty());
         let table = read(folder.path().join(out).join("energy.csv"));
         let rows: Vec<String> = without_time(&table).into_iter().map(str::to_owned).collect();
-        (rows, read(folder.path().join(out).join("density.csv")))
+        let summary = read(folder.path().join(out).join("summary.json"));
+        let mut summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+        for key in ["wall_seconds", "cpu_seconds", "threads"] {
+            summary[key].take();
+        }
+        (rows, read(folder.path().join(out).join("density.csv")), summary)
     };
     let one = run("one", "1", "7");
     assert_eq!(one, run("two", "2", "7"));
     assert_eq!(one, run("five", "5", "7"));
     assert_ne!(one.0, run("other", "1", "8").0);
+}
+
+#[test]
+fn independent_samples_are_there_for_the_asking() {
+    let folder = folder();
+    let random = SPEC.replace("seed: 7", "sampling: Random, seed: 7");
+    std::fs::write(folder.path().join("random.ron"), random).unwrap();
+    let output = weylflow(folder.path(), &["run", "random.ron"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = read(folder.path().join("out/random/summary.json"));
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["samples"], 5000);
+    assert_eq!(summary["error_bar"]["independent"], summary["standard_error"]);
+    assert!(summary["error_bar"]["gain"].is_null());
+    let report = read(folder.path().join("out/random/report.html"));
+    assert!(report.contains("independent samples") && !report.contains("Student"));
 }
 
 #[test]

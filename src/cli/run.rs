@@ -1,7 +1,6 @@
 //! `weylflow run`: train a wavefunction, estimate on fresh samples, write the report.
 
-use crate::estimate::rayleigh_quotient;
-use crate::estimate::statistics::Moments;
+use crate::estimate::{EnergyEstimate, rayleigh_quotient};
 use crate::exact::{self, ExactError, ExactOptions};
 use crate::report::csv::EnergyCsv;
 use crate::report::density::write_density;
@@ -9,8 +8,9 @@ use crate::report::files::{Existing, create_output_folder, names, write_atomic};
 use crate::report::html::{ReportInput, render};
 use crate::report::number::format_with_uncertainty;
 use crate::report::progress::Progress;
-use crate::report::record::{DensityProfile, Health, IterationRow, Reference, Summary};
+use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use crate::report::summary::write_summary;
+use crate::sampling::Sampling;
 use crate::spec::{ReferenceSource, ResolvedSpec, load, write};
 use crate::system::System;
 use crate::train::{self, Estimate, IterationReport, Schedule};
@@ -122,7 +122,13 @@ impl Run {
         table.finish()?;
         progress.finish();
 
-        progress.message(&format!("estimating on {} fresh samples", spec.final_samples));
+        let (sets, samples) = schedule.final_sets();
+        progress.message(&match spec.sampling {
+            Sampling::QuasiRandom => {
+                format!("estimating on {sets} scramblings of {samples} fresh samples")
+            }
+            Sampling::Random => format!("estimating on {samples} fresh samples"),
+        });
         let estimate = train::estimate(psi.as_ref(), system, &schedule, DENSITY_BINS, |_| ());
         let reference = reference(spec, &estimate.energy, &mut progress);
         let saved = SavedWavefunction::new(spec, psi.as_ref());
@@ -136,7 +142,9 @@ impl Run {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             energy,
             standard_error: estimate.energy.standard_error(),
+            error_bar: ErrorBar::of(&estimate.energy),
             variance: estimate.energy.variance(),
+            v_score: spec.sector.particles() as f64 * estimate.energy.variance() / energy.powi(2),
             nuclear_repulsion: repulsion,
             total_energy: energy + repulsion,
             samples: estimate.energy.count(),
@@ -152,6 +160,7 @@ impl Run {
                 round_trip_error: estimate.round_trip_error,
                 rejected_samples: trained.rejected + estimate.rejected,
                 largest_local_energy_deviation: estimate.largest_deviation,
+                median_local_energy_deviation: estimate.median_deviation,
                 quadrature: rayleigh_quotient(psi.as_ref(), system),
             },
         };
@@ -199,7 +208,11 @@ fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
 }
 
 /// The exact energy: a literal of the spec, or exact diagonalisation where it is cheap enough.
-fn reference(spec: &ResolvedSpec, energy: &Moments, progress: &mut Progress) -> Option<Reference> {
+fn reference(
+    spec: &ResolvedSpec,
+    energy: &EnergyEstimate,
+    progress: &mut Progress,
+) -> Option<Reference> {
     match &spec.reference {
         ReferenceSource::None => None,
         ReferenceSource::Literal { energy: exact, source } => Some(Reference {
@@ -245,6 +258,15 @@ fn closing_lines(summary: &Summary, folder: &Path) -> String {
         summary.variance,
         summary.samples
     );
+    if let ErrorBar { scramblings: Some(scramblings), independent, gain: Some(gain), .. } =
+        summary.error_bar
+    {
+        text += &format!(
+            "    error bar from {scramblings} scramblings, {} times smaller than the {independent:.1e} Ha of \
+             independent samples\n",
+            format_with_uncertainty(gain.ratio, gain.uncertainty)
+        );
+    }
     if summary.nuclear_repulsion != 0.0 {
         text += &format!(
             "    {} Ha with the nuclear repulsion of {:.8} Ha\n",
@@ -254,11 +276,15 @@ fn closing_lines(summary: &Summary, folder: &Path) -> String {
     }
     if let Some(reference) = &summary.reference {
         text += &format!(
-            "exact {:.10} Ha ({}), deviation {:+.3e} Ha = {:+.1} error bars\n",
+            "exact {:.10} Ha ({}), deviation {:+.3e} Ha = {:+.1} error bars{}\n",
             reference.energy,
             reference.source,
             reference.deviation,
-            reference.deviation / summary.standard_error
+            reference.deviation / summary.standard_error,
+            match summary.error_bar.degrees_of_freedom() {
+                Some(freedom) => format!(" (Student's t, {freedom} degrees of freedom)"),
+                None => String::new(),
+            }
         );
     }
     if let Some(quadrature) = &summary.health.quadrature {

@@ -1,5 +1,6 @@
 //! One-body density on equal bins.
 
+use super::Moments;
 use crate::system::Sector;
 
 /// Counts particles per bin, for each spin.
@@ -12,6 +13,8 @@ pub struct DensityEstimator {
     samples: usize,
     /// Sums over samples of the count in a bin and of its square, spin up then down.
     sums: Vec<[(f64, f64); 2]>,
+    /// Means of the count in a bin over each closed set.
+    sets: Vec<[Moments; 2]>,
     scratch: Vec<[f64; 2]>,
 }
 
@@ -25,6 +28,7 @@ impl DensityEstimator {
             bins,
             samples: 0,
             sums: vec![[(0.0, 0.0); 2]; bins],
+            sets: vec![[Moments::default(); 2]; bins],
             scratch: vec![[0.0; 2]; bins],
         }
     }
@@ -46,6 +50,17 @@ impl DensityEstimator {
         }
     }
 
+    /// Ends a set of samples. Sets are independent of each other and count equally, whatever the samples within
+    /// them are; where there are any, they alone make the density and its errors.
+    pub fn close_set(&mut self) {
+        let n = std::mem::take(&mut self.samples) as f64;
+        for (sums, sets) in self.sums.iter_mut().zip(&mut self.sets) {
+            for (sum, set) in sums.iter_mut().zip(sets) {
+                set.push(std::mem::take(sum).0 / n);
+            }
+        }
+    }
+
     /// Bin edges in bohr.
     pub fn edges(&self) -> Vec<f64> {
         (0..=self.bins).map(|i| self.start + self.width * i as f64).collect()
@@ -53,6 +68,10 @@ impl DensityEstimator {
 
     /// Density in particles per bohr and its standard error, of spin up (0) or down (1).
     pub fn density(&self, spin: usize) -> Vec<(f64, f64)> {
+        if self.sets.first().is_some_and(|s| s[spin].count() > 0) {
+            let of = |m: Moments| (m.mean() / self.width, m.standard_error() / self.width);
+            return self.sets.iter().map(|s| of(s[spin])).collect();
+        }
         let n = self.samples as f64;
         self.sums
             .iter()
@@ -80,5 +99,19 @@ mod tests {
         // Counts 1 and 2 in the same bin: mean 1.5, standard error of the mean 0.5.
         let (v, e) = d.density(0)[4];
         assert!((v * 0.5 - 1.5).abs() < 1e-14 && (e * 0.5 - 0.5).abs() < 1e-14);
+    }
+
+    #[test]
+    fn the_scatter_of_sets_is_the_error() {
+        let mut d = DensityEstimator::new(Sector { up: 1, down: 0 }, (-1.0, 1.0), 2);
+        // One in four samples in the right half, then three in four: 0.5 ± 0.25 a bin of length 1.
+        for (left, right) in [(3, 1), (1, 3)] {
+            (0..left).for_each(|_| d.push(&[-0.5]));
+            (0..right).for_each(|_| d.push(&[0.5]));
+            d.close_set();
+        }
+        for (v, e) in d.density(0) {
+            assert!((v - 0.5).abs() < 1e-15 && (e - 0.25).abs() < 1e-15, "{v} ± {e}");
+        }
     }
 }

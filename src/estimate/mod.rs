@@ -1,9 +1,13 @@
-//! Means, variances and error bars of independent samples.
+//! Means, variances and error bars.
 
 pub mod density;
+pub mod energy;
 pub mod rayleigh;
 pub mod statistics;
+pub mod student;
 
 pub use density::DensityEstimator;
+pub use energy::{EnergyEstimate, Gain};
 pub use rayleigh::{RayleighQuotient, rayleigh_quotient};
 pub use statistics::Moments;
+pub use student::gaussian_bars;

@@ -54,7 +54,7 @@ impl Optimiser for Adam {
         Derivatives::LogPsi
     }
 
-    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError> {
+    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let force = centred.force();
@@ -74,6 +74,6 @@ impl Optimiser for Adam {
         if change.iter().any(|c| !c.is_finite()) {
             return Err(LinearError::Singular);
         }
-        Ok(centred.finish(change, &force, f64::INFINITY, rate))
+        Ok(vec![centred.finish(change, &force, f64::INFINITY, rate)])
     }
 }

@@ -80,8 +80,16 @@ pub trait Optimiser: Send {
         0.0
     }
 
-    /// The next step.
-    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError>;
+    /// Weight of the variance of the local energy, in inverse Hartree, in what is minimised.
+    fn variance_weight(&self) -> f64 {
+        0.0
+    }
+
+    /// Alternatives for the next step; at least one.
+    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError>;
+
+    /// Which of them was taken, if any.
+    fn took(&mut self, _choice: Option<usize>) {}
 }
 
 /// Share of a run with the full step; the optimisers with curvature are near their floor after it.

@@ -73,7 +73,7 @@ impl Optimiser for StochasticReconfiguration {
         Derivatives::LogPsi
     }
 
-    fn step(&mut self, batch: &Batch, pace: Pace) -> Result<Step, LinearError> {
+    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
@@ -118,6 +118,6 @@ impl Optimiser for StochasticReconfiguration {
         let change = direction.iter().map(|d| -tau * d).collect();
         let radius = s.trust_radius;
         self.previous = direction;
-        Ok(centred.finish(change, &force, radius, tau))
+        Ok(vec![centred.finish(change, &force, radius, tau)])
     }
 }

@@ -6,7 +6,7 @@ mod tables;
 use super::describe;
 use super::escape::escape;
 use super::number::{format_duration, format_significant, format_with_uncertainty};
-use super::record::{DensityProfile, IterationRow, Summary};
+use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Verdict};
 use crate::optimise::OptimiserSettings;
@@ -174,6 +174,29 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
         summary.threads,
         if summary.threads == 1 { "thread" } else { "threads" },
     );
+    let _ = writeln!(page, "<p class=\"cost\">{}</p>", escape(&error_bar(summary)));
+}
+
+/// What the error bar rests on, in words.
+fn error_bar(summary: &Summary) -> String {
+    let ErrorBar { scramblings, independent, gain, .. } = summary.error_bar;
+    let (Some(scramblings), Some(freedom)) = (scramblings, summary.error_bar.degrees_of_freedom())
+    else {
+        return "The error bar is that of independent samples, √(variance / samples).".into();
+    };
+    let mut text = format!(
+        "Quasi-random samples: the error bar is the scatter of {scramblings} independent scramblings, so \
+         probabilities are those of Student's t with {freedom} degrees of freedom."
+    );
+    if let Some(gain) = gain {
+        let _ = write!(
+            text,
+            " As many independent samples would have an error of {} Ha, {} times as much.",
+            format_significant(independent, 2),
+            format_with_uncertainty(gain.ratio, gain.uncertainty)
+        );
+    }
+    text
 }
 
 fn tile(page: &mut String, class: &str, label: &str, good: Option<bool>, large: &str, small: &str) {

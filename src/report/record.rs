@@ -1,6 +1,7 @@
 //! The numbers of a run, as they go into `energy.csv`, `summary.json` and `report.html`.
 
-use crate::estimate::RayleighQuotient;
+use crate::estimate::{EnergyEstimate, Gain, RayleighQuotient};
+use crate::sampling::Sampling;
 use serde::{Deserialize, Serialize};
 
 /// One optimisation step: a row of `energy.csv`. Energies in Hartree.
@@ -10,7 +11,7 @@ pub struct IterationRow {
     pub iteration: usize,
     /// Mean local energy of the samples of this iteration, before the step.
     pub energy: f64,
-    /// Standard error of that mean.
+    /// Standard error that independent samples would have, sqrt(Var / N); quasi-random ones are usually better.
     pub standard_error: f64,
     /// Variance of the local energy, in Hartree².
     pub variance: f64,
@@ -48,8 +49,14 @@ pub struct Summary {
     pub energy: f64,
     /// Standard error of `energy`.
     pub standard_error: f64,
+    /// What the standard error rests on.
+    pub error_bar: ErrorBar,
     /// Variance of the local energy on the final samples, in Hartree².
     pub variance: f64,
+    /// `N variance / energy²` for N particles, without dimension: how far from an eigenstate, comparable between
+    /// systems (the V-score of D. Wu et al., "Variational benchmarks for quantum many-body problems", Science 386, 296
+    /// (2024), with zero as the origin of the energy).
+    pub v_score: f64,
     /// Constant repulsion of the nuclei.
     pub nuclear_repulsion: f64,
     /// `energy + nuclear_repulsion`.
@@ -76,6 +83,37 @@ pub struct Summary {
     pub health: Health,
 }
 
+/// Where the standard error of the energy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorBar {
+    /// Kind of points the final samples were made from.
+    pub sampling: Sampling,
+    /// Independent scramblings whose scatter the error is; none for independent samples.
+    pub scramblings: Option<usize>,
+    /// sqrt(Var / N), the error of as many independent samples, in Hartree.
+    pub independent: f64,
+    /// `independent` over the standard error, where points are quasi-random.
+    pub gain: Option<Gain>,
+}
+
+impl ErrorBar {
+    /// What the error bar of an estimate rests on.
+    pub fn of(energy: &EnergyEstimate) -> Self {
+        let scramblings = energy.sets();
+        ErrorBar {
+            sampling: scramblings.map_or(Sampling::Random, |_| Sampling::QuasiRandom),
+            scramblings,
+            independent: energy.independent_error(),
+            gain: energy.gain(),
+        }
+    }
+
+    /// Degrees of freedom of the standard error; `None` where they are so many that it is as good as known.
+    pub fn degrees_of_freedom(&self) -> Option<usize> {
+        self.scramblings.map(|r| r.saturating_sub(1))
+    }
+}
+
 /// Checks of the flow at the final parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
@@ -85,6 +123,8 @@ pub struct Health {
     pub rejected_samples: usize,
     /// Largest `|E_L - energy|` among the final samples, in Hartree.
     pub largest_local_energy_deviation: f64,
+    /// Median `|E_L - energy|` among them.
+    pub median_local_energy_deviation: f64,
     /// Norm and Rayleigh quotient by quadrature, for one or two particles.
     pub quadrature: Option<RayleighQuotient>,
 }

@@ -36,7 +36,9 @@ pub fn read_summary(path: &Path) -> Result<Summary, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::record::{Health, Reference};
+    use crate::estimate::Gain;
+    use crate::report::record::{ErrorBar, Health, Reference};
+    use crate::sampling::Sampling;
 
     fn summary() -> Summary {
         Summary {
@@ -44,7 +46,14 @@ mod tests {
             version: "0.1.0".into(),
             energy: -1.816_041_888_123,
             standard_error: 3.2e-6,
+            error_bar: ErrorBar {
+                sampling: Sampling::QuasiRandom,
+                scramblings: Some(16),
+                independent: 1e-5,
+                gain: Some(Gain { ratio: 3.125, uncertainty: 0.57 }),
+            },
             variance: 2.7e-6,
+            v_score: 1e-4,
             nuclear_repulsion: 0.0,
             total_energy: -1.816_041_888_123,
             samples: 262_144,
@@ -65,6 +74,7 @@ mod tests {
                 round_trip_error: 1e-13,
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.02,
+                median_local_energy_deviation: 1e-3,
                 quadrature: None,
             },
         }

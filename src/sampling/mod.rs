@@ -1,5 +1,9 @@
-//! Uniform numbers for exact samples: one random stream per chunk of every batch.
+//! Uniform numbers for exact samples: random, or quasi-random from a scrambled Sobol sequence.
 
+pub mod points;
+pub mod sobol;
+
+pub use points::{Points, Sampling};
 use rand::{Rng, RngExt};
 use rand_pcg::Pcg64;
 
@@ -8,6 +12,8 @@ use rand_pcg::Pcg64;
 pub enum Purpose {
     /// Samples of an optimisation step.
     Training,
+    /// Samples on which steps are tried before one is taken.
+    Trial,
     /// Samples that choose between candidate parameters.
     Selection,
     /// Samples of the final estimate.
@@ -16,12 +22,12 @@ pub enum Purpose {
     Health,
 }
 
-/// The random stream of one chunk of one batch.
-pub fn stream(seed: u64, purpose: Purpose, batch: u64, chunk: usize) -> Pcg64 {
+/// The random stream of one part of one batch.
+pub fn stream(seed: u64, purpose: Purpose, batch: u64, part: usize) -> Pcg64 {
     // PCG streams are selected by the increment; seed and stream are both spread over their 128 bits because
     // neighbouring small numbers would start from neighbouring states.
     let spread = |a: u64, b: u64| (u128::from(mix(a)) << 64) | u128::from(mix(b));
-    let id = spread(batch.wrapping_mul(8).wrapping_add(purpose as u64), chunk as u64);
+    let id = spread(batch.wrapping_mul(8).wrapping_add(purpose as u64), part as u64);
     Pcg64::new(spread(seed, !seed), id)
 }
 
@@ -35,7 +41,12 @@ fn mix(value: u64) -> u64 {
 
 /// A uniform number in the open interval (0, 1).
 pub fn open_uniform(rng: &mut impl Rng) -> f64 {
-    ((rng.random::<u64>() >> 12) as f64 + 0.5) * (-52f64).exp2()
+    unit(rng.random())
+}
+
+/// The centre of the interval of length 2^-52 that 64 bits name by their upper 52: never 0 nor 1.
+fn unit(bits: u64) -> f64 {
+    ((bits >> 12) as f64 + 0.5) * (-52f64).exp2()
 }
 
 #[cfg(test)]

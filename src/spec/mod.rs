@@ -13,6 +13,7 @@ pub use error::SpecError;
 pub use read::{load, load_hamiltonian};
 
 use crate::optimise::OptimiserSettings;
+use crate::sampling::Sampling;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use crate::wavefunction::WavefunctionSettings;
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,7 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// The optimiser and its settings.
     #[serde(default)]
     pub optimiser: OptimiserSettings,
-    /// Independent samples drawn afresh at every iteration.
+    /// Samples drawn afresh at every iteration.
     #[serde(default = "defaults::samples_per_iteration")]
     pub samples_per_iteration: usize,
     /// Number of optimisation steps.
@@ -47,6 +48,13 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// Fresh samples for the final estimate.
     #[serde(default = "defaults::final_samples")]
     pub final_samples: usize,
+    /// Kind of points that samples are made from, in training and in the final estimate.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Independent scramblings the final samples are divided among where points are quasi-random: their scatter is
+    /// the error bar. Each gets a power of two, so that there may be more final samples than asked for.
+    #[serde(default = "defaults::scramblings")]
+    pub scramblings: usize,
     /// Seed of all random numbers.
     #[serde(default)]
     pub seed: u64,
@@ -71,6 +79,8 @@ impl<H> RunSpec<H> {
             samples_per_iteration: self.samples_per_iteration,
             iterations: self.iterations,
             final_samples: self.final_samples,
+            sampling: self.sampling,
+            scramblings: self.scramblings,
             seed: self.seed,
             reference: self.reference,
         }
@@ -114,5 +124,8 @@ mod defaults {
     }
     pub fn final_samples() -> usize {
         262_144
+    }
+    pub fn scramblings() -> usize {
+        16
     }
 }

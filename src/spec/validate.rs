@@ -66,6 +66,8 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         samples_per_iteration,
         iterations,
         final_samples,
+        sampling: _,
+        scramblings,
         seed: _,
         reference,
     } = spec;
@@ -79,6 +81,8 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     within("samples_per_iteration", *samples_per_iteration, 2, 1 << 24)?;
     within("iterations", *iterations, 0, 10_000_000)?;
     within("final_samples", *final_samples, 2, 1 << 32)?;
+    // Two are the fewest with a scatter.
+    within("scramblings", *scramblings, 2, 1024)?;
     check_reference(reference)
 }
 
@@ -238,9 +242,7 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             penalty,
             variance,
             tails,
-            spread,
             trust_radius,
-            final_fraction,
             clip,
         }) => {
             positive("optimiser.tau", *tau)?;
@@ -249,9 +251,7 @@ fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
             not_negative("optimiser.penalty", *penalty)?;
             not_negative("optimiser.variance", *variance)?;
             decay("optimiser.tails", *tails)?;
-            not_negative("optimiser.spread", *spread)?;
             positive("optimiser.trust_radius", *trust_radius)?;
-            fraction("optimiser.final_fraction", *final_fraction)?;
             positive("optimiser.clip", *clip)
         }
     }
@@ -578,6 +578,7 @@ fn fraction(field: &str, value: f64) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sampling::Sampling;
 
     fn hamiltonian_with(external: External, interaction: Interaction) -> Hamiltonian {
         Hamiltonian { title: String::new(), external, interaction }
@@ -651,6 +652,8 @@ mod tests {
             samples_per_iteration: 2,
             iterations: 0,
             final_samples: 2,
+            sampling: Sampling::default(),
+            scramblings: 16,
             seed: 0,
             reference: ReferenceSource::default(),
         };

@@ -39,7 +39,7 @@ mod tests {
                     Lattice(depth: 1, period: 2), Formula(r#"x^2 "#), Sum([Free])]),
                 interaction: Formula("1e-3/d^2")),
               sector: (up: 2, down: 1), geometry: Box(half_width: 10),
-              optimiser: Adam(learning_rate: 0.1), seed: 18446744073709551615,
+              optimiser: Adam(learning_rate: 0.1), sampling: Random, scramblings: 2, seed: 18446744073709551615,
               reference: Literal(energy: -1.5, source: "a \n line"))"##,
             r#"(title: "t", hamiltonian: Inline(external: Free, interaction: None), sector: (up: 1),
               geometry: Box(half_width: 0.1), reference: None,

@@ -12,9 +12,9 @@ use std::f64::consts::PI;
 /// Degree of the slope: the map is C^5, two orders more than a continuous local energy takes.
 pub const DEGREE: usize = 5;
 /// Non-zero functions of the slope in a cell.
-const SLOPES: usize = DEGREE + 1;
+pub(super) const SLOPES: usize = DEGREE + 1;
 /// Non-zero functions of the map in a cell.
-const SUMS: usize = DEGREE + 2;
+pub(super) const SUMS: usize = DEGREE + 2;
 /// Fewest cells for which the images of a function do not meet themselves.
 pub const FEWEST_CELLS: usize = 4;
 
@@ -36,11 +36,11 @@ pub struct CircularSpline {
 /// The functions that are not zero at a point, and their derivatives.
 #[derive(Clone, Copy, Debug)]
 pub struct CircularLocal {
-    cell: usize,
+    pub(super) cell: usize,
     /// Functions of the map and their first two derivatives.
-    sums: [[f64; SUMS]; 3],
+    pub(super) sums: [[f64; SUMS]; 3],
     /// Functions of the slope and their first three derivatives.
-    slopes: [[f64; SLOPES]; 4],
+    pub(super) slopes: [[f64; SLOPES]; 4],
 }
 
 /// Row `a` of the derivative of B-splines of degree `N - 1` from values of degree `N - 2`, per cell.
@@ -61,8 +61,8 @@ fn raise<const M: usize, const N: usize>(lower: &[f64; M], r: f64) -> [f64; N] {
 }
 
 impl CircularLocal {
-    fn new(cells: usize, t: f64) -> Self {
-        let u = t * (cells as f64 / PI);
+    /// The functions at `u` cells from the first of `cells` edges.
+    pub(super) fn new(cells: usize, u: f64) -> Self {
         let cell = (u.max(0.0) as usize).min(cells - 1);
         let r = u - cell as f64;
         let b0 = [1.0];
@@ -84,6 +84,41 @@ impl CircularLocal {
             slopes: [b5, d4, dd3, ddd2],
         }
     }
+
+    /// Value and derivatives of the map with the given coefficients on cells of width `h`.
+    #[inline]
+    pub(super) fn combine(&self, sums: &[f64], slopes: &[f64], h: f64) -> CircularPoint {
+        let mut derivatives = [0.0; 5];
+        let sums = &sums[self.cell..self.cell + SUMS];
+        derivatives[0] = h * sums.iter().zip(&self.sums[0]).map(|(c, b)| c * b).sum::<f64>();
+        let slopes = &slopes[self.cell..self.cell + SLOPES];
+        let mut scale = 1.0;
+        for d in 0..4 {
+            let sum: f64 = slopes.iter().zip(&self.slopes[d]).map(|(w, b)| w * b).sum();
+            derivatives[d + 1] = scale * sum;
+            scale /= h;
+        }
+        CircularPoint { derivatives }
+    }
+
+    /// Adds the adjoints of the coefficients for a point `t` whose value and slope have the given adjoints.
+    #[inline]
+    pub(super) fn spread<T: Scalar>(
+        &self,
+        sums: &mut [T],
+        slopes: &mut [T],
+        h: f64,
+        t: T,
+        value_bar: T,
+        slope_bar: T,
+    ) {
+        for (a, bar) in sums[self.cell..self.cell + SUMS].iter_mut().enumerate() {
+            *bar += value_bar * lift(t, |e| self.sums[e][a] * [h, 1.0, 1.0 / h][e]);
+        }
+        for (a, bar) in slopes[self.cell..self.cell + SLOPES].iter_mut().enumerate() {
+            *bar += slope_bar * lift(t, |e| self.slopes[e][a] * [1.0, 1.0 / h, 1.0 / (h * h)][e]);
+        }
+    }
 }
 
 /// Value and derivatives of a map at a point.
@@ -103,7 +138,7 @@ impl CircularPoint {
 
 /// A function of `t` whose derivative of order `e` is `at(e)`.
 #[inline]
-fn lift<T: Scalar>(t: T, at: impl Fn(usize) -> f64) -> T {
+pub(super) fn lift<T: Scalar>(t: T, at: impl Fn(usize) -> f64) -> T {
     match T::ORDER {
         0 => T::constant(at(0)),
         1 => t.chain(at(0), at(1), 0.0),
@@ -172,24 +207,13 @@ impl CircularSpline {
     /// The functions that are not zero at `t` in `[0, pi]`.
     #[inline]
     pub fn local(&self, t: f64) -> CircularLocal {
-        CircularLocal::new(self.cells, t)
+        CircularLocal::new(self.cells, t * (self.cells as f64 / PI))
     }
 
     /// Value and derivatives of the map at the point of `local`.
     #[inline]
     pub fn point(&self, local: &CircularLocal) -> CircularPoint {
-        let h = PI / self.cells as f64;
-        let mut derivatives = [0.0; 5];
-        let sums = &self.sums[local.cell..local.cell + SUMS];
-        derivatives[0] = h * sums.iter().zip(&local.sums[0]).map(|(c, b)| c * b).sum::<f64>();
-        let slopes = &self.slopes[local.cell..local.cell + SLOPES];
-        let mut scale = 1.0;
-        for d in 0..4 {
-            let sum: f64 = slopes.iter().zip(&local.slopes[d]).map(|(w, b)| w * b).sum();
-            derivatives[d + 1] = scale * sum;
-            scale /= h;
-        }
-        CircularPoint { derivatives }
+        local.combine(&self.sums, &self.slopes, PI / self.cells as f64)
     }
 
     /// Value and derivatives of the map at `t` in `[0, pi]`.
@@ -254,13 +278,8 @@ impl<T: Scalar> CircularAdjoint<T> {
     /// Adds a point `t` whose value and slope have the given adjoints.
     pub fn add(&mut self, local: &CircularLocal, t: T, value_bar: T, slope_bar: T) {
         let cells = self.sums.len() + 1 - SUMS;
-        let k = cells as f64 / PI;
-        for (a, bar) in self.sums[local.cell..local.cell + SUMS].iter_mut().enumerate() {
-            *bar += value_bar * lift(t, |e| local.sums[e][a] * [1.0 / k, 1.0, k][e]);
-        }
-        for (a, bar) in self.slopes[local.cell..local.cell + SLOPES].iter_mut().enumerate() {
-            *bar += slope_bar * lift(t, |e| local.slopes[e][a] * [1.0, k, k * k][e]);
-        }
+        let h = PI / cells as f64;
+        local.spread(&mut self.sums, &mut self.slopes, h, t, value_bar, slope_bar);
     }
 
     /// Adds the adjoints of the logits to `logits_bar`.

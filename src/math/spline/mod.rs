@@ -8,12 +8,14 @@ pub mod circular;
 pub mod constraint;
 pub mod ispline;
 pub mod ospline;
+pub mod short_range;
 
 pub use bspline::{BSplineBasis, LocalBasis};
 pub use circular::CircularSpline;
 pub use constraint::{BoundaryConditions, ConstrainedBasis};
 pub use ispline::MonotoneBasis;
 pub use ospline::{OSplineBasis, Orthogonalisation};
+pub use short_range::ShortRange;
 
 /// Why a spline basis cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

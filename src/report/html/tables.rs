@@ -1,9 +1,11 @@
 //! The table of numbers: one value a cell, so that it copies into a spreadsheet.
 
 use super::super::escape::escape;
-use super::super::record::Summary;
+use super::super::record::{ErrorBar, Summary};
 use super::super::verdict;
 use super::{energy_digits, small_error};
+use crate::estimate::gaussian_bars;
+use crate::sampling::Sampling;
 use std::fmt::Write;
 
 /// A row: quantity, value, standard error, unit.
@@ -27,13 +29,39 @@ fn rows(summary: &Summary) -> Vec<Row> {
         ]);
         if let Some(bars) = verdict::error_bars(summary) {
             rows.push(("deviation in error bars", format!("{bars:.2}"), none(), ""));
+            let freedom = summary.error_bar.degrees_of_freedom();
+            if freedom.is_some() {
+                let name = "as unlikely as Gaussian error bars (Student's t)";
+                rows.push((name, format!("{:.2}", gaussian_bars(bars, freedom)), none(), ""));
+            }
         }
         rows.push(("source of the exact energy", reference.source.clone(), none(), ""));
     }
     let health = &summary.health;
     rows.extend([
         ("variance of the local energy", format!("{:.4e}", summary.variance), none(), "Ha²"),
+        ("N variance / E²", format!("{:.4e}", summary.v_score), none(), ""),
         ("final samples", summary.samples.to_string(), none(), ""),
+    ]);
+    let ErrorBar { sampling, scramblings, independent, gain } = &summary.error_bar;
+    let sampling = match sampling {
+        Sampling::QuasiRandom => "quasi-random (scrambled Sobol points)",
+        Sampling::Random => "random",
+    };
+    rows.push(("sampling", sampling.into(), none(), ""));
+    if let Some(scramblings) = scramblings {
+        let freedom = scramblings.saturating_sub(1).to_string();
+        rows.extend([
+            ("independent scramblings", scramblings.to_string(), none(), ""),
+            ("degrees of freedom of the standard error", freedom, none(), ""),
+            ("error of independent samples", format!("{independent:.2e}"), none(), "Ha"),
+        ]);
+    }
+    if let Some(gain) = gain {
+        let (ratio, error) = (format!("{:.2}", gain.ratio), format!("{:.2}", gain.uncertainty));
+        rows.push(("gain over independent samples", ratio, error, ""));
+    }
+    rows.extend([
         ("rejected samples", health.rejected_samples.to_string(), none(), ""),
         (
             "largest |E_L − E|",
@@ -41,6 +69,7 @@ fn rows(summary: &Summary) -> Vec<Row> {
             none(),
             "Ha",
         ),
+        ("median |E_L − E|", format!("{:.4e}", health.median_local_energy_deviation), none(), "Ha"),
         ("round-trip error", format!("{:.2e}", health.round_trip_error), none(), "bohr"),
         ("parameters", summary.parameters.to_string(), none(), ""),
         ("iterations", summary.iterations.to_string(), none(), ""),

@@ -1,7 +1,9 @@
 //! Tests of the whole page, on made-up runs.
 
 use super::*;
-use crate::report::record::{Health, Reference};
+use crate::estimate::Gain;
+use crate::report::record::{ErrorBar, Health, Reference};
+use crate::sampling::Sampling;
 use crate::system::{External, Interaction};
 
 struct Run {
@@ -52,7 +54,14 @@ fn run() -> Run {
             version: "0.1.0".into(),
             energy: -1.816_040_2,
             standard_error: 3.1e-6,
+            error_bar: ErrorBar {
+                sampling: Sampling::QuasiRandom,
+                scramblings: Some(16),
+                independent: 6.2e-6,
+                gain: Some(Gain { ratio: 2.0, uncertainty: 0.37 }),
+            },
             variance: 2.5e-6,
+            v_score: 1e-4,
             nuclear_repulsion: 0.0,
             total_energy: -1.816_040_2,
             samples: 262_144,
@@ -73,6 +82,7 @@ fn run() -> Run {
                 round_trip_error: 2e-13,
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.01,
+                median_local_energy_deviation: 1e-3,
                 quadrature: None,
             },
         },
@@ -122,6 +132,9 @@ fn the_headline_tells_the_result() {
         "2 fermions, both spin up, in a box",
         "v(x) = −2/√(x² + 1)",
         "1 min 02 s on 2 threads",
+        "scatter of 16 independent scramblings",
+        "6.2e-6 Ha, 2.0(4) times",
+        "15 degrees of freedom",
     ] {
         assert!(page.contains(text), "{text} is missing");
     }
@@ -148,6 +161,7 @@ fn trouble_is_marked() {
         round_trip_error: 1e-3,
         rejected_samples: 7,
         largest_local_energy_deviation: 9.0,
+        median_local_energy_deviation: 1e-3,
         quadrature: None,
     };
     run.summary.reference.as_mut().unwrap().deviation = -1e-3;

@@ -14,6 +14,7 @@
 //!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
 
 pub mod base;
+pub mod displacement;
 pub mod monotone;
 mod newton;
 pub mod pair;
@@ -31,7 +32,7 @@ use base::determinants::{Determinants, DeterminantsTrace};
 use base::mean_field::{determinants, line_half_width, reach};
 pub use base::{BaseSettings, MeanFieldSettings, Orbitals};
 use monotone::{MonotoneLayer, MonotoneTrace};
-use pair::{PairLayer, PairTrace};
+use pair::{PairLayer, PairSpace, PairTrace};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use two_body::{TwoBodyLayer, TwoBodyTrace};
@@ -201,7 +202,7 @@ impl Layer {
     fn parameters(&self) -> usize {
         match self {
             Layer::Monotone(l) => l.groups().iter().sum(),
-            Layer::Pair(l) => l.groups().iter().sum(),
+            Layer::Pair(l) => l.parameters(),
             Layer::TwoBody(l) => l.groups().iter().sum(),
         }
     }
@@ -218,7 +219,7 @@ impl Layer {
     fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         match self {
             Layer::Monotone(l) => logits_roughness(&l.groups()),
-            Layer::Pair(l) => logits_roughness(&l.groups()),
+            Layer::Pair(l) => l.roughness(),
             Layer::TwoBody(l) => l.roughness(),
         }
     }
@@ -314,7 +315,6 @@ impl Weyl {
             (_, Geometry::Line) => unreachable!("the line was given walls above"),
         };
         let monotone = CircularSpline::identity(settings.monotone_cells, settings.slope_floor)?;
-        let pair = CircularSpline::identity(settings.pair_cells, 0.0)?;
         let mut coordinates = Vec::new();
         if kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField)) {
             let other;
@@ -329,25 +329,37 @@ impl Weyl {
             }
         }
         let share = settings.bound_share;
-        let layers: Vec<Layer> = kinds
-            .iter()
-            .map(|kind| match kind {
+        let physical = match space {
+            Space::Box { .. } => PairSpace::between_walls(base.extent()),
+            Space::Line { .. } => PairSpace::Line { range: base.extent() },
+            Space::Ring { .. } => PairSpace::Ring,
+        };
+        // In the mean-field coordinate the particles fill the box.
+        let mut pairs = physical;
+        let mut layers = Vec::new();
+        for kind in &kinds {
+            layers.push(match kind {
                 LayerKind::Monotone => {
                     Layer::Monotone(MonotoneLayer::trainable(sector, monotone.clone()))
                 }
-                LayerKind::Pair => Layer::Pair(PairLayer::new(sector, &pair, share, false)),
-                LayerKind::PairInverse => Layer::Pair(PairLayer::new(sector, &pair, share, true)),
+                LayerKind::Pair | LayerKind::PairInverse => {
+                    let inverted = *kind == LayerKind::PairInverse;
+                    let cells = settings.pair_cells;
+                    Layer::Pair(PairLayer::new(sector, cells, pairs, share, inverted)?)
+                }
                 LayerKind::ToMeanField => {
+                    pairs = PairSpace::Walls;
                     Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), false))
                 }
                 LayerKind::FromMeanField => {
+                    pairs = physical;
                     Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), true))
                 }
                 LayerKind::TwoBody => {
                     Layer::TwoBody(TwoBodyLayer::new(sector, settings.two_body_functions, share))
                 }
-            })
-            .collect();
+            });
+        }
         let mut offsets = vec![0];
         for layer in &layers {
             offsets.push(offsets[offsets.len() - 1] + layer.parameters());

@@ -1,18 +1,18 @@
-//! The pair displacement P: particles push each other, and each other's mirror images, by a function of the
-//! distance.
+//! The pair displacement P: particles push each other by a function of the distance.
 //!
-//! `z_i = theta_i + sum_{j≠i} [beta(theta_i - theta_j) + beta(theta_i + theta_j)]`, one odd `2 pi`-periodic
-//! `beta(t) = kappa (pi I(t) - t)` for equal and one for opposite spins, with `pi I` a reflected circular spline.
-//! The Jacobian `H = 1 + sum_{i<j} [beta'(theta_i - theta_j) (e_i - e_j)(e_i - e_j)^T + beta'(theta_i + theta_j)
-//! (e_i + e_j)(e_i + e_j)^T]` is symmetric, and at least `1 - 2 (N - 1) kappa` because `beta' >= -kappa` and the
-//! rank-one terms sum to `2 (N - 1)`: `kappa < 1 / (2 (N - 1))` makes it a bijection for every parameter.
-//! The map is the gradient of an invariant convex function.
+//! Between walls they push each other's mirror images too:
+//! `z_i = theta_i + sum_{j≠i} [beta(theta_i - theta_j) + beta(theta_i + theta_j)]`, one odd `beta` for equal and one
+//! for opposite spins. The Jacobian `H = 1 + sum_{i<j} [beta'(theta_i - theta_j) (e_i - e_j)(e_i - e_j)^T +
+//! beta'(theta_i + theta_j) (e_i + e_j)(e_i + e_j)^T]` is symmetric, and at least `1 - 2 (N - 1) kappa` because
+//! `beta' >= -kappa` and the rank-one terms sum to `2 (N - 1)`: `kappa < 1 / (2 (N - 1))` makes it a bijection
+//! for every parameter. Without walls there are no images, and the sum of `(e_i - e_j)(e_i - e_j)^T` is at
+//! most `N`: `kappa < 1 / N`. The map is the gradient of an invariant convex function.
 
+use super::displacement::{Displacement, DisplacementAdjoint};
 use super::newton::{self, NewtonWork};
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{cholesky, cholesky_inverse, cholesky_solve};
-use crate::math::spline::CircularSpline;
-use crate::math::spline::circular::{CircularAdjoint, CircularLocal, CircularPoint};
+use crate::math::spline::{CircularSpline, ShortRange, SplineError};
 use crate::system::Sector;
 use std::f64::consts::PI;
 
@@ -22,9 +22,10 @@ pub struct PairLayer {
     particles: usize,
     /// Number of spin-up particles: pairs across it have opposite spins.
     up: usize,
-    kappa: f64,
+    /// Whether walls mirror the particles.
+    images: bool,
     /// The functions of equal and of opposite spins; none where no such pair exists.
-    splines: [Option<CircularSpline>; 2],
+    functions: [Option<Displacement>; 2],
     inverted: bool,
 }
 
@@ -41,7 +42,7 @@ pub struct PairTrace<T> {
     plain_factor: Vec<f64>,
     target: Vec<f64>,
     newton: NewtonWork,
-    adjoints: [CircularAdjoint<T>; 2],
+    adjoints: [DisplacementAdjoint<T>; 2],
 }
 
 /// `t` moved into `[0, pi]` by the oddness and periodicity of `beta`: the angle, and the sign that it took.
@@ -51,53 +52,122 @@ fn reduce<T: Scalar>(t: T) -> (T, f64) {
     if shifted.value() < 0.0 { (-shifted, -1.0) } else { (shifted, 1.0) }
 }
 
+/// Where the pairs of a layer live.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PairSpace {
+    /// Angles in `(0, pi)` between walls that mirror the particles; pairs of any distance.
+    Walls,
+    /// The same with pairs mostly closer than `range`, and so much further from their images.
+    WideWalls {
+        /// Distance that hardly any pair exceeds, in radians.
+        range: f64,
+    },
+    /// No walls; pairs mostly closer than `range`, displaced by a constant beyond.
+    Line {
+        /// Distance that hardly any pair exceeds, in radians.
+        range: f64,
+    },
+    /// The circle of angles with period `2 pi`.
+    Ring,
+}
+
+impl PairSpace {
+    /// `WideWalls` where the walls leave room for it.
+    pub fn between_walls(range: f64) -> Self {
+        if range < MOST_RANGE { PairSpace::WideWalls { range } } else { PairSpace::Walls }
+    }
+}
+
+/// Largest range, in radians, that leaves room for the bump of [`ShortRange`] between pairs and images.
+const MOST_RANGE: f64 = 0.55 * PI;
+/// Least width of the bump, in radians.
+const LEAST_BUMP: f64 = 0.4 * PI;
+
 impl PairLayer {
     /// The identity; `share` in (0, 1) is the part of the bound on `kappa` that is used.
-    pub fn new(sector: Sector, spline: &CircularSpline, share: f64, inverted: bool) -> Self {
+    ///
+    /// # Errors
+    /// [`SplineError`] for too few cells.
+    pub fn new(
+        sector: Sector,
+        cells: usize,
+        space: PairSpace,
+        share: f64,
+        inverted: bool,
+    ) -> Result<Self, SplineError> {
         let n = sector.particles();
         let equal = sector.up > 1 || sector.down > 1;
         let opposite = sector.up > 0 && sector.down > 0;
-        PairLayer {
-            particles: n,
-            up: sector.up,
-            kappa: share / (2 * n.saturating_sub(1).max(1)) as f64,
-            splines: [equal, opposite].map(|exists| exists.then(|| spline.clone())),
-            inverted,
+        let images = matches!(space, PairSpace::Walls | PairSpace::WideWalls { .. });
+        let bound = if images { 2 * n.saturating_sub(1).max(1) } else { n };
+        let kappa = share / bound as f64;
+        let function = || match space {
+            PairSpace::Walls | PairSpace::Ring => {
+                let spline = CircularSpline::identity(cells, 0.0)?;
+                Ok(Displacement::Circular { spline, kappa })
+            }
+            PairSpace::WideWalls { range } => {
+                let end = (PI - range).max(range + LEAST_BUMP).min(PI);
+                ShortRange::zero(cells, range, Some(end), kappa).map(Displacement::ShortRange)
+            }
+            PairSpace::Line { range } => {
+                ShortRange::zero(cells, range, None, kappa).map(Displacement::ShortRange)
+            }
+        };
+        let mut functions = [None, None];
+        for (f, exists) in functions.iter_mut().zip([equal, opposite]) {
+            if exists {
+                *f = Some(function()?);
+            }
         }
+        Ok(PairLayer { particles: n, up: sector.up, images, functions, inverted })
     }
 
-    /// Lengths of the groups of neighbouring logits that are the parameters.
-    pub fn groups(&self) -> Vec<usize> {
-        self.splines.iter().flatten().map(CircularSpline::weights).collect()
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.functions.iter().flatten().map(Displacement::weights).sum()
+    }
+
+    /// Linear forms of the parameters whose squares measure roughness.
+    pub fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
+        let mut forms = Vec::new();
+        let mut offset = 0;
+        for function in self.functions.iter().flatten() {
+            let moved =
+                |form: Vec<(usize, f64)>| form.iter().map(|&(k, a)| (k + offset, a)).collect();
+            forms.extend(function.roughness().into_iter().map(moved));
+            offset += function.weights();
+        }
+        forms
     }
 
     /// Takes new parameters.
     pub fn set_parameters(&mut self, parameters: &[f64]) {
         let mut rest = parameters;
-        for spline in self.splines.iter_mut().flatten() {
-            let (mine, others) = rest.split_at(spline.weights());
-            spline.set_logits(mine);
+        for function in self.functions.iter_mut().flatten() {
+            let (mine, others) = rest.split_at(function.weights());
+            function.set_logits(mine);
             rest = others;
         }
     }
 
-    /// The pairs with the kind of their spins (0 equal, 1 opposite) and their spline.
-    fn pairs(&self) -> impl Iterator<Item = (usize, usize, usize, &CircularSpline)> {
+    /// The pairs with the kind of their spins (0 equal, 1 opposite) and their function.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize, usize, &Displacement)> {
         (0..self.particles).flat_map(move |j| {
             (0..j).filter_map(move |i| {
                 let kind = usize::from(i < self.up && j >= self.up);
-                // A spline exists for every kind of pair that the sector has.
-                self.splines[kind].as_ref().map(|s| (i, j, kind, s))
+                // A function exists for every kind of pair that the sector has.
+                self.functions[kind].as_ref().map(|f| (i, j, kind, f))
             })
         })
     }
 
     /// `beta` at `t` and its derivative.
     #[inline]
-    fn beta<T: Scalar>(&self, spline: &CircularSpline, t: T) -> (T, T) {
+    fn beta<T: Scalar>(&self, function: &Displacement, t: T) -> (T, T) {
         let (t, sign) = reduce(t);
-        let p: CircularPoint = spline.evaluate(t.value());
-        ((p.lift(t, 0) - t) * (sign * self.kappa), (p.lift(t, 1) - 1.0) * self.kappa)
+        let p = function.evaluate(t.value());
+        (p.lift(t, 0) * sign, p.lift(t, 1))
     }
 
     /// The displaced angles, and the Jacobian in its lower triangle where asked for.
@@ -108,15 +178,24 @@ impl PairLayer {
             h.fill(T::zero());
             (0..n).for_each(|i| h[i * n + i] = T::one());
         }
-        for (i, j, _, spline) in self.pairs() {
-            let (difference, slope_d) = self.beta(spline, theta[i] - theta[j]);
-            let (sum, slope_s) = self.beta(spline, theta[i] + theta[j]);
-            z[i] += difference + sum;
-            z[j] += sum - difference;
+        for (i, j, _, function) in self.pairs() {
+            let (difference, slope) = self.beta(function, theta[i] - theta[j]);
+            z[i] += difference;
+            z[j] -= difference;
             if let Some(h) = jacobian.as_deref_mut() {
-                h[i * n + i] += slope_d + slope_s;
-                h[j * n + j] += slope_d + slope_s;
-                h[j * n + i] += slope_s - slope_d;
+                h[i * n + i] += slope;
+                h[j * n + j] += slope;
+                h[j * n + i] -= slope;
+            }
+            if self.images {
+                let (sum, slope) = self.beta(function, theta[i] + theta[j]);
+                z[i] += sum;
+                z[j] += sum;
+                if let Some(h) = jacobian.as_deref_mut() {
+                    h[i * n + i] += slope;
+                    h[j * n + j] += slope;
+                    h[j * n + i] += slope;
+                }
             }
         }
     }
@@ -208,16 +287,20 @@ impl PairLayer {
         if self.inverted {
             // theta(z, w) is implicit: the adjoint of theta, log-determinant included, goes through H^-1 to z,
             // and from there with the opposite sign to the displacement's parameters.
-            for (i, j, _, spline) in self.pairs() {
+            for (i, j, _, function) in self.pairs() {
                 let (w_d, w_s) = weights(i, j);
                 let bend = |t: T| {
                     let (t, sign) = reduce(t);
-                    spline.evaluate(t.value()).lift(t, 2) * (sign * self.kappa)
+                    function.evaluate(t.value()).lift(t, 2) * sign
                 };
                 let d = w_d * bend(argument[i] - argument[j]);
-                let s = w_s * bend(argument[i] + argument[j]);
-                bar[i] += d + s;
-                bar[j] += s - d;
+                bar[i] += d;
+                bar[j] -= d;
+                if self.images {
+                    let s = w_s * bend(argument[i] + argument[j]);
+                    bar[i] += s;
+                    bar[j] += s;
+                }
             }
             image.copy_from_slice(bar);
             for i in 0..n {
@@ -231,36 +314,39 @@ impl PairLayer {
         } else {
             image.copy_from_slice(bar);
         }
-        for (adjoint, spline) in adjoints.iter_mut().zip(&self.splines) {
-            if let Some(spline) = spline {
-                adjoint.reset(spline);
+        for (adjoint, function) in adjoints.iter_mut().zip(&self.functions) {
+            if let Some(function) = function {
+                adjoint.reset(function);
             }
         }
-        for (i, j, kind, spline) in self.pairs() {
+        for (i, j, kind, function) in self.pairs() {
             let (w_d, w_s) = weights(i, j);
             let mut term = |t: T, value_bar: T, slope_bar: T| -> T {
                 let (t, sign) = reduce(t);
-                let local: CircularLocal = spline.local(t.value());
-                let (v, s) = (value_bar * (sign * self.kappa), slope_bar * self.kappa);
-                adjoints[kind].add(&local, t, v, s);
+                let place = function.local(t.value());
+                adjoints[kind].add(function, &place, t, value_bar * sign, slope_bar);
                 if self.inverted {
                     return T::zero();
                 }
-                let p = spline.point(&local);
-                value_bar * (p.lift(t, 1) - 1.0) * self.kappa + s * p.lift(t, 2) * sign
+                let p = function.point(&place, t.value());
+                value_bar * p.lift(t, 1) + slope_bar * p.lift(t, 2) * sign
             };
             let d = term(argument[i] - argument[j], image[i] - image[j], w_d);
-            let s = term(argument[i] + argument[j], image[i] + image[j], w_s);
+            let s = if self.images {
+                term(argument[i] + argument[j], image[i] + image[j], w_s)
+            } else {
+                T::zero()
+            };
             if !self.inverted {
                 bar[i] += d + s;
                 bar[j] += s - d;
             }
         }
         let mut offset = 0;
-        for (adjoint, spline) in adjoints.iter_mut().zip(&self.splines) {
-            if let Some(spline) = spline {
-                let next = offset + spline.weights();
-                adjoint.finish(spline, &mut parameters_bar[offset..next]);
+        for (adjoint, function) in adjoints.iter_mut().zip(&self.functions) {
+            if let Some(function) = function {
+                let next = offset + function.weights();
+                adjoint.finish(function, &mut parameters_bar[offset..next]);
                 offset = next;
             }
         }

@@ -12,6 +12,9 @@ use crate::math::small_matrix::{lu, lu_inverse};
 use crate::system::Sector;
 use faer::Mat;
 
+/// Share of the particles beyond either end of their extent.
+const OUTSIDE: f64 = 1e-5;
+
 /// Orbitals of one spin.
 #[derive(Clone, Debug)]
 struct Shell {
@@ -66,6 +69,20 @@ impl Determinants {
         let mut values = [vec![0.0; series.functions()], Vec::new(), Vec::new(), Vec::new()];
         series.evaluate(theta, 1, &mut values);
         values[0].iter().map(|v| v * v).sum()
+    }
+
+    /// The distance between the outermost places where particles are found: a share [`OUTSIDE`] of all is beyond
+    /// on either side, in radians.
+    pub fn extent(&self) -> f64 {
+        let particles = self.sector.particles() as f64;
+        let mut below: Vec<f64> = Vec::new();
+        for shell in &self.shells {
+            below.resize(shell.products.below().count(), 0.0);
+            below.iter_mut().zip(shell.products.below()).for_each(|(sum, b)| *sum += b / particles);
+        }
+        let inside = below.windows(2).filter(|w| w[1] >= OUTSIDE && w[0] <= 1.0 - OUTSIDE).count();
+        let (start, end) = self.shells[0].series.domain().ends();
+        (end - start) * inside as f64 / (below.len() - 1) as f64
     }
 
     /// Number of spins that have particles.

@@ -204,6 +204,12 @@ impl Products {
         start + (end - start) * q as f64 / TABLE as f64
     }
 
+    /// Integrals of the squares of all functions together over the angles below each point of an even grid.
+    pub fn below(&self) -> impl Iterator<Item = f64> + '_ {
+        let squares = |row: &[f64]| (0..self.functions).map(|i| row[i * (i + 3) / 2]).sum();
+        self.table.chunks_exact(self.products.len()).map(squares)
+    }
+
     /// The angle below which the density `sum_ij m_ij phi_i phi_j` (`m` symmetric, row-major) has the integral
     /// `target`. `work` is scratch memory.
     pub fn quantile(&self, m: &[f64], target: f64, work: &mut QuantileWork) -> f64 {
