@@ -161,7 +161,7 @@ fn weyl(settings: &WeylSettings, geometry: &Geometry) -> Checked {
     }
     for (field, n) in [
         ("wavefunction.monotone_cells", *monotone_cells),
-        ("wavefunction.pair_cells", *pair_cells),
+        ("wavefunction.pair_cells", pair_cells.unwrap_or(FEWEST_CELLS)),
         ("wavefunction.coordinate_cells", *coordinate_cells),
     ] {
         within(field, n, FEWEST_CELLS as u64, 4096)?;

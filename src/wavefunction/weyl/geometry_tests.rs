@@ -41,7 +41,7 @@ fn shaken(layers: &[LayerKind], sector: Sector, h: &Hamiltonian, geometry: Geome
     let settings = WeylSettings {
         layers: Some(layers.to_vec()),
         monotone_cells: 6,
-        pair_cells: 7,
+        pair_cells: Some(7),
         coordinate_cells: 24,
         two_body_functions: 3,
         ..Default::default()
@@ -331,19 +331,20 @@ fn the_local_energy_is_bounded_where_equal_spins_meet() {
     for (flow, h, geometry) in cases().into_iter().filter(|c| c.0.sector.up > 1) {
         let mut x = vec![-1.1, -0.2, 0.7, 1.6];
         x.truncate(flow.sector.particles());
-        // The second meeting of the ring is across its end.
-        let meetings: &[(usize, f64)] =
-            if geometry == RING { &[(0, 0.0), (2, CIRCUMFERENCE)] } else { &[(0, 0.0)] };
-        for &(partner, turn) in meetings {
-            let mut y = x.clone();
-            let moved = if partner == 0 { 1 } else { 0 };
+        // Neighbours, and on the ring the first and the last across its end.
+        let across = (2, 0, -CIRCUMFERENCE, 2.4);
+        let meetings = [(0, 1, 0.0, -0.6), across];
+        for &(i, j, turn, middle) in &meetings[..if geometry == RING { 2 } else { 1 }] {
             let values: Vec<f64> = [1e-1, 1e-2, 1e-3, 1e-4]
                 .iter()
                 .map(|d| {
-                    y[moved] = if turn > 0.0 { y[partner] - turn + d } else { y[partner] + d };
+                    let mut y = x.clone();
+                    y[i] = middle - 0.5 * d;
+                    y[j] = middle + 0.5 * d + turn;
                     local_energy(&flow, &h, &geometry, &y)
                 })
                 .collect();
+            // Even in the distance: the values settle quadratically.
             let scale = 1.0 + values[1].abs();
             assert!((values[1] - values[2]).abs() < 0.05 * scale, "{geometry:?} {values:?}");
             assert!((values[2] - values[3]).abs() < 1e-2 * scale, "{geometry:?} {values:?}");

@@ -47,8 +47,9 @@ pub struct WeylSettings {
     pub layers: Option<Vec<LayerKind>>,
     /// Cells of the splines of [`LayerKind::Monotone`].
     pub monotone_cells: usize,
-    /// Cells of the splines of [`LayerKind::Pair`] and [`LayerKind::PairInverse`].
-    pub pair_cells: usize,
+    /// Cells of the splines of [`LayerKind::Pair`] and [`LayerKind::PairInverse`]; without a number those of
+    /// [`default_pair_cells`].
+    pub pair_cells: Option<usize>,
     /// Cells of the mean-field coordinate.
     pub coordinate_cells: usize,
     /// Cosines per coordinate of [`LayerKind::TwoBody`].
@@ -113,10 +114,20 @@ pub fn default_layers(geometry: &Geometry) -> Vec<LayerKind> {
     }
 }
 
+/// The cells of pair layers in a spec that names none. On a ring every distance is visited, and what few cells
+/// cannot follow is not there: more of them only cost training its stability.
+pub fn default_pair_cells(geometry: &Geometry) -> usize {
+    match geometry {
+        Geometry::Box { .. } | Geometry::Line => 64,
+        Geometry::Ring { .. } => 16,
+    }
+}
+
 impl WeylSettings {
     /// Writes out the defaults that depend on the geometry.
     pub fn complete(&mut self, geometry: &Geometry) {
         self.layers.get_or_insert_with(|| default_layers(geometry));
+        self.pair_cells.get_or_insert_with(|| default_pair_cells(geometry));
     }
 }
 
@@ -126,7 +137,7 @@ impl Default for WeylSettings {
             base: BaseSettings::default(),
             layers: None,
             monotone_cells: 48,
-            pair_cells: 64,
+            pair_cells: None,
             coordinate_cells: 96,
             two_body_functions: 8,
             slope_floor: 1e-3,
@@ -336,6 +347,7 @@ impl Weyl {
         };
         // In the mean-field coordinate the particles fill the box.
         let mut pairs = physical;
+        let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(system.geometry));
         let mut layers = Vec::new();
         for kind in &kinds {
             layers.push(match kind {
@@ -344,7 +356,7 @@ impl Weyl {
                 }
                 LayerKind::Pair | LayerKind::PairInverse => {
                     let inverted = *kind == LayerKind::PairInverse;
-                    let cells = settings.pair_cells;
+                    let cells = pair_cells;
                     Layer::Pair(PairLayer::new(sector, cells, pairs, share, inverted)?)
                 }
                 LayerKind::ToMeanField => {

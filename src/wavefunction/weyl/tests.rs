@@ -25,7 +25,7 @@ fn shaken(layers: &[LayerKind], sector: Sector) -> Weyl {
     let settings = WeylSettings {
         layers: Some(layers.to_vec()),
         monotone_cells: 6,
-        pair_cells: 7,
+        pair_cells: Some(7),
         coordinate_cells: 24,
         two_body_functions: 3,
         ..Default::default()
