@@ -71,7 +71,7 @@ impl Determinants {
         values[0].iter().map(|v| v * v).sum()
     }
 
-    /// The distance between the outermost places where particles are found: a share [`OUTSIDE`] of all is beyond
+    /// The distance between the outermost places where particles are found: a share of 1e-5 of all is beyond
     /// on either side, in radians.
     pub fn extent(&self) -> f64 {
         let particles = self.sector.particles() as f64;

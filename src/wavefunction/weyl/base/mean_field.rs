@@ -67,7 +67,7 @@ pub fn determinants(
 ///
 /// Wide enough for the mean-field density, whose logarithm is continued linearly from where it is 1e-8 and
 /// 1e-12 of its peak, to fall to 1e-24 of it (the square root of which is above the rounding of a sine series),
-/// or, if that takes more than [`LINE_MOST`], at least to 1e-16.
+/// or, if that takes more than 60 bohr, at least to 1e-16.
 ///
 /// # Errors
 /// [`WavefunctionError::Unbound`] when no box is wide enough.
