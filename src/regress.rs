@@ -128,7 +128,7 @@ fn exact_energy(source: &ExactSource, spec: &ResolvedSpec) -> Result<(f64, f64),
                 return Err(differs("sector"));
             }
             // Formulas and closed forms of one potential differ as text; their values do not.
-            let (a, b) = spec.geometry.interval();
+            let (a, b) = spec.geometry.window();
             let same = |f: &dyn Fn(f64) -> (f64, f64)| {
                 (1..20).all(|k| {
                     let (u, v) = f(a + (b - a) * (f64::from(k) + 0.13) / 20.5);
@@ -142,6 +142,7 @@ fn exact_energy(source: &ExactSource, spec: &ResolvedSpec) -> Result<(f64, f64),
             if !same(&|d| (h.interaction.value(d), g.interaction.value(d))) {
                 return Err(differs("interaction"));
             }
+            // A case without a geometry is one on the line; a spec may put it between far walls.
             if case.geometry.is_some_and(|geometry| geometry != spec.geometry) {
                 return Err(differs("geometry"));
             }

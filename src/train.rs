@@ -318,7 +318,7 @@ pub fn estimate(
 ) -> Estimate {
     let (sets, samples) = schedule.final_sets();
     let mut energies = vec![Moments::default(); sets];
-    let mut density = DensityEstimator::new(psi.sector(), system.geometry, bins);
+    let mut density = DensityEstimator::new(psi.sector(), psi.interval(system.geometry), bins);
     let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
     let mut kept: Vec<f64> = Vec::new();
     for (set, energy) in energies.iter_mut().enumerate() {

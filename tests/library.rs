@@ -16,7 +16,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 #[test]
 fn every_hamiltonian_loads_and_fits_a_box() {
     let files = files("hamiltonians");
-    assert!(files.len() >= 22);
+    assert!(files.len() >= 23);
     for file in files {
         let hamiltonian = load_hamiltonian(&file).unwrap_or_else(|e| panic!("{e}"));
         assert!(!hamiltonian.title.is_empty(), "{}", file.display());

@@ -142,7 +142,7 @@ impl Exact {
         let is_spec = text.contains("sector") || text.contains("geometry");
         let mut task = if is_spec {
             let spec = load(&self.file)?;
-            let geometry = Some(spec.geometry);
+            let geometry = Some(spec.geometry).filter(|g| *g != Geometry::Line);
             Task { hamiltonian: spec.hamiltonian, sector: spec.sector, geometry }
         } else {
             let hamiltonian = load_hamiltonian(&self.file)?;
@@ -239,6 +239,7 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
         Geometry::Ring { circumference } => {
             writeln!(out, "ring                {circumference} bohr around")
         }
+        Geometry::Line => writeln!(out, "walls               none"),
     };
     for (k, (e, d)) in r.energies.iter().zip(&r.error_estimates).enumerate() {
         let name = if k == 0 { "energy".to_string() } else { format!("state {k}") };

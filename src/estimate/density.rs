@@ -1,7 +1,7 @@
 //! One-body density on equal bins.
 
 use super::Moments;
-use crate::system::{Geometry, Sector};
+use crate::system::Sector;
 
 /// Counts particles per bin, for each spin.
 #[derive(Clone, Debug)]
@@ -19,9 +19,8 @@ pub struct DensityEstimator {
 }
 
 impl DensityEstimator {
-    /// `bins` equal bins over the interval of the geometry.
-    pub fn new(sector: Sector, geometry: &Geometry, bins: usize) -> Self {
-        let (a, b) = geometry.interval();
+    /// `bins` equal bins from `a` to `b` (bohr); particles beyond, if any, count for the outermost bins.
+    pub fn new(sector: Sector, (a, b): (f64, f64), bins: usize) -> Self {
         DensityEstimator {
             sector,
             start: a,
@@ -92,7 +91,7 @@ mod tests {
     #[test]
     fn integrates_to_the_number_of_particles() {
         let sector = Sector { up: 2, down: 1 };
-        let mut d = DensityEstimator::new(sector, &Geometry::Box { half_width: 2.0 }, 8);
+        let mut d = DensityEstimator::new(sector, (-2.0, 2.0), 8);
         d.push(&[-1.9, 0.1, 0.2]);
         d.push(&[0.1, 0.2, 2.0]);
         let total = |s| d.density(s).iter().map(|(v, _)| v * 0.5).sum::<f64>();
@@ -104,8 +103,7 @@ mod tests {
 
     #[test]
     fn the_scatter_of_sets_is_the_error() {
-        let mut d =
-            DensityEstimator::new(Sector { up: 1, down: 0 }, &Geometry::Box { half_width: 1.0 }, 2);
+        let mut d = DensityEstimator::new(Sector { up: 1, down: 0 }, (-1.0, 1.0), 2);
         // One in four samples in the right half, then three in four: 0.5 ± 0.25 a bin of length 1.
         for (left, right) in [(3, 1), (1, 3)] {
             (0..left).for_each(|_| d.push(&[-0.5]));

@@ -2,7 +2,6 @@
 
 use crate::math::quadrature::GaussLegendre;
 use crate::parallel;
-use crate::system::Geometry;
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
 use serde::{Deserialize, Serialize};
@@ -20,14 +19,13 @@ pub struct RayleighQuotient {
 const PANELS: usize = 64;
 const NODES: usize = 8;
 
-/// The Rayleigh quotient of at most two particles in a box; `None` for more, where a grid would be
-/// the slower way.
+/// The Rayleigh quotient of at most two particles; `None` for more, where a grid would be the slower way.
 ///
 /// The kinetic energy is taken as `1/2 |∇ psi|²`, so that neither samples nor second derivatives enter.
 pub fn rayleigh_quotient(psi: &dyn Wavefunction, system: System) -> Option<RayleighQuotient> {
     let sector = psi.sector();
     let n = sector.particles();
-    let &Geometry::Box { half_width } = system.geometry else { return None };
+    let (left, right) = psi.interval(system.geometry);
     if n == 0 || n > 2 {
         return None;
     }
@@ -52,16 +50,16 @@ pub fn rayleigh_quotient(psi: &dyn Wavefunction, system: System) -> Option<Rayle
             }
         };
         for &(u, w) in &nodes[range] {
-            let x = half_width * (2.0 * u - 1.0);
-            let weight = 2.0 * half_width * w;
+            let x = left + (right - left) * u;
+            let weight = (right - left) * w;
             if n == 1 {
                 add(&[x], weight);
                 continue;
             }
-            let low = if ordered { x } else { -half_width };
+            let low = if ordered { x } else { left };
             for &(u2, w2) in &nodes {
-                let y = low + (half_width - low) * u2;
-                add(&[x, y], weight * (half_width - low) * w2);
+                let y = low + (right - low) * u2;
+                add(&[x, y], weight * (right - low) * w2);
             }
         }
         sums

@@ -12,6 +12,11 @@ use crate::system::{External, Geometry, Interaction};
 use faer::{Mat, MatRef};
 use std::f64::consts::PI;
 
+/// The solver never gets here: on the line it works between walls of its own choice.
+fn no_walls() -> ! {
+    panic!("the line has no finite basis")
+}
+
 /// The lowest sine functions of a box, or plane waves (real form) of a ring.
 ///
 /// Box: `chi_k(x) = sin(k pi (x + L) / 2L) / sqrt(L)`, k = 1..n. Ring: the constant, then
@@ -25,21 +30,29 @@ pub struct OneBodyBasis {
 impl OneBodyBasis {
     /// The lowest `size` functions. On a ring an even `size` is raised to the next odd number, so
     /// that no cosine lacks its sine.
+    ///
+    /// # Panics
+    /// On the line, which has no such functions: walls must be chosen first.
     pub fn new(geometry: Geometry, size: usize) -> Self {
         let size = match geometry {
             Geometry::Box { .. } => size.max(1),
             Geometry::Ring { .. } => size | 1,
+            Geometry::Line => no_walls(),
         };
         OneBodyBasis { geometry, size }
     }
 
     /// All functions with a wave number up to `cutoff` (1/bohr), at least `least` of them.
+    ///
+    /// # Panics
+    /// On the line.
     pub fn with_cutoff(geometry: Geometry, cutoff: f64, least: usize) -> Self {
         let size = match geometry {
             Geometry::Box { half_width } => (cutoff * 2.0 * half_width / PI).ceil() as usize,
             Geometry::Ring { circumference } => {
                 2 * (cutoff * circumference / (2.0 * PI)).ceil() as usize + 1
             }
+            Geometry::Line => no_walls(),
         };
         Self::new(geometry, size.max(least))
     }
@@ -59,6 +72,7 @@ impl OneBodyBasis {
         match self.geometry {
             Geometry::Box { half_width } => (index + 1) as f64 * PI / (2.0 * half_width),
             Geometry::Ring { circumference } => index.div_ceil(2) as f64 * 2.0 * PI / circumference,
+            Geometry::Line => no_walls(),
         }
     }
 
@@ -84,6 +98,7 @@ impl OneBodyBasis {
                     _ => (2.0 / circumference).sqrt() * phase.sin(),
                 }
             }
+            Geometry::Line => no_walls(),
         }
     }
 

@@ -444,7 +444,7 @@ pub(super) fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
     list
 }
 
-/// Lowest states of `sector` in the given geometry.
+/// Lowest states of `sector` in the given geometry; on the line as by [`solve_on_line`].
 ///
 /// # Errors
 /// See [`ExactError`]. A limit that is met during refinement is not an error: the result then says
@@ -456,6 +456,9 @@ pub fn solve(
     options: &ExactOptions,
     progress: &mut dyn FnMut(&Step),
 ) -> Result<ExactResult, ExactError> {
+    if *geometry == Geometry::Line {
+        return solve_on_line(hamiltonian, sector, options, progress);
+    }
     validate(hamiltonian, sector, options)?;
     if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, progress)? {
         let limited = for_densities(hamiltonian, options);

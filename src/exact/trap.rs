@@ -61,7 +61,7 @@ impl Problem<'_> {
         };
         let Some(trap) = Trap::new(frequency, interaction, n) else { return Ok(None) };
         match geometry {
-            None => Ok(Some((trap, 0.0))),
+            None | Some(Geometry::Line) => Ok(Some((trap, 0.0))),
             Some(Geometry::Ring { .. }) => Ok(None),
             Some(&Geometry::Box { half_width }) => {
                 let basis = OneBodyBasis::with_cutoff(

@@ -13,7 +13,7 @@ pub struct Problem {
     pub name: String,
     /// Numbers of particles.
     pub sector: Sector,
-    /// Hard walls or a ring; `None` is the infinite line.
+    /// Hard walls or a ring; `None` or `Line` is the infinite line.
     pub geometry: Option<Geometry>,
     /// What acts on the particles.
     pub hamiltonian: Hamiltonian,

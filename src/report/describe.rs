@@ -29,6 +29,7 @@ pub fn geometry(geometry: &Geometry) -> String {
         Geometry::Ring { circumference } => {
             format!("on a ring of circumference {circumference} bohr")
         }
+        Geometry::Line => "on the infinite line".to_owned(),
     }
 }
 

@@ -86,7 +86,9 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
             source.value
         }
     };
-    Ok(spec.value.with_hamiltonian(hamiltonian))
+    let mut resolved = spec.value.with_hamiltonian(hamiltonian);
+    resolved.wavefunction.complete(&geometry);
+    Ok(resolved)
 }
 
 /// A value with the text it was read from.

@@ -103,6 +103,7 @@ fn check_sector(sector: &Sector) -> Checked {
 fn check_geometry(geometry: &Geometry) -> Checked {
     match *geometry {
         Geometry::Box { half_width } => length("geometry.half_width", half_width),
+        Geometry::Line => Ok(()),
         Geometry::Ring { circumference } => length("geometry.circumference", circumference),
     }
 }
@@ -124,7 +125,7 @@ fn periodicity(sector: &Sector, geometry: &Geometry) -> Checked {
 fn check_wavefunction(wavefunction: &WavefunctionSettings, geometry: &Geometry) -> Checked {
     match wavefunction {
         WavefunctionSettings::Waveflow(settings) => {
-            if let Geometry::Ring { .. } = geometry {
+            if !matches!(geometry, Geometry::Box { .. }) {
                 return rule(
                     "geometry",
                     "the Waveflow wavefunction vanishes at walls and supports only the geometry Box",
@@ -132,18 +133,13 @@ fn check_wavefunction(wavefunction: &WavefunctionSettings, geometry: &Geometry) 
             }
             waveflow(settings)
         }
-        WavefunctionSettings::Weyl(settings) => {
-            if let Geometry::Ring { .. } = geometry {
-                return rule("geometry", "the Weyl wavefunction supports only the geometry Box");
-            }
-            weyl(settings)
-        }
+        WavefunctionSettings::Weyl(settings) => weyl(settings, geometry),
     }
 }
 
-fn weyl(settings: &WeylSettings) -> Checked {
+fn weyl(settings: &WeylSettings, geometry: &Geometry) -> Checked {
     let WeylSettings {
-        orbitals: _,
+        base,
         layers,
         monotone_cells,
         pair_cells,
@@ -153,10 +149,20 @@ fn weyl(settings: &WeylSettings) -> Checked {
         slope_floor,
         bound_share,
     } = settings;
-    within("wavefunction.layers", layers.len(), 0, 64)?;
+    if let Err(error) = base.exists_on(geometry) {
+        return rule("wavefunction.base", &error.to_string());
+    }
+    if let Some(layers) = layers {
+        within("wavefunction.layers", layers.len(), 0, 64)?;
+        for (i, layer) in layers.iter().enumerate() {
+            if let Err(error) = layer.exists_on(geometry) {
+                return rule(&format!("wavefunction.layers[{i}]"), &error.to_string());
+            }
+        }
+    }
     for (field, n) in [
         ("wavefunction.monotone_cells", *monotone_cells),
-        ("wavefunction.pair_cells", *pair_cells),
+        ("wavefunction.pair_cells", pair_cells.unwrap_or(FEWEST_CELLS)),
         ("wavefunction.coordinate_cells", *coordinate_cells),
     ] {
         within(field, n, FEWEST_CELLS as u64, 4096)?;
@@ -357,6 +363,7 @@ pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked
     nuclei_inside("external", &hamiltonian.external, geometry)?;
     external_finite("external", &hamiltonian.external, geometry)?;
     external_periodic(&hamiltonian.external, geometry)?;
+    external_binds(&hamiltonian.external, geometry)?;
     interaction_finite(&hamiltonian.interaction, geometry)
 }
 
@@ -376,13 +383,14 @@ fn for_each_part(
 }
 
 fn nuclei_inside(path: &str, external: &External, geometry: &Geometry) -> Checked {
-    let (left, right) = geometry.interval();
+    let (left, right) = geometry.window();
     for_each_part(path, external, &|path, part| {
         if let External::Nuclei { positions, .. } = part {
             for (i, &x) in positions.iter().enumerate() {
                 // A nucleus on a wall is not inside; on a ring both ends are one ordinary point.
                 let inside = match geometry {
                     Geometry::Box { .. } => left < x && x < right,
+                    Geometry::Line => true,
                     Geometry::Ring { .. } => left <= x && x <= right,
                 };
                 if !inside {
@@ -399,7 +407,7 @@ fn nuclei_inside(path: &str, external: &External, geometry: &Geometry) -> Checke
 const GRID: u32 = 2000;
 
 fn external_finite(path: &str, external: &External, geometry: &Geometry) -> Checked {
-    let (left, right) = geometry.interval();
+    let (left, right) = geometry.window();
     for_each_part(path, external, &|path, part| {
         // Not at the walls: the wavefunction vanishes there, and a potential may diverge.
         let x = |j: u32| left + (right - left) * (f64::from(j) / f64::from(GRID));
@@ -413,9 +421,9 @@ fn external_finite(path: &str, external: &External, geometry: &Geometry) -> Chec
 }
 
 fn interaction_finite(interaction: &Interaction, geometry: &Geometry) -> Checked {
-    let (left, right) = geometry.interval();
+    let (left, right) = geometry.window();
     let longest = match geometry {
-        Geometry::Box { .. } => right - left,
+        Geometry::Box { .. } | Geometry::Line => right - left,
         // The diameter: the longest chord.
         Geometry::Ring { circumference } => circumference / std::f64::consts::PI,
     };
@@ -444,6 +452,32 @@ fn first_pole(values: &[f64]) -> Option<usize> {
 fn not_finite(path: &str, function: &str, variable: &str, at: f64, value: f64) -> Checked {
     let found = format!("{value} at {variable} = {at}");
     violated(path, format!("{function} must be finite in the space of the particles"), found)
+}
+
+/// On the line `v` must be lower somewhere in the middle than anywhere far out on either side: otherwise
+/// nothing holds the particles. Whether it holds as many as there are, the mean field finds out.
+fn external_binds(external: &External, geometry: &Geometry) -> Checked {
+    if *geometry != Geometry::Line {
+        return Ok(());
+    }
+    let lowest = |from: f64, to: f64| {
+        let x = |j: u32| from + (to - from) * (f64::from(j) / f64::from(GRID));
+        // Not a number far out is as good as a wall there.
+        (0..=GRID).map(|j| external.value(x(j))).fold(f64::INFINITY, f64::min)
+    };
+    let (left, right) = geometry.window();
+    let inside = lowest(left, right);
+    let (far_left, far_right) = (lowest(2.0 * left, left), lowest(right, 2.0 * right));
+    // Equal minima of a periodic potential differ by rounding.
+    let margin = 1e-9 * (1.0 + inside.abs());
+    if inside + margin < far_left.min(far_right) {
+        return Ok(());
+    }
+    let found = format!(
+        "the lowest v = {inside} between {left} and {right}, {} farther out",
+        far_left.min(far_right)
+    );
+    violated("external", "on the Line v(x) must hold the particles: be lowest near x = 0", found)
 }
 
 fn external_periodic(external: &External, geometry: &Geometry) -> Checked {

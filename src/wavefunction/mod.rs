@@ -10,8 +10,7 @@ pub mod waveflow;
 pub mod weyl;
 
 use crate::math::scalar::Jet;
-use crate::system::Sector;
-use crate::system::System;
+use crate::system::{Geometry, Sector, System};
 use serde::{Deserialize, Serialize};
 use waveflow::{Waveflow, WaveflowSettings};
 use weyl::{Weyl, WeylSettings};
@@ -52,6 +51,29 @@ pub enum WavefunctionError {
         /// The number asked for.
         found: usize,
     },
+    /// On the line the mean field leaves the particles too far spread for the largest computational box.
+    #[error(
+        "on the Line the mean-field density must become negligible within {most} bohr of x = 0, and this one does \
+         not: the particles are not bound, or too weakly (give walls with `Box(half_width: ..)`)"
+    )]
+    Unbound {
+        /// Largest half-width of the computational box, in bohr.
+        most: f64,
+    },
+    /// An even number of equal spins on a ring.
+    #[error("on a Ring the number of particles of each spin must be odd, found {found}")]
+    EvenOnRing {
+        /// The even number.
+        found: usize,
+    },
+    /// A layer or a base that the geometry does not have.
+    #[error("{what} does not exist on a {geometry}")]
+    NotOnGeometry {
+        /// Name of the layer or base.
+        what: String,
+        /// Name of the geometry.
+        geometry: &'static str,
+    },
     /// The splines cannot be built.
     #[error(transparent)]
     Spline(#[from] crate::math::spline::SplineError),
@@ -69,6 +91,14 @@ pub enum WavefunctionError {
 }
 
 impl WavefunctionSettings {
+    /// Writes out the defaults that depend on the geometry.
+    pub fn complete(&mut self, geometry: &Geometry) {
+        match self {
+            WavefunctionSettings::Waveflow(_) => {}
+            WavefunctionSettings::Weyl(settings) => settings.complete(geometry),
+        }
+    }
+
     /// Builds the wavefunction at its initial parameters.
     pub fn build(
         &self,
@@ -109,6 +139,12 @@ pub trait Wavefunction: Send + Sync {
     /// the parameters is: optimisers damp it, and leave smooth changes alone.
     fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         Vec::new()
+    }
+
+    /// An interval that holds the particles, in bohr: that of the geometry, or, on the line, where the density
+    /// is not negligible.
+    fn interval(&self, geometry: &Geometry) -> (f64, f64) {
+        geometry.interval()
     }
 
     /// Number of uniforms that make one sample.

@@ -5,7 +5,7 @@ use super::super::record::{IterationRow, Summary};
 use super::super::svg::{Axis, Colour, Figure, Layer};
 use super::ReportInput;
 use crate::optimise::OptimiserSettings;
-use crate::system::External;
+use crate::system::{External, Geometry};
 
 /// All figures with their captions, in the order of the page.
 pub(super) fn all(input: &ReportInput) -> Vec<(Figure, String)> {
@@ -213,8 +213,10 @@ fn density(input: &ReportInput) -> (Figure, String) {
             Layer::line(potential, Colour::Grey).dashed().on_right().named("v(x), right axis"),
         );
     }
-    let wall = input.geometry.interval();
-    if (low, high) != wall {
+    let wall = ends(input);
+    if *input.geometry == Geometry::Line {
+        caption.push_str("Shown where there is density; the line has no ends. ");
+    } else if (low, high) != wall {
         caption.push_str(&format!(
             "Shown where there is density; the coordinates go from {} to {} bohr. ",
             wall.0, wall.1
@@ -234,10 +236,18 @@ fn density(input: &ReportInput) -> (Figure, String) {
     (figure, caption)
 }
 
+/// The ends of the geometry; on the line those of the table of the density.
+fn ends(input: &ReportInput) -> (f64, f64) {
+    match (input.geometry, input.density.edges.as_slice()) {
+        (Geometry::Line, [first, .., last]) => (*first, *last),
+        _ => input.geometry.window(),
+    }
+}
+
 /// Where the density is more than a thousandth of its largest value, with some room, within the
 /// geometry.
 fn density_range(input: &ReportInput) -> (f64, f64) {
-    let wall = input.geometry.interval();
+    let wall = ends(input);
     let profile = input.density;
     let largest = profile
         .up

@@ -1,12 +1,20 @@
 //! The Weyl flow: an equivariant flow over determinants, smooth across every mirror.
 //!
-//! The map `T` of the box angles `theta = pi (x + L) / 2L` commutes with permutations of equal spins and with
-//! reflections at the walls (the affine Weyl group of type C), so `psi = psi_0(T) sqrt(det DT)` continues as a
-//! smooth odd function wherever two equal spins or a particle and a wall meet, its local energy is
-//! bounded, and `T = 1` reproduces the base state exactly. The layers are bijections for all parameters.
+//! The map `T` of the angles commutes with permutations of equal spins and with the reflections of the geometry, so
+//! `psi = psi_0(T) sqrt(det DT)` continues as a smooth odd function wherever two equal spins or a particle and a wall
+//! meet, its local energy is bounded, and `T = 1` reproduces the base state exactly. The layers are bijections for
+//! all parameters.
+//!
+//! - In a box, `theta = pi (x + L) / 2L` in `(0, pi)`; `T` commutes with reflections at the walls (the affine Weyl
+//!   group of type C).
+//! - On the line the angles are those of a computational box, wide enough for the mean-field density to vanish at
+//!   its ends; `T` commutes with permutations only (type A). Where `T` leads out of the box, `psi` is zero.
+//! - On a ring, `theta = 2 pi x / C`; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
+//!   numbers per spin so does `psi`. The domain `x_1 < .. < x_n < x_1 + C` is the same for all n cyclic
+//!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
 
+pub mod base;
 pub mod displacement;
-pub mod mean_field;
 pub mod monotone;
 mod newton;
 pub mod pair;
@@ -19,10 +27,10 @@ use super::{
 };
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
-use crate::system::System;
-use crate::system::{Geometry, Sector};
-pub use mean_field::Orbitals;
-use mean_field::{MeanField, MeanFieldTrace};
+use crate::system::{Geometry, Sector, System};
+use base::determinants::{Determinants, DeterminantsTrace};
+use base::mean_field::{determinants, line_half_width, reach};
+pub use base::{BaseSettings, MeanFieldSettings, Orbitals};
 use monotone::{MonotoneLayer, MonotoneTrace};
 use pair::{PairLayer, PairSpace, PairTrace};
 use serde::{Deserialize, Serialize};
@@ -33,14 +41,15 @@ use two_body::{TwoBodyLayer, TwoBodyTrace};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WeylSettings {
-    /// Orbitals of the determinants.
-    pub orbitals: Orbitals,
-    /// The layers, from the physical angles to the base.
-    pub layers: Vec<LayerKind>,
+    /// The state that the layers deform.
+    pub base: BaseSettings,
+    /// The layers, from the physical angles to the base; without a list those of [`default_layers`].
+    pub layers: Option<Vec<LayerKind>>,
     /// Cells of the splines of [`LayerKind::Monotone`].
     pub monotone_cells: usize,
-    /// Cells of the splines of [`LayerKind::Pair`] and [`LayerKind::PairInverse`].
-    pub pair_cells: usize,
+    /// Cells of the splines of [`LayerKind::Pair`] and [`LayerKind::PairInverse`]; without a number those of
+    /// [`default_pair_cells`].
+    pub pair_cells: Option<usize>,
     /// Cells of the mean-field coordinate.
     pub coordinate_cells: usize,
     /// The mean-field coordinate follows the density to this power: below one, the tails get more room.
@@ -71,24 +80,66 @@ pub enum LayerKind {
     TwoBody,
 }
 
+impl LayerKind {
+    /// Whether the layer exists on a geometry: on a ring only those do that know no special point.
+    ///
+    /// # Errors
+    /// [`WavefunctionError::NotOnGeometry`] if not.
+    pub fn exists_on(self, geometry: &Geometry) -> Result<(), WavefunctionError> {
+        match (self, geometry) {
+            (LayerKind::Pair | LayerKind::PairInverse, _)
+            | (_, Geometry::Box { .. } | Geometry::Line) => Ok(()),
+            (_, Geometry::Ring { .. }) => Err(WavefunctionError::NotOnGeometry {
+                what: format!("the layer {self:?}, which needs walls,"),
+                geometry: "Ring",
+            }),
+        }
+    }
+}
+
+/// The layers of a flow whose spec lists none.
+pub fn default_layers(geometry: &Geometry) -> Vec<LayerKind> {
+    use LayerKind::*;
+    match geometry {
+        Geometry::Box { .. } | Geometry::Line => vec![
+            Pair,
+            PairInverse,
+            Monotone,
+            ToMeanField,
+            Pair,
+            PairInverse,
+            Monotone,
+            TwoBody,
+            FromMeanField,
+        ],
+        Geometry::Ring { .. } => vec![Pair, PairInverse, Pair, PairInverse],
+    }
+}
+
+/// The cells of pair layers in a spec that names none. On a ring every distance is visited, and what few cells
+/// cannot follow is not there: more of them only cost training its stability.
+pub fn default_pair_cells(geometry: &Geometry) -> usize {
+    match geometry {
+        Geometry::Box { .. } | Geometry::Line => 64,
+        Geometry::Ring { .. } => 16,
+    }
+}
+
+impl WeylSettings {
+    /// Writes out the defaults that depend on the geometry.
+    pub fn complete(&mut self, geometry: &Geometry) {
+        self.layers.get_or_insert_with(|| default_layers(geometry));
+        self.pair_cells.get_or_insert_with(|| default_pair_cells(geometry));
+    }
+}
+
 impl Default for WeylSettings {
     fn default() -> Self {
-        use LayerKind::*;
         WeylSettings {
-            orbitals: Orbitals::HartreeFock,
-            layers: vec![
-                Pair,
-                PairInverse,
-                Monotone,
-                ToMeanField,
-                Pair,
-                PairInverse,
-                Monotone,
-                TwoBody,
-                FromMeanField,
-            ],
+            base: BaseSettings::default(),
+            layers: None,
             monotone_cells: 48,
-            pair_cells: 64,
+            pair_cells: None,
             coordinate_cells: 96,
             coordinate_power: 0.5,
             two_body_functions: 8,
@@ -102,17 +153,49 @@ impl Default for WeylSettings {
 /// keep enough digits for the inverse.
 const COORDINATE_RANGE: f64 = 12.0;
 
-/// The equivariant flow wavefunction in a box.
+/// The equivariant flow wavefunction.
 #[derive(Clone, Debug)]
 pub struct Weyl {
     sector: Sector,
-    half_width: f64,
+    space: Space,
     layers: Vec<Layer>,
-    base: MeanField,
+    base: Determinants,
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
 }
+
+/// How coordinates become angles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Space {
+    /// Walls at plus and minus the half-width.
+    Box { half_width: f64 },
+    /// A computational box, and the part of it where the density is not negligible.
+    Line { half_width: f64, reach: f64 },
+    /// A circle.
+    Ring { circumference: f64 },
+}
+
+impl Space {
+    /// `d theta / d x`.
+    fn scale(self) -> f64 {
+        match self {
+            Space::Box { half_width } | Space::Line { half_width, .. } => PI / (2.0 * half_width),
+            Space::Ring { circumference } => 2.0 * PI / circumference,
+        }
+    }
+
+    /// The coordinate with angle zero.
+    fn origin(self) -> f64 {
+        match self {
+            Space::Box { half_width } | Space::Line { half_width, .. } => -half_width,
+            Space::Ring { .. } => 0.0,
+        }
+    }
+}
+
+/// Share of its peak at which the density on the line counts as negligible for tables and quadratures.
+const NEGLIGIBLE_DENSITY: f64 = 1e-14;
 
 #[derive(Clone, Debug)]
 enum Layer {
@@ -202,7 +285,7 @@ struct Trace<T> {
     angles: Vec<T>,
     bar: Vec<T>,
     layers: Vec<LayerTrace<T>>,
-    base: MeanFieldTrace<T>,
+    base: DeterminantsTrace<T>,
 }
 
 impl Weyl {
@@ -215,45 +298,76 @@ impl Weyl {
         sector: Sector,
         system: System,
     ) -> Result<Self, WavefunctionError> {
-        let &Geometry::Box { half_width } = system.geometry else {
-            return Err(WavefunctionError::Geometry {
-                wavefunction: "Weyl",
-                needs: "a Box",
-                found: format!("{:?}", system.geometry),
-            });
-        };
         let n = sector.particles();
         if n == 0 || n > MOST_PARTICLES {
             return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
         }
-        let base = MeanField::new(settings.orbitals, sector, system)?;
+        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system.geometry));
+        settings.base.exists_on(system.geometry)?;
+        kinds.iter().try_for_each(|kind| kind.exists_on(system.geometry))?;
+        if let (Geometry::Ring { .. }, Some(found)) =
+            (system.geometry, sector.spins().map(|s| s.len()).find(|n| n % 2 == 0))
+        {
+            return Err(WavefunctionError::EvenOnRing { found });
+        }
+        let orbitals = settings.base.orbitals();
+        let walls = match *system.geometry {
+            Geometry::Line => {
+                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
+            }
+            geometry => geometry,
+        };
+        let inside = System { geometry: &walls, ..system };
+        let base = settings.base.build(sector, inside)?;
+        let space = match (*system.geometry, walls) {
+            (Geometry::Line, Geometry::Box { half_width }) => {
+                let reach = reach(&base, half_width, NEGLIGIBLE_DENSITY);
+                Space::Line { half_width, reach }
+            }
+            (_, Geometry::Ring { circumference }) => Space::Ring { circumference },
+            (_, Geometry::Box { half_width }) => Space::Box { half_width },
+            (_, Geometry::Line) => unreachable!("the line was given walls above"),
+        };
         let monotone = CircularSpline::identity(settings.monotone_cells, settings.slope_floor)?;
-        let coordinates = sector
-            .spins()
-            .enumerate()
-            .map(|(spin, range)| coordinate(&base, spin, range.len(), settings.coordinate_cells, settings.coordinate_power))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut coordinates = Vec::new();
+        if kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField)) {
+            let other;
+            let field = if settings.base == BaseSettings::FreeFermions {
+                other = determinants(orbitals, sector, inside)?;
+                &other
+            } else {
+                &base
+            };
+            for (spin, range) in sector.spins().enumerate() {
+                coordinates.push(coordinate(field, spin, range.len(), settings)?);
+            }
+        }
         let share = settings.bound_share;
-        let physical = PairSpace::between_walls(base.extent());
+        let physical = match space {
+            Space::Box { .. } => PairSpace::between_walls(base.extent()),
+            Space::Line { .. } => PairSpace::Line { range: base.extent() },
+            Space::Ring { .. } => PairSpace::Ring,
+        };
         // In the mean-field coordinate the particles fill the box.
-        let mut space = physical;
+        let mut pairs = physical;
+        let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(system.geometry));
         let mut layers = Vec::new();
-        for kind in &settings.layers {
+        for kind in &kinds {
             layers.push(match kind {
                 LayerKind::Monotone => {
                     Layer::Monotone(MonotoneLayer::trainable(sector, monotone.clone()))
                 }
                 LayerKind::Pair | LayerKind::PairInverse => {
                     let inverted = *kind == LayerKind::PairInverse;
-                    let cells = settings.pair_cells;
-                    Layer::Pair(PairLayer::new(sector, cells, space, share, inverted)?)
+                    let cells = pair_cells;
+                    Layer::Pair(PairLayer::new(sector, cells, pairs, share, inverted)?)
                 }
                 LayerKind::ToMeanField => {
-                    space = PairSpace::Walls;
+                    pairs = PairSpace::Walls;
                     Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), false))
                 }
                 LayerKind::FromMeanField => {
-                    space = physical;
+                    pairs = physical;
                     Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), true))
                 }
                 LayerKind::TwoBody => {
@@ -266,25 +380,24 @@ impl Weyl {
             offsets.push(offsets[offsets.len() - 1] + layer.parameters());
         }
         let parameters = vec![0.0; offsets[layers.len()]];
-        Ok(Weyl { sector, half_width, layers, base, offsets, parameters })
-    }
-
-    /// `d theta / d x`.
-    fn scale(&self) -> f64 {
-        PI / (2.0 * self.half_width)
+        Ok(Weyl { sector, space, layers, base, offsets, parameters })
     }
 
     /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
-        let scale = self.scale();
+        let (scale, origin) = (self.space.scale(), self.space.origin());
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         trace.angles.clear();
-        trace.angles.extend(x.iter().map(|&x| (x + self.half_width) * scale));
+        trace.angles.extend(x.iter().map(|&x| (x - origin) * scale));
         let mut log_det = T::constant(x.len() as f64 * scale.ln());
         for (layer, t) in self.layers.iter().zip(&mut trace.layers) {
             log_det += layer.forward(&mut trace.angles, t);
         }
-        let (log, sign) = self.base.forward(&trace.angles, reverse, &mut trace.base);
+        let (mut log, sign) = self.base.forward(&trace.angles, reverse, &mut trace.base);
+        let inside = |t: &T| 0.0 < t.value() && t.value() < PI;
+        if matches!(self.space, Space::Line { .. }) && !trace.angles.iter().all(inside) {
+            log += T::constant(f64::NEG_INFINITY);
+        }
         (log + log_det * 0.5, sign)
     }
 
@@ -305,24 +418,23 @@ impl Weyl {
         for (layer, t) in self.layers.iter().zip(&mut trace.layers).rev() {
             layer.inverse(&mut trace.angles, t);
         }
-        let scale = self.scale();
+        let (scale, origin) = (self.space.scale(), self.space.origin());
         for (x, angle) in x.iter_mut().zip(&trace.angles) {
-            *x = angle / scale - self.half_width;
+            *x = angle / scale + origin;
         }
     }
 }
 
 /// The map of one spin's angles to those of free fermions with the same cumulative density.
 fn coordinate(
-    base: &MeanField,
+    field: &Determinants,
     spin: usize,
     n: usize,
-    cells: usize,
-    power: f64,
+    settings: &WeylSettings,
 ) -> Result<CircularSpline, WavefunctionError> {
-    let mut spline = CircularSpline::identity(cells, 0.0)?;
+    let mut spline = CircularSpline::identity(settings.coordinate_cells, 0.0)?;
     let log_slope = mean_field_log_slope(n, COORDINATE_RANGE, |s: &[f64]| {
-        s.iter().map(|s| base.density(spin, PI * s).powf(power)).collect()
+        s.iter().map(|s| field.density(spin, PI * s).powf(settings.coordinate_power)).collect()
     });
     let logits: Vec<f64> =
         (0..spline.weights()).map(|j| log_slope(spline.centre(j) / PI)).collect();
@@ -362,6 +474,13 @@ impl Wavefunction for Weyl {
         self.layers.iter().zip(&self.offsets).flat_map(moved).collect()
     }
 
+    fn interval(&self, geometry: &Geometry) -> (f64, f64) {
+        match self.space {
+            Space::Line { reach, .. } => (-reach, reach),
+            _ => geometry.interval(),
+        }
+    }
+
     fn uniforms(&self) -> usize {
         self.sector.particles()
     }
@@ -396,6 +515,10 @@ impl<const N: usize> Evaluator for WeylEvaluator<'_, N> {
         trace.angles.resize(x.len(), 0.0);
         self.flow.base.sample(uniforms, &mut trace.angles);
         self.flow.inverse(trace, x);
+        if let Space::Ring { circumference } = self.flow.space {
+            x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
+            self.flow.sector.sort(x);
+        }
     }
 
     fn log_psi(&mut self, x: &[f64]) -> LogPsi {
@@ -441,5 +564,7 @@ impl<const N: usize> Evaluator for WeylEvaluator<'_, N> {
     }
 }
 
+#[cfg(test)]
+mod geometry_tests;
 #[cfg(test)]
 mod tests;

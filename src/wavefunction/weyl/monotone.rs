@@ -7,6 +7,7 @@ use crate::math::scalar::Scalar;
 use crate::math::spline::CircularSpline;
 use crate::math::spline::circular::CircularAdjoint;
 use crate::system::Sector;
+use std::f64::consts::PI;
 
 /// A monotone map per spin, `theta -> z` or, inverted, `z -> theta`.
 #[derive(Clone, Debug)]
@@ -21,9 +22,20 @@ pub struct MonotoneLayer {
 /// What the reverse sweep needs again.
 #[derive(Clone, Debug, Default)]
 pub struct MonotoneTrace<T> {
-    /// The argument of the splines, whichever side of the layer it is on.
+    /// The argument of the splines, whichever side of the layer it is on, in `[0, pi]`.
     argument: Vec<T>,
+    /// The sign with which each argument was reflected there.
+    signs: Vec<f64>,
     adjoint: CircularAdjoint<T>,
+}
+
+/// The angle in `[0, pi]` whose image under reflections at 0 and `pi` is `t = start + sign * angle`: sign and start.
+///
+/// Maps are odd about both, so that they go on beyond the walls of a computational box.
+#[inline]
+fn fold(t: f64) -> (f64, f64) {
+    let start = 2.0 * PI * (t / (2.0 * PI)).round();
+    (if t < start { -1.0 } else { 1.0 }, start)
 }
 
 impl MonotoneLayer {
@@ -64,10 +76,14 @@ impl MonotoneLayer {
     pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut MonotoneTrace<T>) -> T {
         let mut log_det = T::zero();
         trace.argument.resize(angles.len(), T::zero());
+        trace.signs.resize(angles.len(), 1.0);
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
             for i in spin {
+                let (sign, start) = fold(angles[i].value());
+                let folded = (angles[i] - start) * sign;
+                trace.signs[i] = sign;
                 if self.inverted {
-                    let y = angles[i];
+                    let y = folded;
                     let at = spline.inverse(y.value());
                     let p = spline.evaluate(at);
                     let t = y.chain(
@@ -76,13 +92,13 @@ impl MonotoneLayer {
                         -p.derivatives[2] / p.derivatives[1].powi(3),
                     );
                     trace.argument[i] = t;
-                    angles[i] = t;
+                    angles[i] = t * sign + start;
                     log_det -= p.lift(t, 1).ln();
                 } else {
-                    let t = angles[i];
+                    let t = folded;
                     let p = spline.evaluate(t.value());
                     trace.argument[i] = t;
-                    angles[i] = p.lift(t, 0);
+                    angles[i] = p.lift::<T>(t, 0) * sign + start;
                     log_det += p.lift(t, 1).ln();
                 }
             }
@@ -105,19 +121,19 @@ impl MonotoneLayer {
                 trace.adjoint.reset(spline);
             }
             for i in spin {
-                let t = trace.argument[i];
+                let (t, sign) = (trace.argument[i], trace.signs[i]);
                 let local = spline.local(t.value());
                 let p = spline.point(&local);
                 let (slope, bend): (T, T) = (p.lift(t, 1), p.lift(t, 2));
                 let inverse = slope.recip();
                 if self.inverted {
-                    bar[i] = (bar[i] - bend * inverse * log_det_bar) * inverse;
+                    bar[i] = (bar[i] - bend * inverse * (sign * log_det_bar)) * inverse;
                 } else {
                     let slope_bar = inverse * log_det_bar;
                     if self.trainable {
-                        trace.adjoint.add(&local, t, bar[i], slope_bar);
+                        trace.adjoint.add(&local, t, bar[i] * sign, slope_bar);
                     }
-                    bar[i] = bar[i] * slope + slope_bar * bend;
+                    bar[i] = bar[i] * slope + slope_bar * bend * sign;
                 }
             }
             if self.trainable {
@@ -132,11 +148,14 @@ impl MonotoneLayer {
     pub fn inverse(&self, angles: &mut [f64]) {
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
             for angle in &mut angles[spin] {
-                *angle = if self.inverted {
-                    spline.evaluate(*angle).derivatives[0]
+                let (sign, start) = fold(*angle);
+                let folded = (*angle - start) * sign;
+                let image = if self.inverted {
+                    spline.evaluate(folded).derivatives[0]
                 } else {
-                    spline.inverse(*angle)
+                    spline.inverse(folded)
                 };
+                *angle = start + sign * image;
             }
         }
     }

@@ -23,9 +23,9 @@ fn shaken(layers: &[LayerKind], sector: Sector) -> Weyl {
     let geometry = Geometry::Box { half_width: HALF_WIDTH };
     let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
     let settings = WeylSettings {
-        layers: layers.to_vec(),
+        layers: Some(layers.to_vec()),
         monotone_cells: 6,
-        pair_cells: 7,
+        pair_cells: Some(7),
         coordinate_cells: 24,
         two_body_functions: 3,
         ..Default::default()

@@ -12,6 +12,9 @@ use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
 use crate::system::Sector;
 
+/// Sharpness of the bound on the coefficients.
+const SHARPNESS: i32 = 8;
+
 /// Rounds the corner of `|q|` at zero, so that the coefficients are smooth functions of the parameters.
 const CORNER: f64 = 1e-3;
 
@@ -116,7 +119,7 @@ impl TwoBodyLayer {
     /// Takes new parameters.
     pub fn set_parameters(&mut self, parameters: &[f64]) {
         self.parameters.copy_from_slice(parameters);
-        let scale = self.scale();
+        let (scale, _) = self.scale();
         for (c, q) in self.coefficients.iter_mut().zip(parameters) {
             *c = q * scale;
         }
@@ -131,16 +134,19 @@ impl TwoBodyLayer {
         (0..self.parameters.len()).map(|i| vec![(i, second(i))]).collect()
     }
 
-    /// What turns parameters into coefficients: `share / (1 + sum (weighted |q|, its corner rounded))`.
-    fn scale(&self) -> f64 {
+    /// What turns parameters into coefficients, and its derivative by the weighted sum `W` of their sizes:
+    /// `[1 + (W / share)^p]^{-1/p}`, one as long as the bound is far.
+    fn scale(&self) -> (f64, f64) {
         let size = self.functions * self.functions;
-        let mut bound = 1.0;
+        let mut sum = 0.0;
         for (_, offset, partners) in self.tables() {
             for i in offset..offset + size {
-                bound += (self.weight(i, partners) * self.parameters[i]).hypot(CORNER);
+                sum += (self.weight(i, partners) * self.parameters[i]).hypot(CORNER);
             }
         }
-        self.share / bound
+        let power = (sum / self.share).powi(SHARPNESS);
+        let scale = (1.0 + power).powf(-1.0 / f64::from(SHARPNESS));
+        (scale, -scale * power / (sum * (1.0 + power)))
     }
 
     /// The range of the particles that displace particle `i` with table `kind`, itself included.
@@ -313,7 +319,7 @@ impl TwoBodyLayer {
             }
         }
         // Coefficients are parameters times a scale that depends on all of them.
-        let scale = self.scale();
+        let (scale, squeeze) = self.scale();
         let mut along = T::zero();
         for (q, c) in self.parameters.iter().zip(&*coefficients_bar) {
             along = along.add_scaled(*q, *c);
@@ -324,8 +330,7 @@ impl TwoBodyLayer {
                 let (w, q) = (self.weight(i, partners), self.parameters[i]);
                 let slope = w * w * q / (w * q).hypot(CORNER);
                 parameters_bar[i] += coefficients_bar[i] * scale;
-                parameters_bar[i] =
-                    parameters_bar[i].add_scaled(-slope * scale * scale / self.share, along);
+                parameters_bar[i] = parameters_bar[i].add_scaled(slope * squeeze, along);
             }
         }
     }

@@ -1,0 +1,178 @@
+//! The mean-field base: determinants of the lowest orbitals of one particle, or of Hartree–Fock.
+//!
+//! Right tails, right shell structure, and no variance at all without interaction, for any potential.
+
+use super::determinants::Determinants;
+use super::series::Domain;
+use crate::exact::EigenFailure;
+use crate::exact::dvr::{OneBodyBasis, solve_one_body};
+use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
+use crate::system::{Geometry, Hamiltonian, Interaction, Sector, System};
+use crate::wavefunction::WavefunctionError;
+use faer::Mat;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
+
+/// Which orbitals fill the determinants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Orbitals {
+    /// Unrestricted Hartree–Fock: tails and shells of the interacting state.
+    #[default]
+    HartreeFock,
+    /// The lowest eigenfunctions of one particle: no variance at all without interaction.
+    NonInteracting,
+}
+
+/// Settings of the mean-field base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeanFieldSettings {
+    /// The orbitals of the determinants.
+    pub orbitals: Orbitals,
+}
+
+/// Wave numbers, in 1/bohr, that are tried one after the other until the orbitals have converged.
+const CUTOFFS: [f64; 4] = [14.0, 20.0, 28.0, 40.0];
+/// Largest coefficient, relative to the largest of all, that may be left at the upper end of a converged series.
+const CONVERGED: f64 = 1e-12;
+/// Most functions of a basis: bounds the time of the mean field to seconds.
+const MOST_FUNCTIONS: usize = 500;
+/// Most functions while the computational box of the line is being chosen.
+const MOST_PILOT_FUNCTIONS: usize = 280;
+
+/// First and largest half-width of the computational box of the line, in bohr.
+const LINE_FIRST: f64 = 6.0;
+const LINE_MOST: f64 = 60.0;
+/// Points on which the tails of the density are looked at.
+const TAIL_POINTS: usize = 800;
+
+/// The determinants of a system in a box or on a ring.
+///
+/// # Errors
+/// [`EigenFailure`] when a potential is not finite on the grid.
+pub fn determinants(
+    orbitals: Orbitals,
+    sector: Sector,
+    system: System,
+) -> Result<Determinants, EigenFailure> {
+    let coefficients = coefficients(orbitals, sector, system, MOST_FUNCTIONS, &CUTOFFS)?;
+    let domain = match system.geometry {
+        Geometry::Ring { .. } => Domain::Circle,
+        _ => Domain::Walls,
+    };
+    Ok(Determinants::new(sector, domain, &coefficients))
+}
+
+/// Half-width of the box in which the orbitals of a system on the line are computed, in bohr.
+///
+/// Wide enough for the mean-field density, whose logarithm is continued linearly from where it is 1e-8 and
+/// 1e-12 of its peak, to fall to 1e-24 of it (the square root of which is above the rounding of a sine series),
+/// or, if that takes more than 60 bohr, at least to 1e-16.
+///
+/// # Errors
+/// [`WavefunctionError::Unbound`] when no box is wide enough.
+pub fn line_half_width(
+    orbitals: Orbitals,
+    sector: Sector,
+    hamiltonian: &Hamiltonian,
+) -> Result<f64, WavefunctionError> {
+    let mut half_width = LINE_FIRST;
+    loop {
+        let geometry = Geometry::Box { half_width };
+        let system = System { hamiltonian, geometry: &geometry };
+        let pilot = coefficients(orbitals, sector, system, MOST_PILOT_FUNCTIONS, &CUTOFFS[..1])?;
+        let pilot = Determinants::new(sector, Domain::Walls, &pilot);
+        let near = reach(&pilot, half_width, 1e-8);
+        let far = reach(&pilot, half_width, 1e-12);
+        // The logarithm falls by 4 decades from `near` to `far`.
+        let end = |decades: f64| far + (far - near) * (decades - 12.0) / 4.0;
+        // A density that reaches the walls falls steeply there, because of them and not by itself.
+        let free = far <= 0.9 * half_width;
+        if free && end(24.0) <= half_width {
+            // On a grid, so that rounding does not move the walls.
+            return Ok((4.0 * end(24.0)).ceil() / 4.0);
+        }
+        if half_width >= LINE_MOST {
+            if free && end(16.0) <= half_width {
+                return Ok(half_width);
+            }
+            return Err(WavefunctionError::Unbound { most: LINE_MOST });
+        }
+        half_width = (1.4 * half_width).min(LINE_MOST);
+    }
+}
+
+/// The largest distance from the middle, in bohr, at which the density of some spin reaches `share` of its peak.
+pub fn reach(base: &Determinants, half_width: f64, share: f64) -> f64 {
+    let mut found = 0.0f64;
+    for spin in 0..base.spins() {
+        let density: Vec<f64> = (0..=TAIL_POINTS)
+            .map(|i| base.density(spin, PI * i as f64 / TAIL_POINTS as f64))
+            .collect();
+        let level = share * density.iter().copied().fold(0.0, f64::max);
+        for (i, &d) in density.iter().enumerate() {
+            if d >= level {
+                let x = half_width * (2.0 * i as f64 / TAIL_POINTS as f64 - 1.0);
+                found = found.max(x.abs());
+            }
+        }
+    }
+    found
+}
+
+/// Coefficients of the occupied orbitals of each spin, as columns in the sine or plane-wave basis of the geometry.
+fn coefficients(
+    orbitals: Orbitals,
+    sector: Sector,
+    system: System,
+    most_functions: usize,
+    cutoffs: &[f64],
+) -> Result<Vec<Mat<f64>>, EigenFailure> {
+    let free = orbitals == Orbitals::NonInteracting
+        || system.hamiltonian.interaction == Interaction::None
+        || sector.particles() == 1;
+    let most = sector.up.max(sector.down);
+    let mut previous = 0;
+    let mut found = Vec::new();
+    for &cutoff in cutoffs {
+        let basis = OneBodyBasis::with_cutoff(*system.geometry, cutoff, 32.max(4 * most));
+        let basis = OneBodyBasis::new(*system.geometry, basis.size().min(most_functions));
+        if basis.size() == previous {
+            break;
+        }
+        previous = basis.size();
+        let columns = |c: &Mat<f64>, n: usize| c.subcols(0, n).to_owned();
+        found = if free {
+            let one = solve_one_body(&system.hamiltonian.external, basis)?;
+            sector.spins().map(|s| columns(&one.orbitals, s.len())).collect()
+        } else {
+            let options = HartreeFockOptions::default();
+            let field = hartree_fock(system.hamiltonian, basis, sector, &options)?;
+            sector
+                .spins()
+                .map(|s| {
+                    let up = s.start < sector.up;
+                    columns(if up { &field.orbitals_up } else { &field.orbitals_down }, s.len())
+                })
+                .collect()
+        };
+        if found.iter().all(|c: &Mat<f64>| tail(c) < CONVERGED) {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Largest of the last coefficients relative to the largest of all.
+fn tail(c: &Mat<f64>) -> f64 {
+    let largest = |from: usize| {
+        let mut most = 0.0f64;
+        for j in 0..c.ncols() {
+            for k in from..c.nrows() {
+                most = most.max(c[(k, j)].abs());
+            }
+        }
+        most
+    };
+    largest(c.nrows() - c.nrows() / 8) / largest(0)
+}
