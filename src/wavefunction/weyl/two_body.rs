@@ -3,9 +3,12 @@
 //! Every displacement of i by j that is odd under reflection of `theta_i` and even under that of `theta_j` has the
 //! form `sin theta_i F(cos theta_i, cos theta_j)`:
 //! `z_i = theta_i + sin theta_i sum_{j≠i} F(theta_i, theta_j)`, `F = sum_kl f_kl cos(k theta_i) cos(l theta_j)`, one
-//! table for equal and one for opposite spins. The row sums of `|DT - 1|` are at most
-//! `sum_{j≠i} sum_kl |f_kl| (1 + k + l)`, and the coefficients are normalised to keep that below a share of 1: a
-//! contraction in the maximum norm, so the map is a bijection for every parameter.
+//! table for equal and one for opposite spins. The coefficients are scaled to keep the row sums of `|DT - 1|`,
+//! at most the sum over partners of `max (|∂_i sin theta_i F| + |sin theta_i ∂_j F|)`, below a share of 1: a contraction
+//! in the maximum norm, so the map is a bijection for every parameter. The maximum of a trigonometric
+//! polynomial of degree n is at most `1 / cos(pi n / 2 M)` times that over M equal cells (H. Ehlich, K. Zeller,
+//! "Schwankung von Polynomen zwischen Gitterpunkten", Math. Z. 86, 41 (1964)), and is bounded smoothly by the
+//! p-norm over those points.
 
 use super::newton::{self, NewtonWork};
 use crate::math::scalar::Scalar;
@@ -15,8 +18,11 @@ use crate::system::Sector;
 /// Sharpness of the bound on the coefficients.
 const SHARPNESS: i32 = 8;
 
-/// Rounds the corner of `|q|` at zero, so that the coefficients are smooth functions of the parameters.
-const CORNER: f64 = 1e-3;
+/// The p of the norm that bounds the maximum.
+const NORM: i32 = 32;
+
+/// Grid cells per function: the factor of Ehlich and Zeller is then 1.08 for each of the two angles.
+const OVERSAMPLING: usize = 4;
 
 /// A two-body displacement field.
 #[derive(Clone, Debug)]
@@ -31,6 +37,9 @@ pub struct TwoBodyLayer {
     /// Parameters and coefficients, table after table, row-major in `(k, l)`.
     parameters: Vec<f64>,
     coefficients: Vec<f64>,
+    /// What parameters are multiplied by to become coefficients, and its gradient.
+    scale: f64,
+    scale_gradient: Vec<f64>,
 }
 
 /// What the reverse sweep needs again, and scratch memory.
@@ -87,10 +96,13 @@ impl TwoBodyLayer {
             partners: [equal, opposite],
             parameters: Vec::new(),
             coefficients: Vec::new(),
+            scale: 1.0,
+            scale_gradient: Vec::new(),
         };
         let count: usize = layer.groups().iter().sum();
         layer.parameters = vec![0.0; count];
         layer.coefficients = vec![0.0; count];
+        layer.scale_gradient = vec![0.0; count];
         layer
     }
 
@@ -109,19 +121,12 @@ impl TwoBodyLayer {
         kinds.enumerate().map(move |(n, kind)| (kind, n * size, partners[kind]))
     }
 
-    /// Weight of a parameter in the bound.
-    fn weight(&self, index: usize, partners: usize) -> f64 {
-        let size = self.functions * self.functions;
-        let (k, l) = (index % size / self.functions, index % self.functions);
-        (partners * (1 + k + l)) as f64
-    }
-
     /// Takes new parameters.
     pub fn set_parameters(&mut self, parameters: &[f64]) {
         self.parameters.copy_from_slice(parameters);
-        let (scale, _) = self.scale();
+        self.rescale();
         for (c, q) in self.coefficients.iter_mut().zip(parameters) {
-            *c = q * scale;
+            *c = q * self.scale;
         }
     }
 
@@ -134,19 +139,22 @@ impl TwoBodyLayer {
         (0..self.parameters.len()).map(|i| vec![(i, second(i))]).collect()
     }
 
-    /// What turns parameters into coefficients, and its derivative by the weighted sum `W` of their sizes:
-    /// `[1 + (W / share)^p]^{-1/p}`, one as long as the bound is far.
-    fn scale(&self) -> (f64, f64) {
+    /// `s = [1 + (W / share)^p]^{-1/p}` with the bound `W` on the row sums before scaling, and its gradient: one as
+    /// long as the bound is far, and `s W` is always below the share.
+    fn rescale(&mut self) {
         let size = self.functions * self.functions;
         let mut sum = 0.0;
+        let mut gradient = vec![0.0; self.parameters.len()];
         for (_, offset, partners) in self.tables() {
-            for i in offset..offset + size {
-                sum += (self.weight(i, partners) * self.parameters[i]).hypot(CORNER);
-            }
+            let own = &mut gradient[offset..offset + size];
+            let norm = row_norm(&self.parameters[offset..offset + size], self.functions, own);
+            own.iter_mut().for_each(|g| *g *= partners as f64);
+            sum += partners as f64 * norm;
         }
         let power = (sum / self.share).powi(SHARPNESS);
-        let scale = (1.0 + power).powf(-1.0 / f64::from(SHARPNESS));
-        (scale, -scale * power / (sum * (1.0 + power)))
+        self.scale = (1.0 + power).powf(-1.0 / f64::from(SHARPNESS));
+        let slope = if sum > 0.0 { -self.scale * power / (sum * (1.0 + power)) } else { 0.0 };
+        self.scale_gradient = gradient.iter().map(|g| slope * g).collect();
     }
 
     /// The range of the particles that displace particle `i` with table `kind`, itself included.
@@ -319,19 +327,13 @@ impl TwoBodyLayer {
             }
         }
         // Coefficients are parameters times a scale that depends on all of them.
-        let (scale, squeeze) = self.scale();
         let mut along = T::zero();
         for (q, c) in self.parameters.iter().zip(&*coefficients_bar) {
             along = along.add_scaled(*q, *c);
         }
-        let size = m * m;
-        for (_, offset, partners) in self.tables() {
-            for i in offset..offset + size {
-                let (w, q) = (self.weight(i, partners), self.parameters[i]);
-                let slope = w * w * q / (w * q).hypot(CORNER);
-                parameters_bar[i] += coefficients_bar[i] * scale;
-                parameters_bar[i] = parameters_bar[i].add_scaled(slope * squeeze, along);
-            }
+        for (i, bar) in parameters_bar.iter_mut().enumerate() {
+            *bar += coefficients_bar[i] * self.scale;
+            *bar = bar.add_scaled(self.scale_gradient[i], along);
         }
     }
 
@@ -359,5 +361,114 @@ impl TwoBodyLayer {
             newton,
         );
         angles.copy_from_slice(solution);
+    }
+}
+
+/// A smooth upper bound on `|∂_i sin theta_i F| + |sin theta_i ∂_j F|` over all angles, for one partner and the given
+/// table of coefficients; adds its gradient to `gradient`.
+fn row_norm(table: &[f64], m: usize, gradient: &mut [f64]) -> f64 {
+    let points = OVERSAMPLING * m;
+    let angle = |a: usize| std::f64::consts::PI * a as f64 / points as f64;
+    // sin(t) cos(k t) and its derivative, cos(l t) and its derivative.
+    let mut tables = [const { Vec::new() }; 4];
+    for a in 0..=points {
+        let t = angle(a);
+        for k in 0..m {
+            let q = k as f64;
+            let ((sin, cos), (sin_k, cos_k)) = (t.sin_cos(), (q * t).sin_cos());
+            tables[0].push(sin * cos_k);
+            tables[1].push(cos * cos_k - q * sin * sin_k);
+            tables[2].push(cos_k);
+            tables[3].push(-q * sin_k);
+        }
+    }
+    let [own, own_slope, other, other_slope] = &tables;
+    // Sums over k for every point of i.
+    let mut values = Vec::new();
+    let mut largest = 0.0f64;
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for i in 0..=points {
+        let row = i * m..(i + 1) * m;
+        let along = |u: &[f64]| -> Vec<f64> {
+            (0..m).map(|l| (0..m).map(|k| u[k] * table[k * m + l]).sum()).collect()
+        };
+        let (slopes, plain) = (along(&own_slope[row.clone()]), along(&own[row]));
+        for j in 0..=points {
+            let row = j * m..(j + 1) * m;
+            let value = (dot(&slopes, &other[row.clone()]), dot(&plain, &other_slope[row]));
+            largest = largest.max(value.0.abs() + value.1.abs());
+            values.push(value);
+        }
+    }
+    if largest == 0.0 {
+        return 0.0;
+    }
+    let degree = m as f64;
+    let between = (std::f64::consts::PI * degree / (2 * points) as f64).cos().powi(2).recip();
+    let relative = |v: &(f64, f64)| (v.0.abs() + v.1.abs()) / largest;
+    let sum: f64 = values.iter().map(|v| relative(v).powi(NORM)).sum();
+    let root = sum.powf(1.0 / f64::from(NORM));
+    for (at, v) in values.iter().enumerate() {
+        // d norm / d value.
+        let weight = between * relative(v).powi(NORM - 1) * root / sum;
+        if weight < 1e-14 {
+            continue;
+        }
+        let (i, j) = (at / (points + 1), at % (points + 1));
+        let (first, second) = (weight * v.0.signum(), weight * v.1.signum());
+        for k in 0..m {
+            for l in 0..m {
+                gradient[k * m + l] += first * own_slope[i * m + k] * other[j * m + l]
+                    + second * own[i * m + k] * other_slope[j * m + l];
+            }
+        }
+    }
+    between * largest * root
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_scale_has_the_gradient_it_claims() {
+        let sector = Sector { up: 2, down: 1 };
+        let mut layer = TwoBodyLayer::new(sector, 3, 0.9);
+        let count = layer.parameters.len();
+        for size in [0.02, 0.1, 1.0] {
+            let q: Vec<f64> = (0..count).map(|i| size * (1.3 * i as f64).sin()).collect();
+            layer.set_parameters(&q);
+            let gradient = layer.scale_gradient.clone();
+            for k in 0..count {
+                let mut at = |h: f64| {
+                    let mut moved = q.clone();
+                    moved[k] += h * size;
+                    layer.set_parameters(&moved);
+                    layer.scale
+                };
+                let slope = (at(1e-5) - at(-1e-5)) / (2e-5 * size);
+                assert!((slope - gradient[k]).abs() < 1e-6 * (1.0 + slope.abs()), "{k}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn row_sums_stay_below_the_share(
+            q in prop::collection::vec(-3.0f64..3.0, 32),
+            theta in prop::collection::vec(0.0f64..std::f64::consts::PI, 3),
+        ) {
+            let mut layer = TwoBodyLayer::new(Sector { up: 2, down: 1 }, 4, 0.9);
+            layer.set_parameters(&q);
+            let mut field = Field::default();
+            layer.evaluate(&theta, &mut field, true);
+            for i in 0..3 {
+                let row: f64 = (0..3)
+                    .map(|j| (field.jacobian[i * 3 + j] - f64::from(u8::from(i == j))).abs())
+                    .sum();
+                prop_assert!(row < 0.9, "{row}");
+            }
+        }
     }
 }
