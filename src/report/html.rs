@@ -6,6 +6,7 @@ mod tables;
 use super::describe;
 use super::escape::escape;
 use super::number::{format_duration, format_significant, format_with_uncertainty};
+use super::observables::Observables;
 use super::record::{DensityProfile, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Verdict};
@@ -32,6 +33,8 @@ pub struct ReportInput<'a> {
     pub optimiser: &'a OptimiserSettings,
     /// The resolved spec, as RON.
     pub spec_text: &'a str,
+    /// What `weylflow measure` found.
+    pub observables: Option<&'a Observables>,
 }
 
 /// The report as an HTML document. The same input gives the same bytes.

@@ -24,6 +24,7 @@ impl Run {
             sector: &self.sector,
             optimiser: &OptimiserSettings::default(),
             spec_text: &self.spec_text,
+            observables: None,
         })
     }
 }
