@@ -89,15 +89,15 @@ impl Measure {
     /// A folder without a wavefunction, a name that is no observable, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let entries = self.entries()?;
+        // Before anything that uses threads: building a wavefunction does.
+        let threads = self.threads.map_or(0, usize::from);
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
         let (spec, psi) = self.wavefunction()?;
         let folder = self.folder()?;
         let results = [names::OBSERVABLES, names::OBSERVABLES_CSV, names::OBSERVABLES_NPZ];
         for name in results {
             super::create_new(&folder.join(name), self.overwrite)?;
         }
-        let threads = self.threads.map_or(0, usize::from);
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let seed = self.seed.unwrap_or(spec.seed);
         let mut setup = Setup::new(psi.as_ref(), system, seed);

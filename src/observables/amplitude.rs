@@ -78,7 +78,8 @@ pub fn evaluate_at(psi: &dyn Wavefunction, system: System, x: &[f64]) -> Values 
 }
 
 /// Writes `psi(.., x_i -> grid, ..)` on all points of a grid, scaled to unit sum of squares, to `out`: the
-/// amplitude of particle `i` given all others. False where it is nowhere finite and different from zero.
+/// amplitude of particle `i` given all others. Returns the logarithm of the scale that was taken out, `None` where
+/// the amplitude is nowhere finite and different from zero.
 pub(super) fn conditional(
     evaluator: &mut dyn Evaluator,
     sector: Sector,
@@ -86,7 +87,7 @@ pub(super) fn conditional(
     i: usize,
     grid: &[f64],
     out: &mut [f64],
-) -> bool {
+) -> Option<f64> {
     let spin = if i < sector.up { 0..sector.up } else { sector.up..x.len() };
     let mut y = x.to_vec();
     let mut largest = f64::NEG_INFINITY;
@@ -119,11 +120,11 @@ pub(super) fn conditional(
         norm += *out * *out;
     }
     if !(norm.is_finite() && norm > 0.0) {
-        return false;
+        return None;
     }
-    let scale = norm.sqrt().recip();
-    out.iter_mut().for_each(|a| *a *= scale);
-    true
+    let scale = norm.sqrt();
+    out.iter_mut().for_each(|a| *a /= scale);
+    Some(largest + scale.ln())
 }
 
 #[cfg(test)]

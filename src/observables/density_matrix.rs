@@ -8,13 +8,19 @@
 //!
 //! Every sample contributes a projector for each particle: nothing is divided by a wavefunction that may vanish,
 //! all matrix elements are bounded by 1, the variance is finite and the trace is the number of particles exactly.
-//! (The usual estimator `psi(x') / psi(x)` of W. L. McMillan, Phys. Rev. 138, A442 (1965), has neither.) The grid is
-//! that of a sine DVR between walls, or equally spaced on a ring: sums over it are integrals up to an error that is
-//! exponentially small in the spacing for a smooth psi.
+//! The grid is that of a sine DVR between walls, or equally spaced on a ring: sums over it are integrals up to an
+//! error that is exponentially small in the spacing for a smooth psi.
 //!
-//! Occupations are eigenvalues of a matrix with noise, and noise drives eigenvalues apart. So the natural orbitals
-//! for a replicate are those of all *other* replicates, and the occupations are the diagonal elements of the
-//! replicate's own matrix in them: no first-order bias, also for degenerate pairs.
+//! Occupations come from the other estimator, that of W. L. McMillan (Phys. Rev. 138, A442 (1965)), summed over the
+//! particles of a spin: `< sum_i phi_k(x_i) int phi_k(x') Psi(x' in place of x_i) / Psi dx' >`. The sum is
+//! antisymmetric, so where equal spins meet it vanishes along with Psi; for one determinant of the orbitals `phi` it
+//! is 1 or 0 for every sample, by Cramer's rule, and close to a determinant its variance is accordingly small.
+//! In orbitals that are *not* the natural ones its off-diagonal elements have no such virtue, so the natural orbitals
+//! themselves are those of the projectors.
+//!
+//! Eigenvalues of a matrix with noise are driven apart by it. So the natural orbitals for a replicate are those of
+//! all *other* replicates, and the occupations are the diagonal elements of the replicate's own matrix in them: no
+//! first-order bias, also for degenerate pairs.
 
 use super::quantity::Estimates;
 use super::replicates::{Replicates, mean_and_error};
@@ -54,14 +60,51 @@ pub(super) fn build(setup: &Setup) -> Option<Box<dyn Observable>> {
 }
 
 impl DensityMatrix {
+    /// Values at `x` of the orthonormal functions that belong to the points of the grid.
+    fn cardinal(&self, x: f64, out: &mut [f64]) {
+        let g = self.grid.len();
+        // sum_{k=1}^{m} cos(k a)
+        let cosines = |a: f64, m: f64| {
+            let s = (0.5 * a).sin();
+            if s.abs() < 1e-9 { m } else { 0.5 * (((m + 0.5) * a).sin() / s - 1.0) }
+        };
+        match self.geometry {
+            Geometry::Box { half_width } => {
+                let theta = |x: f64| PI * (x + half_width) / (2.0 * half_width);
+                let scale = (2.0 / (g + 1) as f64 / half_width).sqrt() * 0.5;
+                for (o, &y) in out.iter_mut().zip(&self.grid) {
+                    let (a, b) = (theta(x), theta(y));
+                    *o = scale * (cosines(a - b, g as f64) - cosines(a + b, g as f64));
+                }
+            }
+            Geometry::Ring { circumference } => {
+                let m = (g / 2) as f64;
+                let scale = 1.0 / (g as f64 * circumference).sqrt();
+                for (o, &y) in out.iter_mut().zip(&self.grid) {
+                    *o = scale * (1.0 + 2.0 * cosines(2.0 * PI * (x - y) / circumference, m));
+                }
+            }
+        }
+    }
+
     /// Number of elements of the matrix of one spin.
     fn size(&self) -> usize {
         self.grid.len() * self.grid.len()
     }
 
-    /// The spin-summed matrix.
+    /// The spin-summed matrix of projectors.
     fn total(&self, means: &[f64]) -> Mat<f64> {
+        self.summed(means, 0)
+    }
+
+    /// The spin-summed matrix by the estimator of McMillan.
+    fn mcmillan(&self, means: &[f64]) -> Mat<f64> {
+        self.summed(means, self.spins.len() * self.size())
+    }
+
+    fn summed(&self, means: &[f64], first: usize) -> Mat<f64> {
         let (g, size) = (self.grid.len(), self.size());
+        let means = &means[first..];
         Mat::from_fn(g, g, |i, j| {
             (0..self.spins.len())
                 .map(|s| 0.5 * (means[s * size + i * g + j] + means[s * size + j * g + i]))
@@ -84,7 +127,7 @@ impl DensityMatrix {
         let mut rows = Vec::with_capacity(replicates.count());
         for (own, others) in replicates.each().iter().zip(replicates.leave_one_out()) {
             let orbitals = self.orbitals(&others, count)?;
-            let own = self.total(own);
+            let own = self.mcmillan(own);
             let g = self.grid.len();
             let row = (0..count).map(|k| {
                 let column = |i: usize| orbitals[(i, k)];
@@ -164,9 +207,17 @@ impl DensityMatrix {
     }
 }
 
+/// `matrix += scale a b^T`.
+fn add_product(matrix: &mut [f64], scale: f64, a: &[f64], b: &[f64]) {
+    for (row, &a) in matrix.chunks_exact_mut(b.len()).zip(a) {
+        let a = scale * a;
+        row.iter_mut().zip(b).for_each(|(m, b)| *m += a * b);
+    }
+}
+
 impl Observable for DensityMatrix {
     fn length(&self) -> usize {
-        self.spins.len() * self.size()
+        2 * self.spins.len() * self.size()
     }
 
     fn stride(&self) -> usize {
@@ -179,12 +230,17 @@ impl Observable for DensityMatrix {
 
     fn add(&self, sample: &Sample, sums: &mut [f64]) {
         let g = self.grid.len();
-        for ((_, range), sums) in self.spins.iter().zip(sums.chunks_exact_mut(g * g)) {
+        let (projectors, mcmillan) = sums.split_at_mut(self.spins.len() * g * g);
+        let mut cardinal = vec![0.0; g];
+        for (s, (_, range)) in self.spins.iter().enumerate() {
+            let own = s * g * g..(s + 1) * g * g;
             for i in range.clone() {
                 let a = &sample.conditional[i * g..(i + 1) * g];
-                for (row, &ai) in sums.chunks_exact_mut(g).zip(a) {
-                    row.iter_mut().zip(a).for_each(|(s, aj)| *s += ai * aj);
-                }
+                add_product(&mut projectors[own.clone()], 1.0, a, a);
+                // int phi(x') Psi(x') dx' / Psi(x) from the scaled amplitudes.
+                let ratio = sample.sign * (sample.log_scale[i] - sample.log_abs).exp();
+                self.cardinal(sample.x[i], &mut cardinal);
+                add_product(&mut mcmillan[own.clone()], ratio * self.spacing.sqrt(), &cardinal, a);
             }
         }
     }
@@ -313,10 +369,19 @@ mod tests {
             let (observable, matrix) = two_levels(geometry);
             let kinetic = observable.kinetic(&matrix);
             assert!((kinetic - exact).abs() < 1e-10, "{geometry:?}: {kinetic} {exact}");
-            let replicates = Replicates::new(vec![matrix.clone(); 16]);
+            let both = [&matrix[..], &matrix[..]].concat();
+            let replicates = Replicates::new(vec![both; 16]);
             let n = observable.occupations(&replicates, 4).unwrap().values;
             let known = [1.0, 1.0, 0.0, 0.0];
             assert!(n.iter().zip(known).all(|(a, b): (&f64, f64)| (a - b).abs() < 1e-12), "{n:?}");
+            // One of the levels, from its values on the grid.
+            let level = |x: f64| (2.0 * PI / 4.0 * (x + 2.0)).sin();
+            let mut cardinal = vec![0.0; observable.grid.len()];
+            observable.cardinal(0.3217, &mut cardinal);
+            let value: f64 =
+                observable.grid.iter().zip(&cardinal).map(|(x, c)| level(*x) * c).sum();
+            let value = value * observable.spacing.sqrt();
+            assert!((value - level(0.3217)).abs() < 1e-10, "{value}");
             // The sum over a range much wider than the momenta is the number of particles.
             let step = 0.02;
             let momenta: Vec<f64> = (-1500..=1500).map(|i| step * f64::from(i)).collect();

@@ -53,6 +53,8 @@ pub struct Sample<'a> {
     /// For each particle its amplitude on the points of [`Setup::grid`] given all others, scaled to unit sum of
     /// squares (`particles x points`). Empty unless the observable asked for it.
     pub conditional: &'a [f64],
+    /// For each particle the logarithm of the scale that was taken out of [`Sample::conditional`].
+    pub log_scale: &'a [f64],
 }
 
 /// An expectation value, or many that are estimated from the same sums.
@@ -335,14 +337,20 @@ fn add_chunk(
         observables.iter().map(|(_, o)| (vec![0.0; o.length()], 0)).collect();
     let points = setup.grid.len();
     let mut conditional = vec![0.0; n * points];
+    let mut log_scale = vec![0.0; n];
     for s in range {
         let x = &batch.x[s * n..(s + 1) * n];
         let uses = |o: &dyn Observable| s.is_multiple_of(o.stride());
         let wanted = observables.iter().any(|(_, o)| o.needs_conditional() && uses(o.as_ref()));
         let swept = wanted
-            && conditional.chunks_exact_mut(points).enumerate().all(|(i, out)| {
-                amplitude::conditional(evaluator.as_mut(), setup.sector, x, i, &setup.grid, out)
-            });
+            && conditional.chunks_exact_mut(points).zip(&mut log_scale).enumerate().all(
+                |(i, (out, scale))| {
+                    let e = evaluator.as_mut();
+                    let found = amplitude::conditional(e, setup.sector, x, i, &setup.grid, out);
+                    *scale = found.unwrap_or(f64::NAN);
+                    found.is_some()
+                },
+            );
         let log = evaluator.log_psi(x);
         let sample = Sample {
             x,
@@ -350,6 +358,7 @@ fn add_chunk(
             sign: log.sign,
             local_energy: batch.local_energy[s],
             conditional: if swept { &conditional } else { &[] },
+            log_scale: &log_scale,
         };
         for ((_, observable), (sums, used)) in observables.iter().zip(&mut parts) {
             if uses(observable.as_ref()) && (swept || !observable.needs_conditional()) {
