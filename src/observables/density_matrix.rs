@@ -11,12 +11,12 @@
 //! The grid is that of a sine DVR between walls, or equally spaced on a ring: sums over it are integrals up to an
 //! error that is exponentially small in the spacing for a smooth psi.
 //!
-//! Occupations come from the other estimator, that of W. L. McMillan (Phys. Rev. 138, A442 (1965)), summed over the
-//! particles of a spin: `< sum_i phi_k(x_i) int phi_k(x') Psi(x' in place of x_i) / Psi dx' >`. The sum is
-//! antisymmetric, so where equal spins meet it vanishes along with Psi; for one determinant of the orbitals `phi` it
-//! is 1 or 0 for every sample, by Cramer's rule, and close to a determinant its variance is accordingly small.
-//! In orbitals that are *not* the natural ones its off-diagonal elements have no such virtue, so the natural orbitals
-//! themselves are those of the projectors.
+//! The variance of these projectors is small for the occupation of a weakly occupied orbital, but not for that of a
+//! fully occupied one: which of N orbitals a projector shows is a matter of chance. There the estimator of W. L.
+//! McMillan (Phys. Rev. 138, A442 (1965)), summed over the particles of a spin, is better:
+//! `< sum_i phi_k(x_i) int phi_k(x') Psi(x' in place of x_i) / Psi dx' >`. The sum is antisymmetric, so where equal
+//! spins meet it vanishes along with Psi; for one determinant of the orbitals `phi` it is 1 or 0 for every sample, by
+//! Cramer's rule. Occupations are the mixture of both estimators that scatters least, orbital by orbital.
 //!
 //! Eigenvalues of a matrix with noise are driven apart by it. So the natural orbitals for a replicate are those of
 //! all *other* replicates, and the occupations are the diagonal elements of the replicate's own matrix in them: no
@@ -124,20 +124,45 @@ impl DensityMatrix {
         replicates: &Replicates,
         count: usize,
     ) -> Result<Estimates, EigenFailure> {
-        let mut rows = Vec::with_capacity(replicates.count());
+        let g = self.grid.len();
+        let (mut projected, mut mcmillan) = (vec![], vec![]);
         for (own, others) in replicates.each().iter().zip(replicates.leave_one_out()) {
             let orbitals = self.orbitals(&others, count)?;
-            let own = self.mcmillan(own);
-            let g = self.grid.len();
-            let row = (0..count).map(|k| {
-                let column = |i: usize| orbitals[(i, k)];
-                (0..g)
-                    .map(|i| column(i) * (0..g).map(|j| own[(i, j)] * column(j)).sum::<f64>())
-                    .sum()
-            });
-            rows.push(row.collect());
+            let diagonal = |matrix: &Mat<f64>| -> Vec<f64> {
+                let element = |k: usize| {
+                    (0..g)
+                        .map(|i| {
+                            let row: f64 = (0..g).map(|j| matrix[(i, j)] * orbitals[(j, k)]).sum();
+                            orbitals[(i, k)] * row
+                        })
+                        .sum()
+                };
+                (0..count).map(element).collect()
+            };
+            projected.push(diagonal(&self.total(own)));
+            mcmillan.push(diagonal(&self.mcmillan(own)));
         }
-        Ok(mean_and_error(&rows))
+        // Both have the same expectation: the mixture with the smallest scatter, orbital by orbital.
+        let (p, m) = (mean_and_error(&projected), mean_and_error(&mcmillan));
+        let difference: Vec<Vec<f64>> = projected
+            .iter()
+            .zip(&mcmillan)
+            .map(|(p, m)| p.iter().zip(m).map(|(p, m)| p - m).collect())
+            .collect();
+        let d = mean_and_error(&difference);
+        let share: Vec<f64> = (0..count)
+            .map(|k| {
+                let [vp, vm, vd] = [&p, &m, &d].map(|e| e.errors[k] * e.errors[k]);
+                // Minimum of the variance of p - share (p - m); both are as good where they do not differ.
+                if vd > 0.0 { (0.5 + 0.5 * (vp - vm) / vd).clamp(0.0, 1.0) } else { 0.0 }
+            })
+            .collect();
+        let mixed: Vec<Vec<f64>> = projected
+            .iter()
+            .zip(&difference)
+            .map(|(p, d)| (0..count).map(|k| p[k] - share[k] * d[k]).collect())
+            .collect();
+        Ok(mean_and_error(&mixed))
     }
 
     /// `tr(rho t)` of the spin-summed matrix with the kinetic energy `t` of the sine or Fourier grid: the

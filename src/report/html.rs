@@ -164,12 +164,11 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
                 Some(bars) => format!("{} error bars", format_significant(bars.abs(), 2)),
                 None => "error bars unknown".into(),
             };
+            // The table below has all of it.
+            let source = reference.source.split(" (").next().unwrap_or_default();
             let side = if reference.deviation < 0.0 { "below" } else { "above" };
-            let small = format!(
-                "{bars} {side} {} Ha ({})",
-                energy_digits(reference.energy),
-                reference.source
-            );
+            let small =
+                format!("{bars} {side} {} Ha ({})", energy_digits(reference.energy), source);
             tile(page, "", "Against exact", None, &format!("{deviation} mHa"), &small);
         }
     }

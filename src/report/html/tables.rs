@@ -21,7 +21,7 @@ fn rows(summary: &Summary) -> Vec<Row> {
         ]);
     }
     if let Some(reference) = &summary.reference {
-        let own = reference.error_estimate.map(|e| format!("{e:e}")).unwrap_or_default();
+        let own = reference.error_estimate.map(|e| format!("{e:.1e}")).unwrap_or_default();
         rows.extend([
             ("exact electronic energy", energy_digits(reference.energy), own, "Ha"),
             ("deviation from exact", energy_digits(reference.deviation), error, "Ha"),
