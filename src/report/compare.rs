@@ -73,12 +73,6 @@ fn table(page: &mut String, runs: &[RunFolder]) {
     page.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
     for name in [
         "Run",
-        "Title",
-        "Wavefunction",
-        "Optimiser",
-        "Parameters",
-        "Iterations",
-        "Samples",
         "Energy (Ha)",
         "Deviation (mHa)",
         "Error bars",
@@ -87,6 +81,12 @@ fn table(page: &mut String, runs: &[RunFolder]) {
         "Time",
         "Converged",
         "Sampler",
+        "Parameters",
+        "Iterations",
+        "Samples",
+        "Wavefunction",
+        "Optimiser",
+        "Title",
     ] {
         let _ = write!(page, "<th>{name}</th>");
     }
@@ -97,12 +97,6 @@ fn table(page: &mut String, runs: &[RunFolder]) {
         let spec = &run.spec.0;
         let sampler = verdict::sampler(s).into_iter().find(|v| !v.good);
         let cells = [
-            s.title.clone(),
-            wavefunction(&spec.wavefunction).into(),
-            optimiser(&spec.optimiser).into(),
-            s.parameters.to_string(),
-            s.iterations.to_string(),
-            s.samples.to_string(),
             format_with_uncertainty(s.energy, error),
             deviation(run).map(|d| format_with_uncertainty(d, 1e3 * error)).unwrap_or_default(),
             verdict::error_bars(s).map(|b| format!("{b:+.1}")).unwrap_or_default(),
@@ -115,6 +109,12 @@ fn table(page: &mut String, runs: &[RunFolder]) {
             format_duration(s.wall_seconds),
             verdict::convergence(&run.rows, s).headline,
             sampler.map_or_else(|| "Healthy".into(), |v| v.headline),
+            s.parameters.to_string(),
+            s.iterations.to_string(),
+            s.samples.to_string(),
+            wavefunction(&spec.wavefunction).into(),
+            optimiser(&spec.optimiser).into(),
+            s.title.clone(),
         ];
         let _ = write!(page, "<tr><th>{}</th>", escape(&run.name));
         for cell in cells {
@@ -183,7 +183,7 @@ fn figures(runs: &[RunFolder]) -> Vec<(Figure, String)> {
         Figure::new(
             "deviation-seconds",
             "Deviation over time",
-            Axis::linear("wall time (s)"),
+            Axis::log("wall time (s)"),
             Axis::log(label),
         ),
         runs,

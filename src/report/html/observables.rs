@@ -124,7 +124,7 @@ fn natural_orbitals(o: &Observables) -> Option<(Figure, String)> {
     let density = SPINS.iter().filter_map(|s| o.quantity(&format!("smooth_density_{}", s.0)));
     let (low, high) = populated(density)?;
     let x = Axis::linear("x (bohr)").with_range(low, high);
-    let y = Axis::linear("orbital (bohr^−½)");
+    let y = Axis::linear("orbital (1/√bohr)");
     let mut figure = Figure::new("natural-orbitals", "Natural orbitals", x, y);
     let colours = [Colour::Blue, Colour::Vermillion, Colour::Green, Colour::Purple];
     for ((k, values), colour) in q.values.chunks(points.len()).enumerate().zip(colours) {
