@@ -213,9 +213,9 @@ fn by_quadrature(
 #[ignore = "two hundred measurements take minutes"]
 fn error_bars_cover_as_often_as_they_say() {
     const REPETITIONS: u64 = 200;
-    let (spec, psi) = trained("helium_triplet_weyl.ron", 1024, 8);
+    let (spec, psi) = trained("helium_triplet_weyl.ron", 2048, 18);
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    let mut counts = std::collections::BTreeMap::<String, [f64; 2]>::new();
+    let mut counts = std::collections::BTreeMap::<String, [f64; 4]>::new();
     let mut known = None;
     for repetition in 0..REPETITIONS {
         let seed = 1000 + repetition;
@@ -230,6 +230,8 @@ fn error_bars_cover_as_often_as_they_say() {
             let entry = counts.entry(name.to_owned()).or_default();
             entry[0] += f64::from(z.abs() < 1.96);
             entry[1] += 1.0;
+            entry[2] += f64::from(z <= -1.96);
+            entry[3] += f64::from(z >= 1.96);
         };
         count("energy", deviations(quantity(&found, "energy"), &[*energy])[0]);
         count("kinetic", deviations(quantity(&found, "kinetic"), &[*kinetic])[0]);
@@ -251,10 +253,16 @@ fn error_bars_cover_as_often_as_they_say() {
             }
         }
     }
-    for (name, [inside, all]) in &counts {
-        println!("{name}: {:.1} % of {all} intervals cover", 100.0 * inside / all);
+    for (name, [inside, all, below, above]) in &counts {
+        let percent = |count: &f64| 100.0 * count / all;
+        println!(
+            "{name}: {:.1} % of {all} intervals cover, {:.1} % lie below, {:.1} % above",
+            percent(inside),
+            percent(below),
+            percent(above)
+        );
     }
-    for (name, [inside, all]) in &counts {
+    for (name, [inside, all, ..]) in &counts {
         let share = inside / all;
         assert!((0.90..=0.99).contains(&share), "{name}: {share}");
     }

@@ -18,9 +18,11 @@
 //! spins meet it vanishes along with Psi; for one determinant of the orbitals `phi` it is 1 or 0 for every sample, by
 //! Cramer's rule. Occupations are the mixture of both estimators that scatters least, orbital by orbital.
 //!
-//! Eigenvalues of a matrix with noise are driven apart by it. So the natural orbitals for a replicate are those of
-//! all *other* replicates, and the occupations are the diagonal elements of the replicate's own matrix in them: no
-//! first-order bias, also for degenerate pairs.
+//! Eigenvalues of a matrix with noise are driven apart by it. So the natural orbitals, and the share of either
+//! estimator, come from the first quarter of the replicates, and the occupations are diagonal elements in these fixed
+//! orbitals, from all other replicates: no first-order bias, also for degenerate pairs, and replicates that are
+//! independent of each other. (Leaving out one replicate at a time uses more of the data, but its replicates are not
+//! independent: 95 % intervals covered 82 to 90 % of the time.)
 
 use super::quantity::Estimates;
 use super::replicates::{Replicates, mean_and_error};
@@ -125,44 +127,48 @@ impl DensityMatrix {
         count: usize,
     ) -> Result<Estimates, EigenFailure> {
         let g = self.grid.len();
-        let (mut projected, mut mcmillan) = (vec![], vec![]);
-        for (own, others) in replicates.each().iter().zip(replicates.leave_one_out()) {
-            let orbitals = self.orbitals(&others, count)?;
-            let diagonal = |matrix: &Mat<f64>| -> Vec<f64> {
-                let element = |k: usize| {
-                    (0..g)
-                        .map(|i| {
-                            let row: f64 = (0..g).map(|j| matrix[(i, j)] * orbitals[(j, k)]).sum();
-                            orbitals[(i, k)] * row
-                        })
-                        .sum()
-                };
-                (0..count).map(element).collect()
+        let (first, rest) = replicates.each().split_at(replicates.count().div_ceil(4));
+        let orbitals = self.orbitals(&Replicates::new(first.to_vec()).mean(), count)?;
+        let diagonal = |matrix: Mat<f64>| -> Vec<f64> {
+            let element = |k: usize| {
+                (0..g)
+                    .map(|i| {
+                        let row: f64 = (0..g).map(|j| matrix[(i, j)] * orbitals[(j, k)]).sum();
+                        orbitals[(i, k)] * row
+                    })
+                    .sum()
             };
-            projected.push(diagonal(&self.total(own)));
-            mcmillan.push(diagonal(&self.mcmillan(own)));
-        }
+            (0..count).map(element).collect()
+        };
+        // Projectors, and their difference from the other estimator.
+        let both = |means: &Vec<f64>| {
+            let (p, m) = (diagonal(self.total(means)), diagonal(self.mcmillan(means)));
+            let d = p.iter().zip(&m).map(|(p, m)| p - m).collect::<Vec<f64>>();
+            (p, m, d)
+        };
         // Both have the same expectation: the mixture with the smallest scatter, orbital by orbital.
-        let (p, m) = (mean_and_error(&projected), mean_and_error(&mcmillan));
-        let difference: Vec<Vec<f64>> = projected
+        let (mut p, mut m, mut d) = (vec![], vec![], vec![]);
+        for means in first {
+            let (projected, mcmillan, difference) = both(means);
+            p.push(projected);
+            m.push(mcmillan);
+            d.push(difference);
+        }
+        let [p, m, d] = [p, m, d].map(|rows| mean_and_error(&rows).errors);
+        let share = |k: usize| {
+            let [p, m, d] = [p[k] * p[k], m[k] * m[k], d[k] * d[k]];
+            // Minimum of the variance of p - share (p - m); both are as good where they do not differ.
+            if d > 0.0 { (0.5 + 0.5 * (p - m) / d).clamp(0.0, 1.0) } else { 0.0 }
+        };
+        let share: Vec<f64> = (0..count).map(share).collect();
+        let rows: Vec<Vec<f64>> = rest
             .iter()
-            .zip(&mcmillan)
-            .map(|(p, m)| p.iter().zip(m).map(|(p, m)| p - m).collect())
-            .collect();
-        let d = mean_and_error(&difference);
-        let share: Vec<f64> = (0..count)
-            .map(|k| {
-                let [vp, vm, vd] = [&p, &m, &d].map(|e| e.errors[k] * e.errors[k]);
-                // Minimum of the variance of p - share (p - m); both are as good where they do not differ.
-                if vd > 0.0 { (0.5 + 0.5 * (vp - vm) / vd).clamp(0.0, 1.0) } else { 0.0 }
+            .map(|means| {
+                let (p, _, d) = both(means);
+                (0..count).map(|k| p[k] - share[k] * d[k]).collect()
             })
             .collect();
-        let mixed: Vec<Vec<f64>> = projected
-            .iter()
-            .zip(&difference)
-            .map(|(p, d)| (0..count).map(|k| p[k] - share[k] * d[k]).collect())
-            .collect();
-        Ok(mean_and_error(&mixed))
+        Ok(mean_and_error(&rows))
     }
 
     /// `tr(rho t)` of the spin-summed matrix with the kinetic energy `t` of the sine or Fourier grid: the
