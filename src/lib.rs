@@ -3,7 +3,7 @@
 //! The modules tell the story of a run: a [`spec`] names a [`system`]; a [`wavefunction`] is a chain of
 //! flow layers over a base; its exact samples ([`sampling`]) give [local energies](local_energy); an
 //! [optimiser](optimise) steps until [training](train) ends; [estimates](estimate) and a [`report`] come
-//! out, beside the energy of the [`exact`] solver. [`cli`] is the edge: arguments, files, the terminal.
+//! out, beside the energy of the [`exact`] solver; [`observables`] tell the rest about the trained state. [`cli`] is the edge: arguments, files, the terminal.
 
 pub mod cli;
 pub mod estimate;
@@ -11,6 +11,7 @@ pub mod exact;
 pub mod local_energy;
 pub mod math;
 mod nearest;
+pub mod observables;
 pub mod optimise;
 pub mod parallel;
 pub mod problems;

@@ -1,13 +1,20 @@
 //! The command line: one file a subcommand, one line here to register it.
 
 mod check;
+mod evaluate;
 mod exact;
+mod measure;
 mod regress;
+mod report;
 mod run;
+mod sample;
 
+use crate::report::files::{names, read_text};
+use crate::wavefunction::saved::SavedWavefunction;
 use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Quantum Monte Carlo for one-dimensional fermions.
 ///
@@ -25,6 +32,8 @@ const EXAMPLES: &str = "Examples:
   weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
   weylflow exact runs/helium_triplet.ron    what is the exact energy of that problem?
   weylflow regress --quick                  do all solvers still reproduce the exact energies?
+  weylflow measure out/helium_triplet       densities, occupations, momenta, .. of the trained state
+  weylflow report out/a out/b               compare runs in one page
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 
@@ -34,6 +43,10 @@ enum Command {
     Check(check::Check),
     Exact(exact::Exact),
     Regress(regress::Regress),
+    Measure(measure::Measure),
+    Report(report::Report),
+    Sample(sample::Sample),
+    Evaluate(evaluate::Evaluate),
 }
 
 impl Cli {
@@ -48,6 +61,10 @@ impl Cli {
             Command::Check(check) => check.run(),
             Command::Exact(exact) => exact.run(),
             Command::Regress(regress) => regress.run(),
+            Command::Measure(measure) => measure.run(),
+            Command::Report(report) => report.run(),
+            Command::Sample(sample) => sample.run(),
+            Command::Evaluate(evaluate) => evaluate.run(),
         }
     }
 }
@@ -59,6 +76,29 @@ fn print(text: &str) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// The trained wavefunction of a run folder.
+fn read_wavefunction(folder: &Path) -> Result<SavedWavefunction, Box<dyn Error>> {
+    let path = folder.join(names::WAVEFUNCTION);
+    if !path.is_file() {
+        return Err(format!(
+            "`{}` holds no file `{}`: it is not the output folder of a finished `weylflow run`",
+            folder.display(),
+            names::WAVEFUNCTION
+        )
+        .into());
+    }
+    Ok(SavedWavefunction::from_json(&read_text(&path)?)
+        .map_err(|e| format!("{}: {e}", path.display()))?)
+}
+
+/// Refuses a file that exists, unless it may be replaced: better before the work than after it.
+fn create_new(path: &Path, overwrite: bool) -> Result<(), String> {
+    if path.exists() && !overwrite {
+        return Err(format!("`{}` exists; replace it with --overwrite", path.display()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

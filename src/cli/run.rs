@@ -174,6 +174,7 @@ impl Run {
             sector: &spec.sector,
             optimiser: &spec.optimiser,
             spec_text: &spec_text,
+            observables: None,
         });
         write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
         if !self.quiet {

@@ -25,6 +25,7 @@ mod strings;
 mod trap;
 
 pub use linalg::EigenFailure;
+pub(crate) use linalg::symmetric_eigen;
 pub use solve::{solve, solve_on_line};
 pub use state::ExactState;
 

@@ -22,9 +22,26 @@ pub mod names {
     /// The parameters of the wavefunction.
     pub const WAVEFUNCTION: &str = "wavefunction";
 
+    /// What `weylflow measure` found.
+    pub const OBSERVABLES: &str = "observables.json";
+    /// The same as a table.
+    pub const OBSERVABLES_CSV: &str = "observables.csv";
+    /// The same for `numpy.load`.
+    pub const OBSERVABLES_NPZ: &str = "observables.npz";
+
     /// All of the above.
-    pub const ALL: [&str; 7] =
-        [SPEC, ENERGY, ENERGY_PARTIAL, SUMMARY, DENSITY, REPORT, WAVEFUNCTION];
+    pub const ALL: [&str; 10] = [
+        SPEC,
+        ENERGY,
+        ENERGY_PARTIAL,
+        SUMMARY,
+        DENSITY,
+        REPORT,
+        WAVEFUNCTION,
+        OBSERVABLES,
+        OBSERVABLES_CSV,
+        OBSERVABLES_NPZ,
+    ];
 }
 
 /// What can go wrong with a file of a run.

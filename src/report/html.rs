@@ -1,11 +1,13 @@
 //! `report.html`: a run in one self-contained file, readable in ten seconds.
 
 mod figures;
+mod observables;
 mod tables;
 
 use super::describe;
 use super::escape::escape;
 use super::number::{format_duration, format_significant, format_with_uncertainty};
+use super::observables::Observables;
 use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Verdict};
@@ -32,21 +34,14 @@ pub struct ReportInput<'a> {
     pub optimiser: &'a OptimiserSettings,
     /// The resolved spec, as RON.
     pub spec_text: &'a str,
+    /// What `weylflow measure` found.
+    pub observables: Option<&'a Observables>,
 }
 
 /// The report as an HTML document. The same input gives the same bytes.
 pub fn render(input: &ReportInput) -> String {
     let ReportInput { summary, rows, .. } = input;
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"generator\" content=\"weylflow {}\">\n<title>{}</title>\n\
-         <style>\n{}{}</style>\n</head>\n<body>\n<main>\n",
-        escape(&summary.version),
-        escape(&summary.title),
-        svg::STYLE,
-        include_str!("html/style.css"),
-    );
+    let mut page = head(&summary.title);
     header(&mut page, input);
     let convergence = verdict::convergence(rows, summary);
     let sampler = verdict::sampler(summary);
@@ -55,17 +50,26 @@ pub fn render(input: &ReportInput) -> String {
     checks(&mut page, &convergence, &sampler);
     section(&mut page, "Figures");
     page.push_str("<div class=\"figures\">\n");
-    for (figure, caption) in figures::all(input) {
-        // Writing to a String has no way to fail, here and below.
-        let _ = write!(page, "<figure>\n{}", figure.render());
-        if !caption.is_empty() {
-            let _ = writeln!(page, "<figcaption>{}</figcaption>", escape(&caption));
-        }
-        page.push_str("</figure>\n");
-    }
+    put_figures(&mut page, figures::all(input));
     page.push_str("</div>\n");
+    if let Some(found) = input.observables {
+        section(&mut page, "Observables");
+        // Writing to a String has no way to fail, here and below.
+        let _ = writeln!(
+            page,
+            "<p>From {} fresh samples of the trained state in {} independent replicates, whose scatter gives the \
+             error bars.</p>\n<div class=\"figures\">",
+            found.samples, found.replicates
+        );
+        put_figures(&mut page, observables::figures(found));
+        page.push_str("</div>\n");
+    }
     section(&mut page, "Numbers");
     tables::write(&mut page, summary);
+    if let Some(found) = input.observables {
+        section(&mut page, "Measured numbers");
+        tables::write_observables(&mut page, found);
+    }
     let _ = write!(
         page,
         "<details>\n<summary>Resolved spec (RON)</summary>\n<pre>{}</pre>\n</details>\n\
@@ -76,6 +80,32 @@ pub fn render(input: &ReportInput) -> String {
         escape(&summary.version),
     );
     page
+}
+
+/// The start of a page, up to its first element.
+pub(super) fn head(title: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"generator\" content=\"weylflow {}\">\n<title>{}</title>\n\
+         <style>\n{}{}</style>\n</head>\n<body>\n<main>\n",
+        env!("CARGO_PKG_VERSION"),
+        escape(title),
+        svg::STYLE,
+        include_str!("html/style.css"),
+    )
+}
+
+/// Figures with their captions.
+pub(super) fn put_figures(page: &mut String, figures: Vec<(svg::Figure, String)>) {
+    for (figure, caption) in figures {
+        // Writing to a String has no way to fail.
+        let _ = write!(page, "<figure>\n{}", figure.render());
+        if !caption.is_empty() {
+            let _ = writeln!(page, "<figcaption>{}</figcaption>", escape(&caption));
+        }
+        page.push_str("</figure>\n");
+    }
 }
 
 fn section(page: &mut String, title: &str) {
@@ -134,12 +164,11 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
                 Some(bars) => format!("{} error bars", format_significant(bars.abs(), 2)),
                 None => "error bars unknown".into(),
             };
+            // The table below has all of it.
+            let source = reference.source.split(" (").next().unwrap_or_default();
             let side = if reference.deviation < 0.0 { "below" } else { "above" };
-            let small = format!(
-                "{bars} {side} {} Ha ({})",
-                energy_digits(reference.energy),
-                reference.source
-            );
+            let small =
+                format!("{bars} {side} {} Ha ({})", energy_digits(reference.energy), source);
             tile(page, "", "Against exact", None, &format!("{deviation} mHa"), &small);
         }
     }

@@ -1,12 +1,16 @@
 //! What a run leaves behind: records, tables and the HTML report.
 
+pub mod compare;
 pub mod csv;
 pub mod density;
 pub mod describe;
 pub mod escape;
 pub mod files;
+pub mod folder;
 pub mod html;
+pub mod npz;
 pub mod number;
+pub mod observables;
 pub mod progress;
 pub mod record;
 pub mod summary;

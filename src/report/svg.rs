@@ -68,6 +68,17 @@ pub enum Shape {
     },
     /// A horizontal line over the whole width, at this height.
     Level(f64),
+    /// Marks at `(x, y, standard error)`.
+    Points(Vec<(f64, f64, f64)>),
+    /// Cells between edges, the darker the larger their number (the lighter on a dark page); zero is the page.
+    Heat {
+        /// Edges of the columns.
+        x: Vec<f64>,
+        /// Edges of the rows.
+        y: Vec<f64>,
+        /// Numbers, column by column.
+        values: Vec<f64>,
+    },
 }
 
 /// The axis that the heights of a layer refer to.
@@ -117,6 +128,16 @@ impl Layer {
         Self::new(Shape::Steps { edges, values }, colour)
     }
 
+    /// Marks with error bars at `(x, y, standard error)`.
+    pub fn points(points: Vec<(f64, f64, f64)>, colour: Colour) -> Self {
+        Self::new(Shape::Points(points), colour)
+    }
+
+    /// A map of numbers that are not negative, column by column between edges.
+    pub fn heat(x: Vec<f64>, y: Vec<f64>, values: Vec<f64>, colour: Colour) -> Self {
+        Self::new(Shape::Heat { x, y, values }, colour)
+    }
+
     /// A horizontal line. Its label stands in the legend: in the plot it would lie on the data that
     /// come close to it, which is where they should be.
     pub fn level(y: f64, label: impl Into<String>, colour: Colour) -> Self {
@@ -163,6 +184,8 @@ impl Layer {
             Shape::Band(points) => points.iter().map(|p| p.0).collect(),
             Shape::Steps { edges, .. } => edges.clone(),
             Shape::Level(_) => vec![],
+            Shape::Points(points) => points.iter().map(|p| p.0).collect(),
+            Shape::Heat { x, .. } => x.clone(),
         }
     }
 
@@ -181,6 +204,12 @@ impl Layer {
                 .flat_map(|(_, &(y, error))| [0.0, y, y - error, y + error])
                 .collect(),
             Shape::Level(y) => vec![*y],
+            Shape::Points(points) => points
+                .iter()
+                .filter(|p| inside(p.0))
+                .flat_map(|p| [p.1, p.1 - p.2, p.1 + p.2])
+                .collect(),
+            Shape::Heat { y, .. } => y.clone(),
         }
     }
 
@@ -193,6 +222,8 @@ impl Layer {
                 edges.windows(2).zip(values).any(|(e, v)| shows(x, e[0]) && shows(y, v.0))
             }
             Shape::Level(_) => false,
+            Shape::Points(points) => points.iter().any(|p| shows(x, p.0) && shows(y, p.1)),
+            Shape::Heat { values, .. } => values.iter().any(|v| v.is_finite() && *v > 0.0),
         }
     }
 }
@@ -212,6 +243,8 @@ pub struct Figure {
     pub right: Option<Axis>,
     /// What is drawn.
     pub layers: Vec<Layer>,
+    /// Height of the plot area; the whole figure is 560 wide.
+    pub height: f64,
 }
 
 /// Where things lie: the plot area and the ranges of its axes.
@@ -252,12 +285,26 @@ fn limit(pixel: f64) -> f64 {
 impl Figure {
     /// A figure without layers.
     pub fn new(id: impl Into<String>, title: impl Into<String>, x: Axis, y: Axis) -> Self {
-        Figure { id: id.into(), title: title.into(), x, y, right: None, layers: vec![] }
+        Figure {
+            id: id.into(),
+            title: title.into(),
+            x,
+            y,
+            right: None,
+            layers: vec![],
+            height: PLOT_HEIGHT,
+        }
     }
 
     /// Adds a second vertical axis.
     pub fn with_right(mut self, axis: Axis) -> Self {
         self.right = Some(axis);
+        self
+    }
+
+    /// Makes the plot area so high, for maps whose two axes are alike.
+    pub fn with_height(mut self, height: f64) -> Self {
+        self.height = height;
         self
     }
 
@@ -347,7 +394,7 @@ impl Figure {
             left,
             right,
             top: plot_top,
-            bottom: plot_top + PLOT_HEIGHT,
+            bottom: plot_top + self.height,
             x: (self.x.scale, x_range),
             y: (self.y.scale, y_range),
             y_right,
@@ -388,6 +435,29 @@ impl Figure {
             for (x, layer) in row {
                 let class = layer.colour.class();
                 let end = x + 26.0;
+                if matches!(layer.shape, Shape::Points(_)) {
+                    let _ = writeln!(
+                        body,
+                        "<circle class=\"mark {class}\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4\"/>",
+                        x + 13.0
+                    );
+                    put(body, "", end + 8.0, y + 5.0, "start", &layer.name);
+                    continue;
+                }
+                if matches!(layer.shape, Shape::Heat { .. }) {
+                    for step in 0..5 {
+                        let _ = writeln!(
+                            body,
+                            "<path class=\"heat {class}\" fill-opacity=\"{:.2}\" \
+                             d=\"M{:.1} {:.1}h5.2v12h-5.2z\"/>",
+                            0.25 * f64::from(step),
+                            x + 5.2 * f64::from(step),
+                            y - 6.0
+                        );
+                    }
+                    put(body, "", end + 8.0, y + 5.0, "start", &layer.name);
+                    continue;
+                }
                 if matches!(layer.shape, Shape::Band(_) | Shape::Steps { .. }) {
                     let _ = writeln!(
                         body,
@@ -562,6 +632,24 @@ fn draw_layer(body: &mut String, frame: &Frame, layer: &Layer) {
                  <path class=\"bars {class}\" d=\"{bars}\"/>"
             );
         }
+        Shape::Points(points) => {
+            let mut bars = String::new();
+            let visible = |p: &&(f64, f64, f64)| shows(x_scale, p.0) && drawn(p.1);
+            for &(x, y, error) in points.iter().filter(visible) {
+                let _ = writeln!(
+                    body,
+                    "<circle class=\"mark {class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"/>",
+                    px(x),
+                    py(y)
+                );
+                if error > 0.0 && shows(y_scale, y + error) {
+                    let low = if shows(y_scale, y - error) { py(y - error) } else { frame.bottom };
+                    let _ = write!(bars, "M{:.1} {low:.1}V{:.1}", px(x), py(y + error));
+                }
+            }
+            let _ = writeln!(body, "<path class=\"bars {class}\" d=\"{bars}\"/>");
+        }
+        Shape::Heat { x, y, values } => draw_heat(body, frame, class, (x, y, values)),
         Shape::Level(y) => {
             if shows(y_scale, *y) {
                 let _ = writeln!(
@@ -573,6 +661,52 @@ fn draw_layer(body: &mut String, frame: &Frame, layer: &Layer) {
                 );
             }
         }
+    }
+}
+
+/// Shades of a map: fine enough that steps do not show.
+const SHADES: usize = 48;
+
+/// One path a shade: neighbours of one shade in a column are one rectangle.
+fn draw_heat(
+    body: &mut String,
+    frame: &Frame,
+    class: &str,
+    (x, y, values): (&[f64], &[f64], &[f64]),
+) {
+    let largest = values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f64::max);
+    let rows = y.len().saturating_sub(1);
+    if largest <= 0.0 || rows == 0 {
+        return;
+    }
+    let usable = |scale: Scale, edges: &[f64]| edges.iter().all(|&e| shows(scale, e));
+    if !usable(frame.x.0, x) || !usable(frame.y.0, y) {
+        return;
+    }
+    let mut paths = vec![String::new(); SHADES + 1];
+    for (edge, column) in x.windows(2).zip(values.chunks(rows)) {
+        let shade = |v: f64| {
+            // Not-a-number becomes zero, the page.
+            ((v / largest).clamp(0.0, 1.0) * SHADES as f64).round() as usize
+        };
+        let (a, b) = (frame.x(edge[0]), frame.x(edge[1]));
+        let mut start = 0;
+        for end in 1..=column.len() {
+            if end < column.len() && shade(column[end]) == shade(column[start]) {
+                continue;
+            }
+            let (low, high) = (frame.y(Side::Left, y[start]), frame.y(Side::Left, y[end]));
+            let _ =
+                write!(paths[shade(column[start])], "M{a:.1} {low:.1}V{high:.1}H{b:.1}V{low:.1}Z");
+            start = end;
+        }
+    }
+    for (shade, path) in paths.iter().enumerate().skip(1).filter(|(_, p)| !p.is_empty()) {
+        let opacity = shade as f64 / SHADES as f64;
+        let _ = writeln!(
+            body,
+            "<path class=\"heat {class}\" fill-opacity=\"{opacity:.3}\" d=\"{path}\"/>"
+        );
     }
 }
 
@@ -732,6 +866,8 @@ mod tests {
                         Layer::band(vec![(0.0, a, b), (1.0, b, a), (2.0, 1.0, b)], Colour::Blue),
                         Layer::steps(vec![a, 1.0, b], vec![(b, a), (1.0, b)], Colour::Green),
                         Layer::level(a, "level", Colour::Grey),
+                        Layer::points(vec![(a, b, 1.0), (1.0, a, b)], Colour::Purple),
+                        Layer::heat(vec![0.0, a, b], vec![0.0, 1.0], vec![a, b], Colour::Blue),
                     ]);
                     f.y.scale = scale;
                     f.x.scale = scale;
@@ -741,6 +877,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_map_merges_neighbours_and_shades_by_size() {
+        let values = vec![0.0, 1.0, 1.0, 4.0, f64::NAN, 2.0];
+        let edges = vec![0.0, 1.0, 2.0, 3.0];
+        let svg =
+            figure(vec![Layer::heat(vec![0.0, 1.0, 2.0], edges, values, Colour::Blue)]).render();
+        let maps: Vec<_> =
+            svg.split("<path class=\"heat c-blue\" fill-opacity=\"").skip(1).collect();
+        let shades: Vec<&str> = maps.iter().map(|m| &m[..5]).collect();
+        assert_eq!(shades, ["0.250", "0.500", "1.000"]);
+        // The two equal cells are one rectangle.
+        assert_eq!(maps[0].split('>').next().unwrap().matches('M').count(), 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Verdict {
     }
 }
 
-/// Change of the energy over the last quarter of a run.
+/// Change of the energy over the last quarter of a run (of a short one, the last third).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Drift {
     /// Slope of the straight line through the energies times the number of iterations, in Hartree.
@@ -39,12 +39,15 @@ pub struct Drift {
 /// Fewest iterations for a slope whose error means something.
 const FEWEST: usize = 8;
 
-/// Fits a straight line to the energies of the last quarter. None with too few finite energies.
+/// Fits a straight line to the energies of the end. None with too few finite energies.
 ///
 /// The error comes from the scatter and not from the standard errors of the rows, so that it also
 /// holds what the steps of the optimiser add.
 pub fn drift(rows: &[IterationRow]) -> Option<Drift> {
-    let quarter = &rows[rows.len() - rows.len() / 4..];
+    // Second-order optimisers are done after few iterations: a third of a short run counts as its end.
+    let count =
+        if rows.len() >= 3 * FEWEST { (rows.len() / 4).max(FEWEST) } else { rows.len() / 4 };
+    let quarter = &rows[rows.len() - count..];
     let points: Vec<(f64, f64)> = quarter
         .iter()
         .filter(|r| r.energy.is_finite())
@@ -261,6 +264,12 @@ mod tests {
     #[test]
     fn a_change_below_the_final_error_is_of_no_interest() {
         assert!(convergence(&rows(200, |i| -1e-6 * i as f64), &summary()).good);
+    }
+
+    #[test]
+    fn the_end_of_a_short_run_is_its_last_third() {
+        assert_eq!(drift(&rows(24, |i| -(i as f64))).unwrap().iterations, 8);
+        assert_eq!(drift(&rows(23, |i| -(i as f64))), None);
     }
 
     #[test]

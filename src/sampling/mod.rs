@@ -20,6 +20,8 @@ pub enum Purpose {
     Estimate,
     /// Samples that test the health of the flow.
     Health,
+    /// Samples for observables and for the analyses of users.
+    Analysis,
 }
 
 /// The random stream of one part of one batch.

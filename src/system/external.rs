@@ -116,4 +116,84 @@ impl External {
             _ => 0.0,
         }
     }
+
+    /// Number of nuclei.
+    fn nuclei(&self) -> usize {
+        match self {
+            External::Nuclei { charges, .. } => charges.len(),
+            External::Sum(parts) => parts.iter().map(External::nuclei).sum(),
+            _ => 0,
+        }
+    }
+
+    /// Adds the force of an electron at `x` on each nucleus, in Hartree per bohr, in the order in which the nuclei
+    /// are named: minus the derivative of `v(x)` with respect to the position, by automatic differentiation.
+    pub(crate) fn add_forces_on_nuclei(&self, x: f64, forces: &mut [f64]) {
+        match self {
+            External::Nuclei { charges, positions, softening } => {
+                for ((z, r), force) in charges.iter().zip(positions).zip(forces) {
+                    *force -= soft_coulomb(-z, -Dual::var(*r) + x, *softening).dx;
+                }
+            }
+            External::Sum(parts) => {
+                let mut forces = forces;
+                for part in parts {
+                    let (own, rest) = forces.split_at_mut(part.nuclei());
+                    part.add_forces_on_nuclei(x, own);
+                    forces = rest;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Force on each nucleus by the other nuclei, in Hartree per bohr; empty without nuclei.
+    pub(crate) fn repulsion_forces(&self) -> Vec<f64> {
+        match self {
+            External::Nuclei { charges, positions, softening } => (0..charges.len())
+                .map(|a| {
+                    let others = (0..charges.len()).filter(|&b| b != a);
+                    let energy = |b: usize| {
+                        let d = Dual::var(positions[a]) - positions[b];
+                        soft_coulomb(charges[a] * charges[b], d, *softening).dx
+                    };
+                    -others.map(energy).sum::<f64>()
+                })
+                .collect(),
+            External::Sum(parts) => parts.iter().flat_map(External::repulsion_forces).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forces_on_nuclei_are_minus_the_change_of_the_energy() {
+        let molecule = |r: f64| {
+            let nuclei = External::Nuclei {
+                charges: vec![3.0, 1.0],
+                positions: vec![-1.2, r],
+                softening: 0.7,
+            };
+            External::Sum(vec![External::Harmonic { frequency: 1.0 }, nuclei])
+        };
+        let (r, h, x) = (1.5, 1e-5, 0.4);
+        let slope =
+            |f: &dyn Fn(&External) -> f64| (f(&molecule(r + h)) - f(&molecule(r - h))) / (2.0 * h);
+        let mut forces = vec![0.0; 2];
+        molecule(r).add_forces_on_nuclei(x, &mut forces);
+        assert!((forces[1] + slope(&|v| v.value(x))).abs() < 1e-9);
+        let repulsion = molecule(r).repulsion_forces();
+        assert!((repulsion[1] + slope(&External::nuclear_repulsion)).abs() < 1e-9);
+        assert!((repulsion[0] + repulsion[1]).abs() < 1e-14);
+        // All forces on the nuclei balance the one on the electron.
+        let nuclei = &External::Sum(vec![match molecule(r) {
+            External::Sum(parts) => parts[1].clone(),
+            other => other,
+        }]);
+        assert!((forces[0] + forces[1] - nuclei.derivative(x)).abs() < 1e-12);
+    }
 }

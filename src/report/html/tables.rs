@@ -1,6 +1,7 @@
 //! The table of numbers: one value a cell, so that it copies into a spreadsheet.
 
 use super::super::escape::escape;
+use super::super::observables::Observables;
 use super::super::record::{ErrorBar, Summary};
 use super::super::verdict;
 use super::{energy_digits, small_error};
@@ -22,7 +23,7 @@ fn rows(summary: &Summary) -> Vec<Row> {
         ]);
     }
     if let Some(reference) = &summary.reference {
-        let own = reference.error_estimate.map(|e| format!("{e:e}")).unwrap_or_default();
+        let own = reference.error_estimate.map(|e| format!("{e:.1e}")).unwrap_or_default();
         rows.extend([
             ("exact electronic energy", energy_digits(reference.energy), own, "Ha"),
             ("deviation from exact", energy_digits(reference.deviation), error, "Ha"),
@@ -83,22 +84,39 @@ fn rows(summary: &Summary) -> Vec<Row> {
     rows
 }
 
-/// Writes the table.
+/// Writes the table of the run.
 pub(super) fn write(page: &mut String, summary: &Summary) {
+    put(page, rows(summary).into_iter().map(|(name, v, e, unit)| (name.into(), v, e, unit.into())));
+}
+
+/// Writes the table of measured numbers: more digits than the error bars need, for programs to read.
+pub(super) fn write_observables(page: &mut String, found: &Observables) {
+    let text = |value: f64| {
+        if value == 0.0 || (1e-4..1e6).contains(&value.abs()) {
+            format!("{value:.10}")
+        } else {
+            format!("{value:.6e}")
+        }
+    };
+    let rows = super::observables::rows(found);
+    put(page, rows.into_iter().map(|(name, v, e, unit)| (name, text(v), format!("{e:.2e}"), unit)));
+}
+
+fn put(page: &mut String, rows: impl Iterator<Item = (String, String, String, String)>) {
     page.push_str(
         "<div class=\"scroll\"><table>\n<thead><tr><th>Quantity</th><th>Value</th>\
          <th>Standard error</th><th>Unit</th></tr></thead>\n<tbody>\n",
     );
-    for (name, value, error, unit) in rows(summary) {
+    for (name, value, error, unit) in rows {
         let class = if value.parse::<f64>().is_ok() { "number" } else { "words" };
         // Writing to a String has no way to fail.
         let _ = writeln!(
             page,
             "<tr><th>{}</th><td class=\"{class}\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
-            escape(name),
+            escape(&name),
             escape(&value),
             escape(&error),
-            escape(unit)
+            escape(&unit)
         );
     }
     page.push_str("</tbody>\n</table></div>\n");

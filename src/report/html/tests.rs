@@ -26,6 +26,7 @@ impl Run {
             sector: &self.sector,
             optimiser: &OptimiserSettings::default(),
             spec_text: &self.spec_text,
+            observables: None,
         })
     }
 }

@@ -1,0 +1,96 @@
+//! `weylflow evaluate`: a trained wavefunction at given points, for analyses of one's own.
+
+use super::{create_new, read_wavefunction};
+use crate::observables::amplitude::evaluate_at;
+use crate::report::npz::{Array, read_npz, write_npz};
+use crate::system::System;
+use clap::Args;
+use std::error::Error;
+use std::path::PathBuf;
+
+/// Evaluate the wavefunction of a finished run at points of one's own.
+///
+/// Reads `x` from an .npz file, shape (points, particles), in bohr, spin-up coordinates first, in any order.
+/// Writes an .npz file with `log_abs_psi` and `sign` (the antisymmetric psi with integral of |psi|² over the
+/// ordered configurations equal to one, so sign changes when two equal spins change places), `gradient`, shape
+/// (points, particles), of log |psi| in 1/bohr, `local_energy` in Hartree, and `x` as it was read. On a node,
+/// log |psi| is -inf and what follows from it not a number.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  weylflow evaluate out/helium_triplet --points points.npz --out values.npz"
+)]
+pub struct Evaluate {
+    /// Output folder of a finished run.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// The points: an .npz file with an array `x`, or with one array of any name.
+    #[arg(long, value_name = "FILE")]
+    points: PathBuf,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+impl Evaluate {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// A folder without a wavefunction, points that do not fit it, or a file that cannot be written.
+    pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        let saved = read_wavefunction(&self.folder)?;
+        create_new(&self.out, self.overwrite)?;
+        let n = saved.spec.sector.particles();
+        let x = self.read_points(n)?;
+        let (low, high) = saved.spec.geometry.interval();
+        if let Some(bad) = x.values.iter().position(|v| !(low..=high).contains(v)) {
+            return Err(format!(
+                "{}: point {} (from 0): {} is not between {low} and {high} bohr, where the particles live",
+                self.points.display(),
+                bad / n,
+                x.values[bad]
+            )
+            .into());
+        }
+        let psi = saved.build()?;
+        let spec = &saved.spec;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let points = x.shape[0];
+        let values = evaluate_at(psi.as_ref(), system, &x.values);
+        write_npz(
+            &self.out,
+            &[
+                Array::new("log_abs_psi", vec![points], values.log_abs),
+                Array::new("sign", vec![points], values.sign),
+                Array::new("gradient", vec![points, n], values.gradient),
+                Array::new("local_energy", vec![points], values.local_energy),
+                Array::new("x", x.shape, x.values),
+            ],
+        )?;
+        super::print(&format!("{points} points: {}\n", self.out.display()))?;
+        Ok(())
+    }
+
+    fn read_points(&self, particles: usize) -> Result<Array, Box<dyn Error>> {
+        let file = self.points.display();
+        let mut arrays = read_npz(&self.points).map_err(|e| format!("{file}: {e}"))?;
+        let index = arrays.iter().position(|a| a.name == "x");
+        let index = index.or((arrays.len() == 1).then_some(0));
+        let index = index.ok_or_else(|| format!("{file}: there is no array `x`"))?;
+        let mut x = arrays.swap_remove(index);
+        if particles == 1 && x.shape.len() == 1 {
+            x.shape.push(1);
+        }
+        if x.shape.len() != 2 || x.shape[1] != particles {
+            return Err(format!(
+                "{file}: `{}` has the shape {:?}; it should be (points, {particles}), one column a particle",
+                x.name, x.shape
+            )
+            .into());
+        }
+        Ok(x)
+    }
+}

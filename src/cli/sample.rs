@@ -1,0 +1,93 @@
+//! `weylflow sample`: exact samples of a trained wavefunction, for analyses of one's own.
+
+use super::{create_new, read_wavefunction};
+use crate::local_energy::{self, BatchId, Derivatives};
+use crate::report::npz::{Array, write_npz};
+use crate::sampling::{Purpose, Sampling};
+use crate::system::System;
+use clap::Args;
+use std::error::Error;
+use std::path::PathBuf;
+
+/// Draw exact samples from |psi|² of a finished run.
+///
+/// Writes an .npz file (numpy.load) with `x`, shape (samples, particles), in bohr: the spin-up coordinates
+/// first, then the spin-down ones, each sorted ascending; `local_energy`, shape (samples), in Hartree; and
+/// `spin`, shape (particles), 0.5 for up and -0.5 for down.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  weylflow sample out/helium_triplet -n 100000 --out samples.npz"
+)]
+pub struct Sample {
+    /// Output folder of a finished run.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Number of samples.
+    #[arg(short = 'n', long, default_value_t = 100_000, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    samples: u64,
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Seed [default: that of the run].
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Samples of one batch; bounds the memory beside the result.
+const BATCH: usize = 1 << 14;
+/// Number of the first batch: far from those of `weylflow measure`, which has the same purpose.
+const FIRST_BATCH: u64 = 1 << 32;
+
+impl Sample {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// A folder without a wavefunction, or a file that cannot be written.
+    pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        let saved = read_wavefunction(&self.folder)?;
+        create_new(&self.out, self.overwrite)?;
+        let psi = saved.build()?;
+        let spec = &saved.spec;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let (mut x, mut local_energy) = (Vec::new(), Vec::new());
+        let wanted = usize::try_from(self.samples)?;
+        let (mut drawn, mut number) = (0, FIRST_BATCH);
+        let mut rejected = 0;
+        while drawn < wanted {
+            let seed = self.seed.unwrap_or(spec.seed);
+            // Independent whatever the run trained on: users will treat them so.
+            let sampling = Sampling::Random;
+            let purpose = Purpose::Analysis;
+            let id = BatchId { seed, purpose, number, first: 0, tails: 0.0, sampling };
+            let samples = BATCH.min(wanted - drawn);
+            let batch = local_energy::draw(psi.as_ref(), system, id, samples, Derivatives::None);
+            x.extend(batch.x);
+            local_energy.extend(batch.local_energy);
+            rejected += batch.rejected;
+            drawn += samples;
+            number += 1;
+        }
+        let n = spec.sector.particles();
+        let count = local_energy.len();
+        let spin = (0..n).map(|i| if i < spec.sector.up { 0.5 } else { -0.5 }).collect();
+        write_npz(
+            &self.out,
+            &[
+                Array::new("x", vec![count, n], x),
+                Array::new("local_energy", vec![count], local_energy),
+                Array::new("spin", vec![n], spin),
+            ],
+        )?;
+        let mut text = format!("{count} samples of {n} particles: {}\n", self.out.display());
+        if rejected > 0 {
+            text += &format!("{rejected} samples without a finite local energy were left out\n");
+        }
+        super::print(&text)?;
+        Ok(())
+    }
+}

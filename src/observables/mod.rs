@@ -1,0 +1,397 @@
+//! Observables of a wavefunction with honest error bars: one file an observable, one line of [`REGISTRY`] each.
+//!
+//! The life of a measurement: a small pilot set of samples fixes windows and bins ([`Setup`]); then `R`
+//! replicates, batches that are independent of each other, are drawn one after the other. Every observable adds
+//! the contributions of the samples of a replicate to sums of its own; their means over the replicate are all
+//! that is kept. At the end each observable turns the means of all replicates into [`Quantity`]s
+//! ([`replicates::Replicates`]): the error bar is the scatter *between* replicates, so it holds for independent
+//! samples and for scrambled quasi-random points alike, and for functions of means (ratios, logarithms,
+//! eigenvalues) by the jackknife.
+//!
+//! Samples are exact and independent: there is no burn-in and no autocorrelation.
+
+pub mod amplitude;
+pub mod density;
+pub mod density_matrix;
+pub mod distance;
+pub mod energy;
+pub mod entropy;
+pub mod extrapolation;
+pub mod fidelity;
+pub mod forces;
+pub mod local_energy;
+pub mod pair_density;
+pub mod position;
+pub mod quantity;
+pub mod replicates;
+pub mod structure_factor;
+pub mod virial;
+
+pub use quantity::{Axis, Measurement, Quantity};
+
+use crate::estimate::statistics::median;
+use crate::exact::{EigenFailure, ExactState};
+use crate::local_energy::{self as energies, Batch, BatchId, Derivatives};
+use crate::parallel;
+use crate::sampling::{Purpose, Sampling};
+use crate::system::{Geometry, Sector, System};
+use crate::wavefunction::Wavefunction;
+use replicates::Replicates;
+use std::sync::Arc;
+
+/// One sample and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// Coordinates, spin up first, each spin ascending, in bohr.
+    pub x: &'a [f64],
+    /// `log |psi|`.
+    pub log_abs: f64,
+    /// Sign of `psi`.
+    pub sign: f64,
+    /// Local energy in Hartree.
+    pub local_energy: f64,
+    /// For each particle its amplitude on the points of [`Setup::grid`] given all others, scaled to unit sum of
+    /// squares (`particles x points`). Empty unless the observable asked for it.
+    pub conditional: &'a [f64],
+    /// For each particle the logarithm of the scale that was taken out of [`Sample::conditional`].
+    pub log_scale: &'a [f64],
+}
+
+/// An expectation value, or many that are estimated from the same sums.
+pub trait Observable: Send + Sync {
+    /// Number of sums.
+    fn length(&self) -> usize;
+
+    /// Only every so many samples are used: expensive observables need few.
+    fn stride(&self) -> usize {
+        1
+    }
+
+    /// Whether [`Sample::conditional`] is needed.
+    fn needs_conditional(&self) -> bool {
+        false
+    }
+
+    /// Adds the contribution of a sample to the sums.
+    fn add(&self, sample: &Sample, sums: &mut [f64]);
+
+    /// What the means say.
+    ///
+    /// # Errors
+    /// [`EigenFailure`] when means are not finite.
+    fn finish(&self, replicates: &Replicates) -> Result<Vec<Quantity>, EigenFailure>;
+}
+
+/// A line of the registry.
+pub struct Entry {
+    /// Name, as `--what` takes it.
+    pub name: &'static str,
+    /// What it is.
+    pub about: &'static str,
+    /// Makes the observable; `None` where the system has no such thing.
+    pub build: fn(&Setup) -> Option<Box<dyn Observable>>,
+}
+
+/// All observables, in the order of the output.
+pub const REGISTRY: &[Entry] = &[
+    Entry { name: "energy", about: energy::ABOUT, build: energy::build },
+    Entry { name: "local_energy", about: local_energy::ABOUT, build: local_energy::build },
+    Entry { name: "virial", about: virial::ABOUT, build: virial::build },
+    Entry { name: "forces", about: forces::ABOUT, build: forces::build },
+    Entry { name: "position", about: position::ABOUT, build: position::build },
+    Entry { name: "density", about: density::ABOUT, build: density::build },
+    Entry { name: "pair_density", about: pair_density::ABOUT, build: pair_density::build },
+    Entry { name: "distance", about: distance::ABOUT, build: distance::build },
+    Entry { name: "density_matrix", about: density_matrix::ABOUT, build: density_matrix::build },
+    Entry {
+        name: "structure_factor",
+        about: structure_factor::ABOUT,
+        build: structure_factor::build,
+    },
+    Entry { name: "entropy", about: entropy::ABOUT, build: entropy::build },
+    Entry { name: "fidelity", about: fidelity::ABOUT, build: fidelity::build },
+];
+
+/// What observables are made from.
+#[derive(Clone, Debug)]
+pub struct Setup<'a> {
+    /// Potentials and space.
+    pub system: System<'a>,
+    /// Numbers of particles.
+    pub sector: Sector,
+    /// Interval that holds the particles, in bohr: that of the geometry where it is finite.
+    pub window: (f64, f64),
+    /// Points for one coordinate, equally spaced, in bohr: those of a sine DVR between walls (the walls are no
+    /// points), and an odd number all around a ring.
+    pub grid: Vec<f64>,
+    /// Median of the local energy of the pilot samples and its median absolute deviation, in Hartree.
+    pub local_energy: (f64, f64),
+    /// Largest distance of two particles among the pilot samples, in bohr.
+    pub extent: f64,
+    /// The exact ground state, where it could be had.
+    pub exact: Option<Arc<ExactState>>,
+    /// Energy of the first excited state of the sector, in Hartree, where known.
+    pub first_excited: Option<f64>,
+}
+
+/// Samples of the pilot set.
+const PILOT: usize = 1024;
+/// Largest spacing of the grid, in bohr, and bounds on its number of points.
+const SPACING: f64 = 0.16;
+const POINTS: (usize, usize) = (63, 255);
+/// Number of the pilot batch: no replicate has it.
+const PILOT_BATCH: u64 = 1 << 31;
+
+impl<'a> Setup<'a> {
+    /// Looks at a pilot set of samples. Exact state and excited energy may be added afterwards.
+    pub fn new(psi: &dyn Wavefunction, system: System<'a>, seed: u64) -> Self {
+        let pilot = draw(psi, system, seed, PILOT_BATCH, PILOT);
+        let mut energies = pilot.local_energy.clone();
+        let middle = median(&mut energies);
+        energies.iter_mut().for_each(|e| *e = (*e - middle).abs());
+        let scatter = median(&mut energies);
+        let window = psi.interval(system.geometry);
+        let length = window.1 - window.0;
+        let cells = ((length / SPACING).ceil() as usize).clamp(POINTS.0 + 1, POINTS.1 + 1);
+        let grid = match system.geometry {
+            Geometry::Box { .. } | Geometry::Line => {
+                (1..cells).map(|j| window.0 + length * j as f64 / cells as f64).collect()
+            }
+            Geometry::Ring { .. } => {
+                let points = cells | 1;
+                (0..points).map(|j| window.0 + length * j as f64 / points as f64).collect()
+            }
+        };
+        let n = psi.sector().particles();
+        let mut extent = 0.0f64;
+        for x in pilot.x.chunks_exact(n) {
+            for i in 0..n {
+                for j in 0..i {
+                    extent = extent.max(system.geometry.distance(x[i], x[j]).abs());
+                }
+            }
+        }
+        Setup {
+            system,
+            sector: psi.sector(),
+            window,
+            grid,
+            local_energy: (middle, scatter),
+            extent,
+            exact: None,
+            first_excited: None,
+        }
+    }
+
+    /// Spacing of the grid, in bohr.
+    pub fn spacing(&self) -> f64 {
+        self.grid[1] - self.grid[0]
+    }
+
+    /// Spins that have particles: name and range of coordinates.
+    pub fn spins(&self) -> impl Iterator<Item = (&'static str, std::ops::Range<usize>)> {
+        let Sector { up, down } = self.sector;
+        [("up", 0..up), ("down", up..up + down)].into_iter().filter(|(_, r)| !r.is_empty())
+    }
+
+    /// Pairs of spins that have pairs of particles.
+    pub(crate) fn spin_pairs(&self) -> Vec<SpinPair> {
+        let Sector { up, down } = self.sector;
+        let all = [
+            SpinPair { name: "up_up", first: 0..up, second: 0..up },
+            SpinPair { name: "up_down", first: 0..up, second: up..up + down },
+            SpinPair { name: "down_down", first: up..up + down, second: up..up + down },
+        ];
+        all.into_iter().filter(|p| p.pairs() > 0).collect()
+    }
+}
+
+/// The particles of one spin and those of the same or the other.
+#[derive(Clone, Debug)]
+pub(crate) struct SpinPair {
+    name: &'static str,
+    first: std::ops::Range<usize>,
+    second: std::ops::Range<usize>,
+}
+
+impl SpinPair {
+    fn equal(&self) -> bool {
+        self.first == self.second
+    }
+
+    /// Number of ordered pairs.
+    fn pairs(&self) -> usize {
+        if self.equal() {
+            self.first.len() * self.first.len().saturating_sub(1)
+        } else {
+            self.first.len() * self.second.len()
+        }
+    }
+
+    /// Pairs of coordinates; both orders for equal spins.
+    fn each(&self, mut visit: impl FnMut(usize, usize)) {
+        for i in self.first.clone() {
+            for j in self.second.clone() {
+                if i != j {
+                    visit(i, j);
+                }
+            }
+        }
+    }
+}
+
+/// Equal bins over an interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bins {
+    start: f64,
+    width: f64,
+    count: usize,
+}
+
+impl Bins {
+    fn new((start, end): (f64, f64), count: usize) -> Self {
+        Bins { start, width: (end - start) / count as f64, count }
+    }
+
+    /// The bin that holds a number.
+    fn find(&self, x: f64) -> Option<usize> {
+        let b = ((x - self.start) / self.width).floor();
+        (b >= 0.0 && b < self.count as f64).then_some(b as usize)
+    }
+
+    fn edges(&self) -> Vec<f64> {
+        (0..=self.count).map(|i| self.start + self.width * i as f64).collect()
+    }
+}
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effort {
+    /// Samples in all.
+    pub samples: usize,
+    /// Independent replicates they are split into.
+    pub replicates: usize,
+    /// Seed of the samples.
+    pub seed: u64,
+}
+
+/// Fewest replicates: with fewer, the error bars themselves are too uncertain.
+pub const FEWEST_REPLICATES: usize = 16;
+
+/// Samples one task adds up. Fixed, so that rounding is the same for any number of threads.
+const CHUNK: usize = 128;
+
+/// Measures observables on replicates that are independent of each other; `watch` gets the number of replicates
+/// that are done.
+///
+/// # Errors
+/// [`EigenFailure`] when means are not finite.
+pub fn measure(
+    psi: &dyn Wavefunction,
+    setup: &Setup,
+    observables: &[(&'static str, Box<dyn Observable>)],
+    effort: Effort,
+    mut watch: impl FnMut(usize),
+) -> Result<Vec<Measurement>, EigenFailure> {
+    let count = effort.replicates.max(FEWEST_REPLICATES);
+    let samples = (effort.samples / count).max(1);
+    let mut means: Vec<Vec<Vec<f64>>> = vec![Vec::with_capacity(count); observables.len()];
+    for replicate in 0..count {
+        let batch = draw(psi, setup.system, effort.seed, replicate as u64, samples);
+        let parts = parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
+            add_chunk(psi, setup, observables, &batch, range)
+        });
+        for (o, (_, observable)) in observables.iter().enumerate() {
+            let mut sums = vec![0.0; observable.length()];
+            let mut used = 0;
+            for part in &parts {
+                used += part[o].1;
+                sums.iter_mut().zip(&part[o].0).for_each(|(s, p)| *s += p);
+            }
+            sums.iter_mut().for_each(|s| *s /= used as f64);
+            means[o].push(sums);
+        }
+        watch(replicate + 1);
+    }
+    observables
+        .iter()
+        .zip(means)
+        .map(|((name, observable), means)| {
+            let quantities = observable.finish(&Replicates::new(means))?;
+            Ok(Measurement { observable: (*name).to_owned(), quantities })
+        })
+        .collect()
+}
+
+/// Sums and numbers of samples of all observables over a range of samples.
+fn add_chunk(
+    psi: &dyn Wavefunction,
+    setup: &Setup,
+    observables: &[(&'static str, Box<dyn Observable>)],
+    batch: &Batch,
+    range: std::ops::Range<usize>,
+) -> Vec<(Vec<f64>, usize)> {
+    let n = batch.particles;
+    let mut evaluator = psi.evaluator();
+    let mut parts: Vec<(Vec<f64>, usize)> =
+        observables.iter().map(|(_, o)| (vec![0.0; o.length()], 0)).collect();
+    let points = setup.grid.len();
+    let mut conditional = vec![0.0; n * points];
+    let mut log_scale = vec![0.0; n];
+    for s in range {
+        let x = &batch.x[s * n..(s + 1) * n];
+        let uses = |o: &dyn Observable| s.is_multiple_of(o.stride());
+        let wanted = observables.iter().any(|(_, o)| o.needs_conditional() && uses(o.as_ref()));
+        let swept = wanted
+            && conditional.chunks_exact_mut(points).zip(&mut log_scale).enumerate().all(
+                |(i, (out, scale))| {
+                    let e = evaluator.as_mut();
+                    let found = amplitude::conditional(e, setup.sector, x, i, &setup.grid, out);
+                    *scale = found.unwrap_or(f64::NAN);
+                    found.is_some()
+                },
+            );
+        let log = evaluator.log_psi(x);
+        let sample = Sample {
+            x,
+            log_abs: log.log_abs,
+            sign: log.sign,
+            local_energy: batch.local_energy[s],
+            conditional: if swept { &conditional } else { &[] },
+            log_scale: &log_scale,
+        };
+        for ((_, observable), (sums, used)) in observables.iter().zip(&mut parts) {
+            if uses(observable.as_ref()) && (swept || !observable.needs_conditional()) {
+                observable.add(&sample, sums);
+                *used += 1;
+            }
+        }
+    }
+    parts
+}
+
+fn draw(psi: &dyn Wavefunction, system: System, seed: u64, number: u64, samples: usize) -> Batch {
+    // Every replicate is a scrambling of its own: independent of the others, more even in itself.
+    let sampling = Sampling::QuasiRandom;
+    let id =
+        BatchId { seed, purpose: Purpose::Analysis, number, first: 0, tails: 0.0, sampling };
+    energies::draw(psi, system, id, samples, Derivatives::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_bins_hold_their_numbers() {
+        let mut names: Vec<_> = REGISTRY.iter().map(|e| e.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), REGISTRY.len());
+        let bins = Bins::new((-1.0, 1.0), 4);
+        assert_eq!(bins.edges(), [-1.0, -0.5, 0.0, 0.5, 1.0]);
+        let found: Vec<_> =
+            [-1.5, -1.0, -0.1, 0.0, 0.9, 1.0, f64::NAN].map(|x| bins.find(x)).into();
+        assert_eq!(found, [None, Some(0), Some(1), Some(2), Some(3), None, None]);
+    }
+}
