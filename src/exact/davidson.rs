@@ -4,6 +4,7 @@
 //! eigenvectors of large real-symmetric matrices", J. Comput. Phys. 17, 87 (1975), in the block form
 //! of B. Liu (1978): every pass adds the preconditioned residuals of all unconverged states.
 
+use super::Noise;
 use super::linalg::{EigenFailure, add_scaled, dot, norm, symmetric_eigen};
 use faer::Mat;
 
@@ -56,6 +57,31 @@ fn orthonormalise(v: &mut [f64], basis: &[Vec<f64>]) -> bool {
         }
     }
     true
+}
+
+/// Lowest determinants and one vector with a little of everything.
+pub(crate) fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
+    let count = (2 * states + 1).min(diagonal.len());
+    let mut order: Vec<usize> = (0..diagonal.len()).collect();
+    if order.len() > count {
+        order.select_nth_unstable_by(count - 1, |a, b| {
+            diagonal[*a].total_cmp(&diagonal[*b]).then(a.cmp(b))
+        });
+    }
+    order.truncate(count);
+    order.sort_by(|a, b| diagonal[*a].total_cmp(&diagonal[*b]).then(a.cmp(b)));
+    let lowest = diagonal[order[0]];
+    let mut list: Vec<Vec<f64>> = order
+        .iter()
+        .map(|&i| {
+            let mut v = vec![0.0; diagonal.len()];
+            v[i] = 1.0;
+            v
+        })
+        .collect();
+    let mut noise = Noise::default();
+    list.push(diagonal.iter().map(|d| noise.next() / (1.0 + (d - lowest)).powi(2)).collect());
+    list
 }
 
 /// Lowest eigenpairs of the symmetric matrix behind `apply`.

@@ -7,7 +7,7 @@
 //! the mean field of the others times polynomials. What the mean field leaves of the potential is taken
 //! on the product of the Gauss quadratures that belong to them.
 
-use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
+use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
 use super::gap_basis::GapFunctions;
 use super::linalg::{EigenFailure, dot, mul, mul_into};
 use crate::system::Interaction;
@@ -380,7 +380,7 @@ impl GapBasis {
             Some(g) => g.pairs.vectors.iter().map(|v| h.embed(v, &g.functions)).collect(),
             None => {
                 // Not only the nodeless product: other symmetries hold excited states.
-                let mut list = super::solve::start_vectors(&h.levels, options.states);
+                let mut list = start_vectors(&h.levels, options.states);
                 if options.states == 1 {
                     list.truncate(1);
                 }

@@ -9,8 +9,10 @@
 
 mod ci;
 pub mod closed_forms;
+mod correlated;
 mod davidson;
 pub mod dvr;
+mod few;
 mod gap_basis;
 mod gaps;
 pub mod hartree_fock;
@@ -18,11 +20,13 @@ mod integrals;
 mod linalg;
 mod natural;
 mod pair;
+mod problem;
 mod refine;
 mod solve;
 mod state;
 mod strings;
 mod trap;
+mod walls;
 
 pub use linalg::EigenFailure;
 pub use solve::{solve, solve_on_line};

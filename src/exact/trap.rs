@@ -4,8 +4,8 @@ use super::closed_forms::recognised;
 use super::dvr::OneBodyBasis;
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
+use super::problem::Problem;
 use super::refine::Sequence;
-use super::solve::Problem;
 use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement};
 use crate::system::{External, Geometry, Sector};
 
