@@ -37,20 +37,21 @@ fn reference_cases_come_out_within_their_estimates() {
         let c = r.components;
         let sum = c.kinetic + c.external + c.interaction;
         assert!((sum - r.energies[0]).abs() < 1e-9 * (1.0 + sum.abs()), "{name}: components");
-        let occupations: f64 = r.natural_occupations.iter().sum();
+        let ground = r.ground_state.as_ref().unwrap();
+        let occupations: f64 = ground.natural_occupations.iter().sum();
         assert!((occupations - n).abs() < 1e-10, "{name}: occupations sum to {occupations}");
-        let h = r.density.x[1] - r.density.x[0];
-        let last = r.density.x.len() - 1;
+        let h = ground.density.x[1] - ground.density.x[0];
+        let last = ground.density.x.len() - 1;
         let mut total = 0.0;
         for i in 0..=last {
             let weight = if i == 0 || i == last { 0.5 * h } else { h };
-            total += weight * (r.density.up[i] + r.density.down[i]);
+            total += weight * (ground.density.up[i] + ground.density.down[i]);
         }
         assert!((total - n).abs() < 1e-10, "{name}: the density integrates to {total}");
         if let Some(known) = case.components {
             assert!((c.kinetic - known.kinetic).abs() < 2e-4, "{name}: kinetic energy");
         }
-        for (a, b) in r.natural_occupations.iter().zip(&case.natural_occupations) {
+        for (a, b) in ground.natural_occupations.iter().zip(&case.natural_occupations) {
             assert!((a - b).abs() < 1e-6, "{name}: occupation {a} instead of {b}");
         }
     }
@@ -145,7 +146,7 @@ fn forces_are_expectations_of_derivatives() {
     let (r, a, step) = (0.7, 0.9, 2e-3);
     let middle = at(r, a);
     let nucleus = External::Nuclei { charges: vec![1.0], positions: vec![r], softening: 1.0 };
-    let d = &middle.density;
+    let d = &middle.ground_state.as_ref().unwrap().density;
     let h = d.x[1] - d.x[0];
     let expected: f64 =
         (0..d.x.len()).map(|i| -h * nucleus.derivative(d.x[i]) * (d.up[i] + d.down[i])).sum();
@@ -163,7 +164,7 @@ fn forces_are_expectations_of_derivatives() {
 
 /// Sum over ordered pairs of the expectation of `f(x - y)`.
 fn pair_average(r: &ExactResult, f: impl Fn(f64) -> f64) -> f64 {
-    let p = r.pair_density.as_ref().unwrap();
+    let p = r.ground_state.as_ref().unwrap().pair_density.as_ref().unwrap();
     let h = p.x[1] - p.x[0];
     let mut sum = 0.0;
     for (i, x) in p.x.iter().enumerate() {
@@ -185,7 +186,8 @@ fn the_virial_theorem_holds_in_a_double_well() {
     for sector in [Sector { up: 2, down: 0 }, Sector { up: 2, down: 1 }] {
         let options = ExactOptions { pair_density: true, ..options() };
         let r = solve_on_line(&h, sector, &options, &mut |_| ()).unwrap();
-        let d = &r.density;
+        let ground = r.ground_state.as_ref().unwrap();
+        let d = &ground.density;
         let step = d.x[1] - d.x[0];
         let external: f64 = (0..d.x.len())
             .map(|i| step * d.x[i] * h.external.derivative(d.x[i]) * (d.up[i] + d.down[i]))
@@ -268,7 +270,8 @@ fn a_steep_interaction_in_the_trap_is_solved_in_gaps() {
     assert!((r.energies[1] - r.energies[0] - 1.0).abs() < 1e-12, "the centre of mass swings");
     let c = r.components;
     assert!((c.kinetic + c.external + c.interaction - r.energies[0]).abs() < 1e-12);
-    let occupations: f64 = r.natural_occupations.iter().sum();
+    let ground = r.ground_state.as_ref().unwrap();
+    let occupations: f64 = ground.natural_occupations.iter().sum();
     assert!((occupations - 4.0).abs() < 1e-10);
 }
 
@@ -328,17 +331,18 @@ fn the_command_explains_a_bound_that_is_broken() {
 fn the_wavefunction_is_normalised_on_the_fundamental_domain() {
     let case = reference_case("A1_He_triplet_L10").unwrap();
     let r = case.solve(&options(), &mut |_| ()).unwrap();
+    let ground = r.ground_state.as_ref().unwrap();
     let (points, l) = (200, 10.0);
     let h = 2.0 * l / points as f64;
     let mut sum = 0.0;
     for i in 1..points {
         for j in i + 1..points {
             let (x, y) = (-l + i as f64 * h, -l + j as f64 * h);
-            sum += h * h * r.state.psi(&[x, y]).powi(2);
+            sum += h * h * ground.state.psi(&[x, y]).powi(2);
         }
     }
     assert!((sum - 1.0).abs() < 1e-10, "{sum}");
-    assert!((r.state.psi(&[0.3, 1.1]) + r.state.psi(&[1.1, 0.3])).abs() < 1e-14);
+    assert!((ground.state.psi(&[0.3, 1.1]) + ground.state.psi(&[1.1, 0.3])).abs() < 1e-14);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod check;
 mod exact;
+mod exact_display;
 mod regress;
 mod run;
 
@@ -59,6 +60,11 @@ fn print(text: &str) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// A line on standard error. If nobody listens there, nobody misses it.
+fn note(line: &str) {
+    let _ = io::stderr().write_fmt(format_args!("{line}\n"));
 }
 
 #[cfg(test)]

@@ -2,16 +2,18 @@
 
 use super::ci::{CiSpace, PairDensities, PairMatrices};
 use super::davidson::{Eigenpairs, lowest, start_vectors};
-use super::dvr::{OneBodyBasis, PairGrid, default_cells, one_body_matrix};
+use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::integrals::{transform, two_body};
 use super::natural::{MeanField, determinant_geminals, natural_geminals};
 use super::problem::{CHECK_WORK, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
-use super::{ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement};
+use super::{ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, Step};
 use crate::system::{Geometry, Sector};
 use faer::Mat;
 
+/// Floating-point operations of Hartree-Fock and natural orbitals, per cube of the number of functions.
+const SETUP_WORK: f64 = 3e3;
 /// Products with the Hamiltonian that one state takes, for predictions of work.
 const EXPECTED_PRODUCTS: f64 = 15.0;
 
@@ -49,8 +51,8 @@ impl Problem<'_> {
     pub(super) fn correlated(&mut self, basis: OneBodyBasis) -> Result<Correlated, ExactError> {
         let sector = self.sector;
         let n = basis.size();
-        let cells = 2 * n + 16;
-        let h = one_body_matrix(&self.hamiltonian.external, &basis, default_cells(&basis));
+        let cells = (2 * n + 16).max(self.least_cells);
+        let h = one_body_matrix(&self.hamiltonian.external, &basis)?;
         let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
         let hf = hartree_fock(self.hamiltonian, basis, sector, &options)?;
         let grid = PairGrid::new(&self.hamiltonian.interaction, &basis.geometry(), cells);
@@ -130,6 +132,7 @@ impl Problem<'_> {
             },
             start,
             &options,
+            &mut |i| (self.progress)(&Step::Iteration(i)),
         )?;
         self.products += pairs.products;
         Ok(CorrelatedLevel { pairs, space })
@@ -197,7 +200,7 @@ impl Problem<'_> {
         tolerance: f64,
     ) -> (usize, f64) {
         let densities = averaged(level);
-        let mut cells = 2 * setup.basis.size() + 16;
+        let mut cells = (2 * setup.basis.size() + 16).max(self.least_cells);
         let mut sequence = Sequence::default();
         loop {
             let energy = densities.expectation(&self.matrices(setup, m, cells));
@@ -242,7 +245,7 @@ impl Problem<'_> {
         let (setup, check, m) = loop {
             let basis = OneBodyBasis::new(geometry, size);
             let setup = self.correlated(basis)?;
-            let cells = default_cells(&basis);
+            let cells = self.cells(&basis);
             let (m, noise, check) = match probe {
                 Some((m, noise)) => (m, noise, self.level(&setup, m, cells, true, None)?),
                 None => {
@@ -265,6 +268,8 @@ impl Problem<'_> {
             });
             if functions.change().is_some_and(|c| c < (0.2 * tolerance).max(0.3 * noise))
                 || size as f64 * GROWTH > MOST_FUNCTIONS as f64
+                || (functions.change().is_some()
+                    && SETUP_WORK * (size as f64 * GROWTH).powi(3) > 0.1 * self.options.work_limit)
             {
                 break (setup, check, m);
             }
@@ -280,7 +285,7 @@ impl Problem<'_> {
                 functions: functions
                     .estimate(k)
                     .min(4.0 * functions.change().unwrap_or(f64::INFINITY)),
-                quadrature,
+                quadrature: quadrature + self.unseen,
                 orbitals: if complete { 0.0 } else { orbitals.estimate(k) },
                 walls: walls[k],
                 solver: level.pairs.value_errors[k] + 1e-12 * (1.0 + level.pairs.values[k].abs()),

@@ -4,8 +4,8 @@
 //! eigenvectors of large real-symmetric matrices", J. Comput. Phys. 17, 87 (1975), in the block form
 //! of B. Liu (1978): every pass adds the preconditioned residuals of all unconverged states.
 
-use super::Noise;
 use super::linalg::{EigenFailure, add_scaled, dot, norm, symmetric_eigen};
+use super::{Iteration, Noise};
 use faer::Mat;
 
 /// When to stop, and how much to keep.
@@ -22,6 +22,11 @@ pub(crate) struct DavidsonOptions {
     /// Largest number of basis vectors.
     pub subspace: usize,
 }
+
+/// States above those asked for that are refined with them where they are close, and how close, in
+/// Hartree.
+const GUARDS: usize = 2;
+const CLOSE: f64 = 0.02;
 
 /// Eigenpairs with the evidence for them.
 #[derive(Clone, Debug)]
@@ -88,12 +93,13 @@ pub(crate) fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
 ///
 /// `precondition(theta, r)` overwrites a residual by a correction, usually `r / (theta - diagonal)`.
 /// `start` needs at least as many vectors as states are asked for, together with overlap with each
-/// symmetry that may matter.
+/// symmetry that may matter. `report` hears of every iteration.
 pub(crate) fn lowest(
     mut apply: impl FnMut(&[f64]) -> Vec<f64>,
     precondition: impl Fn(f64, &mut [f64]),
     start: Vec<Vec<f64>>,
     options: &DavidsonOptions,
+    report: &mut dyn FnMut(Iteration),
 ) -> Result<Eigenpairs, EigenFailure> {
     let mut basis: Vec<Vec<f64>> = Vec::new();
     let mut images: Vec<Vec<f64>> = Vec::new();
@@ -131,11 +137,13 @@ pub(crate) fn lowest(
         };
         let mut vectors = Vec::new();
         let mut value_errors = Vec::new();
+        let mut residual = 0.0_f64;
         for k in 0..states {
             let x = combine(&basis, k);
             let mut r = combine(&images, k);
             add_scaled(&mut r, -theta[k], &x);
             let length = norm(&r);
+            residual = length.max(residual);
             // The next Ritz value above the states asked for bounds the gap from above only, hence
             // the safety factor; degenerate partners do not count as a gap.
             let gap = theta[k + 1..].iter().map(|t| t - theta[k]).find(|g| *g > 1e-6);
@@ -146,6 +154,20 @@ pub(crate) fn lowest(
                 fresh.push(r);
             }
             vectors.push(x);
+        }
+        report(Iteration { number: pass, energy: theta[0], residual, target: options.residual });
+        if !fresh.is_empty() {
+            // What is left of a close neighbour in a state decays only as fast as the neighbour itself
+            // is found.
+            for k in states..size.min(states + GUARDS) {
+                if theta[k] - theta[states - 1] > CLOSE {
+                    break;
+                }
+                let mut r = combine(&images, k);
+                add_scaled(&mut r, -theta[k], &combine(&basis, k));
+                precondition(theta[k], &mut r);
+                fresh.push(r);
+            }
         }
         let exhausted = size >= vectors.first().map_or(0, Vec::len);
         if fresh.is_empty() || pass >= options.passes || exhausted {

@@ -1,10 +1,12 @@
 //! One particle by dense diagonalisation, two in the complete one-body basis.
 
-use super::dvr::{OneBodyBasis, default_cells, one_body_matrix};
+use super::dvr::{OneBodyBasis, one_body_matrix};
 use super::linalg::{mul, symmetric_eigen};
 use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
-use super::{ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, pair};
+use super::{
+    ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, Step, pair,
+};
 use crate::system::{Geometry, Sector};
 use faer::Mat;
 
@@ -27,7 +29,7 @@ impl Problem<'_> {
         cells: usize,
     ) -> Result<Level, ExactError> {
         if sector.particles() == 1 {
-            let h = one_body_matrix(&self.hamiltonian.external, &basis, cells);
+            let h = one_body_matrix(&self.hamiltonian.external, &basis)?;
             let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
             let states = self.options.states.min(energies.len());
             let vectors = (0..states)
@@ -45,7 +47,9 @@ impl Problem<'_> {
         let options = self.davidson((n * n) as u64, true);
         let (bytes, work) = pair::cost(n, cells, options.subspace);
         self.check((n * n) as u64, bytes, work as f64 * 25.0)?;
-        let found = pair::solve(self.hamiltonian, &basis, cells, sector, &options)?;
+        let found = pair::solve(self.hamiltonian, &basis, cells, sector, &options, &mut |i| {
+            (self.progress)(&Step::Iteration(i))
+        })?;
         self.products += found.pairs.products;
         Ok(Level {
             energies: found.pairs.values.clone(),
@@ -73,11 +77,11 @@ impl Problem<'_> {
             let least = ((size as f64 * GROWTH).ceil() as usize).max(sector.particles() + 8);
             let basis = OneBodyBasis::with_cutoff(geometry, cutoff, least);
             cutoff *= GROWTH;
-            let work = pair::cost(basis.size(), default_cells(&basis), 0).1 as f64 * 25.0;
+            let work = pair::cost(basis.size(), self.cells(&basis), 0).1 as f64 * 25.0;
             if sequence.has_ratio() && work > work_limit {
                 break;
             }
-            let level = match self.small(sector, basis, default_cells(&basis)) {
+            let level = match self.small(sector, basis, self.cells(&basis)) {
                 Ok(level) => level,
                 // A limit met during refinement ends the refinement, not the calculation.
                 Err(ExactError::Memory { .. } | ExactError::Work { .. }) if best.is_some() => break,
@@ -89,7 +93,7 @@ impl Problem<'_> {
                 refinement: Refinement::Functions,
                 length: length(&geometry),
                 functions: size,
-                cells: default_cells(&basis),
+                cells: self.cells(&basis),
                 orbitals: 0,
                 determinants: level.vectors[0].len() as u64,
                 energy: level.energies[0],
@@ -118,7 +122,7 @@ impl Problem<'_> {
             0.4 * tolerance,
             (0.3 * self.options.work_limit).min(8.0 * CHECK_WORK),
         )?;
-        let cells = default_cells(&level.basis) * 3 / 2;
+        let cells = self.cells(&level.basis) * 3 / 2;
         let coarse = level.energies.clone();
         let level = self.small(self.sector, level.basis, cells)?;
         let change: Vec<f64> =
@@ -136,7 +140,7 @@ impl Problem<'_> {
         let budgets: Vec<ErrorBudget> = (0..level.energies.len())
             .map(|k| ErrorBudget {
                 functions: functions.estimate(k),
-                quadrature: change[k],
+                quadrature: change[k] + self.unseen,
                 orbitals: 0.0,
                 walls: walls[k],
                 solver: level.solver_errors[k] + 1e-12 * (1.0 + level.energies[k].abs()),

@@ -1,9 +1,12 @@
 //! What every route shares: the task with its limits, and the record of what was computed.
 
 use super::davidson::DavidsonOptions;
-use super::dvr::OneBodyBasis;
+use super::dvr::{OneBodyBasis, cells_that_see, default_cells};
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
-use super::{ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, Step};
+use super::{
+    ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, GroundState,
+    Step,
+};
 use crate::system::{Geometry, Hamiltonian, Sector};
 
 /// First cutoff of the wave numbers, in 1/bohr.
@@ -23,6 +26,9 @@ pub(super) struct Problem<'a> {
     pub(super) progress: &'a mut dyn FnMut(&Step),
     pub(super) table: Vec<ConvergenceRow>,
     pub(super) products: usize,
+    /// Fewest quadrature cells, and what they still miss of the interaction, in Hartree.
+    pub(super) least_cells: usize,
+    pub(super) unseen: f64,
 }
 
 pub(super) fn length(geometry: &Geometry) -> f64 {
@@ -30,7 +36,39 @@ pub(super) fn length(geometry: &Geometry) -> f64 {
     b - a
 }
 
-impl Problem<'_> {
+impl<'a> Problem<'a> {
+    pub(super) fn new(
+        hamiltonian: &'a Hamiltonian,
+        sector: Sector,
+        options: &'a ExactOptions,
+        progress: &'a mut dyn FnMut(&Step),
+    ) -> Self {
+        Problem {
+            hamiltonian,
+            sector,
+            options,
+            progress,
+            table: vec![],
+            products: 0,
+            least_cells: 0,
+            unseen: 0.0,
+        }
+    }
+
+    /// Makes the quadrature fine enough for this geometry to see the interaction.
+    pub(super) fn look_closely(&mut self, geometry: &Geometry) {
+        let Sector { up, down } = self.sector;
+        let polarised = up == 0 || down == 0;
+        let (cells, unseen) = cells_that_see(&self.hamiltonian.interaction, geometry, polarised);
+        self.least_cells = cells;
+        self.unseen = unseen * self.sector.particles() as f64;
+    }
+
+    /// Quadrature cells for a basis.
+    pub(super) fn cells(&self, basis: &OneBodyBasis) -> usize {
+        default_cells(basis, self.least_cells)
+    }
+
     pub(super) fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
         let states = self.options.states;
         let subspace = if dimension > 1_000_000 { 8 + 3 * states } else { 20 + 4 * states };
@@ -111,16 +149,18 @@ impl Problem<'_> {
             error_estimates,
             energies,
             error_budget: budgets[0],
-            components: state.components(self.hamiltonian, cells),
+            components: state.components(self.hamiltonian, cells)?,
             method,
             convergence: std::mem::take(&mut self.table),
-            density: state.density(points),
-            natural_occupations: state.natural_occupations()?,
-            pair_density: self.options.pair_density.then(|| state.pair_density(81)),
             sector: self.sector,
-            geometry: state.basis.geometry(),
+            geometry: Some(state.basis.geometry()),
             products: self.products,
-            state,
+            ground_state: Ok(GroundState {
+                density: state.density(points),
+                natural_occupations: state.natural_occupations()?,
+                pair_density: self.options.pair_density.then(|| state.pair_density(81)),
+                state,
+            }),
         })
     }
 }

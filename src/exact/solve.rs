@@ -22,19 +22,11 @@ pub fn solve(
     validate(hamiltonian, sector, options)?;
     if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, progress)? {
         let limited = for_densities(hamiltonian, options);
-        let mut problem = Problem {
-            hamiltonian,
-            sector,
-            options: &limited,
-            progress,
-            table: vec![],
-            products: 0,
-        };
-        let result = problem.solve(*geometry, vec![0.0])?;
-        return Ok(energies.joined(result, options.tolerance));
+        let mut problem = Problem::new(hamiltonian, sector, &limited, progress);
+        let densities = problem.solve(*geometry, vec![0.0]);
+        return energies.with_densities(densities, sector, Some(*geometry), options.tolerance);
     }
-    let mut problem =
-        Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
+    let mut problem = Problem::new(hamiltonian, sector, options, progress);
     problem.solve(*geometry, vec![0.0; options.states])
 }
 
@@ -46,8 +38,7 @@ fn in_gaps(
     options: &ExactOptions,
     progress: &mut dyn FnMut(&Step),
 ) -> Result<Option<TrapEnergies>, ExactError> {
-    let mut problem =
-        Problem { hamiltonian, sector, options, progress, table: vec![], products: 0 };
+    let mut problem = Problem::new(hamiltonian, sector, options, progress);
     let Some((trap, walls)) = problem.as_trap(geometry)? else { return Ok(None) };
     match problem.solve_trap(&trap, walls) {
         Ok(energies) => Ok(Some(energies)),
@@ -109,20 +100,25 @@ pub fn solve_on_line(
             closed_forms: false,
             ..options.clone()
         };
-        let result = solve_on_line(hamiltonian, sector, &coarse, progress)?;
-        return Ok(with_closed_form(result, &form));
+        return match solve_on_line(hamiltonian, sector, &coarse, progress) {
+            Ok(result) => Ok(with_closed_form(result, &form)),
+            Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
+                Ok(bare_closed_form(sector, &form, limit))
+            }
+            Err(e) => Err(e),
+        };
     }
     let energies = in_gaps(hamiltonian, None, sector, options, progress)?;
     let limited =
         if energies.is_some() { for_densities(hamiltonian, options) } else { options.clone() };
-    let mut problem =
-        Problem { hamiltonian, sector, options: &limited, progress, table: vec![], products: 0 };
-    let (half_width, wall_errors) = problem.find_walls()?;
-    let result = problem.solve(Geometry::Box { half_width }, wall_errors)?;
-    Ok(match energies {
-        Some(energies) => energies.joined(result, options.tolerance),
+    let mut problem = Problem::new(hamiltonian, sector, &limited, progress);
+    let result = problem.find_walls().and_then(|(half_width, wall_errors)| {
+        problem.solve(Geometry::Box { half_width }, wall_errors)
+    });
+    match energies {
+        Some(energies) => energies.with_densities(result, sector, None, options.tolerance),
         None => result,
-    })
+    }
 }
 
 /// The energy and its components from a closed form, everything else from a coarse calculation.
@@ -140,8 +136,27 @@ fn with_closed_form(mut result: ExactResult, form: &ClosedForm) -> ExactResult {
     result
 }
 
+/// The energy and its components from a closed form and nothing else, for want of `limit`.
+fn bare_closed_form(sector: Sector, form: &ClosedForm, limit: ExactError) -> ExactResult {
+    let rounding = 1e-14 * (1.0 + form.energy.abs());
+    ExactResult {
+        energies: vec![form.energy],
+        error_estimates: vec![rounding],
+        error_budget: ErrorBudget { solver: rounding, ..ErrorBudget::default() },
+        components: form.components,
+        method: format!("closed form: {}", form.source),
+        convergence: vec![],
+        ground_state: Err(limit),
+        sector,
+        geometry: None,
+        products: 0,
+        converged: true,
+    }
+}
+
 impl Problem<'_> {
     fn solve(&mut self, geometry: Geometry, walls: Vec<f64>) -> Result<ExactResult, ExactError> {
+        self.look_closely(&geometry);
         if self.sector.particles() <= 2 {
             self.solve_small(geometry, walls)
         } else {

@@ -1,6 +1,6 @@
 //! The infinite line: walls are moved out until they do not matter.
 
-use super::dvr::{OneBodyBasis, default_cells};
+use super::dvr::OneBodyBasis;
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, Problem};
 use super::refine::Sequence;
@@ -40,6 +40,7 @@ impl Problem<'_> {
             previous = pressure;
             half_width *= 1.15;
         }
+        self.look_closely(&Geometry::Box { half_width });
         let pilot = self.pilot_sector();
         let (level, _) = self.refine_functions(
             pilot,
@@ -52,12 +53,13 @@ impl Problem<'_> {
         let mut probe: Option<(usize, f64)> = None;
         loop {
             let geometry = Geometry::Box { half_width };
+            self.look_closely(&geometry);
             let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);
             let (energies, orbitals) = if self.sector.particles() <= 2 {
-                (self.small(self.sector, basis, default_cells(&basis))?.energies, 0)
+                (self.small(self.sector, basis, self.cells(&basis))?.energies, 0)
             } else {
                 let setup = self.correlated(basis)?;
-                let cells = 2 * basis.size() + 16;
+                let cells = (2 * basis.size() + 16).max(self.least_cells);
                 match probe {
                     Some((m, _)) => (self.level(&setup, m, cells, true, None)?.pairs.values, m),
                     None => {
@@ -74,7 +76,7 @@ impl Problem<'_> {
                 refinement: Refinement::Walls,
                 length: 2.0 * half_width,
                 functions: basis.size(),
-                cells: default_cells(&basis),
+                cells: self.cells(&basis),
                 orbitals,
                 determinants: 0,
                 energy: energies[0],
