@@ -1,6 +1,8 @@
 //! The exact solver against the reference cases and against theorems.
 
-use weylflow::exact::{ExactError, ExactOptions, ExactResult, solve, solve_on_line};
+use weylflow::exact::{
+    ExactError, ExactOptions, ExactResult, Iteration, Step, solve, solve_on_line,
+};
 use weylflow::problems::{reference_case, reference_cases};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 
@@ -366,4 +368,99 @@ fn limits_are_errors_that_tell_what_is_needed() {
     let none = Sector { up: 0, down: 0 };
     let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ()).unwrap_err();
     assert_eq!(e, ExactError::EmptySector);
+}
+
+fn trap_with(interaction: &str) -> Hamiltonian {
+    Hamiltonian {
+        title: String::new(),
+        external: External::Harmonic { frequency: 1.0 },
+        interaction: ron::from_str(interaction).unwrap(),
+    }
+}
+
+/// An interaction far narrower than the first grids are fine: they must not overlook it. The energy
+/// is from a sine DVR of 1000 points per particle, written apart from this crate.
+#[test]
+fn a_narrow_interaction_is_seen() {
+    let h = trap_with("Gaussian(strength: 30, width: 0.02)");
+    let r = solve_on_line(&h, Sector { up: 2, down: 0 }, &options(), &mut |_| ()).unwrap();
+    let deviation = (r.energies[0] - 2.000_237_858_279).abs();
+    assert!(deviation < 1e-7 && deviation <= r.error_estimates[0] + 1e-9, "{deviation:e}");
+}
+
+/// A kink in the external potential, on the points of no grid: `-psi''/2 + F |x - c| psi = E psi` has
+/// `E = a (F²/2)^(1/3)` with the zeros of Ai' and Ai, negated.
+#[test]
+fn a_kink_in_the_potential_is_integrated() {
+    let external: External = ron::from_str("Formula(\"2*abs(x-0.3)\")").unwrap();
+    let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
+    let options = ExactOptions { states: 2, ..options() };
+    let r = solve_on_line(&h, Sector { up: 1, down: 0 }, &options, &mut |_| ()).unwrap();
+    for (k, a) in [1.018_792_971_647_471, 2.338_107_410_459_767].into_iter().enumerate() {
+        let deviation = (r.energies[k] - a * 2_f64.cbrt()).abs();
+        assert!(deviation <= r.error_estimates[k], "state {k}: {deviation:e}");
+        assert!(deviation < 1e-7, "state {k}: {deviation:e}");
+    }
+}
+
+/// Energies in gaps and closed forms are returned where the determinants of a density would need too
+/// much.
+#[test]
+fn a_limit_on_the_density_leaves_the_energy() {
+    let few = ExactOptions { memory_limit_bytes: 40 << 20, tolerance: 1e-6, ..options() };
+    let case = reference_case("B_soft_g1_a1_N5").unwrap();
+    let in_a_box = Geometry::Box { half_width: 9.0 };
+    for r in [
+        case.solve(&few, &mut |_| ()).unwrap(),
+        solve(&case.hamiltonian, &in_a_box, case.sector, &few, &mut |_| ()).unwrap(),
+    ] {
+        let deviation = (r.energies[0] - case.energy).abs();
+        assert!(deviation <= r.error_estimates[0] && deviation < 1e-5, "{deviation:e}");
+        assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })), "{}", r.method);
+    }
+    let free = trap_with("None");
+    let few = ExactOptions { closed_forms: true, memory_limit_bytes: 10 << 20, ..few };
+    let r = solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ()).unwrap();
+    assert_eq!(r.energies, vec![20.0]);
+    assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })));
+}
+
+/// What a progress bar lives on: every calculation is announced, and its last iteration has arrived.
+#[test]
+fn iterations_are_reported_until_the_residual_is_small() {
+    let case = reference_case("E_soft_g1_a1_21").unwrap();
+    let (mut announced, mut calculations, mut last) = (0, 0, None);
+    let mut arrived = |last: &mut Option<Iteration>| {
+        if let Some(i) = last.take() {
+            assert!(i.residual <= i.target, "{i:?}");
+            calculations += 1;
+        }
+    };
+    let mut progress = |step: &Step| match step {
+        Step::Predicted { .. } => {
+            arrived(&mut last);
+            announced += 1;
+        }
+        Step::Iteration(i) => {
+            assert_eq!(i.number, last.map_or(1, |l: Iteration| l.number + 1));
+            last = Some(*i);
+        }
+        Step::Row(_) => {}
+    };
+    case.solve(&options(), &mut progress).unwrap();
+    arrived(&mut last);
+    assert!(calculations > 5 && calculations <= announced, "{calculations} of {announced}");
+}
+
+/// What a file is, is decided by its fields and not by words in it.
+#[test]
+fn the_command_tells_a_hamiltonian_from_a_spec_by_its_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h.ron");
+    let text = "// the sector, geometry and hamiltonian: of no spec\n\
+                (title: \"sector: geometry: hamiltonian:\", external: Harmonic(), interaction: None)";
+    std::fs::write(&path, text).unwrap();
+    let output = weylflow(&["exact", path.to_str().unwrap(), "--up", "2"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("energy              2.0000000000"));
 }
