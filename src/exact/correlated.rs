@@ -216,7 +216,7 @@ impl Problem<'_> {
                 change: sequence.change(),
             });
             let change = sequence.change().unwrap_or(f64::INFINITY);
-            if change < tolerance || cells > 2400 {
+            if change < tolerance || (cells > 2400 && change.is_finite()) {
                 return (cells, sequence.estimate(0).min(4.0 * change));
             }
             cells = cells * 3 / 2;

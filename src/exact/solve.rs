@@ -156,7 +156,7 @@ fn bare_closed_form(sector: Sector, form: &ClosedForm, limit: ExactError) -> Exa
 
 impl Problem<'_> {
     fn solve(&mut self, geometry: Geometry, walls: Vec<f64>) -> Result<ExactResult, ExactError> {
-        self.look_closely(&geometry);
+        self.look_closely(&geometry)?;
         if self.sector.particles() <= 2 {
             self.solve_small(geometry, walls)
         } else {

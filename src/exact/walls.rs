@@ -40,7 +40,7 @@ impl Problem<'_> {
             previous = pressure;
             half_width *= 1.15;
         }
-        self.look_closely(&Geometry::Box { half_width });
+        self.look_closely(&Geometry::Box { half_width })?;
         let pilot = self.pilot_sector();
         let (level, _) = self.refine_functions(
             pilot,
@@ -53,7 +53,7 @@ impl Problem<'_> {
         let mut probe: Option<(usize, f64)> = None;
         loop {
             let geometry = Geometry::Box { half_width };
-            self.look_closely(&geometry);
+            self.look_closely(&geometry)?;
             let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);
             let (energies, orbitals) = if self.sector.particles() <= 2 {
                 (self.small(self.sector, basis, self.cells(&basis))?.energies, 0)
