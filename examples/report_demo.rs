@@ -214,6 +214,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         sector: &case.sector,
         optimiser: &OptimiserSettings::default(),
         spec_text: SPEC,
+        observables: None,
     });
     write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
     Ok(())

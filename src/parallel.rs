@@ -8,6 +8,13 @@ use rayon::prelude::*;
 /// Number of samples one task draws and evaluates.
 pub const SAMPLE_CHUNK: usize = 32;
 
+/// Makes the operators and factorisations of the linear algebra library run on one thread: its sums over several
+/// depend on how many there are.
+pub fn pin_linear_algebra() {
+    static PINNED: std::sync::Once = std::sync::Once::new();
+    PINNED.call_once(|| faer::set_global_parallelism(faer::Par::Seq));
+}
+
 /// Runs `task` on each chunk of `0..count` and returns the results in order.
 ///
 /// `task` gets the number of the chunk and its range.

@@ -1,6 +1,8 @@
 //! The exact solver against the reference cases and against theorems.
 
-use weylflow::exact::{ExactError, ExactOptions, ExactResult, solve, solve_on_line};
+use weylflow::exact::{
+    ExactError, ExactOptions, ExactResult, Iteration, Step, solve, solve_on_line,
+};
 use weylflow::problems::{reference_case, reference_cases};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 
@@ -37,20 +39,21 @@ fn reference_cases_come_out_within_their_estimates() {
         let c = r.components;
         let sum = c.kinetic + c.external + c.interaction;
         assert!((sum - r.energies[0]).abs() < 1e-9 * (1.0 + sum.abs()), "{name}: components");
-        let occupations: f64 = r.natural_occupations.iter().sum();
+        let ground = r.ground_state.as_ref().unwrap();
+        let occupations: f64 = ground.natural_occupations.iter().sum();
         assert!((occupations - n).abs() < 1e-10, "{name}: occupations sum to {occupations}");
-        let h = r.density.x[1] - r.density.x[0];
-        let last = r.density.x.len() - 1;
+        let h = ground.density.x[1] - ground.density.x[0];
+        let last = ground.density.x.len() - 1;
         let mut total = 0.0;
         for i in 0..=last {
             let weight = if i == 0 || i == last { 0.5 * h } else { h };
-            total += weight * (r.density.up[i] + r.density.down[i]);
+            total += weight * (ground.density.up[i] + ground.density.down[i]);
         }
         assert!((total - n).abs() < 1e-10, "{name}: the density integrates to {total}");
         if let Some(known) = case.components {
             assert!((c.kinetic - known.kinetic).abs() < 2e-4, "{name}: kinetic energy");
         }
-        for (a, b) in r.natural_occupations.iter().zip(&case.natural_occupations) {
+        for (a, b) in ground.natural_occupations.iter().zip(&case.natural_occupations) {
             assert!((a - b).abs() < 1e-6, "{name}: occupation {a} instead of {b}");
         }
     }
@@ -145,7 +148,7 @@ fn forces_are_expectations_of_derivatives() {
     let (r, a, step) = (0.7, 0.9, 2e-3);
     let middle = at(r, a);
     let nucleus = External::Nuclei { charges: vec![1.0], positions: vec![r], softening: 1.0 };
-    let d = &middle.density;
+    let d = &middle.ground_state.as_ref().unwrap().density;
     let h = d.x[1] - d.x[0];
     let expected: f64 =
         (0..d.x.len()).map(|i| -h * nucleus.derivative(d.x[i]) * (d.up[i] + d.down[i])).sum();
@@ -163,7 +166,7 @@ fn forces_are_expectations_of_derivatives() {
 
 /// Sum over ordered pairs of the expectation of `f(x - y)`.
 fn pair_average(r: &ExactResult, f: impl Fn(f64) -> f64) -> f64 {
-    let p = r.pair_density.as_ref().unwrap();
+    let p = r.ground_state.as_ref().unwrap().pair_density.as_ref().unwrap();
     let h = p.x[1] - p.x[0];
     let mut sum = 0.0;
     for (i, x) in p.x.iter().enumerate() {
@@ -185,7 +188,8 @@ fn the_virial_theorem_holds_in_a_double_well() {
     for sector in [Sector { up: 2, down: 0 }, Sector { up: 2, down: 1 }] {
         let options = ExactOptions { pair_density: true, ..options() };
         let r = solve_on_line(&h, sector, &options, &mut |_| ()).unwrap();
-        let d = &r.density;
+        let ground = r.ground_state.as_ref().unwrap();
+        let d = &ground.density;
         let step = d.x[1] - d.x[0];
         let external: f64 = (0..d.x.len())
             .map(|i| step * d.x[i] * h.external.derivative(d.x[i]) * (d.up[i] + d.down[i]))
@@ -268,7 +272,8 @@ fn a_steep_interaction_in_the_trap_is_solved_in_gaps() {
     assert!((r.energies[1] - r.energies[0] - 1.0).abs() < 1e-12, "the centre of mass swings");
     let c = r.components;
     assert!((c.kinetic + c.external + c.interaction - r.energies[0]).abs() < 1e-12);
-    let occupations: f64 = r.natural_occupations.iter().sum();
+    let ground = r.ground_state.as_ref().unwrap();
+    let occupations: f64 = ground.natural_occupations.iter().sum();
     assert!((occupations - 4.0).abs() < 1e-10);
 }
 
@@ -328,17 +333,18 @@ fn the_command_explains_a_bound_that_is_broken() {
 fn the_wavefunction_is_normalised_on_the_fundamental_domain() {
     let case = reference_case("A1_He_triplet_L10").unwrap();
     let r = case.solve(&options(), &mut |_| ()).unwrap();
+    let ground = r.ground_state.as_ref().unwrap();
     let (points, l) = (200, 10.0);
     let h = 2.0 * l / points as f64;
     let mut sum = 0.0;
     for i in 1..points {
         for j in i + 1..points {
             let (x, y) = (-l + i as f64 * h, -l + j as f64 * h);
-            sum += h * h * r.state.psi(&[x, y]).powi(2);
+            sum += h * h * ground.state.psi(&[x, y]).powi(2);
         }
     }
     assert!((sum - 1.0).abs() < 1e-10, "{sum}");
-    assert!((r.state.psi(&[0.3, 1.1]) + r.state.psi(&[1.1, 0.3])).abs() < 1e-14);
+    assert!((ground.state.psi(&[0.3, 1.1]) + ground.state.psi(&[1.1, 0.3])).abs() < 1e-14);
 }
 
 #[test]
@@ -362,4 +368,99 @@ fn limits_are_errors_that_tell_what_is_needed() {
     let none = Sector { up: 0, down: 0 };
     let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ()).unwrap_err();
     assert_eq!(e, ExactError::EmptySector);
+}
+
+fn trap_with(interaction: &str) -> Hamiltonian {
+    Hamiltonian {
+        title: String::new(),
+        external: External::Harmonic { frequency: 1.0 },
+        interaction: ron::from_str(interaction).unwrap(),
+    }
+}
+
+/// An interaction far narrower than the first grids are fine: they must not overlook it. The energy
+/// is from a sine DVR of 1000 points per particle, written apart from this crate.
+#[test]
+fn a_narrow_interaction_is_seen() {
+    let h = trap_with("Gaussian(strength: 30, width: 0.02)");
+    let r = solve_on_line(&h, Sector { up: 2, down: 0 }, &options(), &mut |_| ()).unwrap();
+    let deviation = (r.energies[0] - 2.000_237_858_279).abs();
+    assert!(deviation < 1e-7 && deviation <= r.error_estimates[0] + 1e-9, "{deviation:e}");
+}
+
+/// A kink in the external potential, on the points of no grid: `-psi''/2 + F |x - c| psi = E psi` has
+/// `E = a (F²/2)^(1/3)` with the zeros of Ai' and Ai, negated.
+#[test]
+fn a_kink_in_the_potential_is_integrated() {
+    let external: External = ron::from_str("Formula(\"2*abs(x-0.3)\")").unwrap();
+    let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
+    let options = ExactOptions { states: 2, ..options() };
+    let r = solve_on_line(&h, Sector { up: 1, down: 0 }, &options, &mut |_| ()).unwrap();
+    for (k, a) in [1.018_792_971_647_471, 2.338_107_410_459_767].into_iter().enumerate() {
+        let deviation = (r.energies[k] - a * 2_f64.cbrt()).abs();
+        assert!(deviation <= r.error_estimates[k], "state {k}: {deviation:e}");
+        assert!(deviation < 1e-7, "state {k}: {deviation:e}");
+    }
+}
+
+/// Energies in gaps and closed forms are returned where the determinants of a density would need too
+/// much.
+#[test]
+fn a_limit_on_the_density_leaves_the_energy() {
+    let few = ExactOptions { memory_limit_bytes: 40 << 20, tolerance: 1e-6, ..options() };
+    let case = reference_case("B_soft_g1_a1_N5").unwrap();
+    let in_a_box = Geometry::Box { half_width: 9.0 };
+    for r in [
+        case.solve(&few, &mut |_| ()).unwrap(),
+        solve(&case.hamiltonian, &in_a_box, case.sector, &few, &mut |_| ()).unwrap(),
+    ] {
+        let deviation = (r.energies[0] - case.energy).abs();
+        assert!(deviation <= r.error_estimates[0] && deviation < 1e-5, "{deviation:e}");
+        assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })), "{}", r.method);
+    }
+    let free = trap_with("None");
+    let few = ExactOptions { closed_forms: true, memory_limit_bytes: 10 << 20, ..few };
+    let r = solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ()).unwrap();
+    assert_eq!(r.energies, vec![20.0]);
+    assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })));
+}
+
+/// What a progress bar lives on: every calculation is announced, and its last iteration has arrived.
+#[test]
+fn iterations_are_reported_until_the_residual_is_small() {
+    let case = reference_case("E_soft_g1_a1_21").unwrap();
+    let (mut announced, mut calculations, mut last) = (0, 0, None);
+    let mut arrived = |last: &mut Option<Iteration>| {
+        if let Some(i) = last.take() {
+            assert!(i.residual <= i.target, "{i:?}");
+            calculations += 1;
+        }
+    };
+    let mut progress = |step: &Step| match step {
+        Step::Predicted { .. } => {
+            arrived(&mut last);
+            announced += 1;
+        }
+        Step::Iteration(i) => {
+            assert_eq!(i.number, last.map_or(1, |l: Iteration| l.number + 1));
+            last = Some(*i);
+        }
+        Step::Row(_) => {}
+    };
+    case.solve(&options(), &mut progress).unwrap();
+    arrived(&mut last);
+    assert!(calculations > 5 && calculations <= announced, "{calculations} of {announced}");
+}
+
+/// What a file is, is decided by its fields and not by words in it.
+#[test]
+fn the_command_tells_a_hamiltonian_from_a_spec_by_its_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("h.ron");
+    let text = "// the sector, geometry and hamiltonian: of no spec\n\
+                (title: \"sector: geometry: hamiltonian:\", external: Harmonic(), interaction: None)";
+    std::fs::write(&path, text).unwrap();
+    let output = weylflow(&["exact", path.to_str().unwrap(), "--up", "2"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("energy              2.0000000000"));
 }

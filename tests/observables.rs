@@ -92,9 +92,10 @@ fn check_chi2(name: &str, q: &Quantity, exact: &[f64], samples: usize) {
 fn agrees_with_the_exact_solver(run: &str, samples: usize, fidelity: f64) {
     let (spec, psi) = trained(run, 2048, 18);
     let known = exact(&spec);
+    let ground = known.ground_state.unwrap();
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let mut setup = Setup::new(psi.as_ref(), system, 77);
-    setup.exact = Some(Arc::new(known.state.clone()));
+    setup.exact = Some(Arc::new(ground.state.clone()));
     let effort = Effort { samples, replicates: 32, seed: 77 };
     let names = ["energy", "density", "density_matrix", "fidelity"];
     let found = observe(psi.as_ref(), &setup, &names, effort);
@@ -114,7 +115,7 @@ fn agrees_with_the_exact_solver(run: &str, samples: usize, fidelity: f64) {
     let [a, b] = ["kinetic", "kinetic_gradient"].map(|n| quantity(&found, n).scalar().unwrap());
     println!("{run}: kinetic energy {a:?} and from gradients {b:?}");
     assert!((a.0 - b.0).abs() < 4.0 * a.1.hypot(b.1) && b.1 < a.1, "{run}: {a:?} {b:?}");
-    let density = known.density;
+    let density = &ground.density;
     for (name, values) in [("density_up", &density.up), ("density_down", &density.down)] {
         if values.iter().any(|v| *v > 0.0) {
             let q = quantity(&found, name);
@@ -123,7 +124,7 @@ fn agrees_with_the_exact_solver(run: &str, samples: usize, fidelity: f64) {
         }
     }
     let q = quantity(&found, "occupations");
-    let z = deviations(q, &known.natural_occupations);
+    let z = deviations(q, &ground.natural_occupations);
     println!(
         "{run}: occupations {:?} ± {:?}, in errors {:?}",
         &q.values[..4],
@@ -131,7 +132,7 @@ fn agrees_with_the_exact_solver(run: &str, samples: usize, fidelity: f64) {
         &z[..4]
     );
     // Those that a correlated state has: the rest is below what the short training resolves.
-    let strong = known.natural_occupations.iter().take_while(|n| **n > 1e-3).count();
+    let strong = ground.natural_occupations.iter().take_while(|n| **n > 1e-3).count();
     assert!(z[..strong].iter().all(|z| z.abs() < 4.5), "{run}: occupations off by {z:?} errors");
     let (value, error) = quantity(&found, "fidelity").scalar().unwrap();
     println!("{run}: fidelity {value} ± {error}");

@@ -1,7 +1,8 @@
 //! `weylflow exact`: lowest energies of few particles by exact diagonalisation.
 
-use crate::exact::{ExactOptions, ExactResult, Step, solve, solve_on_line};
-use crate::spec::{load, read::load_hamiltonian, validate};
+use super::exact_display::Display;
+use crate::exact::{ExactOptions, ExactResult, solve, solve_on_line};
+use crate::spec::{load, read::load_hamiltonian, read::names_hamiltonian, validate};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use clap::Args;
 use serde_json::{Value, json};
@@ -99,31 +100,13 @@ impl Exact {
             pair_density: self.pair_density.is_some(),
             closed_forms: !self.numerical,
         };
-        let bar = indicatif::ProgressBar::new_spinner();
-        let quiet = self.json;
-        let mut progress = |step: &Step| match step {
-            Step::Predicted { determinants, bytes, work } => {
-                bar.set_message(format!(
-                    "{determinants} determinants, {:.2} GiB, about {:.0} s",
-                    *bytes as f64 / (1_u64 << 30) as f64,
-                    work / (SPEED * rayon::current_num_threads() as f64)
-                ));
-                bar.tick();
-            }
-            Step::Row(row) => {
-                if !quiet {
-                    bar.suspend(|| note(&table_row(row)));
-                }
-            }
-        };
-        if !quiet {
-            bar.suspend(|| note(TABLE_HEAD));
-        }
+        let mut display = Display::new(self.json, SPEED * pool.current_num_threads() as f64);
+        let mut progress = |step: &_| display.show(step);
         let result = pool.install(|| match &task.geometry {
             Some(g) => solve(&task.hamiltonian, g, task.sector, &options, &mut progress),
             None => solve_on_line(&task.hamiltonian, task.sector, &options, &mut progress),
         });
-        bar.finish_and_clear();
+        display.finish();
         let result = result?;
         self.write_files(&result)?;
         let repulsion = task.hamiltonian.nuclear_repulsion();
@@ -136,11 +119,7 @@ impl Exact {
     }
 
     fn task(&self) -> Result<Task, Box<dyn Error>> {
-        // A spec and a Hamiltonian differ in their fields; when neither reads, the error that helps
-        // is the one of what the file tries to be.
-        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-        let is_spec = text.contains("sector") || text.contains("geometry");
-        let mut task = if is_spec {
+        let mut task = if names_hamiltonian(&self.file)? {
             let spec = load(&self.file)?;
             let geometry = Some(spec.geometry).filter(|g| *g != Geometry::Line);
             Task { hamiltonian: spec.hamiltonian, sector: spec.sector, geometry }
@@ -177,25 +156,36 @@ impl Exact {
     }
 
     fn write_files(&self, r: &ExactResult) -> Result<(), Box<dyn Error>> {
+        let ground = match &r.ground_state {
+            Ok(ground) => ground,
+            Err(limit) => {
+                let asked = [&self.density, &self.occupations, &self.pair_density];
+                if asked.iter().any(|path| path.is_some()) {
+                    super::note(&format!("no densities and occupations are written: {limit}"));
+                }
+                return Ok(());
+            }
+        };
         let save = |path: &Path, text: String| {
             std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
         };
         if let Some(path) = &self.density {
             let mut text = String::from("x,up,down\n");
-            for i in 0..r.density.x.len() {
-                let (x, u, d) = (r.density.x[i], r.density.up[i], r.density.down[i]);
+            let d = &ground.density;
+            for i in 0..d.x.len() {
+                let (x, u, d) = (d.x[i], d.up[i], d.down[i]);
                 writeln!(text, "{x},{u:e},{d:e}")?;
             }
             save(path, text)?;
         }
         if let Some(path) = &self.occupations {
             let mut text = String::from("orbital,occupation\n");
-            for (i, n) in r.natural_occupations.iter().enumerate() {
+            for (i, n) in ground.natural_occupations.iter().enumerate() {
                 writeln!(text, "{},{n:e}", i + 1)?;
             }
             save(path, text)?;
         }
-        if let (Some(path), Some(pairs)) = (&self.pair_density, &r.pair_density) {
+        if let (Some(path), Some(pairs)) = (&self.pair_density, &ground.pair_density) {
             let mut text = String::from("x,y,pairs\n");
             for (i, x) in pairs.x.iter().enumerate() {
                 for (j, y) in pairs.x.iter().enumerate() {
@@ -208,38 +198,18 @@ impl Exact {
     }
 }
 
-const TABLE_HEAD: &str =
-    "refined       length  functions  cells  orbitals  determinants               energy    change";
-
-/// A line on standard error. If nobody listens there, nobody misses it.
-fn note(line: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
-}
-
-fn table_row(row: &crate::exact::ConvergenceRow) -> String {
-    format!(
-        "{:<10} {:>9.3} {:>10} {:>6} {:>9} {:>13} {:>20.12} {:>9}",
-        format!("{:?}", row.refinement).to_lowercase(),
-        row.length,
-        row.functions,
-        row.cells,
-        if row.orbitals == 0 { "all".to_string() } else { row.orbitals.to_string() },
-        row.determinants,
-        row.energy,
-        row.change.map_or(String::new(), |c| format!("{c:.1e}")),
-    )
-}
-
 fn to_text(r: &ExactResult, repulsion: f64) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "method              {}", r.method);
     let _ = match r.geometry {
-        Geometry::Box { half_width } => writeln!(out, "walls               at +-{half_width} bohr"),
-        Geometry::Ring { circumference } => {
+        Some(Geometry::Box { half_width }) => {
+            writeln!(out, "walls               at +-{half_width} bohr")
+        }
+        Some(Geometry::Ring { circumference }) => {
             writeln!(out, "ring                {circumference} bohr around")
         }
-        Geometry::Line => writeln!(out, "walls               none"),
+        Some(Geometry::Line) | None => writeln!(out, "walls               none"),
     };
     for (k, (e, d)) in r.energies.iter().zip(&r.error_estimates).enumerate() {
         let name = if k == 0 { "energy".to_string() } else { format!("state {k}") };
@@ -253,9 +223,14 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
     let _ = writeln!(out, "kinetic             {:.12}", c.kinetic);
     let _ = writeln!(out, "external            {:.12}", c.external);
     let _ = writeln!(out, "interaction         {:.12}", c.interaction);
-    let shown: Vec<String> =
-        r.natural_occupations.iter().take(6).map(|n| format!("{n:.6}")).collect();
-    let _ = writeln!(out, "occupations         {}", shown.join(" "));
+    let _ = match &r.ground_state {
+        Ok(ground) => {
+            let shown: Vec<String> =
+                ground.natural_occupations.iter().take(6).map(|n| format!("{n:.6}")).collect();
+            writeln!(out, "occupations         {}", shown.join(" "))
+        }
+        Err(limit) => writeln!(out, "occupations         left out: {limit}"),
+    };
     if !r.converged {
         let _ = writeln!(
             out,
@@ -267,6 +242,7 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
 }
 
 fn to_json(r: &ExactResult, task: &Task, repulsion: f64) -> Value {
+    let ground = r.ground_state.as_ref().ok();
     json!({
         "title": task.hamiltonian.title,
         "energies": r.energies,
@@ -279,7 +255,8 @@ fn to_json(r: &ExactResult, task: &Task, repulsion: f64) -> Value {
         "sector": r.sector,
         "geometry": r.geometry,
         "walls_chosen_by_tool": task.geometry.is_none(),
-        "natural_occupations": r.natural_occupations,
+        "natural_occupations": ground.map(|g| &g.natural_occupations),
+        "densities_left_out": r.ground_state.as_ref().err().map(ToString::to_string),
         "convergence": r.convergence,
         "converged": r.converged,
         "products": r.products,

@@ -202,7 +202,10 @@ impl Measure {
         };
         if state {
             match solve(&options) {
-                Ok(result) => setup.exact = Some(Arc::new(result.state)),
+                Ok(result) => match result.ground_state {
+                    Ok(ground) => setup.exact = Some(Arc::new(ground.state)),
+                    Err(error) => self.note(&format!("no fidelity: {error}")),
+                },
                 Err(error) => self.note(&format!("no fidelity: {error}")),
             }
         }

@@ -3,6 +3,7 @@
 mod check;
 mod evaluate;
 mod exact;
+mod exact_display;
 mod measure;
 mod regress;
 mod report;
@@ -99,6 +100,11 @@ fn create_new(path: &Path, overwrite: bool) -> Result<(), String> {
         return Err(format!("`{}` exists; replace it with --overwrite", path.display()));
     }
     Ok(())
+}
+
+/// A line on standard error. If nobody listens there, nobody misses it.
+fn note(line: &str) {
+    let _ = io::stderr().write_fmt(format_args!("{line}\n"));
 }
 
 #[cfg(test)]

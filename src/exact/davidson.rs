@@ -5,6 +5,7 @@
 //! of B. Liu (1978): every pass adds the preconditioned residuals of all unconverged states.
 
 use super::linalg::{EigenFailure, add_scaled, dot, norm, symmetric_eigen};
+use super::{Iteration, Noise};
 use faer::Mat;
 
 /// When to stop, and how much to keep.
@@ -21,6 +22,11 @@ pub(crate) struct DavidsonOptions {
     /// Largest number of basis vectors.
     pub subspace: usize,
 }
+
+/// States above those asked for that are refined with them where they are close, and how close, in
+/// Hartree.
+const GUARDS: usize = 2;
+const CLOSE: f64 = 0.02;
 
 /// Eigenpairs with the evidence for them.
 #[derive(Clone, Debug)]
@@ -58,16 +64,42 @@ fn orthonormalise(v: &mut [f64], basis: &[Vec<f64>]) -> bool {
     true
 }
 
+/// Lowest determinants and one vector with a little of everything.
+pub(crate) fn start_vectors(diagonal: &[f64], states: usize) -> Vec<Vec<f64>> {
+    let count = (2 * states + 1).min(diagonal.len());
+    let mut order: Vec<usize> = (0..diagonal.len()).collect();
+    if order.len() > count {
+        order.select_nth_unstable_by(count - 1, |a, b| {
+            diagonal[*a].total_cmp(&diagonal[*b]).then(a.cmp(b))
+        });
+    }
+    order.truncate(count);
+    order.sort_by(|a, b| diagonal[*a].total_cmp(&diagonal[*b]).then(a.cmp(b)));
+    let lowest = diagonal[order[0]];
+    let mut list: Vec<Vec<f64>> = order
+        .iter()
+        .map(|&i| {
+            let mut v = vec![0.0; diagonal.len()];
+            v[i] = 1.0;
+            v
+        })
+        .collect();
+    let mut noise = Noise::default();
+    list.push(diagonal.iter().map(|d| noise.next() / (1.0 + (d - lowest)).powi(2)).collect());
+    list
+}
+
 /// Lowest eigenpairs of the symmetric matrix behind `apply`.
 ///
 /// `precondition(theta, r)` overwrites a residual by a correction, usually `r / (theta - diagonal)`.
 /// `start` needs at least as many vectors as states are asked for, together with overlap with each
-/// symmetry that may matter.
+/// symmetry that may matter. `report` hears of every iteration.
 pub(crate) fn lowest(
     mut apply: impl FnMut(&[f64]) -> Vec<f64>,
     precondition: impl Fn(f64, &mut [f64]),
     start: Vec<Vec<f64>>,
     options: &DavidsonOptions,
+    report: &mut dyn FnMut(Iteration),
 ) -> Result<Eigenpairs, EigenFailure> {
     let mut basis: Vec<Vec<f64>> = Vec::new();
     let mut images: Vec<Vec<f64>> = Vec::new();
@@ -105,11 +137,13 @@ pub(crate) fn lowest(
         };
         let mut vectors = Vec::new();
         let mut value_errors = Vec::new();
+        let mut residual = 0.0_f64;
         for k in 0..states {
             let x = combine(&basis, k);
             let mut r = combine(&images, k);
             add_scaled(&mut r, -theta[k], &x);
             let length = norm(&r);
+            residual = length.max(residual);
             // The next Ritz value above the states asked for bounds the gap from above only, hence
             // the safety factor; degenerate partners do not count as a gap.
             let gap = theta[k + 1..].iter().map(|t| t - theta[k]).find(|g| *g > 1e-6);
@@ -120,6 +154,20 @@ pub(crate) fn lowest(
                 fresh.push(r);
             }
             vectors.push(x);
+        }
+        report(Iteration { number: pass, energy: theta[0], residual, target: options.residual });
+        if !fresh.is_empty() {
+            // What is left of a close neighbour in a state decays only as fast as the neighbour itself
+            // is found.
+            for k in states..size.min(states + GUARDS) {
+                if theta[k] - theta[states - 1] > CLOSE {
+                    break;
+                }
+                let mut r = combine(&images, k);
+                add_scaled(&mut r, -theta[k], &combine(&basis, k));
+                precondition(theta[k], &mut r);
+                fresh.push(r);
+            }
         }
         let exhausted = size >= vectors.first().map_or(0, Vec::len);
         if fresh.is_empty() || pass >= options.passes || exhausted {

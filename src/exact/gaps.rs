@@ -7,7 +7,8 @@
 //! the mean field of the others times polynomials. What the mean field leaves of the potential is taken
 //! on the product of the Gauss quadratures that belong to them.
 
-use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
+use super::Iteration;
+use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
 use super::gap_basis::GapFunctions;
 use super::linalg::{EigenFailure, dot, mul, mul_into};
 use crate::system::Interaction;
@@ -371,6 +372,7 @@ impl GapBasis {
         m: usize,
         options: &DavidsonOptions,
         guess: Option<&GapLevel>,
+        report: &mut dyn FnMut(Iteration),
     ) -> Result<GapLevel, EigenFailure> {
         let h = self.operator(m)?;
         let mut first = vec![0.0; h.levels.len()];
@@ -380,7 +382,7 @@ impl GapBasis {
             Some(g) => g.pairs.vectors.iter().map(|v| h.embed(v, &g.functions)).collect(),
             None => {
                 // Not only the nodeless product: other symmetries hold excited states.
-                let mut list = super::solve::start_vectors(&h.levels, options.states);
+                let mut list = start_vectors(&h.levels, options.states);
                 if options.states == 1 {
                     list.truncate(1);
                 }
@@ -397,6 +399,7 @@ impl GapBasis {
             },
             start,
             options,
+            report,
         )?;
         let (external, interaction) = self.components(&h, &pairs.vectors[0]);
         Ok(GapLevel { pairs, functions: h.functions, external, interaction })
@@ -433,7 +436,7 @@ mod tests {
             passes: 100,
             subspace: 20,
         };
-        let level = basis.solve(m, &options, None).unwrap();
+        let level = basis.solve(m, &options, None, &mut |_| ()).unwrap();
         level.pairs.values[0] + 0.5 * trap.frequency
     }
 

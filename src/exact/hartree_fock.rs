@@ -3,7 +3,7 @@
 //! P. Pulay, "Improved SCF convergence acceleration", J. Comput. Chem. 3, 556 (1982): the error vector
 //! is the commutator of the Fock and density matrices.
 
-use super::dvr::{OneBodyBasis, PairGrid, default_cells, one_body_matrix};
+use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use crate::system::{Hamiltonian, Sector};
 use faer::Mat;
@@ -123,8 +123,9 @@ pub fn hartree_fock(
     sector: Sector,
     options: &HartreeFockOptions,
 ) -> Result<HartreeFock, EigenFailure> {
+    crate::parallel::pin_linear_algebra();
     let n = basis.size();
-    let h = one_body_matrix(&hamiltonian.external, &basis, default_cells(&basis));
+    let h = one_body_matrix(&hamiltonian.external, &basis)?;
     let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), 2 * n + 16);
     let weight = grid.first.weight;
     let phi = [basis.evaluate(&grid.first.points), basis.evaluate(&grid.second.points)];

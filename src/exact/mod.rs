@@ -9,8 +9,10 @@
 
 mod ci;
 pub mod closed_forms;
+mod correlated;
 mod davidson;
 pub mod dvr;
+mod few;
 mod gap_basis;
 mod gaps;
 pub mod hartree_fock;
@@ -18,11 +20,13 @@ mod integrals;
 mod linalg;
 mod natural;
 mod pair;
+mod problem;
 mod refine;
 mod solve;
 mod state;
 mod strings;
 mod trap;
+mod walls;
 
 pub use linalg::EigenFailure;
 pub(crate) use linalg::symmetric_eigen;
@@ -198,8 +202,23 @@ pub enum Step {
         /// Floating-point operations.
         work: f64,
     },
+    /// The eigensolver made an iteration.
+    Iteration(Iteration),
     /// A calculation finished.
     Row(ConvergenceRow),
+}
+
+/// How far the eigensolver is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Iteration {
+    /// Number of the iteration, from 1.
+    pub number: usize,
+    /// Lowest energy so far, in Hartree.
+    pub energy: f64,
+    /// Largest norm of `H psi - E psi` of the states asked for, in Hartree.
+    pub residual: f64,
+    /// Where the residual has to come to.
+    pub target: f64,
 }
 
 /// Parts of the error estimate of the ground-state energy, in Hartree.
@@ -224,6 +243,19 @@ impl ErrorBudget {
     }
 }
 
+/// The ground state and what follows from it.
+#[derive(Clone, Debug)]
+pub struct GroundState {
+    /// One-body densities.
+    pub density: Density,
+    /// Natural occupations, descending; they sum to the number of particles.
+    pub natural_occupations: Vec<f64>,
+    /// Pair density, when asked for.
+    pub pair_density: Option<PairDensity>,
+    /// The wavefunction.
+    pub state: ExactState,
+}
+
 /// The lowest states of a sector.
 #[derive(Clone, Debug)]
 pub struct ExactResult {
@@ -239,18 +271,14 @@ pub struct ExactResult {
     pub method: String,
     /// The convergence table.
     pub convergence: Vec<ConvergenceRow>,
-    /// One-body densities of the ground state.
-    pub density: Density,
-    /// Natural occupations of the ground state, descending; they sum to the number of particles.
-    pub natural_occupations: Vec<f64>,
-    /// Pair density of the ground state, when asked for.
-    pub pair_density: Option<PairDensity>,
+    /// The ground state, or which limit left none: energies in gaps and closed forms need no
+    /// determinants, densities do.
+    pub ground_state: Result<GroundState, ExactError>,
     /// The sector.
     pub sector: Sector,
-    /// The geometry the numbers belong to (chosen by the tool on a line).
-    pub geometry: Geometry,
-    /// The ground state itself.
-    pub state: ExactState,
+    /// The geometry the numbers belong to, chosen by the tool on a line; `None` where it needed no
+    /// walls.
+    pub geometry: Option<Geometry>,
     /// Products with the Hamiltonian in all calculations: a measure of work.
     pub products: usize,
     /// Whether the estimates are below the tolerance that was asked for.

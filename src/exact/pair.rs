@@ -1,6 +1,7 @@
 //! Two particles in the complete one-body basis: the pair function is a matrix and `w` is diagonal on
 //! the quadrature grid.
 
+use super::Iteration;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
@@ -28,10 +29,11 @@ pub(crate) fn solve(
     cells: usize,
     sector: Sector,
     options: &DavidsonOptions,
+    report: &mut dyn FnMut(Iteration),
 ) -> Result<PairStates, EigenFailure> {
     let n = basis.size();
     let antisymmetric = sector.up != 1;
-    let h = one_body_matrix(&hamiltonian.external, basis, cells);
+    let h = one_body_matrix(&hamiltonian.external, basis)?;
     let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
     let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), cells);
     let root = grid.first.weight.sqrt();
@@ -72,16 +74,23 @@ pub(crate) fn solve(
         }
         out
     };
+    // <ab|w|ab>: with a strong interaction the one-body energies alone are a poor diagonal.
+    let square = |p: &Mat<f64>| Mat::from_fn(p.nrows(), n, |q, a| p[(q, a)] * p[(q, a)]);
+    let direct = {
+        let squares = [square(&phi[0]), square(&phi[1])];
+        mul(mul(squares[0].transpose(), grid.w.as_ref()).as_ref(), squares[1].as_ref())
+    };
     let precondition = |theta: f64, r: &mut [f64]| {
         for b in 0..n {
             for a in 0..n {
-                let gap = energies[a] + energies[b] - theta;
+                let mean = 0.5 * (direct[(a, b)] + direct[(b, a)]);
+                let gap = energies[a] + energies[b] + mean - theta;
                 r[b * n + a] /= -if gap.abs() < 0.05 { 0.05_f64.copysign(gap) } else { gap };
             }
         }
     };
     let start = start_vectors(n, antisymmetric, options.states, &energies);
-    let pairs = lowest(apply, precondition, start, options)?;
+    let pairs = lowest(apply, precondition, start, options, report)?;
     Ok(PairStates { pairs, orbitals })
 }
 

@@ -154,7 +154,11 @@ impl ExactState {
     }
 
     /// Kinetic, external and interaction energy.
-    pub(crate) fn components(&self, hamiltonian: &Hamiltonian, cells: usize) -> Components {
+    pub(crate) fn components(
+        &self,
+        hamiltonian: &Hamiltonian,
+        cells: usize,
+    ) -> Result<Components, EigenFailure> {
         let c = self.orbitals.as_ref();
         let n = self.basis.size();
         let total = &self.one_body.0 + &self.one_body.1;
@@ -165,7 +169,7 @@ impl ExactState {
         };
         let t = self.basis.kinetic();
         let kinetic = Mat::from_fn(n, n, |i, j| if i == j { t[i] } else { 0.0 });
-        let external = external_matrix(&hamiltonian.external, &self.basis, cells);
+        let external = external_matrix(&hamiltonian.external, &self.basis)?;
         let sector = self.space.sector;
         let interaction = if sector.particles() > 1 {
             let grid = PairGrid::new(&hamiltonian.interaction, &self.basis.geometry(), cells);
@@ -176,7 +180,11 @@ impl ExactState {
         } else {
             0.0
         };
-        Components { kinetic: expectation(&kinetic), external: expectation(&external), interaction }
+        Ok(Components {
+            kinetic: expectation(&kinetic),
+            external: expectation(&external),
+            interaction,
+        })
     }
 }
 

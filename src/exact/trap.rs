@@ -4,9 +4,9 @@ use super::closed_forms::recognised;
 use super::dvr::OneBodyBasis;
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
+use super::problem::Problem;
 use super::refine::Sequence;
-use super::solve::Problem;
-use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement};
+use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement, Step};
 use crate::system::{External, Geometry, Sector};
 
 /// Polynomials that resolve the function of one gap in the mean field.
@@ -95,7 +95,8 @@ impl Problem<'_> {
         }
         let (flops, bytes) = gaps::cost(count, m, options.subspace);
         self.check(dimension, bytes, flops as f64 * PRODUCTS * self.options.states as f64)?;
-        let level = basis.solve(m, &options, guess)?;
+        let level =
+            basis.solve(m, &options, guess, &mut |i| (self.progress)(&Step::Iteration(i)))?;
         self.products += level.pairs.products;
         Ok(level)
     }
@@ -221,9 +222,40 @@ impl TrapEnergies {
         self.budgets[0].total()
     }
 
+    /// With densities of the other route, or with the limit that it met.
+    pub(super) fn with_densities(
+        self,
+        other: Result<ExactResult, ExactError>,
+        sector: Sector,
+        geometry: Option<Geometry>,
+        tolerance: f64,
+    ) -> Result<ExactResult, ExactError> {
+        match other {
+            Ok(other) => Ok(self.joined(other, tolerance)),
+            Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
+                let error_estimates: Vec<f64> =
+                    self.budgets.iter().map(ErrorBudget::total).collect();
+                Ok(ExactResult {
+                    converged: error_estimates.iter().all(|e| *e <= tolerance),
+                    error_estimates,
+                    energies: self.energies,
+                    error_budget: self.budgets[0],
+                    components: self.components,
+                    method: self.method,
+                    convergence: self.table,
+                    ground_state: Err(limit),
+                    sector,
+                    geometry,
+                    products: self.products,
+                })
+            }
+            Err(e) => Err(e),
+        }
+    }
+
     /// Energies and components from here, densities and occupations from `other`, unless `other`
     /// has the smaller error.
-    pub(super) fn joined(mut self, mut other: ExactResult, tolerance: f64) -> ExactResult {
+    fn joined(mut self, mut other: ExactResult, tolerance: f64) -> ExactResult {
         let apart = (self.energies[0] - other.energies[0]).abs();
         let excess = apart - self.estimate() - other.error_estimates[0];
         if excess > 0.0 {

@@ -68,12 +68,14 @@ pub fn gram(a: MatRef<f64>, scale: f64) -> Mat<f64> {
 
 /// Solves a symmetric positive definite system.
 pub fn solve_positive(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
+    crate::parallel::pin_linear_algebra();
     let factor = a.llt(Side::Lower).map_err(|_| LinearError::NotPositive)?;
     finite(factor.solve(column(b)))
 }
 
 /// Solves a general square system.
 pub fn solve_general(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
+    crate::parallel::pin_linear_algebra();
     finite(a.partial_piv_lu().solve(column(b)))
 }
 

@@ -373,8 +373,7 @@ fn add_chunk(
 fn draw(psi: &dyn Wavefunction, system: System, seed: u64, number: u64, samples: usize) -> Batch {
     // Every replicate is a scrambling of its own: independent of the others, more even in itself.
     let sampling = Sampling::QuasiRandom;
-    let id =
-        BatchId { seed, purpose: Purpose::Analysis, number, first: 0, tails: 0.0, sampling };
+    let id = BatchId { seed, purpose: Purpose::Analysis, number, first: 0, tails: 0.0, sampling };
     energies::draw(psi, system, id, samples, Derivatives::None)
 }
 

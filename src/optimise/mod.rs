@@ -165,8 +165,6 @@ struct Centred {
     energy: Vec<f64>,
     /// Distance from the median beyond which local energies are clipped.
     width: f64,
-    /// Mean of the clipped local energies.
-    mean_energy: f64,
     /// Which samples were not clipped.
     inside: Vec<bool>,
 }
@@ -194,7 +192,7 @@ impl Centred {
         for (row, r) in o.chunks_exact_mut(p.max(1)).zip(&root) {
             row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
         }
-        Centred { samples: n, parameters: p, root, o, energy, inside, width, mean_energy }
+        Centred { samples: n, parameters: p, root, o, energy, inside, width }
     }
 
     /// `F_k = <O_k (E_L - E)>`, half the energy gradient.

@@ -42,8 +42,8 @@ impl Default for RayleighGaussNewtonSettings {
             shift: 1e-3,
             smoothing: 1e-2,
             penalty: 0.0,
-            variance: 0.5,
-            tails: 0.3,
+            variance: 1.0,
+            tails: 0.4,
             trust_radius: 0.3,
             clip: 30.0,
         }

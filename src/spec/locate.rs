@@ -175,6 +175,11 @@ impl<'a> Outline<'a> {
         Some(self.values[i].span.start)
     }
 
+    /// Whether the outermost value has a field of this name.
+    pub fn has_field(&self, name: &str) -> bool {
+        self.matched(&[PathStep::Field(name)]).contains(&Some(1))
+    }
+
     fn lookup(&self, path: &str) -> Option<usize> {
         let steps = parse_path(path);
         let matched = self.matched(&steps);
@@ -538,6 +543,17 @@ mod tests {
     fn at(path: &str) -> (usize, usize) {
         let p = position(TEXT, Outline::new(TEXT).find(path));
         (p.line, p.column)
+    }
+
+    #[test]
+    fn only_the_fields_of_the_outermost_value_are_its_own() {
+        let outline = Outline::new(TEXT);
+        for name in ["title", "hamiltonian", "geometry", "iterations", "reference"] {
+            assert!(outline.has_field(name), "{name}");
+        }
+        for name in ["external", "layers", "half_width", "no", "nested", ""] {
+            assert!(!outline.has_field(name), "{name}");
+        }
     }
 
     #[test]

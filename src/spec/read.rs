@@ -47,6 +47,21 @@ pub fn load_hamiltonian(path: &Path) -> Result<Hamiltonian, SpecError> {
     Ok(Source::<Hamiltonian>::load_hamiltonian(path)?.value)
 }
 
+/// Whether the file is a run spec rather than a Hamiltonian, told from the fields of its outermost
+/// value: specs have a `hamiltonian`, Hamiltonians an `external` and an `interaction`. A file with
+/// none of them counts as what the other fields belong to.
+///
+/// # Errors
+///
+/// [`SpecError`] when the file cannot be read.
+pub fn names_hamiltonian(path: &Path) -> Result<bool, SpecError> {
+    let text = read_text(path)?;
+    let outline = Outline::new(&text);
+    let has = |fields: &[&str]| fields.iter().any(|f| outline.has_field(f));
+    Ok(has(&["hamiltonian", "sector", "geometry"])
+        && (has(&["hamiltonian"]) || !has(&["external", "interaction"])))
+}
+
 /// Loads any other RON file of the project's, for instance a suite of specs.
 ///
 /// # Errors

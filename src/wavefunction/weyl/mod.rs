@@ -98,17 +98,25 @@ impl LayerKind {
 }
 
 /// The layers of a flow whose spec lists none.
+///
+/// Fields in the mean-field coordinate and pairs at physical distances by turns: what one pair does depends on where
+/// the others are only through the composition.
 pub fn default_layers(geometry: &Geometry) -> Vec<LayerKind> {
     use LayerKind::*;
     match geometry {
         Geometry::Box { .. } | Geometry::Line => vec![
-            Pair,
-            PairInverse,
-            Monotone,
             ToMeanField,
-            Pair,
+            TwoBody,
+            FromMeanField,
             PairInverse,
+            Pair,
+            ToMeanField,
+            TwoBody,
             Monotone,
+            FromMeanField,
+            PairInverse,
+            Pair,
+            ToMeanField,
             TwoBody,
             FromMeanField,
         ],
@@ -120,7 +128,7 @@ pub fn default_layers(geometry: &Geometry) -> Vec<LayerKind> {
 /// cannot follow is not there: more of them only cost training its stability.
 pub fn default_pair_cells(geometry: &Geometry) -> usize {
     match geometry {
-        Geometry::Box { .. } | Geometry::Line => 64,
+        Geometry::Box { .. } | Geometry::Line => 24,
         Geometry::Ring { .. } => 16,
     }
 }
@@ -138,10 +146,10 @@ impl Default for WeylSettings {
         WeylSettings {
             base: BaseSettings::default(),
             layers: None,
-            monotone_cells: 48,
+            monotone_cells: 32,
             pair_cells: None,
             coordinate_cells: 96,
-            coordinate_power: 0.5,
+            coordinate_power: 0.4,
             two_body_functions: 8,
             slope_floor: 1e-3,
             bound_share: 0.98,

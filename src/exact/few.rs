@@ -1,0 +1,192 @@
+//! One particle by dense diagonalisation, two in the complete one-body basis.
+
+use super::dvr::{OneBodyBasis, one_body_matrix};
+use super::linalg::{mul, symmetric_eigen};
+use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, MOST_FUNCTIONS, Problem, length};
+use super::refine::Sequence;
+use super::{
+    ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, Step, pair,
+};
+use crate::system::{Geometry, Sector};
+use faer::Mat;
+
+/// Outcome of one diagonalisation.
+pub(super) struct Level {
+    pub(super) energies: Vec<f64>,
+    solver_errors: Vec<f64>,
+    pub(super) basis: OneBodyBasis,
+    orbitals: Mat<f64>,
+    /// Coefficients of the states over determinants (particles > 2) or pair functions by columns.
+    vectors: Vec<Vec<f64>>,
+}
+
+impl Problem<'_> {
+    /// One particle, or two of `sector` in the complete basis.
+    pub(super) fn small(
+        &mut self,
+        sector: Sector,
+        basis: OneBodyBasis,
+        cells: usize,
+    ) -> Result<Level, ExactError> {
+        if sector.particles() == 1 {
+            let h = one_body_matrix(&self.hamiltonian.external, &basis)?;
+            let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
+            let states = self.options.states.min(energies.len());
+            let vectors = (0..states)
+                .map(|k| (0..orbitals.ncols()).map(|i| f64::from(u8::from(i == k))).collect())
+                .collect();
+            return Ok(Level {
+                solver_errors: vec![1e-13; states],
+                energies: energies[..states].to_vec(),
+                basis,
+                orbitals,
+                vectors,
+            });
+        }
+        let n = basis.size();
+        let options = self.davidson((n * n) as u64, true);
+        let (bytes, work) = pair::cost(n, cells, options.subspace);
+        self.check((n * n) as u64, bytes, work as f64 * 25.0)?;
+        let found = pair::solve(self.hamiltonian, &basis, cells, sector, &options, &mut |i| {
+            (self.progress)(&Step::Iteration(i))
+        })?;
+        self.products += found.pairs.products;
+        Ok(Level {
+            energies: found.pairs.values.clone(),
+            solver_errors: found.pairs.value_errors.clone(),
+            basis,
+            orbitals: found.orbitals,
+            vectors: found.pairs.vectors,
+        })
+    }
+
+    /// Refines the number of functions for one or two particles. Returns the last level and the
+    /// sequence behind it.
+    pub(super) fn refine_functions(
+        &mut self,
+        sector: Sector,
+        geometry: Geometry,
+        tolerance: f64,
+        work_limit: f64,
+    ) -> Result<(Level, Sequence), ExactError> {
+        let mut sequence = Sequence::default();
+        let mut size = 0_usize;
+        let mut best: Option<Level> = None;
+        let mut cutoff = FIRST_CUTOFF;
+        loop {
+            let least = ((size as f64 * GROWTH).ceil() as usize).max(sector.particles() + 8);
+            let basis = OneBodyBasis::with_cutoff(geometry, cutoff, least);
+            cutoff *= GROWTH;
+            let work = pair::cost(basis.size(), self.cells(&basis), 0).1 as f64 * 25.0;
+            if sequence.has_ratio() && work > work_limit {
+                break;
+            }
+            let level = match self.small(sector, basis, self.cells(&basis)) {
+                Ok(level) => level,
+                // A limit met during refinement ends the refinement, not the calculation.
+                Err(ExactError::Memory { .. } | ExactError::Work { .. }) if best.is_some() => break,
+                Err(e) => return Err(e),
+            };
+            size = basis.size();
+            sequence.push(&level.energies);
+            self.record(ConvergenceRow {
+                refinement: Refinement::Functions,
+                length: length(&geometry),
+                functions: size,
+                cells: self.cells(&basis),
+                orbitals: 0,
+                determinants: level.vectors[0].len() as u64,
+                energy: level.energies[0],
+                change: sequence.change(),
+            });
+            best = Some(level);
+            if sequence.worst() < tolerance || size as f64 * GROWTH > MOST_FUNCTIONS as f64 {
+                break;
+            }
+        }
+        match best {
+            Some(level) => Ok((level, sequence)),
+            None => unreachable!("the first level either fails or is kept"),
+        }
+    }
+
+    pub(super) fn solve_small(
+        &mut self,
+        geometry: Geometry,
+        walls: Vec<f64>,
+    ) -> Result<ExactResult, ExactError> {
+        let tolerance = self.options.tolerance;
+        let (level, functions) = self.refine_functions(
+            self.sector,
+            geometry,
+            0.4 * tolerance,
+            (0.3 * self.options.work_limit).min(8.0 * CHECK_WORK),
+        )?;
+        let cells = self.cells(&level.basis) * 3 / 2;
+        let coarse = level.energies.clone();
+        let level = self.small(self.sector, level.basis, cells)?;
+        let change: Vec<f64> =
+            level.energies.iter().zip(&coarse).map(|(a, b)| (a - b).abs()).collect();
+        self.record(ConvergenceRow {
+            refinement: Refinement::Quadrature,
+            length: length(&geometry),
+            functions: level.basis.size(),
+            cells,
+            orbitals: 0,
+            determinants: level.vectors[0].len() as u64,
+            energy: level.energies[0],
+            change: change.iter().copied().reduce(f64::max),
+        });
+        let budgets: Vec<ErrorBudget> = (0..level.energies.len())
+            .map(|k| ErrorBudget {
+                functions: functions.estimate(k),
+                quadrature: change[k] + self.unseen,
+                orbitals: 0.0,
+                walls: walls[k],
+                solver: level.solver_errors[k] + 1e-12 * (1.0 + level.energies[k].abs()),
+            })
+            .collect();
+        let (state, method) = if self.sector.particles() == 1 {
+            let orbital = level.orbitals.subcols(0, 1).to_owned();
+            (
+                ExactState::new(level.basis, orbital, self.sector, vec![1.0]),
+                "one particle, dense diagonalisation".to_string(),
+            )
+        } else {
+            let n = level.basis.size();
+            let c = faer::MatRef::from_column_major_slice(&level.vectors[0], n, n);
+            (
+                pair_state(&level, c, self.sector)?,
+                format!("two particles in all {n} one-body functions, Davidson"),
+            )
+        };
+        self.finish(state, level.energies, budgets, cells, method)
+    }
+}
+
+/// Writes a pair function in its natural orbitals, without those of negligible occupation.
+fn pair_state(
+    level: &Level,
+    c: faer::MatRef<'_, f64>,
+    sector: Sector,
+) -> Result<ExactState, ExactError> {
+    let n = c.nrows();
+    let d = &mul(c, c.transpose()) + &mul(c.transpose(), c);
+    let (values, vectors) = symmetric_eigen(d.as_ref())?;
+    let kept = values.iter().filter(|v| **v > 1e-20).count().clamp(2, 60);
+    let u = Mat::from_fn(n, kept, |i, k| vectors[(i, n - 1 - k)]);
+    let small = mul(u.transpose(), mul(c, u.as_ref()).as_ref());
+    let coefficients = if sector.up == 1 {
+        (0..kept * kept).map(|i| small[(i / kept, i % kept)]).collect()
+    } else {
+        let mut list = vec![];
+        for q in 1..kept {
+            for p in 0..q {
+                list.push(small[(p, q)]);
+            }
+        }
+        list
+    };
+    let orbitals = mul(level.orbitals.as_ref(), u.as_ref());
+    Ok(ExactState::new(level.basis, orbitals, sector, coefficients))
+}

@@ -1,0 +1,167 @@
+//! What every route shares: the task with its limits, and the record of what was computed.
+
+use super::davidson::DavidsonOptions;
+use super::dvr::{OneBodyBasis, cells_that_see, default_cells};
+use super::hartree_fock::{HartreeFockOptions, hartree_fock};
+use super::{
+    ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, GroundState,
+    Step,
+};
+use crate::system::{Geometry, Hamiltonian, Sector};
+
+/// First cutoff of the wave numbers, in 1/bohr.
+pub(super) const FIRST_CUTOFF: f64 = 4.0;
+/// Growth of the number of functions from one level to the next.
+pub(super) const GROWTH: f64 = 1.25;
+/// Floating-point operations that go into one check of walls or basis functions: about a second.
+pub(super) const CHECK_WORK: f64 = 4e10;
+/// Largest number of one-body functions.
+pub(super) const MOST_FUNCTIONS: usize = 700;
+
+/// Everything a level of the calculation needs.
+pub(super) struct Problem<'a> {
+    pub(super) hamiltonian: &'a Hamiltonian,
+    pub(super) sector: Sector,
+    pub(super) options: &'a ExactOptions,
+    pub(super) progress: &'a mut dyn FnMut(&Step),
+    pub(super) table: Vec<ConvergenceRow>,
+    pub(super) products: usize,
+    /// Fewest quadrature cells, and what they still miss of the interaction, in Hartree.
+    pub(super) least_cells: usize,
+    pub(super) unseen: f64,
+}
+
+pub(super) fn length(geometry: &Geometry) -> f64 {
+    let (a, b) = geometry.interval();
+    b - a
+}
+
+impl<'a> Problem<'a> {
+    pub(super) fn new(
+        hamiltonian: &'a Hamiltonian,
+        sector: Sector,
+        options: &'a ExactOptions,
+        progress: &'a mut dyn FnMut(&Step),
+    ) -> Self {
+        Problem {
+            hamiltonian,
+            sector,
+            options,
+            progress,
+            table: vec![],
+            products: 0,
+            least_cells: 0,
+            unseen: 0.0,
+        }
+    }
+
+    /// Makes the quadrature fine enough for this geometry to see the interaction.
+    pub(super) fn look_closely(&mut self, geometry: &Geometry) -> Result<(), ExactError> {
+        let Sector { up, down } = self.sector;
+        let polarised = up == 0 || down == 0;
+        let (cells, unseen) = cells_that_see(&self.hamiltonian.interaction, geometry, polarised)?;
+        self.least_cells = cells;
+        self.unseen = unseen * self.sector.particles() as f64;
+        Ok(())
+    }
+
+    /// Quadrature cells for a basis.
+    pub(super) fn cells(&self, basis: &OneBodyBasis) -> usize {
+        default_cells(basis, self.least_cells)
+    }
+
+    pub(super) fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
+        let states = self.options.states;
+        let subspace = if dimension > 1_000_000 { 8 + 3 * states } else { 20 + 4 * states };
+        let residual =
+            if precise { (self.options.tolerance * 100.0).clamp(1e-8, 2e-6) } else { 1e-5 };
+        let value_error = if precise { 0.05 * self.options.tolerance } else { 1e-7 };
+        DavidsonOptions { states, residual, value_error, passes: 150, subspace }
+    }
+
+    pub(super) fn record(&mut self, row: ConvergenceRow) {
+        (self.progress)(&Step::Row(row.clone()));
+        self.table.push(row);
+    }
+
+    pub(super) fn check(
+        &mut self,
+        determinants: u64,
+        bytes: u64,
+        work: f64,
+    ) -> Result<(), ExactError> {
+        (self.progress)(&Step::Predicted { determinants, bytes, work });
+        if bytes > self.options.memory_limit_bytes {
+            return Err(ExactError::Memory {
+                needed: bytes,
+                limit: self.options.memory_limit_bytes,
+            });
+        }
+        if work > self.options.work_limit {
+            return Err(ExactError::Work { needed: work, limit: self.options.work_limit });
+        }
+        Ok(())
+    }
+
+    /// A pair does not know how tightly many particles are bound: raises the cutoff until the
+    /// Hartree-Fock orbitals of the whole sector have no kinetic energy in the last fifth of it.
+    pub(super) fn mean_field_cutoff(&self, basis: OneBodyBasis) -> Result<f64, ExactError> {
+        let mut cutoff = basis.wave_number(basis.size() - 1);
+        if self.sector.particles() <= 2 {
+            return Ok(cutoff);
+        }
+        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
+        for _ in 0..5 {
+            let least = self.sector.particles() + 8;
+            let basis = OneBodyBasis::with_cutoff(basis.geometry(), cutoff, least);
+            let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+            if hf.kinetic_tail(self.sector) < 0.2 * self.options.tolerance {
+                break;
+            }
+            cutoff *= GROWTH;
+        }
+        Ok(cutoff)
+    }
+
+    /// The sector that tells how fine the basis must be.
+    pub(super) fn pilot_sector(&self) -> Sector {
+        let Sector { up, down } = self.sector;
+        if up + down <= 2 {
+            self.sector
+        } else if up > 0 && down > 0 {
+            Sector { up: 1, down: 1 }
+        } else {
+            Sector { up: 2, down: 0 }
+        }
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        state: ExactState,
+        energies: Vec<f64>,
+        budgets: Vec<ErrorBudget>,
+        cells: usize,
+        method: String,
+    ) -> Result<ExactResult, ExactError> {
+        let points = (2 * state.basis.size() + 3).max(401) | 1;
+        let error_estimates: Vec<f64> = budgets.iter().map(ErrorBudget::total).collect();
+        Ok(ExactResult {
+            converged: error_estimates.iter().all(|e| *e <= self.options.tolerance),
+            error_estimates,
+            energies,
+            error_budget: budgets[0],
+            components: state.components(self.hamiltonian, cells)?,
+            method,
+            convergence: std::mem::take(&mut self.table),
+            sector: self.sector,
+            geometry: Some(state.basis.geometry()),
+            products: self.products,
+            ground_state: Ok(GroundState {
+                density: state.density(points),
+                natural_occupations: state.natural_occupations()?,
+                pair_density: self.options.pair_density.then(|| state.pair_density(81)),
+                state,
+            }),
+        })
+    }
+}
