@@ -12,6 +12,7 @@ use crate::sampling::{self, Purpose, Sampling};
 use crate::spec::RunSpec;
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
+use serde::{Deserialize, Serialize};
 
 /// How long and with how many samples to train.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,8 +27,53 @@ pub struct Schedule {
     pub sampling: Sampling,
     /// Independent scramblings of the final estimate, where points are quasi-random.
     pub scramblings: usize,
+    /// When to stop before the last iteration.
+    pub stopping: Stopping,
     /// Seed of all random numbers.
     pub seed: u64,
+}
+
+/// When to stop before the last iteration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Stopping {
+    /// When four iterations have lowered neither the energy beyond its error nor the (clipped) variance by a
+    /// twentieth, compared with the four before: for optimisers that choose among steps.
+    #[default]
+    Plateau,
+    /// Never.
+    Never,
+}
+
+/// Iterations that are compared with as many before.
+const PLATEAU: usize = 4;
+/// Share of the variance that a window must leave behind to count as progress.
+const PLATEAU_VARIANCE: f64 = 0.95;
+
+/// Clipped moments of past iterations.
+#[derive(Debug, Default)]
+struct History(Vec<Moments>);
+
+impl History {
+    fn push(&mut self, batch: &Batch) {
+        let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
+        let clipped: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
+        self.0.push(Moments::weighted(&clipped, &batch.weight));
+    }
+
+    fn is_flat(&self) -> bool {
+        let Some(start) = self.0.len().checked_sub(2 * PLATEAU) else { return false };
+        let (before, after) = self.0[start..].split_at(PLATEAU);
+        let mean = |window: &[Moments], of: fn(&Moments) -> f64| {
+            window.iter().map(of).sum::<f64>() / PLATEAU as f64
+        };
+        let variance = |window| mean(window, Moments::variance);
+        let energy = |window| mean(window, Moments::mean);
+        let error =
+            mean(after, Moments::standard_error).hypot(mean(before, Moments::standard_error));
+        variance(after) > PLATEAU_VARIANCE * variance(before)
+            && energy(after) > energy(before) - error / (PLATEAU as f64).sqrt()
+    }
 }
 
 impl Schedule {
@@ -39,6 +85,7 @@ impl Schedule {
             final_samples: spec.final_samples,
             sampling: spec.sampling,
             scramblings: spec.scramblings,
+            stopping: spec.stopping,
             seed: spec.seed,
         }
     }
@@ -111,6 +158,8 @@ pub struct Trained {
     pub averaged_iterations: usize,
     /// Samples left out over the whole training.
     pub rejected: usize,
+    /// Iterations done.
+    pub iterations: usize,
 }
 
 /// What is minimised, on given samples: the energy plus a share of the variance, both robust against rare
@@ -173,6 +222,8 @@ pub fn train(
     let mut averaged = 0usize;
     let mut rejected = 0;
     let mut caution = 1.0f64;
+    let mut history = History::default();
+    let mut iterations = 0;
     let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
     for iteration in 0..schedule.iterations {
         let id = BatchId {
@@ -201,6 +252,7 @@ pub fn train(
             choose(psi, system, trial, schedule.samples, &steps, optimiser.variance_weight())?;
         optimiser.took(choice);
         caution = if choice.is_some() { (2.0 * caution).min(1.0) } else { 0.25 * caution };
+        let choosy = steps.len() > 1;
         let step = choice.map(|c| steps.swap_remove(c));
         if let Some(step) = &step {
             for (p, c) in parameters.iter_mut().zip(&step.change) {
@@ -214,6 +266,7 @@ pub fn train(
                 *s += p;
             }
         }
+        iterations = iteration + 1;
         watch(&IterationReport {
             iteration,
             energy: Moments::weighted(&batch.local_energy, &batch.weight),
@@ -222,6 +275,10 @@ pub fn train(
             tau: step.as_ref().map_or(0.0, |s| s.tau),
             rejected: batch.rejected,
         });
+        history.push(&batch);
+        if schedule.stopping == Stopping::Plateau && choosy && history.is_flat() {
+            break;
+        }
     }
     if averaged > 1 {
         let mean: Vec<f64> = sum.iter().map(|s| s / averaged as f64).collect();
@@ -234,7 +291,7 @@ pub fn train(
             averaged = 1;
         }
     }
-    Ok(Trained { averaged_iterations: averaged, rejected })
+    Ok(Trained { averaged_iterations: averaged.max(1), rejected, iterations })
 }
 
 /// The best of the steps on fresh samples; none if all lead uphill.

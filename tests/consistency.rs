@@ -56,6 +56,7 @@ fn trained(chart: Chart, sector: Sector) -> Waveflow {
         sampling: Sampling::Random,
         scramblings: 16,
         seed: 4,
+        stopping: Default::default(),
     };
     train::train(&mut psi, system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
     let moved: f64 =

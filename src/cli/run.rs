@@ -149,7 +149,7 @@ impl Run {
             total_energy: energy + repulsion,
             samples: estimate.energy.count(),
             parameters: psi.parameters().len(),
-            iterations: spec.iterations,
+            iterations: trained.iterations,
             averaged_iterations: trained.averaged_iterations,
             wall_seconds: clock.elapsed().as_secs_f64(),
             cpu_seconds: processor.elapsed().as_secs_f64(),

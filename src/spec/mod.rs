@@ -15,6 +15,7 @@ pub use read::{load, load_hamiltonian};
 use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;
 use crate::system::{Geometry, Hamiltonian, Sector};
+use crate::train::Stopping;
 use crate::wavefunction::WavefunctionSettings;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,9 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// Kind of points that samples are made from, in training and in the final estimate.
     #[serde(default)]
     pub sampling: Sampling,
+    /// When to stop before the last iteration.
+    #[serde(default)]
+    pub stopping: Stopping,
     /// Independent scramblings the final samples are divided among where points are quasi-random: their scatter is
     /// the error bar. Each gets a power of two, so that there may be more final samples than asked for.
     #[serde(default = "defaults::scramblings")]
@@ -80,6 +84,7 @@ impl<H> RunSpec<H> {
             iterations: self.iterations,
             final_samples: self.final_samples,
             sampling: self.sampling,
+            stopping: self.stopping,
             scramblings: self.scramblings,
             seed: self.seed,
             reference: self.reference,

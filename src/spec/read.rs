@@ -5,6 +5,7 @@ use super::locate::{self, Outline, Position};
 use super::validate::{self, Violation};
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
 use crate::system::Hamiltonian;
+use crate::system::System;
 use crate::system::formula::{Formula, FormulaError};
 use ron::Options;
 use ron::error::{Error, SpannedError};
@@ -102,7 +103,9 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
         }
     };
     let mut resolved = spec.value.with_hamiltonian(hamiltonian);
-    resolved.wavefunction.complete(&geometry);
+    resolved
+        .wavefunction
+        .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
     Ok(resolved)
 }
 

@@ -91,11 +91,11 @@ pub enum WavefunctionError {
 }
 
 impl WavefunctionSettings {
-    /// Writes out the defaults that depend on the geometry.
-    pub fn complete(&mut self, geometry: &Geometry) {
+    /// Writes out the defaults that depend on the system.
+    pub fn complete(&mut self, system: System) {
         match self {
             WavefunctionSettings::Waveflow(_) => {}
-            WavefunctionSettings::Weyl(settings) => settings.complete(geometry),
+            WavefunctionSettings::Weyl(settings) => settings.complete(system),
         }
     }
 

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
-use crate::system::{Geometry, Sector, System};
+use crate::system::{External, Geometry, Sector, System};
 use base::determinants::{Determinants, DeterminantsTrace};
 use base::mean_field::{determinants, line_half_width, reach};
 pub use base::{BaseSettings, MeanFieldSettings, Orbitals};
@@ -101,9 +101,16 @@ impl LayerKind {
 ///
 /// Fields in the mean-field coordinate and pairs at physical distances by turns: what one pair does depends on where
 /// the others are only through the composition.
-pub fn default_layers(geometry: &Geometry) -> Vec<LayerKind> {
+///
+/// In a harmonic trap pairs are all: see [`Orbitals::for_system`].
+pub fn default_layers(system: System) -> Vec<LayerKind> {
     use LayerKind::*;
-    match geometry {
+    match system.geometry {
+        Geometry::Box { .. } | Geometry::Line
+            if matches!(system.hamiltonian.external, External::Harmonic { .. }) =>
+        {
+            vec![Pair, PairInverse]
+        }
         Geometry::Box { .. } | Geometry::Line => vec![
             ToMeanField,
             TwoBody,
@@ -134,9 +141,13 @@ pub fn default_pair_cells(geometry: &Geometry) -> usize {
 }
 
 impl WeylSettings {
-    /// Writes out the defaults that depend on the geometry.
-    pub fn complete(&mut self, geometry: &Geometry) {
-        self.layers.get_or_insert_with(|| default_layers(geometry));
+    /// Writes out the defaults that depend on the system.
+    pub fn complete(&mut self, system: System) {
+        let geometry = system.geometry;
+        if let BaseSettings::MeanField(settings) = &mut self.base {
+            settings.orbitals.get_or_insert_with(|| Orbitals::for_system(system.hamiltonian));
+        }
+        self.layers.get_or_insert_with(|| default_layers(system));
         self.pair_cells.get_or_insert_with(|| default_pair_cells(geometry));
     }
 }
@@ -310,7 +321,7 @@ impl Weyl {
         if n == 0 || n > MOST_PARTICLES {
             return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
         }
-        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system.geometry));
+        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
         settings.base.exists_on(system.geometry)?;
         kinds.iter().try_for_each(|kind| kind.exists_on(system.geometry))?;
         if let (Geometry::Ring { .. }, Some(found)) =
@@ -318,7 +329,7 @@ impl Weyl {
         {
             return Err(WavefunctionError::EvenOnRing { found });
         }
-        let orbitals = settings.base.orbitals();
+        let orbitals = settings.base.orbitals(system.hamiltonian);
         let walls = match *system.geometry {
             Geometry::Line => {
                 Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }

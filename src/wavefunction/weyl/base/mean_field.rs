@@ -7,17 +7,16 @@ use super::series::Domain;
 use crate::exact::EigenFailure;
 use crate::exact::dvr::{OneBodyBasis, solve_one_body};
 use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
-use crate::system::{Geometry, Hamiltonian, Interaction, Sector, System};
+use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use crate::wavefunction::WavefunctionError;
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// Which orbitals fill the determinants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Orbitals {
     /// Unrestricted Hartree–Fock: tails and shells of the interacting state.
-    #[default]
     HartreeFock,
     /// The lowest eigenfunctions of one particle: no variance at all without interaction.
     NonInteracting,
@@ -27,8 +26,22 @@ pub enum Orbitals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeanFieldSettings {
-    /// The orbitals of the determinants.
-    pub orbitals: Orbitals,
+    /// The orbitals of the determinants; without a name those of [`Orbitals::for_system`].
+    pub orbitals: Option<Orbitals>,
+}
+
+impl Orbitals {
+    /// The orbitals of a base whose spec names none: Hartree–Fock, but in a harmonic trap those without interaction.
+    ///
+    /// There the centre of mass moves independently of everything else (W. Kohn, "Cyclotron resonance and de Haas–van
+    /// Alphen oscillations of an interacting electron gas", Phys. Rev. 123, 1242 (1961)); determinants without
+    /// interaction have its ground state exactly, and pair displacements leave it alone.
+    pub fn for_system(hamiltonian: &Hamiltonian) -> Self {
+        match hamiltonian.external {
+            External::Harmonic { .. } => Orbitals::NonInteracting,
+            _ => Orbitals::HartreeFock,
+        }
+    }
 }
 
 /// Wave numbers, in 1/bohr, that are tried one after the other until the orbitals have converged.

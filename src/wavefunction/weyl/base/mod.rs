@@ -6,7 +6,7 @@ pub mod mean_field;
 pub mod series;
 
 use super::super::WavefunctionError;
-use crate::system::{Geometry, Sector, System};
+use crate::system::{Geometry, Hamiltonian, Sector, System};
 use determinants::Determinants;
 pub use mean_field::{MeanFieldSettings, Orbitals};
 use serde::{Deserialize, Serialize};
@@ -43,9 +43,11 @@ impl BaseSettings {
     }
 
     /// The mean field that goes with the base: its orbitals, or Hartree–Fock.
-    pub fn orbitals(&self) -> Orbitals {
+    pub fn orbitals(&self, hamiltonian: &Hamiltonian) -> Orbitals {
         match self {
-            BaseSettings::MeanField(settings) => settings.orbitals,
+            BaseSettings::MeanField(settings) => {
+                settings.orbitals.unwrap_or_else(|| Orbitals::for_system(hamiltonian))
+            }
             BaseSettings::FreeFermions => Orbitals::HartreeFock,
         }
     }
@@ -61,7 +63,9 @@ impl BaseSettings {
         };
         Ok(match self {
             BaseSettings::MeanField(settings) => {
-                mean_field::determinants(settings.orbitals, sector, system)?
+                let orbitals =
+                    settings.orbitals.unwrap_or_else(|| Orbitals::for_system(system.hamiltonian));
+                mean_field::determinants(orbitals, sector, system)?
             }
             BaseSettings::FreeFermions => free_fermions::determinants(sector, domain),
         })
