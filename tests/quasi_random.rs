@@ -33,7 +33,15 @@ fn shaken(settings: WavefunctionSettings, sector: Sector, system: System) -> Box
 }
 
 fn schedule(sampling: Sampling, final_samples: usize, seed: u64) -> Schedule {
-    Schedule { iterations: 0, samples: 2, final_samples, sampling, scramblings: 16, seed }
+    Schedule {
+        iterations: 0,
+        samples: 2,
+        final_samples,
+        sampling,
+        scramblings: 16,
+        stopping: Default::default(),
+        seed,
+    }
 }
 
 /// Holds estimates against the Rayleigh quotient by quadrature, which knows no samples.
