@@ -42,7 +42,7 @@ impl Problem<'_> {
         }
         self.look_closely(&Geometry::Box { half_width })?;
         let pilot = self.pilot_sector();
-        let (level, _) = self.refine_functions(
+        let (level, pilot_functions) = self.refine_functions(
             pilot,
             Geometry::Box { half_width },
             0.2 * self.options.tolerance,
@@ -82,7 +82,8 @@ impl Problem<'_> {
                 energy: energies[0],
                 change,
             });
-            let resolved = 0.3 * probe.map_or(0.0, |p| p.1).max(self.options.tolerance);
+            let noise = probe.map_or(0.0, |p| p.1).max(pilot_functions.worst());
+            let resolved = 0.3 * noise.max(self.options.tolerance);
             if change.is_some_and(|c| c < resolved) {
                 let states = energies.len();
                 return Ok((half_width, (0..states).map(|k| sequence.estimate(k)).collect()));
