@@ -125,10 +125,16 @@ fn check(chart: Chart, sector: Sector) {
 
     let mut evaluator = psi.evaluator();
     let mut gradient = vec![0.0; n];
-    let panels = [0, 60, 48, 14][n];
+    // Its steep maps take the finer rule: of three particles the norm is off by 3e-6 with 14 panels and
+    // by 2e-8 with 22.
+    let panels = [0, 60, 48, if matches!(chart, Chart::Uniform) { 22 } else { 14 }][n];
     let exact = quadrature(sector, panels, |x| {
         let (log, _) = evaluator.derivatives(x, &mut gradient);
         let p = (2.0 * log.log_abs).exp();
+        // So close to a meeting or a wall that psi² underflows, its derivatives are not numbers.
+        if p == 0.0 {
+            return [0.0; 5];
+        }
         // The kinetic energy as 1/2 |∇ psi|²: no Laplacian, so a different route than the samples take.
         let kinetic = 0.5 * gradient.iter().map(|g| g * g).sum::<f64>();
         let energy = kinetic + hamiltonian.potential(&geometry, x);

@@ -464,3 +464,17 @@ fn the_command_tells_a_hamiltonian_from_a_spec_by_its_fields() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("energy              2.0000000000"));
 }
+
+/// The deeper of two wells is far from the origin, where the search for walls begins.
+#[test]
+fn a_deep_well_far_away_is_found() {
+    let well = |text: &str| -> External { ron::from_str(text).unwrap() };
+    let at = |external: External| {
+        let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
+        solve_on_line(&h, Sector { up: 1, down: 0 }, &options(), &mut |_| ()).unwrap()
+    };
+    let both = at(well("Formula(\"-exp(-x^2) - 4*exp(-(x-14)^2)\")"));
+    let deep = at(well("Formula(\"-4*exp(-x^2)\")"));
+    let apart = (both.energies[0] - deep.energies[0]).abs();
+    assert!(apart <= both.error_estimates[0] + deep.error_estimates[0], "{apart:e}");
+}

@@ -100,7 +100,11 @@ impl Problem<'_> {
                 change: sequence.change(),
             });
             best = Some(level);
-            if sequence.worst() < tolerance || size as f64 * GROWTH > MOST_FUNCTIONS as f64 {
+            // Functions that are much wider than the interaction change nothing for a while.
+            let sees = self.cells(&basis) > self.least_cells;
+            if (sees && sequence.worst() < tolerance)
+                || size as f64 * GROWTH > MOST_FUNCTIONS as f64
+            {
                 break;
             }
         }
