@@ -216,6 +216,25 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
         "does not exist on a Line",
     ),
     (
+        "wavefunction: Waveflow(layers: 2, hidden: [8, 8])",
+        "wavefunction: Weyl(base: @MultiDeterminant(determinants: HalfProjected))",
+        "needs as many particles up as down, found 2 and 1",
+    ),
+    (
+        "wavefunction: Waveflow(layers: 2, hidden: [8, 8])",
+        "wavefunction: Weyl(base: @MultiDeterminant(determinants: ConfigurationInteraction(orbitals: 1)))",
+        "at least as many orbitals as there are particles of one spin, 2, found 1",
+    ),
+    (
+        "(up: 2, down: 1),
+    geometry: Box(half_width: 10.0),
+    wavefunction: Waveflow(layers: 2, hidden: [8, 8])",
+        "(up: 3, down: 3),
+    geometry: Ring(circumference: 6),
+    wavefunction: Weyl(base: @MultiDeterminant())",
+        "the base MultiDeterminant, which needs walls or a trap, does not exist on a Ring",
+    ),
+    (
         "(up: 2, down: 1),
     geometry: Box(half_width: 10.0),
     wavefunction: Waveflow(layers: 2, hidden: [8, 8])",

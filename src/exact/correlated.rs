@@ -38,7 +38,7 @@ pub(super) struct Nested {
 }
 
 /// Orbitals of the calculation that natural orbitals come from, and of the checks.
-fn pilot_orbitals(sector: Sector) -> usize {
+pub(super) fn pilot_orbitals(sector: Sector) -> usize {
     match sector.particles() {
         0..=3 => 24,
         4 => 20,
@@ -53,7 +53,7 @@ impl Problem<'_> {
         let n = basis.size();
         let cells = (2 * n + 16).max(self.least_cells);
         let h = one_body_matrix(&self.hamiltonian.external, &basis)?;
-        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
+        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
         let hf = hartree_fock(self.hamiltonian, basis, sector, &options)?;
         let grid = PairGrid::new(&self.hamiltonian.interaction, &basis.geometry(), cells);
         let field =
@@ -321,7 +321,7 @@ fn averaged(level: &CorrelatedLevel) -> PairDensities {
 }
 
 /// Orthonormal basis of the span of the columns, and the singular values squared.
-fn orthonormal_span(c: &Mat<f64>) -> (Mat<f64>, usize) {
+pub(super) fn orthonormal_span(c: &Mat<f64>) -> (Mat<f64>, usize) {
     let mut columns: Vec<Vec<f64>> = vec![];
     for k in 0..c.ncols() {
         let mut v: Vec<f64> = (0..c.nrows()).map(|i| c[(i, k)]).collect();

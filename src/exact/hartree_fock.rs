@@ -18,11 +18,15 @@ pub struct HartreeFockOptions {
     pub tolerance: f64,
     /// Largest number of iterations.
     pub iterations: usize,
+    /// Angle, in radians, by which the highest occupied and the lowest empty orbital of the start are turned
+    /// into each other, in opposite directions for the two spins: a solution with different orbitals for
+    /// different spins is found only from a start that has them.
+    pub mixing: f64,
 }
 
 impl Default for HartreeFockOptions {
     fn default() -> Self {
-        HartreeFockOptions { tolerance: 1e-8, iterations: 150 }
+        HartreeFockOptions { tolerance: 1e-8, iterations: 150, mixing: 0.0 }
     }
 }
 
@@ -113,7 +117,7 @@ fn trace_product(a: &Mat<f64>, b: &Mat<f64>) -> f64 {
 /// Solves the unrestricted Hartree–Fock equations of `sector` in `basis`.
 ///
 /// The start is the determinant of the lowest eigenfunctions of the one-body Hamiltonian, so with
-/// `up == down` both spins keep the same orbitals.
+/// `up == down` both spins keep the same orbitals unless the options mix them.
 ///
 /// # Errors
 /// [`EigenFailure`] when a potential is not finite on the grid.
@@ -162,6 +166,10 @@ pub fn hartree_fock(
     let start = symmetric_eigen(h.as_ref())?;
     let mut orbitals = [start.1.clone(), start.1];
     let mut energies = [start.0.clone(), start.0];
+    if options.mixing != 0.0 {
+        mix(&mut orbitals[0], sector.up, options.mixing);
+        mix(&mut orbitals[1], sector.down, -options.mixing);
+    }
     let mut d = [density(&orbitals[0], sector.up), density(&orbitals[1], sector.down)];
     let mut history: Vec<(PerSpin, PerSpin)> = Vec::new();
     let mut energy = f64::NAN;
@@ -232,6 +240,19 @@ pub fn hartree_fock(
         iterations,
         mean_fock,
     })
+}
+
+/// Turns the highest of `occupied` orbitals and the lowest empty one into each other.
+fn mix(orbitals: &mut Mat<f64>, occupied: usize, angle: f64) {
+    if occupied == 0 || occupied == orbitals.ncols() {
+        return;
+    }
+    let (sin, cos) = angle.sin_cos();
+    for i in 0..orbitals.nrows() {
+        let (a, b) = (orbitals[(i, occupied - 1)], orbitals[(i, occupied)]);
+        orbitals[(i, occupied - 1)] = cos * a + sin * b;
+        orbitals[(i, occupied)] = cos * b - sin * a;
+    }
 }
 
 /// The combination of Fock matrices with the smallest commutator; `None` when the equations are

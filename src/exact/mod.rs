@@ -7,6 +7,7 @@
 //! functions, of quadrature points, of orbitals, position of the walls where the tool chose them) is
 //! refined separately, and the changes add up to the error estimate.
 
+mod active_space;
 mod ci;
 pub mod closed_forms;
 mod correlated;
@@ -24,10 +25,11 @@ mod problem;
 mod refine;
 mod solve;
 mod state;
-mod strings;
+pub(crate) mod strings;
 mod trap;
 mod walls;
 
+pub(crate) use active_space::active_space;
 pub use linalg::EigenFailure;
 pub(crate) use linalg::symmetric_eigen;
 pub use solve::{solve, solve_on_line};

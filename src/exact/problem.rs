@@ -110,7 +110,7 @@ impl<'a> Problem<'a> {
         if self.sector.particles() <= 2 {
             return Ok(cutoff);
         }
-        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
+        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
         for _ in 0..5 {
             let least = self.sector.particles() + 8;
             let basis = OneBodyBasis::with_cutoff(basis.geometry(), cutoff, least);

@@ -92,7 +92,6 @@ impl StringSpace {
     }
 
     /// Address of a string.
-    #[cfg(test)]
     pub(crate) fn rank(&self, string: &[usize]) -> usize {
         string.iter().enumerate().map(|(i, &o)| self.binomials.choose(o, i + 1)).sum::<u64>()
             as usize

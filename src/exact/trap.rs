@@ -69,7 +69,7 @@ impl Problem<'_> {
                     8.0 * frequency.sqrt().max(1.0),
                     n + 8,
                 );
-                let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
+                let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
                 let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
                 // Work done against the pressure while the walls come in from infinity: it decays
                 // at least like the tail of the density, at twice the wave number at the wall,

@@ -35,7 +35,7 @@ impl Problem<'_> {
         let mut cutoff = 1.5 * FIRST_CUTOFF;
         let mut raised = 0;
         let mut previous = f64::INFINITY;
-        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60 };
+        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
         loop {
             let geometry = Geometry::Box { half_width };
             let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);

@@ -76,7 +76,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     check_sector(sector)?;
     check_geometry(geometry)?;
     periodicity(sector, geometry)?;
-    check_wavefunction(wavefunction, geometry)?;
+    check_wavefunction(wavefunction, sector, geometry)?;
     check_optimiser(optimiser)?;
     // Two samples are the fewest with a variance.
     within("samples_per_iteration", *samples_per_iteration, 2, 1 << 24)?;
@@ -123,7 +123,11 @@ fn periodicity(sector: &Sector, geometry: &Geometry) -> Checked {
     Ok(())
 }
 
-fn check_wavefunction(wavefunction: &WavefunctionSettings, geometry: &Geometry) -> Checked {
+fn check_wavefunction(
+    wavefunction: &WavefunctionSettings,
+    sector: &Sector,
+    geometry: &Geometry,
+) -> Checked {
     match wavefunction {
         WavefunctionSettings::Waveflow(settings) => {
             if !matches!(geometry, Geometry::Box { .. }) {
@@ -134,11 +138,11 @@ fn check_wavefunction(wavefunction: &WavefunctionSettings, geometry: &Geometry) 
             }
             waveflow(settings)
         }
-        WavefunctionSettings::Weyl(settings) => weyl(settings, geometry),
+        WavefunctionSettings::Weyl(settings) => weyl(settings, sector, geometry),
     }
 }
 
-fn weyl(settings: &WeylSettings, geometry: &Geometry) -> Checked {
+fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checked {
     let WeylSettings {
         base,
         layers,
@@ -150,7 +154,7 @@ fn weyl(settings: &WeylSettings, geometry: &Geometry) -> Checked {
         slope_floor,
         bound_share,
     } = settings;
-    if let Err(error) = base.exists_on(geometry) {
+    if let Err(error) = base.exists_on(geometry).and_then(|()| base.exists_for(*sector)) {
         return rule("wavefunction.base", &error.to_string());
     }
     if let Some(layers) = layers {

@@ -74,6 +74,12 @@ pub enum WavefunctionError {
         /// Name of the geometry.
         geometry: &'static str,
     },
+    /// A base that the sector does not have, or that would be too large.
+    #[error("{problem}")]
+    Base {
+        /// What the base needs and what was found.
+        problem: String,
+    },
     /// The splines cannot be built.
     #[error(transparent)]
     Spline(#[from] crate::math::spline::SplineError),

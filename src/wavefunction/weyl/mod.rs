@@ -28,9 +28,11 @@ use super::{
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
 use crate::system::{External, Geometry, Sector, System};
-use base::determinants::{Determinants, DeterminantsTrace};
 use base::mean_field::{determinants, line_half_width, reach};
-pub use base::{BaseSettings, MeanFieldSettings, Orbitals};
+use base::{Base, BaseTrace};
+pub use base::{
+    BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
+};
 use monotone::{MonotoneLayer, MonotoneTrace};
 use pair::{PairLayer, PairSpace, PairTrace};
 use serde::{Deserialize, Serialize};
@@ -144,9 +146,6 @@ impl WeylSettings {
     /// Writes out the defaults that depend on the system.
     pub fn complete(&mut self, system: System) {
         let geometry = system.geometry;
-        if let BaseSettings::MeanField(settings) = &mut self.base {
-            settings.orbitals.get_or_insert_with(|| Orbitals::for_system(system.hamiltonian));
-        }
         self.layers.get_or_insert_with(|| default_layers(system));
         self.pair_cells.get_or_insert_with(|| default_pair_cells(geometry));
     }
@@ -178,7 +177,7 @@ pub struct Weyl {
     sector: Sector,
     space: Space,
     layers: Vec<Layer>,
-    base: Determinants,
+    base: Base,
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
@@ -304,7 +303,7 @@ struct Trace<T> {
     angles: Vec<T>,
     bar: Vec<T>,
     layers: Vec<LayerTrace<T>>,
-    base: DeterminantsTrace<T>,
+    base: BaseTrace<T>,
 }
 
 impl Weyl {
@@ -323,6 +322,7 @@ impl Weyl {
         }
         let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
         settings.base.exists_on(system.geometry)?;
+        settings.base.exists_for(sector)?;
         kinds.iter().try_for_each(|kind| kind.exists_on(system.geometry))?;
         if let (Geometry::Ring { .. }, Some(found)) =
             (system.geometry, sector.spins().map(|s| s.len()).find(|n| n % 2 == 0))
@@ -352,7 +352,7 @@ impl Weyl {
         if kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField)) {
             let other;
             let field = if settings.base == BaseSettings::FreeFermions {
-                other = determinants(orbitals, sector, inside)?;
+                other = Base::Determinants(determinants(orbitals, sector, inside)?);
                 &other
             } else {
                 &base
@@ -446,7 +446,7 @@ impl Weyl {
 
 /// The map of one spin's angles to those of free fermions with the same cumulative density.
 fn coordinate(
-    field: &Determinants,
+    field: &Base,
     spin: usize,
     n: usize,
     settings: &WeylSettings,

@@ -19,10 +19,16 @@ fn helium() -> Hamiltonian {
 
 /// A flow with parameters far from the identity.
 fn shaken(layers: &[LayerKind], sector: Sector) -> Weyl {
+    shaken_over(BaseSettings::default(), layers, sector)
+}
+
+/// The same over a base.
+fn shaken_over(base: BaseSettings, layers: &[LayerKind], sector: Sector) -> Weyl {
     let hamiltonian = helium();
     let geometry = Geometry::Box { half_width: HALF_WIDTH };
     let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
     let settings = WeylSettings {
+        base,
         layers: Some(layers.to_vec()),
         monotone_cells: 6,
         pair_cells: Some(7),
@@ -36,6 +42,12 @@ fn shaken(layers: &[LayerKind], sector: Sector) -> Weyl {
         flow.parameters.iter().map(|_| 0.5 * rng.random_range(-1.0..1.0)).collect();
     flow.set_parameters(&moved).unwrap();
     flow
+}
+
+/// A sum of determinants of natural orbitals.
+fn interaction(orbitals: usize) -> BaseSettings {
+    let determinants = DeterminantSum::ConfigurationInteraction { orbitals };
+    BaseSettings::MultiDeterminant(MultiDeterminantSettings { determinants })
 }
 
 fn cases() -> Vec<Weyl> {
@@ -52,6 +64,9 @@ fn cases() -> Vec<Weyl> {
         for (up, down) in [(1, 0), (2, 0), (3, 0), (2, 1)] {
             all.push(shaken(layers, Sector { up, down }));
         }
+    }
+    for (up, down) in [(2, 0), (2, 1)] {
+        all.push(shaken_over(interaction(4), stacks[4], Sector { up, down }));
     }
     all
 }
@@ -205,9 +220,11 @@ fn integrate(sector: Sector, mut f: impl FnMut(&[f64]) -> f64) -> f64 {
 fn the_state_is_normalised_and_sampled_exactly() {
     use LayerKind::*;
     let layers = [Pair, PairInverse, Monotone, ToMeanField, TwoBody, FromMeanField];
-    for (up, down) in [(1, 0), (2, 0), (1, 1)] {
+    let sectors = [(1, 0), (2, 0), (1, 1)];
+    let all = sectors.map(|s| (BaseSettings::default(), s)).into_iter();
+    for (base, (up, down)) in all.chain([(interaction(4), (1, 1)), (interaction(4), (2, 0))]) {
         let sector = Sector { up, down };
-        let flow = shaken(&layers, sector);
+        let flow = shaken_over(base, &layers, sector);
         let mut e = flow.evaluator();
         let moment =
             |x: &[f64]| [1.0, x.iter().sum(), x.iter().map(|x| x * x).sum(), x[0] * x[x.len() - 1]];

@@ -12,9 +12,6 @@ use crate::math::small_matrix::{lu, lu_inverse};
 use crate::system::Sector;
 use faer::Mat;
 
-/// Share of the particles beyond either end of their extent.
-const OUTSIDE: f64 = 1e-5;
-
 /// Orbitals of one spin.
 #[derive(Clone, Debug)]
 struct Shell {
@@ -42,7 +39,7 @@ pub struct DeterminantsTrace<T> {
 
 /// A function of `t` whose derivative of order `e` is `at(e)`.
 #[inline]
-fn lift<T: Scalar>(t: T, at: impl Fn(usize) -> f64) -> T {
+pub(super) fn lift<T: Scalar>(t: T, at: impl Fn(usize) -> f64) -> T {
     match T::ORDER {
         0 => T::constant(at(0)),
         1 => t.chain(at(0), at(1), 0.0),
@@ -71,18 +68,20 @@ impl Determinants {
         values[0].iter().map(|v| v * v).sum()
     }
 
-    /// The distance between the outermost places where particles are found: a share of 1e-5 of all is beyond
-    /// on either side, in radians.
-    pub fn extent(&self) -> f64 {
-        let particles = self.sector.particles() as f64;
+    /// Number of particles below each point of an even grid of angles.
+    pub fn below(&self) -> Vec<f64> {
         let mut below: Vec<f64> = Vec::new();
         for shell in &self.shells {
-            below.resize(shell.products.below().count(), 0.0);
-            below.iter_mut().zip(shell.products.below()).for_each(|(sum, b)| *sum += b / particles);
+            let one: Vec<f64> = shell.products.below(&unit(shell.series.functions())).collect();
+            below.resize(one.len(), 0.0);
+            below.iter_mut().zip(one).for_each(|(sum, b)| *sum += b);
         }
-        let inside = below.windows(2).filter(|w| w[1] >= OUTSIDE && w[0] <= 1.0 - OUTSIDE).count();
-        let (start, end) = self.shells[0].series.domain().ends();
-        (end - start) * inside as f64 / (below.len() - 1) as f64
+        below
+    }
+
+    /// First and last angle.
+    pub fn ends(&self) -> (f64, f64) {
+        self.shells[0].series.domain().ends()
     }
 
     /// Number of spins that have particles.
@@ -153,12 +152,16 @@ impl Determinants {
     }
 }
 
+/// The unit matrix.
+fn unit(n: usize) -> Vec<f64> {
+    (0..n * n).map(|ij| if ij / n == ij % n { 1.0 } else { 0.0 }).collect()
+}
+
 impl Shell {
     /// Draws the particles one after the other.
     fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         let n = self.series.functions();
-        let mut m = vec![0.0; n * n];
-        (0..n).for_each(|i| m[i * n + i] = 1.0);
+        let mut m = unit(n);
         let mut phi = [vec![0.0; n], Vec::new(), Vec::new(), Vec::new()];
         let mut w = vec![0.0; n];
         let mut work = QuantileWork::default();

@@ -2,6 +2,7 @@
 //!
 //! Right tails, right shell structure, and no variance at all without interaction, for any potential.
 
+use super::Base;
 use super::determinants::Determinants;
 use super::series::Domain;
 use crate::exact::EigenFailure;
@@ -14,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// Which orbitals fill the determinants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Orbitals {
     /// Unrestricted Hartree–Fock: tails and shells of the interacting state.
+    #[default]
     HartreeFock,
     /// The lowest eigenfunctions of one particle: no variance at all without interaction.
     NonInteracting,
@@ -26,12 +28,12 @@ pub enum Orbitals {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MeanFieldSettings {
-    /// The orbitals of the determinants; without a name those of [`Orbitals::for_system`].
-    pub orbitals: Option<Orbitals>,
+    /// The orbitals of the determinants.
+    pub orbitals: Orbitals,
 }
 
 impl Orbitals {
-    /// The orbitals of a base whose spec names none: Hartree–Fock, but in a harmonic trap those without interaction.
+    /// The orbitals of a base that the system chooses: Hartree–Fock, but in a harmonic trap those without interaction.
     ///
     /// There the centre of mass moves independently of everything else (W. Kohn, "Cyclotron resonance and de Haas–van
     /// Alphen oscillations of an interacting electron gas", Phys. Rev. 123, 1242 (1961)); determinants without
@@ -45,11 +47,11 @@ impl Orbitals {
 }
 
 /// Wave numbers, in 1/bohr, that are tried one after the other until the orbitals have converged.
-const CUTOFFS: [f64; 4] = [14.0, 20.0, 28.0, 40.0];
+pub(super) const CUTOFFS: [f64; 4] = [14.0, 20.0, 28.0, 40.0];
 /// Largest coefficient, relative to the largest of all, that may be left at the upper end of a converged series.
 const CONVERGED: f64 = 1e-12;
 /// Most functions of a basis: bounds the time of the mean field to seconds.
-const MOST_FUNCTIONS: usize = 500;
+pub(super) const MOST_FUNCTIONS: usize = 500;
 /// Most functions while the computational box of the line is being chosen.
 const MOST_PILOT_FUNCTIONS: usize = 280;
 
@@ -94,7 +96,7 @@ pub fn line_half_width(
         let geometry = Geometry::Box { half_width };
         let system = System { hamiltonian, geometry: &geometry };
         let pilot = coefficients(orbitals, sector, system, MOST_PILOT_FUNCTIONS, &CUTOFFS[..1])?;
-        let pilot = Determinants::new(sector, Domain::Walls, &pilot);
+        let pilot = Base::Determinants(Determinants::new(sector, Domain::Walls, &pilot));
         let near = reach(&pilot, half_width, 1e-8);
         let far = reach(&pilot, half_width, 1e-12);
         // The logarithm falls by 4 decades from `near` to `far`.
@@ -116,7 +118,7 @@ pub fn line_half_width(
 }
 
 /// The largest distance from the middle, in bohr, at which the density of some spin reaches `share` of its peak.
-pub fn reach(base: &Determinants, half_width: f64, share: f64) -> f64 {
+pub fn reach(base: &Base, half_width: f64, share: f64) -> f64 {
     let mut found = 0.0f64;
     for spin in 0..base.spins() {
         let density: Vec<f64> = (0..=TAIL_POINTS)
@@ -144,6 +146,27 @@ fn coefficients(
     let free = orbitals == Orbitals::NonInteracting
         || system.hamiltonian.interaction == Interaction::None
         || sector.particles() == 1;
+    let columns = |c: &Mat<f64>, n: usize| c.subcols(0, n).to_owned();
+    converged(sector, system, most_functions, cutoffs, |basis| {
+        if free {
+            let one = solve_one_body(&system.hamiltonian.external, basis)?;
+            return Ok(sector.spins().map(|s| columns(&one.orbitals, s.len())).collect());
+        }
+        let options = HartreeFockOptions::default();
+        let field = hartree_fock(system.hamiltonian, basis, sector, &options)?;
+        let of = |up: bool| if up { &field.orbitals_up } else { &field.orbitals_down };
+        Ok(sector.spins().map(|s| columns(of(s.start < sector.up), s.len())).collect())
+    })
+}
+
+/// What `solve` finds in the first of a row of growing bases in which its columns have converged.
+pub(super) fn converged(
+    sector: Sector,
+    system: System,
+    most_functions: usize,
+    cutoffs: &[f64],
+    mut solve: impl FnMut(OneBodyBasis) -> Result<Vec<Mat<f64>>, EigenFailure>,
+) -> Result<Vec<Mat<f64>>, EigenFailure> {
     let most = sector.up.max(sector.down);
     let mut previous = 0;
     let mut found = Vec::new();
@@ -154,22 +177,8 @@ fn coefficients(
             break;
         }
         previous = basis.size();
-        let columns = |c: &Mat<f64>, n: usize| c.subcols(0, n).to_owned();
-        found = if free {
-            let one = solve_one_body(&system.hamiltonian.external, basis)?;
-            sector.spins().map(|s| columns(&one.orbitals, s.len())).collect()
-        } else {
-            let options = HartreeFockOptions::default();
-            let field = hartree_fock(system.hamiltonian, basis, sector, &options)?;
-            sector
-                .spins()
-                .map(|s| {
-                    let up = s.start < sector.up;
-                    columns(if up { &field.orbitals_up } else { &field.orbitals_down }, s.len())
-                })
-                .collect()
-        };
-        if found.iter().all(|c: &Mat<f64>| tail(c) < CONVERGED) {
+        found = solve(basis)?;
+        if found.iter().all(|c: &Mat<f64>| c.ncols() == 0 || tail(c) < CONVERGED) {
             break;
         }
     }

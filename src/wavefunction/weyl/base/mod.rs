@@ -1,30 +1,34 @@
 //! Base states: normalised on the fundamental domain of the angles, with exact samplers.
 
 pub mod determinants;
+pub mod expansion;
 pub mod free_fermions;
 pub mod mean_field;
+pub mod multi_determinant;
 pub mod series;
 
 use super::super::WavefunctionError;
+use crate::math::scalar::Scalar;
 use crate::system::{Geometry, Hamiltonian, Sector, System};
-use determinants::Determinants;
+use determinants::{Determinants, DeterminantsTrace};
+use expansion::{Expansion, ExpansionTrace};
 pub use mean_field::{MeanFieldSettings, Orbitals};
+pub use multi_determinant::{DeterminantSum, MultiDeterminantSettings};
 use serde::{Deserialize, Serialize};
 use series::Domain;
 
 /// The base of a flow and its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub enum BaseSettings {
+    /// Half-projected Hartree–Fock where [it is called for](multi_determinant::is_called_for), Hartree–Fock elsewhere.
+    #[default]
+    Automatic,
     /// Determinants of mean-field orbitals.
     MeanField(MeanFieldSettings),
+    /// A sum of determinants.
+    MultiDeterminant(MultiDeterminantSettings),
     /// Determinants of free fermions: in a box or on a ring.
     FreeFermions,
-}
-
-impl Default for BaseSettings {
-    fn default() -> Self {
-        BaseSettings::MeanField(MeanFieldSettings::default())
-    }
 }
 
 impl BaseSettings {
@@ -38,6 +42,18 @@ impl BaseSettings {
                 what: "the base FreeFermions, which nothing would hold together,".to_owned(),
                 geometry: "Line",
             }),
+            (BaseSettings::MultiDeterminant(settings), _) => settings.exist_on(geometry),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the base exists for a sector.
+    ///
+    /// # Errors
+    /// [`WavefunctionError::Base`] if not.
+    pub fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
+        match self {
+            BaseSettings::MultiDeterminant(settings) => settings.exist_for(sector),
             _ => Ok(()),
         }
     }
@@ -45,10 +61,9 @@ impl BaseSettings {
     /// The mean field that goes with the base: its orbitals, or Hartree–Fock.
     pub fn orbitals(&self, hamiltonian: &Hamiltonian) -> Orbitals {
         match self {
-            BaseSettings::MeanField(settings) => {
-                settings.orbitals.unwrap_or_else(|| Orbitals::for_system(hamiltonian))
-            }
+            BaseSettings::MeanField(settings) => settings.orbitals,
             BaseSettings::FreeFermions => Orbitals::HartreeFock,
+            _ => Orbitals::for_system(hamiltonian),
         }
     }
 
@@ -56,18 +71,112 @@ impl BaseSettings {
     ///
     /// # Errors
     /// See [`WavefunctionError`].
-    pub fn build(&self, sector: Sector, system: System) -> Result<Determinants, WavefunctionError> {
+    pub fn build(&self, sector: Sector, system: System) -> Result<Base, WavefunctionError> {
         let domain = match system.geometry {
             Geometry::Ring { .. } => Domain::Circle,
             Geometry::Box { .. } | Geometry::Line => Domain::Walls,
         };
         Ok(match self {
-            BaseSettings::MeanField(settings) => {
-                let orbitals =
-                    settings.orbitals.unwrap_or_else(|| Orbitals::for_system(system.hamiltonian));
-                mean_field::determinants(orbitals, sector, system)?
+            BaseSettings::Automatic => {
+                let orbitals = self.orbitals(system.hamiltonian);
+                if orbitals == Orbitals::HartreeFock
+                    && multi_determinant::is_called_for(sector, system)?
+                {
+                    let half_projected = MultiDeterminantSettings::default();
+                    Base::Expansion(half_projected.build(sector, system)?)
+                } else {
+                    Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
+                }
             }
-            BaseSettings::FreeFermions => free_fermions::determinants(sector, domain),
+            BaseSettings::MeanField(settings) => {
+                Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
+            }
+            BaseSettings::MultiDeterminant(settings) => {
+                Base::Expansion(settings.build(sector, system)?)
+            }
+            BaseSettings::FreeFermions => {
+                Base::Determinants(free_fermions::determinants(sector, domain))
+            }
         })
+    }
+}
+
+/// A base state.
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// One determinant per spin.
+    Determinants(Determinants),
+    /// A sum of determinants.
+    Expansion(Expansion),
+}
+
+/// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
+#[derive(Clone, Debug, Default)]
+pub struct BaseTrace<T> {
+    determinants: DeterminantsTrace<T>,
+    expansion: ExpansionTrace<T>,
+}
+
+/// Share of the particles beyond either end of their extent.
+const OUTSIDE: f64 = 1e-5;
+
+impl Base {
+    /// Number of spins that have particles.
+    pub fn spins(&self) -> usize {
+        match self {
+            Base::Determinants(b) => b.spins(),
+            Base::Expansion(b) => b.spins(),
+        }
+    }
+
+    /// The density of one spin (numbered among those that have particles) at an angle, per radian.
+    pub fn density(&self, spin: usize, theta: f64) -> f64 {
+        match self {
+            Base::Determinants(b) => b.density(spin, theta),
+            Base::Expansion(b) => b.density(spin, theta),
+        }
+    }
+
+    /// The distance between the outermost places where particles are found: a share of 1e-5 of all is beyond
+    /// on either side, in radians.
+    pub fn extent(&self) -> f64 {
+        let (below, (start, end)) = match self {
+            Base::Determinants(b) => (b.below(), b.ends()),
+            Base::Expansion(b) => (b.below(), b.ends()),
+        };
+        let intervals = below.len() - 1;
+        let particles = below[intervals];
+        let (least, most) = (OUTSIDE * particles, (1.0 - OUTSIDE) * particles);
+        let inside = below.windows(2).filter(|w| w[1] >= least && w[0] <= most).count();
+        (end - start) * inside as f64 / intervals as f64
+    }
+
+    /// `log |psi_0|` and sign.
+    pub fn forward<T: Scalar>(
+        &self,
+        angles: &[T],
+        reverse: bool,
+        trace: &mut BaseTrace<T>,
+    ) -> (T, f64) {
+        match self {
+            Base::Determinants(b) => b.forward(angles, reverse, &mut trace.determinants),
+            Base::Expansion(b) => b.forward(angles, reverse, &mut trace.expansion),
+        }
+    }
+
+    /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
+    pub fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut BaseTrace<T>) {
+        match self {
+            Base::Determinants(b) => b.backward(bar, &mut trace.determinants),
+            Base::Expansion(b) => b.backward(bar, &mut trace.expansion),
+        }
+    }
+
+    /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
+    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+        match self {
+            Base::Determinants(b) => b.sample(uniforms, angles),
+            Base::Expansion(b) => b.sample(uniforms, angles),
+        }
     }
 }

@@ -204,23 +204,31 @@ impl Products {
         start + (end - start) * q as f64 / TABLE as f64
     }
 
-    /// Integrals of the squares of all functions together over the angles below each point of an even grid.
-    pub fn below(&self) -> impl Iterator<Item = f64> + '_ {
-        let squares = |row: &[f64]| (0..self.functions).map(|i| row[i * (i + 3) / 2]).sum();
-        self.table.chunks_exact(self.products.len()).map(squares)
+    /// Integrals of the density `sum_ij m_ij phi_i phi_j` (`m` symmetric, row-major) over the angles below each point
+    /// of an even grid.
+    pub fn below(&self, m: &[f64]) -> impl Iterator<Item = f64> + '_ {
+        let mut weights = Vec::new();
+        self.weights(m, &mut weights);
+        let sum = move |row: &[f64]| row.iter().zip(&weights).map(|(c, w)| c * w).sum();
+        self.table.chunks_exact(self.products.len()).map(sum)
     }
 
-    /// The angle below which the density `sum_ij m_ij phi_i phi_j` (`m` symmetric, row-major) has the integral
-    /// `target`. `work` is scratch memory.
-    pub fn quantile(&self, m: &[f64], target: f64, work: &mut QuantileWork) -> f64 {
+    /// Weights of the pairs in `sum_ij m_ij phi_i phi_j`.
+    fn weights(&self, m: &[f64], weights: &mut Vec<f64>) {
         let n = self.functions;
-        let QuantileWork { weights, density } = work;
         weights.clear();
         for i in 0..n {
             for j in 0..=i {
                 weights.push(if i == j { m[i * n + i] } else { 2.0 * m[i * n + j] });
             }
         }
+    }
+
+    /// The angle below which the density `sum_ij m_ij phi_i phi_j` (`m` symmetric, row-major) has the integral
+    /// `target`. `work` is scratch memory.
+    pub fn quantile(&self, m: &[f64], target: f64, work: &mut QuantileWork) -> f64 {
+        let QuantileWork { weights, density } = work;
+        self.weights(m, weights);
         density.clear();
         density.resize(self.products[0].len(), 0.0);
         for (p, weight) in self.products.iter().zip(&*weights) {

@@ -1,0 +1,334 @@
+//! A sum of determinants over orbitals that both spins share, with an exact sampler.
+//!
+//! `psi_0 = sum_IJ c_IJ D_I(up) D_J(down)` with `D_I = det phi_{I_j}(theta_i)`, orthonormal `phi_p` and
+//! `sum c² = 1`: normalised on the fundamental domain, where the `D_I` of one spin are orthonormal. All `D_I` of a
+//! spin come from Laplace's expansion along one particle after the other,
+//! `D_S(1..k) = sum_{s in S} ± phi_s(theta_k) D_{S \ s}(1..k-1)`: no division, so nodes of single determinants
+//! do no harm, and the same code carries jets and is differentiated in reverse.
+//!
+//! Samples: the density of the next particle, whatever the others do, is `sum_pq gamma_pq phi_p phi_q / k` with the
+//! one-body density matrix `gamma_pq = <a_p Psi | a_q Psi>` of the state of the `k` that are left; with the particle
+//! at `theta` that state becomes `sum_p phi_p(theta) a_p Psi`. This is the chain rule of probability in second
+//! quantisation, and for a single determinant the sampler of J. B. Hough, M. Krishnapur, Y. Peres and B. Virág
+//! (Probability Surveys 3, 206 (2006)). The cumulative distribution is a Fourier series: one uniform makes one particle.
+
+use super::determinants::lift;
+use super::series::{Domain, Products, QuantileWork, Series};
+use crate::exact::strings::StringSpace;
+use crate::math::scalar::Scalar;
+use crate::system::Sector;
+use faer::Mat;
+
+/// Strings of `k` particles, each with the strings of `k - 1` that it has when one orbital is taken out.
+#[derive(Clone, Debug)]
+struct Level {
+    particles: usize,
+    strings: usize,
+    /// `(orbital, address of the rest)`, `particles` entries for every string, by ascending orbital.
+    removals: Vec<(usize, usize)>,
+}
+
+impl Level {
+    /// The removals of a string, with the sign of moving the orbital to the end.
+    fn removals(&self, string: usize) -> impl Iterator<Item = (f64, usize, usize)> + '_ {
+        let k = self.particles;
+        let sign = move |place: usize| if (k - 1 - place) % 2 == 0 { 1.0 } else { -1.0 };
+        let row = &self.removals[string * k..(string + 1) * k];
+        row.iter().enumerate().map(move |(place, &(orbital, rest))| (sign(place), orbital, rest))
+    }
+}
+
+/// The levels of 1 to `particles` particles.
+fn levels(orbitals: usize, particles: usize) -> Vec<Level> {
+    let mut levels = Vec::new();
+    for k in 1..=particles {
+        let (space, smaller) = (StringSpace::new(orbitals, k), StringSpace::new(orbitals, k - 1));
+        let mut removals = Vec::with_capacity(space.count * k);
+        let mut string = Vec::new();
+        space.unrank(0, &mut string);
+        loop {
+            for &orbital in &string {
+                let rest: Vec<usize> = string.iter().copied().filter(|&o| o != orbital).collect();
+                removals.push((orbital, smaller.rank(&rest)));
+            }
+            if !space.advance(&mut string) {
+                break;
+            }
+        }
+        levels.push(Level { particles: k, strings: space.count, removals });
+    }
+    levels
+}
+
+/// All minors of the columns of `c`: the determinants of as many rows as there are columns, by the address of the
+/// string of rows.
+pub fn minors(c: &Mat<f64>) -> Vec<f64> {
+    let mut below = vec![1.0];
+    for (k, level) in levels(c.nrows(), c.ncols()).iter().enumerate() {
+        let minor = |s| level.removals(s).map(|(sign, row, rest)| sign * c[(row, k)] * below[rest]);
+        below = (0..level.strings).map(|s| minor(s).sum()).collect();
+    }
+    below
+}
+
+/// A sum of determinants.
+#[derive(Clone, Debug)]
+pub struct Expansion {
+    sector: Sector,
+    series: Series,
+    products: Products,
+    /// Levels of spin up and of spin down.
+    levels: [Vec<Level>; 2],
+    /// `c_IJ`, row-major.
+    coefficients: Vec<f64>,
+    /// One-body density matrices of the spins that have particles, row-major.
+    densities: Vec<Vec<f64>>,
+}
+
+/// What the reverse sweep needs again, and scratch memory.
+#[derive(Clone, Debug, Default)]
+pub struct ExpansionTrace<T> {
+    /// Orbitals and their slopes at the particles, row-major in (particle, orbital).
+    values: Vec<T>,
+    slopes: Vec<T>,
+    /// Determinants of the first 0, 1, .. particles, of spin up and of spin down.
+    minors: [Vec<Vec<T>>; 2],
+    psi: T,
+    bars: [Vec<T>; 2],
+    plain: [Vec<f64>; 4],
+}
+
+impl Expansion {
+    /// From the coefficients of the orbitals (columns; see [`Series::new`]) and those of the determinants, spin-up
+    /// strings by spin-down strings in colexicographic order, row-major. They are scaled to norm one.
+    pub fn new(
+        sector: Sector,
+        domain: Domain,
+        orbitals: &Mat<f64>,
+        mut coefficients: Vec<f64>,
+    ) -> Self {
+        let norm = coefficients.iter().map(|c| c * c).sum::<f64>().sqrt();
+        coefficients.iter_mut().for_each(|c| *c /= norm);
+        let series = Series::new(domain, orbitals);
+        let m = orbitals.ncols();
+        let levels = [levels(m, sector.up), levels(m, sector.down)];
+        let products = Products::new(&series);
+        let columns = levels[1].last().map_or(1, |l| l.strings);
+        let rows = coefficients.len() / columns;
+        let c = &coefficients;
+        let transposed = (0..columns).flat_map(|j| (0..rows).map(move |i| c[i * columns + j]));
+        let mut densities = Vec::new();
+        for (rows, levels) in [c.clone(), transposed.collect()].into_iter().zip(&levels) {
+            if let Some(level) = levels.last() {
+                densities.push(State { rows, scratch: Vec::new() }.density(level, m));
+            }
+        }
+        Expansion { sector, series, products, levels, coefficients, densities }
+    }
+
+    /// Number of spins that have particles.
+    pub fn spins(&self) -> usize {
+        self.densities.len()
+    }
+
+    /// The density of one spin (numbered among those that have particles) at an angle, per radian.
+    pub fn density(&self, spin: usize, theta: f64) -> f64 {
+        let m = self.series.functions();
+        let mut values = [vec![0.0; m], Vec::new(), Vec::new(), Vec::new()];
+        self.series.evaluate(theta, 1, &mut values);
+        let (gamma, phi) = (&self.densities[spin], &values[0]);
+        (0..m * m).map(|pq| gamma[pq] * phi[pq / m] * phi[pq % m]).sum()
+    }
+
+    /// Number of particles below each point of an even grid of angles.
+    pub fn below(&self) -> Vec<f64> {
+        let m = self.series.functions();
+        let sum: Vec<f64> =
+            (0..m * m).map(|pq| self.densities.iter().map(|d| d[pq]).sum()).collect();
+        self.products.below(&sum).collect()
+    }
+
+    /// First and last angle.
+    pub fn ends(&self) -> (f64, f64) {
+        self.series.domain().ends()
+    }
+
+    /// `log |psi_0|` and sign.
+    pub fn forward<T: Scalar>(
+        &self,
+        angles: &[T],
+        reverse: bool,
+        trace: &mut ExpansionTrace<T>,
+    ) -> (T, f64) {
+        let ExpansionTrace { values, slopes, minors, psi, bars, plain } = trace;
+        let m = self.series.functions();
+        let orders = 1 + T::ORDER + usize::from(reverse);
+        values.clear();
+        slopes.clear();
+        plain.iter_mut().for_each(|p| p.resize(m, 0.0));
+        for &t in angles {
+            self.series.evaluate(t.value(), orders, plain);
+            for p in 0..m {
+                let at = |d: usize| plain[d][p];
+                values.push(lift(t, at));
+                if reverse {
+                    slopes.push(lift(t, |e| at(1 + e)));
+                }
+            }
+        }
+        let starts = [0, self.sector.up];
+        for ((levels, minors), start) in self.levels.iter().zip(&mut *minors).zip(starts) {
+            minors.resize(levels.len() + 1, Vec::new());
+            minors[0].clear();
+            minors[0].push(T::one());
+            for (k, level) in levels.iter().enumerate() {
+                let phi = &values[(start + k) * m..(start + k + 1) * m];
+                let (smaller, larger) = minors.split_at_mut(k + 1);
+                larger[0].clear();
+                larger[0].extend((0..level.strings).map(|s| {
+                    level.removals(s).fold(T::zero(), |sum, (sign, p, rest)| {
+                        sum + phi[p] * smaller[k][rest] * sign
+                    })
+                }));
+            }
+        }
+        let ([up, down], [bar, _]) = (&*minors, bars);
+        let (up, down) = (&up[self.sector.up], &down[self.sector.down]);
+        // What each determinant of spin up is multiplied by: also its adjoint.
+        bar.clear();
+        bar.extend(
+            self.coefficients.chunks_exact(down.len()).map(|row| {
+                row.iter().zip(down).fold(T::zero(), |sum, (&c, &d)| sum.add_scaled(c, d))
+            }),
+        );
+        *psi = bar.iter().zip(up).fold(T::zero(), |sum, (&b, &u)| sum + b * u);
+        (psi.abs().ln(), if psi.value() < 0.0 { -1.0 } else { 1.0 })
+    }
+
+    /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
+    pub fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut ExpansionTrace<T>) {
+        let ExpansionTrace { values, slopes, minors, psi, bars, .. } = trace;
+        let m = self.series.functions();
+        let inverse = psi.recip();
+        let [bar_up, bar_down] = bars;
+        let up = &minors[0][self.sector.up];
+        let columns = self.coefficients.len() / up.len();
+        bar_down.clear();
+        bar_down.resize(columns, T::zero());
+        for (row, &u) in self.coefficients.chunks_exact(columns).zip(up) {
+            let u = u * inverse;
+            bar_down.iter_mut().zip(row).for_each(|(b, &c)| *b = b.add_scaled(c, u));
+        }
+        bar_up.iter_mut().for_each(|b| *b = *b * inverse);
+        let starts = [0, self.sector.up];
+        let mut below = Vec::new();
+        for (((levels, minors), start), bars) in
+            self.levels.iter().zip(&*minors).zip(starts).zip(bars)
+        {
+            for (k, level) in levels.iter().enumerate().rev() {
+                let row = (start + k) * m..(start + k + 1) * m;
+                let (phi, slope) = (&values[row.clone()], &slopes[row]);
+                below.clear();
+                below.resize(minors[k].len(), T::zero());
+                let mut sum = T::zero();
+                for (s, &adjoint) in bars.iter().enumerate() {
+                    for (sign, p, rest) in level.removals(s) {
+                        let adjoint = adjoint * sign;
+                        sum += adjoint * slope[p] * minors[k][rest];
+                        below[rest] += adjoint * phi[p];
+                    }
+                }
+                bar[start + k] = sum;
+                std::mem::swap(bars, &mut below);
+            }
+        }
+    }
+
+    /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
+    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+        let m = self.series.functions();
+        let mut state = State { rows: self.coefficients.clone(), scratch: Vec::new() };
+        let mut phi = [vec![0.0; m], Vec::new(), Vec::new(), Vec::new()];
+        let mut work = QuantileWork::default();
+        let mut next = 0;
+        for levels in &self.levels {
+            for level in levels.iter().rev() {
+                let gamma = state.density(level, m);
+                let trace: f64 = (0..m).map(|p| gamma[p * m + p]).sum();
+                angles[next] = self.products.quantile(&gamma, uniforms[next] * trace, &mut work);
+                self.series.evaluate(angles[next], 1, &mut phi);
+                state.place(level, &phi[0]);
+                next += 1;
+            }
+            // One row is left, that of no particle of this spin: its columns are the strings of the other.
+        }
+        self.sector.sort(angles);
+    }
+}
+
+/// A state of the particles that are not yet placed: a row for each string of one spin, row-major.
+struct State {
+    rows: Vec<f64>,
+    scratch: Vec<f64>,
+}
+
+impl State {
+    /// `<a_p Psi | a_q Psi>`, row-major.
+    fn density(&mut self, level: &Level, m: usize) -> Vec<f64> {
+        let width = self.rows.len() / level.strings;
+        let smaller = level.removals.iter().map(|r| r.1 + 1).max().unwrap_or(1);
+        // The amplitudes of a_p Psi, row-major in (string of the rest, p, column).
+        self.scratch.clear();
+        self.scratch.resize(smaller * m * width, 0.0);
+        for (s, row) in self.rows.chunks_exact(width).enumerate() {
+            for (sign, p, rest) in level.removals(s) {
+                let at = (rest * m + p) * width;
+                let to = &mut self.scratch[at..at + width];
+                to.iter_mut().zip(row).for_each(|(t, r)| *t = sign * r);
+            }
+        }
+        let mut gamma = vec![0.0; m * m];
+        for rest in self.scratch.chunks_exact(m * width) {
+            for p in 0..m {
+                let left = &rest[p * width..(p + 1) * width];
+                for q in 0..=p {
+                    let right = &rest[q * width..(q + 1) * width];
+                    gamma[p * m + q] += left.iter().zip(right).map(|(a, b)| a * b).sum::<f64>();
+                }
+            }
+        }
+        for p in 0..m {
+            for q in 0..p {
+                gamma[q * m + p] = gamma[p * m + q];
+            }
+        }
+        gamma
+    }
+
+    /// `sum_p phi_p a_p Psi`, normalised.
+    fn place(&mut self, level: &Level, phi: &[f64]) {
+        let width = self.rows.len() / level.strings;
+        let smaller = level.removals.iter().map(|r| r.1 + 1).max().unwrap_or(1);
+        self.scratch.clear();
+        self.scratch.resize(smaller * width, 0.0);
+        for (s, row) in self.rows.chunks_exact(width).enumerate() {
+            for (sign, p, rest) in level.removals(s) {
+                let to = &mut self.scratch[rest * width..(rest + 1) * width];
+                to.iter_mut().zip(row).for_each(|(t, r)| *t += sign * phi[p] * r);
+            }
+        }
+        std::mem::swap(&mut self.rows, &mut self.scratch);
+        let norm = self.rows.iter().map(|r| r * r).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            self.rows.iter_mut().for_each(|r| *r /= norm);
+        } else {
+            // A place of probability zero; any state of the others will do.
+            self.rows.fill(0.0);
+            self.rows[0] = 1.0;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "expansion_tests.rs"]
+mod tests;

@@ -1,0 +1,316 @@
+//! Which determinants make up the sum: half-projected Hartree–Fock, or a configuration interaction.
+//!
+//! A single determinant per spin cannot dissociate a bond: unrestricted Hartree–Fock puts spin up on one atom and
+//! spin down on the other, and the state that has them the other way round is as likely. The sum of both is the
+//! half-projected state (Y. G. Smeyers and L. Doreste-Suárez, Int. J. Quantum Chem. 7, 687 (1973)), what is left of
+//! P.-O. Löwdin's spin projection (Phys. Rev. 97, 1509 (1955)) when only the parity of the total spin is kept. For one
+//! pair it is the valence-bond function of W. Heitler and F. London.
+
+use super::super::super::WavefunctionError;
+use super::expansion::{Expansion, minors};
+use super::mean_field::{CUTOFFS, MOST_FUNCTIONS, converged};
+use super::series::Domain;
+use crate::exact::EigenFailure;
+use crate::exact::active_space;
+use crate::exact::dvr::OneBodyBasis;
+use crate::exact::hartree_fock::{HartreeFock, HartreeFockOptions, hartree_fock};
+use crate::exact::strings::choose;
+use crate::system::{Geometry, Interaction, Sector, System};
+use faer::Mat;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::FRAC_PI_4;
+
+/// Settings of the base of several determinants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MultiDeterminantSettings {
+    /// Which determinants, with which coefficients.
+    pub determinants: DeterminantSum,
+}
+
+/// A way to find determinants and their coefficients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum DeterminantSum {
+    /// Unrestricted Hartree–Fock plus its mirror image in spin: for as many particles of spin up as of spin down.
+    #[default]
+    HalfProjected,
+    /// Full configuration interaction in the most occupied natural orbitals.
+    ConfigurationInteraction {
+        /// Number of orbitals.
+        #[serde(default = "default_orbitals")]
+        orbitals: usize,
+    },
+}
+
+/// Natural orbitals of a configuration interaction whose spec gives no number.
+fn default_orbitals() -> usize {
+    6
+}
+
+/// Most determinants of a sum: bounds the time of one evaluation to that of the layers above.
+pub const MOST_DETERMINANTS: u64 = 10_000;
+/// Most orbitals of a sum.
+pub const MOST_ORBITALS: usize = 32;
+
+/// Length below which what a column adds to the span of those before counts as nothing.
+const DEPENDENT: f64 = 1e-10;
+
+impl MultiDeterminantSettings {
+    /// Whether the determinants exist on a geometry.
+    ///
+    /// # Errors
+    /// [`WavefunctionError::NotOnGeometry`] if not.
+    pub fn exist_on(&self, geometry: &Geometry) -> Result<(), WavefunctionError> {
+        // Broken symmetries and truncated shells would break the rotations of a ring as well.
+        match geometry {
+            Geometry::Ring { .. } => Err(WavefunctionError::NotOnGeometry {
+                what: "the base MultiDeterminant, which needs walls or a trap,".to_owned(),
+                geometry: "Ring",
+            }),
+            Geometry::Box { .. } | Geometry::Line => Ok(()),
+        }
+    }
+
+    /// Whether the determinants exist for a sector.
+    ///
+    /// # Errors
+    /// [`WavefunctionError::Base`] if not.
+    pub fn exist_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
+        let Sector { up, down } = sector;
+        let refuse = |problem: String| Err(WavefunctionError::Base { problem });
+        let orbitals = match self.determinants {
+            DeterminantSum::HalfProjected if up != down => {
+                return refuse(format!(
+                    "HalfProjected exchanges the spins and needs as many particles up as down, found {up} and {down}"
+                ));
+            }
+            DeterminantSum::HalfProjected => 2 * up,
+            DeterminantSum::ConfigurationInteraction { .. } if up + down < 2 => {
+                return refuse("ConfigurationInteraction needs at least two particles".to_owned());
+            }
+            DeterminantSum::ConfigurationInteraction { orbitals } if orbitals < up.max(down) => {
+                return refuse(format!(
+                    "ConfigurationInteraction needs at least as many orbitals as there are particles of one spin, \
+                     {}, found {orbitals}",
+                    up.max(down)
+                ));
+            }
+            DeterminantSum::ConfigurationInteraction { orbitals } if orbitals > MOST_ORBITALS => {
+                return refuse(format!(
+                    "ConfigurationInteraction may have at most {MOST_ORBITALS} orbitals, found {orbitals}"
+                ));
+            }
+            DeterminantSum::ConfigurationInteraction { orbitals } => orbitals,
+        };
+        let found = choose(orbitals, up).saturating_mul(choose(orbitals, down));
+        if found > MOST_DETERMINANTS {
+            return refuse(format!(
+                "{orbitals} orbitals make {found} determinants of {up} particles up and {down} down, at most \
+                 {MOST_DETERMINANTS} are allowed"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The sum of determinants of a system in a box.
+    ///
+    /// # Errors
+    /// See [`Self::exist_on`] and [`Self::exist_for`]; [`WavefunctionError::Orbitals`] when a potential is not finite.
+    pub fn build(&self, sector: Sector, system: System) -> Result<Expansion, WavefunctionError> {
+        self.exist_on(system.geometry)?;
+        self.exist_for(sector)?;
+        let (orbitals, coefficients) = match self.determinants {
+            DeterminantSum::HalfProjected => {
+                let found = converged(sector, system, MOST_FUNCTIONS, &CUTOFFS, |basis| {
+                    let field = unrestricted(sector, system, basis, FRAC_PI_4)?;
+                    Ok(occupied(&field, sector).to_vec())
+                })?;
+                half_projected(&found[0], &found[1])
+            }
+            DeterminantSum::ConfigurationInteraction { orbitals } => {
+                // Converged for the orbitals of Hartree–Fock; the others are no rougher.
+                let mut size = 0;
+                converged(sector, system, MOST_FUNCTIONS, &CUTOFFS, |basis| {
+                    size = basis.size();
+                    Ok(occupied(&unrestricted(sector, system, basis, 0.0)?, sector).to_vec())
+                })?;
+                let basis = OneBodyBasis::new(*system.geometry, size);
+                let state = active_space(system.hamiltonian, basis, sector, orbitals)?;
+                (state.orbitals, state.coefficients)
+            }
+        };
+        Ok(Expansion::new(sector, Domain::Walls, &orbitals, coefficients))
+    }
+}
+
+/// Whether a spec that names no base gets the half-projected state: where Hartree–Fock breaks the symmetry between the
+/// spins.
+///
+/// That is, in a box or on the line, for as many particles of spin up as of spin down that interact, and few enough
+/// of them for [`MOST_DETERMINANTS`], when unrestricted Hartree–Fock, started from orbitals that differ for the two spins,
+/// ends below the solution with equal ones, with an overlap `det(a^T b)²` of both spins' determinants below
+/// `1 - 1e-6`. Everywhere else the base stays a single determinant per spin.
+///
+/// # Errors
+/// [`EigenFailure`] when a potential is not finite on the grid.
+pub fn is_called_for(sector: Sector, system: System) -> Result<bool, EigenFailure> {
+    const PILOT_CUTOFF: f64 = 6.0;
+    const MOST_PILOT_FUNCTIONS: usize = 160;
+    const LOWER: f64 = 1e-6;
+    const DIFFERENT: f64 = 1e-6;
+    let settings = MultiDeterminantSettings { determinants: DeterminantSum::HalfProjected };
+    if settings.exist_on(system.geometry).is_err()
+        || settings.exist_for(sector).is_err()
+        || system.hamiltonian.interaction == Interaction::None
+    {
+        return Ok(false);
+    }
+    let basis = OneBodyBasis::with_cutoff(*system.geometry, PILOT_CUTOFF, 32);
+    let basis = OneBodyBasis::new(*system.geometry, basis.size().min(MOST_PILOT_FUNCTIONS));
+    let equal = unrestricted(sector, system, basis, 0.0)?;
+    let broken = unrestricted(sector, system, basis, FRAC_PI_4)?;
+    let [a, b] = occupied(&broken, sector);
+    let overlap = a.transpose() * &b;
+    Ok(broken.energy < equal.energy - LOWER && overlap.determinant().powi(2) < 1.0 - DIFFERENT)
+}
+
+/// Unrestricted Hartree–Fock from orbitals mixed by an angle: see [`HartreeFockOptions::mixing`].
+fn unrestricted(
+    sector: Sector,
+    system: System,
+    basis: OneBodyBasis,
+    mixing: f64,
+) -> Result<HartreeFock, EigenFailure> {
+    let options = HartreeFockOptions { mixing, ..HartreeFockOptions::default() };
+    hartree_fock(system.hamiltonian, basis, sector, &options)
+}
+
+/// The occupied orbitals of spin up and of spin down.
+fn occupied(field: &HartreeFock, sector: Sector) -> [Mat<f64>; 2] {
+    [
+        field.orbitals_up.subcols(0, sector.up).to_owned(),
+        field.orbitals_down.subcols(0, sector.down).to_owned(),
+    ]
+}
+
+/// Orthonormal orbitals and the coefficients of `D_a(up) D_b(down) + D_b(up) D_a(down)` in their determinants.
+fn half_projected(a: &Mat<f64>, b: &Mat<f64>) -> (Mat<f64>, Vec<f64>) {
+    let mut span: Vec<faer::Col<f64>> = Vec::new();
+    for column in a.col_iter().chain(b.col_iter()) {
+        let mut rest = column.to_owned();
+        // Twice, for what the first pass leaves by rounding.
+        for _ in 0..2 {
+            for s in &span {
+                let overlap = s.transpose() * &rest;
+                rest -= faer::Scale(overlap) * s;
+            }
+        }
+        let length = rest.norm_l2();
+        if length > DEPENDENT {
+            span.push(faer::Scale(1.0 / length) * rest);
+        }
+    }
+    let orbitals = Mat::from_fn(a.nrows(), span.len(), |i, k| span[k][i]);
+    let (a, b) = (minors(&(orbitals.transpose() * a)), minors(&(orbitals.transpose() * b)));
+    let mut coefficients = Vec::with_capacity(a.len() * a.len());
+    for i in 0..a.len() {
+        coefficients.extend((0..a.len()).map(|j| a[i] * b[j] + b[i] * a[j]));
+    }
+    (orbitals, coefficients)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{External, Hamiltonian};
+    use crate::wavefunction::weyl::base::expansion::ExpansionTrace;
+    use std::f64::consts::PI;
+
+    const WALLS: Geometry = Geometry::Box { half_width: 10.0 };
+
+    /// Nuclei of charge one.
+    fn hydrogens(positions: &[f64]) -> Hamiltonian {
+        Hamiltonian {
+            title: String::new(),
+            external: External::Nuclei {
+                charges: vec![1.0; positions.len()],
+                positions: positions.to_vec(),
+                softening: 1.0,
+            },
+            interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
+        }
+    }
+
+    #[test]
+    fn spins_are_exchanged_where_bonds_are_broken() {
+        let pair = Sector { up: 1, down: 1 };
+        let called = |positions: &[f64], sector: Sector, geometry: &Geometry| {
+            let hamiltonian = hydrogens(positions);
+            is_called_for(sector, System { hamiltonian: &hamiltonian, geometry }).unwrap()
+        };
+        assert!(called(&[-3.0, 3.0], pair, &WALLS));
+        assert!(called(&[-5.0, -2.0, 2.0, 5.0], Sector { up: 2, down: 2 }, &WALLS));
+        assert!(!called(&[-0.5, 0.5], pair, &WALLS));
+        assert!(!called(&[-3.0, 3.0], Sector { up: 2, down: 0 }, &WALLS));
+        assert!(!called(&[-3.0, 3.0], pair, &Geometry::Ring { circumference: 20.0 }));
+    }
+
+    /// Angle of a coordinate between [`WALLS`].
+    fn angle(x: f64) -> f64 {
+        PI * (x + 10.0) / 20.0
+    }
+
+    #[test]
+    fn half_projection_is_symmetric_in_the_spins_and_covalent() {
+        let hamiltonian = hydrogens(&[-3.0, 3.0]);
+        let system = System { hamiltonian: &hamiltonian, geometry: &WALLS };
+        let state =
+            MultiDeterminantSettings::default().build(Sector { up: 1, down: 1 }, system).unwrap();
+        let log = |x: f64, y: f64| {
+            state.forward(&[angle(x), angle(y)], false, &mut ExpansionTrace::default()).0
+        };
+        assert!((log(-3.0, 2.5) - log(2.5, -3.0)).abs() < 1e-12);
+        assert!(log(-3.0, -2.5) < log(-3.0, 2.5) - 2.0);
+    }
+
+    /// Two electrons in all their important natural orbitals: the exact state of helium, as good as.
+    #[test]
+    fn the_interaction_of_configurations_is_that_of_the_exact_state() {
+        let mut hamiltonian = hydrogens(&[0.0]);
+        hamiltonian.external =
+            External::Nuclei { charges: vec![2.0], positions: vec![0.0], softening: 1.0 };
+        let system = System { hamiltonian: &hamiltonian, geometry: &WALLS };
+        let overlap = |orbitals: usize| {
+            let determinants = DeterminantSum::ConfigurationInteraction { orbitals };
+            let settings = MultiDeterminantSettings { determinants };
+            let state = settings.build(Sector { up: 1, down: 1 }, system).unwrap();
+            let log = |x: f64, y: f64| {
+                state.forward(&[angle(x), angle(y)], false, &mut ExpansionTrace::default()).0
+            };
+            // The correlation hole.
+            log(0.7, -0.7) - log(0.7, 0.7)
+        };
+        let (one, six, eight) = (overlap(1), overlap(6), overlap(8));
+        assert!(
+            one.abs() < 1e-9 && six > 0.05 && (six - eight).abs() < 1e-3,
+            "{one} {six} {eight}"
+        );
+    }
+
+    #[test]
+    fn impossible_sums_are_refused() {
+        let refused = |determinants: DeterminantSum, up: usize, down: usize, what: &str| {
+            let settings = MultiDeterminantSettings { determinants };
+            let error = settings.exist_for(Sector { up, down }).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        };
+        let interaction = |orbitals| DeterminantSum::ConfigurationInteraction { orbitals };
+        refused(DeterminantSum::HalfProjected, 2, 1, "as many particles up as down");
+        refused(DeterminantSum::HalfProjected, 6, 6, "determinants");
+        refused(interaction(2), 3, 0, "at least as many orbitals");
+        refused(interaction(20), 4, 4, "determinants");
+        refused(interaction(33), 1, 1, "at most 32 orbitals");
+        refused(interaction(4), 1, 0, "at least two particles");
+    }
+}
