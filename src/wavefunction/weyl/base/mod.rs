@@ -79,7 +79,7 @@ impl BaseSettings {
             BaseSettings::Automatic => {
                 if multi_determinant::is_called_for(sector, system)? {
                     let half_projected = MultiDeterminantSettings::default();
-                    Base::Expansion(half_projected.build(sector, system)?)
+                    Base::Expansion(Box::new(half_projected.build(sector, system)?))
                 } else {
                     let orbitals = self.orbitals();
                     Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
@@ -89,7 +89,7 @@ impl BaseSettings {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
             }
             BaseSettings::MultiDeterminant(settings) => {
-                Base::Expansion(settings.build(sector, system)?)
+                Base::Expansion(Box::new(settings.build(sector, system)?))
             }
             BaseSettings::FreeFermions => {
                 Base::Determinants(free_fermions::determinants(sector, domain))
@@ -104,7 +104,7 @@ pub enum Base {
     /// One determinant per spin.
     Determinants(Determinants),
     /// A sum of determinants.
-    Expansion(Expansion),
+    Expansion(Box<Expansion>),
 }
 
 /// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
