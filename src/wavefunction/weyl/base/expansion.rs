@@ -32,7 +32,7 @@ impl Level {
     /// The removals of a string, with the sign of moving the orbital to the end.
     fn removals(&self, string: usize) -> impl Iterator<Item = (f64, usize, usize)> + '_ {
         let k = self.particles;
-        let sign = move |place: usize| if (k - 1 - place) % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = move |place: usize| if (k - 1 - place).is_multiple_of(2) { 1.0 } else { -1.0 };
         let row = &self.removals[string * k..(string + 1) * k];
         row.iter().enumerate().map(move |(place, &(orbital, rest))| (sign(place), orbital, rest))
     }

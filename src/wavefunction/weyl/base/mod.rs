@@ -83,7 +83,7 @@ impl BaseSettings {
                     && multi_determinant::is_called_for(sector, system)?
                 {
                     let half_projected = MultiDeterminantSettings::default();
-                    Base::Expansion(half_projected.build(sector, system)?)
+                    Base::Expansion(Box::new(half_projected.build(sector, system)?))
                 } else {
                     Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
                 }
@@ -92,7 +92,7 @@ impl BaseSettings {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
             }
             BaseSettings::MultiDeterminant(settings) => {
-                Base::Expansion(settings.build(sector, system)?)
+                Base::Expansion(Box::new(settings.build(sector, system)?))
             }
             BaseSettings::FreeFermions => {
                 Base::Determinants(free_fermions::determinants(sector, domain))
@@ -107,7 +107,7 @@ pub enum Base {
     /// One determinant per spin.
     Determinants(Determinants),
     /// A sum of determinants.
-    Expansion(Expansion),
+    Expansion(Box<Expansion>),
 }
 
 /// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
