@@ -46,6 +46,8 @@ pub struct ShortRange {
 }
 
 /// Where a distance falls, with the functions that are not zero there.
+// Short-lived and on the stack: a box would cost more than the copy.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Copy, Debug)]
 pub enum ShortRangeLocal {
     /// Within the range.

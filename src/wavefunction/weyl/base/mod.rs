@@ -20,7 +20,8 @@ use series::Domain;
 /// The base of a flow and its settings.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub enum BaseSettings {
-    /// Half-projected Hartree–Fock where [it is called for](multi_determinant::is_called_for), Hartree–Fock elsewhere.
+    /// A configuration interaction where [`multi_determinant::automatic`] gives one, elsewhere one determinant per spin of
+    /// the orbitals of [`Orbitals::for_system`].
     #[default]
     Automatic,
     /// Determinants of mean-field orbitals.
@@ -79,13 +80,13 @@ impl BaseSettings {
         Ok(match self {
             BaseSettings::Automatic => {
                 let orbitals = self.orbitals(system.hamiltonian);
-                if orbitals == Orbitals::HartreeFock
-                    && multi_determinant::is_called_for(sector, system)?
-                {
-                    let half_projected = MultiDeterminantSettings::default();
-                    Base::Expansion(Box::new(half_projected.build(sector, system)?))
-                } else {
-                    Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
+                let sum = match orbitals {
+                    Orbitals::HartreeFock => multi_determinant::automatic(sector, system)?,
+                    Orbitals::NonInteracting => None,
+                };
+                match sum {
+                    Some(settings) => Base::Expansion(Box::new(settings.build(sector, system)?)),
+                    None => Base::Determinants(mean_field::determinants(orbitals, sector, system)?),
                 }
             }
             BaseSettings::MeanField(settings) => {

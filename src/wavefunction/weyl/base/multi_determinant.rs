@@ -144,17 +144,49 @@ impl MultiDeterminantSettings {
     }
 }
 
-/// Whether a spec that names no base gets the half-projected state: where Hartree–Fock breaks the symmetry between the
-/// spins.
+/// The sum of determinants that a system gets without asking, if any.
+///
+/// Interacting particles of both spins in a box or on the line: three and more get a configuration interaction in at
+/// least six orbitals and two more than particles, while that stays small; two get one in four orbitals where
+/// [`symmetry_breaks`], because no single determinant dissociates a bond. A pair that keeps the symmetry is best
+/// served by the tails of its single determinant.
+///
+/// # Errors
+/// [`EigenFailure`] when a potential is not finite on the grid.
+pub fn automatic(
+    sector: Sector,
+    system: System,
+) -> Result<Option<MultiDeterminantSettings>, EigenFailure> {
+    let n = sector.particles();
+    if sector.up == 0 || sector.down == 0 || system.hamiltonian.interaction == Interaction::None {
+        return Ok(None);
+    }
+    let orbitals = if n == 2 { PAIR_ORBITALS } else { default_orbitals().max(n + 2) };
+    let determinants = DeterminantSum::ConfigurationInteraction { orbitals };
+    let settings = MultiDeterminantSettings { determinants };
+    let size = choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down));
+    let possible = settings.exist_on(system.geometry).is_ok() && settings.exist_for(sector).is_ok();
+    if !possible || size > MOST_AUTOMATIC || (n == 2 && !symmetry_breaks(sector, system)?) {
+        return Ok(None);
+    }
+    Ok(Some(settings))
+}
+
+/// Orbitals of the configuration interaction of a pair whose bond is broken.
+const PAIR_ORBITALS: usize = 4;
+/// Most determinants of a sum that nobody asked for.
+const MOST_AUTOMATIC: u64 = 4_000;
+
+/// Whether unrestricted Hartree–Fock breaks the symmetry between the spins.
 ///
 /// That is, in a box or on the line, for as many particles of spin up as of spin down that interact, and few enough
 /// of them for [`MOST_DETERMINANTS`], when unrestricted Hartree–Fock, started from orbitals that differ for the two spins,
 /// ends below the solution with equal ones, with an overlap `det(a^T b)²` of both spins' determinants below
-/// `1 - 1e-6`. Everywhere else the base stays a single determinant per spin.
+/// `1 - 1e-6`.
 ///
 /// # Errors
 /// [`EigenFailure`] when a potential is not finite on the grid.
-pub fn is_called_for(sector: Sector, system: System) -> Result<bool, EigenFailure> {
+fn symmetry_breaks(sector: Sector, system: System) -> Result<bool, EigenFailure> {
     const PILOT_CUTOFF: f64 = 6.0;
     const MOST_PILOT_FUNCTIONS: usize = 160;
     const LOWER: f64 = 1e-6;
@@ -247,7 +279,7 @@ mod tests {
         let pair = Sector { up: 1, down: 1 };
         let called = |positions: &[f64], sector: Sector, geometry: &Geometry| {
             let hamiltonian = hydrogens(positions);
-            is_called_for(sector, System { hamiltonian: &hamiltonian, geometry }).unwrap()
+            symmetry_breaks(sector, System { hamiltonian: &hamiltonian, geometry }).unwrap()
         };
         assert!(called(&[-3.0, 3.0], pair, &WALLS));
         assert!(called(&[-5.0, -2.0, 2.0, 5.0], Sector { up: 2, down: 2 }, &WALLS));
