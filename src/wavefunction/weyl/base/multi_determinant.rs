@@ -148,7 +148,7 @@ impl MultiDeterminantSettings {
 ///
 /// Interacting particles of both spins in a box or on the line: three and more get a configuration interaction in at
 /// least six orbitals and two more than particles, while that stays small; two get one in four orbitals where
-/// [`symmetry_breaks`], because no single determinant dissociates a bond. A pair that keeps the symmetry is best
+/// Hartree–Fock breaks the symmetry of the spins, because no single determinant dissociates a bond. A pair that keeps the symmetry is best
 /// served by the tails of its single determinant.
 ///
 /// # Errors
