@@ -4,7 +4,7 @@
 //! Carlo", Phys. Rev. Research 4, 033099 (2022). `(S / tau + H + shift) d = F` with
 //! `H_ij = <O_i (dE_L/dp_j + (E_L - E) O_j)>`; `tau -> infinity` is Newton's method.
 
-use super::{Centred, Optimiser, Pace, Residual, Step};
+use super::{Centred, Optimiser, Pace, Residual, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,8 @@ pub struct RayleighGaussNewtonSettings {
     /// Weight of the roughness of the parameters themselves in what is minimised, in Hartree.
     pub penalty: f64,
     /// Weight of the variance of the local energy in what is minimised, `E + variance/2 * Var(E_L)`, in inverse
-    /// Hartree. Its Gauss–Newton matrix ties down parameters that only matter where samples are rare.
+    /// Hartree. Its Gauss–Newton matrix ties down parameters that only matter where samples are rare. With 0 there is no
+    /// choice among dampings: one step an iteration, `tau` falling on a schedule.
     pub variance: f64,
     /// Share of the samples drawn with more weight on the tails, in [0, 1). Importance weights undo it in the
     /// energy, and are left out of the variance, which so counts the tails in full.
@@ -63,6 +64,8 @@ pub struct RayleighGaussNewton {
 
 /// Factors on the damping that are tried at each step.
 const TRIED: [f64; 3] = [0.1, 1.0, 10.0];
+/// What `tau` falls to by the last iteration where the variance is not minimised.
+const FINAL_FRACTION: f64 = 0.03;
 /// Growth of the damping when no step is good.
 const GROWTH: f64 = 30.0;
 /// Bounds on the damping: below, the noise of the samples would decide; above, nothing moves.
@@ -88,7 +91,7 @@ impl Optimiser for RayleighGaussNewton {
         self.settings.variance
     }
 
-    fn steps(&mut self, batch: &Batch, _pace: Pace) -> Result<Vec<Step>, LinearError> {
+    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
@@ -134,10 +137,16 @@ impl Optimiser for RayleighGaussNewton {
                 }
             }
         }
-        TRIED
-            .iter()
-            .map(|factor| {
-                let damping = (self.damping * factor).clamp(BOUNDS.0, BOUNDS.1);
+        // Local energies that are not bounded (Waveflow's) make the comparison of steps too noisy to choose by: without
+        // the variance there is one step, on a schedule.
+        let dampings = if s.variance > 0.0 {
+            TRIED.map(|factor| (self.damping * factor).clamp(BOUNDS.0, BOUNDS.1)).to_vec()
+        } else {
+            vec![s.tau / schedule(s.tau, FINAL_FRACTION, pace)]
+        };
+        dampings
+            .into_iter()
+            .map(|damping| {
                 let mut matrix = curvature.clone();
                 for j in 0..p {
                     for i in 0..p {
