@@ -152,7 +152,7 @@ fn draw_chunk(
                 evaluator.parameter_gradient(&x, &mut o);
                 evaluator.kinetic_energy(&x, &mut gradient)
             }
-            Derivatives::LocalEnergy => evaluator.kinetic_parameter_gradient(&x, &mut o, &mut de),
+            Derivatives::LocalEnergy => evaluator.kinetic_parameter_gradient(&x, &mut o, &mut de).1,
         };
         let energy = kinetic + system.hamiltonian.potential(system.geometry, &x);
         if energy.is_finite() && o.iter().chain(&de).all(|v| v.is_finite()) {

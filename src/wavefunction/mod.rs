@@ -5,6 +5,7 @@
 //! is an exact, independent sample of `|psi|²`.
 
 pub mod coordinate;
+mod flow;
 pub mod saved;
 pub mod waveflow;
 pub mod weyl;
@@ -175,13 +176,17 @@ pub trait Evaluator {
     fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi;
 
     /// `O_k` (to `out`) and `d (kinetic local energy) / d parameter_k`, that is
-    /// `-1/2 Δ O_k - ∇ log |psi| · ∇ O_k` (to `kinetic`); returns the kinetic local energy.
+    /// `-1/2 Δ O_k - ∇ log |psi| · ∇ O_k` (to `kinetic`); returns `log |psi|` and the kinetic local energy.
     fn kinetic_parameter_gradient(
         &mut self,
         x: &[f64],
         out: &mut [f64],
         kinetic: &mut [f64],
-    ) -> f64;
+    ) -> (LogPsi, f64);
+
+    /// `O_k` (to `out`) and its gradient `d O_k / d x_i` (to `mixed[i * parameters + k]`); returns the kinetic local
+    /// energy.
+    fn mixed_parameter_gradient(&mut self, x: &[f64], out: &mut [f64], mixed: &mut [f64]) -> f64;
 
     /// `T^-1(T(x)) - x`, largest component: how well the bijection undoes itself.
     fn round_trip_error(&mut self, x: &[f64]) -> f64;
@@ -242,4 +247,25 @@ pub(crate) use with_jet_width;
 /// Kinetic local energy from the jet of `log |psi|`.
 pub(crate) fn kinetic_from_jet<const N: usize>(log: &Jet<N>) -> f64 {
     -0.5 * (log.laplacian + log.gradient_dot(log))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Wavefunction;
+    use crate::sampling::open_uniform;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
+    /// Configurations distributed as `|psi|²`.
+    pub(crate) fn samples(psi: &dyn Wavefunction, seed: u64, count: usize) -> Vec<Vec<f64>> {
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let mut evaluator = psi.evaluator();
+        let mut sample = |_| {
+            let uniforms: Vec<f64> = (0..psi.uniforms()).map(|_| open_uniform(&mut rng)).collect();
+            let mut x = vec![0.0; psi.sector().particles()];
+            evaluator.sample(&uniforms, &mut x);
+            x
+        };
+        (0..count).map(&mut sample).collect()
+    }
 }

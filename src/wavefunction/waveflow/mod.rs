@@ -10,11 +10,9 @@ pub mod conditioner;
 pub mod layer;
 pub mod prior;
 
-use super::{
-    Evaluator, LogPsi, MOST_PARTICLES, Wavefunction, WavefunctionError, kinetic_from_jet,
-    with_jet_width,
-};
-use crate::math::scalar::{Jet, Scalar};
+use super::flow::{Flow, FlowEvaluator};
+use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
+use crate::math::scalar::Scalar;
 use crate::math::spline::LocalBasis;
 use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
 use crate::system::System;
@@ -184,8 +182,11 @@ impl Waveflow {
     fn layer_parameters(&self, l: usize) -> &[f64] {
         &self.parameters[self.offsets[l]..self.offsets[l + 1]]
     }
+}
 
-    /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
+impl Flow for Waveflow {
+    type Trace<T: Scalar> = Trace<T>;
+
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
         let n = x.len();
         let scale = 0.5 / self.half_width;
@@ -223,7 +224,6 @@ impl Waveflow {
         (log + log_det * 0.5, sign)
     }
 
-    /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, trace: &mut Trace<T>, parameters_bar: &mut [T]) {
         parameters_bar.fill(T::zero());
         trace.bar.resize(trace.u.len(), T::zero());
@@ -248,8 +248,15 @@ impl Waveflow {
         }
     }
 
-    /// Points of the cube below the prior to configurations.
-    fn inverse(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
+        trace.u.resize(x.len(), 0.0);
+        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
+        let parameters = self.layer_parameters(self.layers.len());
+        self.prior.sample(parameters, uniforms, &mut trace.u, &mut trace.prior);
+        self.pull_back(trace, x);
+    }
+
+    fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
         for (l, layer) in self.layers.iter().enumerate().rev() {
             layer.inverse(self.layer_parameters(l), &mut trace.u, &mut trace.layers[l]);
             if l > 0 {
@@ -272,7 +279,7 @@ impl Waveflow {
 
 /// Intermediate values of one evaluation.
 #[derive(Clone, Debug, Default)]
-struct Trace<T> {
+pub(crate) struct Trace<T> {
     left: Vec<T>,
     right: Vec<T>,
     u: Vec<T>,
@@ -307,80 +314,7 @@ impl Wavefunction for Waveflow {
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
-        with_jet_width!(self.sector.particles(), N => Box::new(WaveflowEvaluator::<N> {
-            flow: self,
-            plain: Trace::default(),
-            jets: Trace::default(),
-            jet_gradient: Vec::new(),
-        }))
-    }
-}
-
-/// Evaluates a [`Waveflow`] of at most `N` particles.
-struct WaveflowEvaluator<'a, const N: usize> {
-    flow: &'a Waveflow,
-    plain: Trace<f64>,
-    jets: Trace<Jet<N>>,
-    jet_gradient: Vec<Jet<N>>,
-}
-
-impl<const N: usize> WaveflowEvaluator<'_, N> {
-    fn jets(x: &[f64]) -> Vec<Jet<N>> {
-        x.iter().enumerate().map(|(i, &v)| Jet::variable(v, i)).collect()
-    }
-}
-
-impl<const N: usize> Evaluator for WaveflowEvaluator<'_, N> {
-    fn sample(&mut self, uniforms: &[f64], x: &mut [f64]) {
-        let flow = self.flow;
-        let trace = &mut self.plain;
-        trace.u.resize(x.len(), 0.0);
-        trace.layers.resize_with(flow.layers.len(), LayerTrace::default);
-        let parameters = flow.layer_parameters(flow.layers.len());
-        flow.prior.sample(parameters, uniforms, &mut trace.u, &mut trace.prior);
-        flow.inverse(trace, x);
-    }
-
-    fn log_psi(&mut self, x: &[f64]) -> LogPsi {
-        let (log_abs, sign) = self.flow.forward(x, false, &mut self.plain);
-        LogPsi { log_abs, sign }
-    }
-
-    fn derivatives(&mut self, x: &[f64], gradient: &mut [f64]) -> (LogPsi, f64) {
-        let (log, sign) = self.flow.forward(&Self::jets(x), false, &mut self.jets);
-        gradient.copy_from_slice(&log.gradient[..x.len()]);
-        (LogPsi { log_abs: log.value, sign }, log.laplacian)
-    }
-
-    fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi {
-        let (log_abs, sign) = self.flow.forward(x, true, &mut self.plain);
-        self.flow.backward(&mut self.plain, out);
-        LogPsi { log_abs, sign }
-    }
-
-    fn kinetic_parameter_gradient(
-        &mut self,
-        x: &[f64],
-        out: &mut [f64],
-        kinetic: &mut [f64],
-    ) -> f64 {
-        let (log, _) = self.flow.forward(&Self::jets(x), true, &mut self.jets);
-        let mut jets = std::mem::take(&mut self.jet_gradient);
-        jets.resize(out.len(), Jet::zero());
-        self.flow.backward(&mut self.jets, &mut jets);
-        for ((o, k), jet) in out.iter_mut().zip(kinetic).zip(&jets) {
-            *o = jet.value;
-            *k = -0.5 * jet.laplacian - log.gradient_dot(jet);
-        }
-        self.jet_gradient = jets;
-        kinetic_from_jet(&log)
-    }
-
-    fn round_trip_error(&mut self, x: &[f64]) -> f64 {
-        self.flow.forward(x, false, &mut self.plain);
-        let mut back = vec![0.0; x.len()];
-        self.flow.inverse(&mut self.plain, &mut back);
-        back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        with_jet_width!(self.sector.particles(), N => Box::new(FlowEvaluator::<_, N>::new(self)))
     }
 }
 
@@ -389,6 +323,7 @@ mod tests {
     use super::*;
     use crate::math::nested::Nested;
     use crate::system::{External, Hamiltonian, Interaction};
+    use crate::wavefunction::testing::samples;
 
     fn helium() -> Hamiltonian {
         Hamiltonian {
@@ -433,24 +368,10 @@ mod tests {
         all
     }
 
-    fn samples(flow: &Waveflow, count: usize) -> Vec<Vec<f64>> {
-        let mut rng = Pcg64::seed_from_u64(77);
-        let mut e = flow.evaluator();
-        (0..count)
-            .map(|_| {
-                let u: Vec<f64> =
-                    (0..flow.uniforms()).map(|_| crate::sampling::open_uniform(&mut rng)).collect();
-                let mut x = vec![0.0; flow.sector.particles()];
-                e.sample(&u, &mut x);
-                x
-            })
-            .collect()
-    }
-
     #[test]
     fn forward_laplacian_agrees_with_nested_duals() {
         for flow in cases() {
-            for x in samples(&flow, 8) {
+            for x in samples(&flow, 77, 8) {
                 let mut gradient = vec![0.0; x.len()];
                 let (log, laplacian) = flow.evaluator().derivatives(&x, &mut gradient);
                 let mut exact = (Vec::new(), 0.0);
@@ -484,7 +405,7 @@ mod tests {
     #[test]
     fn derivatives_agree_with_central_differences() {
         for flow in cases() {
-            for x in samples(&flow, 3) {
+            for x in samples(&flow, 77, 3) {
                 let n = x.len();
                 let mut gradient = vec![0.0; n];
                 let (_, laplacian) = flow.evaluator().derivatives(&x, &mut gradient);
@@ -519,7 +440,7 @@ mod tests {
         for mut flow in cases() {
             let start = flow.parameters.clone();
             let count = start.len();
-            for x in samples(&flow, 2) {
+            for x in samples(&flow, 77, 2) {
                 flow.set_parameters(&start).unwrap();
                 let (mut o, mut again, mut kinetic) =
                     (vec![0.0; count], vec![0.0; count], vec![0.0; count]);

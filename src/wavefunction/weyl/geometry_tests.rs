@@ -5,6 +5,7 @@ use crate::estimate::Moments;
 use crate::math::nested::Nested;
 use crate::math::quadrature::GaussLegendre;
 use crate::system::{External, Hamiltonian, Interaction};
+use crate::wavefunction::testing::samples;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -83,20 +84,6 @@ fn cases() -> Vec<Case> {
     all
 }
 
-fn samples(flow: &Weyl, count: usize) -> Vec<Vec<f64>> {
-    let mut rng = Pcg64::seed_from_u64(78);
-    let mut e = flow.evaluator();
-    (0..count)
-        .map(|_| {
-            let u: Vec<f64> =
-                (0..flow.uniforms()).map(|_| crate::sampling::open_uniform(&mut rng)).collect();
-            let mut x = vec![0.0; flow.sector.particles()];
-            e.sample(&u, &mut x);
-            x
-        })
-        .collect()
-}
-
 fn local_energy(flow: &Weyl, h: &Hamiltonian, geometry: &Geometry, x: &[f64]) -> f64 {
     let mut gradient = vec![0.0; x.len()];
     flow.evaluator().kinetic_energy(x, &mut gradient) + h.potential(geometry, x)
@@ -107,7 +94,7 @@ fn derivatives_agree_with_nested_duals_and_differences() {
     for (mut flow, _, geometry) in cases() {
         let start = flow.parameters.clone();
         let count = start.len();
-        for x in samples(&flow, 3) {
+        for x in samples(&flow, 78, 3) {
             flow.set_parameters(&start).unwrap();
             let mut gradient = vec![0.0; x.len()];
             let (log, laplacian) = flow.evaluator().derivatives(&x, &mut gradient);
@@ -160,7 +147,7 @@ fn samples_round_trip_and_stay_in_the_domain() {
     for (flow, h, geometry) in cases() {
         let mut e = flow.evaluator();
         let (left, right) = flow.interval(&geometry);
-        for x in samples(&flow, 100) {
+        for x in samples(&flow, 78, 100) {
             let error = e.round_trip_error(&x);
             assert!(error < 1e-10, "{geometry:?}: {error:e} at {x:?}");
             assert!(local_energy(&flow, &h, &geometry, &x).is_finite());
@@ -238,7 +225,7 @@ fn check_consistency((flow, h, geometry): &Case, panels: usize, tolerance: f64) 
     });
     assert!((exact[0] - 1.0).abs() < tolerance, "{name}: norm {}", exact[0]);
     let mut drawn = [Moments::default(); 4];
-    for x in samples(flow, 20_000) {
+    for x in samples(flow, 78, 20_000) {
         moments(geometry, &x).iter().zip(&mut drawn).for_each(|(m, s)| s.push(*m));
         drawn[3].push(local_energy(flow, h, geometry, &x));
     }
@@ -291,7 +278,7 @@ fn free_fermions_are_the_closed_form() {
     };
     let geometry = Geometry::Box { half_width: 2.0 };
     let flow = build(&settings, Sector { up: 4, down: 0 }, &h, geometry);
-    for x in samples(&flow, 5) {
+    for x in samples(&flow, 78, 5) {
         let theta: Vec<f64> = x.iter().map(|x| PI * (x + 2.0) / 4.0).collect();
         let mut product = (2.0 / PI).powi(2) * 2f64.powi(6) * (PI / 4.0).powi(2);
         for i in 0..4 {
@@ -308,7 +295,7 @@ fn free_fermions_are_the_closed_form() {
 #[test]
 fn signs_follow_exchanges_and_turns() {
     for (flow, _, geometry) in cases().into_iter().filter(|c| c.0.sector.up > 1) {
-        let x = samples(&flow, 1).remove(0);
+        let x = samples(&flow, 78, 1).remove(0);
         let at = |x: &[f64]| flow.forward(x, false, &mut Trace::default());
         let straight = at(&x);
         let mut y = x.clone();
@@ -377,7 +364,7 @@ fn non_interacting_fermions_have_no_variance_at_the_start() {
         let settings = WeylSettings { base, ..WeylSettings::default() };
         for (up, down) in [(1, 0), (3, 0), (3, 1)] {
             let flow = build(&settings, Sector { up, down }, &h, geometry);
-            let energies: Vec<f64> = samples(&flow, 1000)
+            let energies: Vec<f64> = samples(&flow, 78, 1000)
                 .iter()
                 .map(|x| local_energy(&flow, &h, &geometry, x))
                 .collect();

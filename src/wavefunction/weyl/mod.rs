@@ -21,11 +21,9 @@ pub mod pair;
 pub mod two_body;
 
 use super::coordinate::mean_field_log_slope;
-use super::{
-    Evaluator, LogPsi, MOST_PARTICLES, Wavefunction, WavefunctionError, kinetic_from_jet,
-    with_jet_width,
-};
-use crate::math::scalar::{Jet, Scalar};
+use super::flow::{Flow, FlowEvaluator};
+use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
+use crate::math::scalar::Scalar;
 use crate::math::spline::CircularSpline;
 use crate::system::{External, Geometry, Sector, System};
 use base::mean_field::{determinants, line_half_width, reach};
@@ -299,7 +297,7 @@ fn logits_roughness(groups: &[usize]) -> Vec<Vec<(usize, f64)>> {
 
 /// Intermediate values of one evaluation.
 #[derive(Clone, Debug, Default)]
-struct Trace<T> {
+pub(crate) struct Trace<T> {
     angles: Vec<T>,
     bar: Vec<T>,
     layers: Vec<LayerTrace<T>>,
@@ -401,8 +399,11 @@ impl Weyl {
         let parameters = vec![0.0; offsets[layers.len()]];
         Ok(Weyl { sector, space, layers, base, offsets, parameters })
     }
+}
 
-    /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
+impl Flow for Weyl {
+    type Trace<T: Scalar> = Trace<T>;
+
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
         let (scale, origin) = (self.space.scale(), self.space.origin());
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
@@ -420,7 +421,6 @@ impl Weyl {
         (log + log_det * 0.5, sign)
     }
 
-    /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, trace: &mut Trace<T>, parameters_bar: &mut [T]) {
         parameters_bar.fill(T::zero());
         trace.bar.resize(trace.angles.len(), T::zero());
@@ -431,8 +431,17 @@ impl Weyl {
         }
     }
 
-    /// Angles below the base to configurations.
-    fn inverse(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
+        trace.angles.resize(x.len(), 0.0);
+        self.base.sample(uniforms, &mut trace.angles);
+        self.pull_back(trace, x);
+        if let Space::Ring { circumference } = self.space {
+            x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
+            self.sector.sort(x);
+        }
+    }
+
+    fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         for (layer, t) in self.layers.iter().zip(&mut trace.layers).rev() {
             layer.inverse(&mut trace.angles, t);
@@ -505,81 +514,7 @@ impl Wavefunction for Weyl {
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
-        with_jet_width!(self.sector.particles(), N => Box::new(WeylEvaluator::<N> {
-            flow: self,
-            plain: Trace::default(),
-            jets: Trace::default(),
-            jet_gradient: Vec::new(),
-        }))
-    }
-}
-
-/// Evaluates a [`Weyl`] of at most `N` particles.
-struct WeylEvaluator<'a, const N: usize> {
-    flow: &'a Weyl,
-    plain: Trace<f64>,
-    jets: Trace<Jet<N>>,
-    jet_gradient: Vec<Jet<N>>,
-}
-
-impl<const N: usize> WeylEvaluator<'_, N> {
-    fn jets(x: &[f64]) -> Vec<Jet<N>> {
-        x.iter().enumerate().map(|(i, &v)| Jet::variable(v, i)).collect()
-    }
-}
-
-impl<const N: usize> Evaluator for WeylEvaluator<'_, N> {
-    fn sample(&mut self, uniforms: &[f64], x: &mut [f64]) {
-        let trace = &mut self.plain;
-        trace.angles.resize(x.len(), 0.0);
-        self.flow.base.sample(uniforms, &mut trace.angles);
-        self.flow.inverse(trace, x);
-        if let Space::Ring { circumference } = self.flow.space {
-            x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
-            self.flow.sector.sort(x);
-        }
-    }
-
-    fn log_psi(&mut self, x: &[f64]) -> LogPsi {
-        let (log_abs, sign) = self.flow.forward(x, false, &mut self.plain);
-        LogPsi { log_abs, sign }
-    }
-
-    fn derivatives(&mut self, x: &[f64], gradient: &mut [f64]) -> (LogPsi, f64) {
-        let (log, sign) = self.flow.forward(&Self::jets(x), false, &mut self.jets);
-        gradient.copy_from_slice(&log.gradient[..x.len()]);
-        (LogPsi { log_abs: log.value, sign }, log.laplacian)
-    }
-
-    fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi {
-        let (log_abs, sign) = self.flow.forward(x, true, &mut self.plain);
-        self.flow.backward(&mut self.plain, out);
-        LogPsi { log_abs, sign }
-    }
-
-    fn kinetic_parameter_gradient(
-        &mut self,
-        x: &[f64],
-        out: &mut [f64],
-        kinetic: &mut [f64],
-    ) -> f64 {
-        let (log, _) = self.flow.forward(&Self::jets(x), true, &mut self.jets);
-        let mut jets = std::mem::take(&mut self.jet_gradient);
-        jets.resize(out.len(), Jet::zero());
-        self.flow.backward(&mut self.jets, &mut jets);
-        for ((o, k), jet) in out.iter_mut().zip(kinetic).zip(&jets) {
-            *o = jet.value;
-            *k = -0.5 * jet.laplacian - log.gradient_dot(jet);
-        }
-        self.jet_gradient = jets;
-        kinetic_from_jet(&log)
-    }
-
-    fn round_trip_error(&mut self, x: &[f64]) -> f64 {
-        self.flow.forward(x, false, &mut self.plain);
-        let mut back = vec![0.0; x.len()];
-        self.flow.inverse(&mut self.plain, &mut back);
-        back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+        with_jet_width!(self.sector.particles(), N => Box::new(FlowEvaluator::<_, N>::new(self)))
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::math::nested::Nested;
 use crate::math::quadrature::GaussLegendre;
 use crate::system::{External, Hamiltonian, Interaction};
+use crate::wavefunction::testing::samples;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -71,24 +72,10 @@ fn cases() -> Vec<Weyl> {
     all
 }
 
-fn samples(flow: &Weyl, count: usize) -> Vec<Vec<f64>> {
-    let mut rng = Pcg64::seed_from_u64(77);
-    let mut e = flow.evaluator();
-    (0..count)
-        .map(|_| {
-            let u: Vec<f64> =
-                (0..flow.uniforms()).map(|_| crate::sampling::open_uniform(&mut rng)).collect();
-            let mut x = vec![0.0; flow.sector.particles()];
-            e.sample(&u, &mut x);
-            x
-        })
-        .collect()
-}
-
 #[test]
 fn forward_laplacian_agrees_with_nested_duals() {
     for flow in cases() {
-        for x in samples(&flow, 8) {
+        for x in samples(&flow, 77, 8) {
             let mut gradient = vec![0.0; x.len()];
             let (log, laplacian) = flow.evaluator().derivatives(&x, &mut gradient);
             let mut exact = (Vec::new(), 0.0);
@@ -111,7 +98,7 @@ fn forward_laplacian_agrees_with_nested_duals() {
 #[test]
 fn derivatives_agree_with_central_differences() {
     for flow in cases() {
-        for x in samples(&flow, 3) {
+        for x in samples(&flow, 77, 3) {
             let n = x.len();
             let mut e = flow.evaluator();
             let mut gradient = vec![0.0; n];
@@ -149,11 +136,38 @@ fn ladder(exact: f64, scale: f64, mut f: impl FnMut(f64) -> f64) -> f64 {
 }
 
 #[test]
+fn mixed_gradients_agree_with_central_differences() {
+    for flow in cases() {
+        let count = flow.parameters.len();
+        for x in samples(&flow, 79, 2) {
+            let n = x.len();
+            let (mut o, mut mixed) = (vec![0.0; count], vec![0.0; n * count]);
+            let mut e = flow.evaluator();
+            let kinetic = e.mixed_parameter_gradient(&x, &mut o, &mut mixed);
+            assert_eq!(kinetic, e.kinetic_energy(&x, &mut vec![0.0; n]));
+            for i in 0..n {
+                for k in (0..count).step_by(3) {
+                    let at = |h: f64| {
+                        let mut y = x.clone();
+                        y[i] += 1e-2 * h;
+                        let mut o = vec![0.0; count];
+                        flow.evaluator().parameter_gradient(&y, &mut o);
+                        o[k]
+                    };
+                    let exact = 1e-2 * mixed[i * count + k];
+                    assert!(ladder(exact, 1e-2, at) < 1e-6, "coordinate {i}, parameter {k}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn parameter_gradients_agree_with_central_differences() {
     for mut flow in cases() {
         let start = flow.parameters.clone();
         let count = start.len();
-        for x in samples(&flow, 2) {
+        for x in samples(&flow, 77, 2) {
             flow.set_parameters(&start).unwrap();
             let (mut o, mut again, mut kinetic) =
                 (vec![0.0; count], vec![0.0; count], vec![0.0; count]);
@@ -181,7 +195,7 @@ fn parameter_gradients_agree_with_central_differences() {
 fn round_trips_close() {
     for flow in cases() {
         let mut e = flow.evaluator();
-        for x in samples(&flow, 50) {
+        for x in samples(&flow, 77, 50) {
             let error = e.round_trip_error(&x);
             assert!(error < 1e-10, "{error:e} at {x:?}");
             for spin in flow.sector.spins() {
@@ -233,7 +247,7 @@ fn the_state_is_normalised_and_sampled_exactly() {
             exact[k] = integrate(sector, |x| (2.0 * e.log_psi(x).log_abs).exp() * moment(x)[k]);
         }
         assert!((exact[0] - 1.0).abs() < 1e-7, "{up} {down}: {}", exact[0]);
-        let drawn = samples(&flow, 20_000);
+        let drawn = samples(&flow, 77, 20_000);
         for k in 1..4 {
             let values: Vec<f64> = drawn.iter().map(|x| moment(x)[k]).collect();
             let m = crate::estimate::Moments::of(&values);
@@ -306,7 +320,7 @@ fn non_interacting_fermions_have_no_variance_at_the_start() {
             let flow = Weyl::new(&WeylSettings::default(), Sector { up, down }, system).unwrap();
             let mut e = flow.evaluator();
             let mut gradient = vec![0.0; up + down];
-            let energies: Vec<f64> = samples(&flow, 2000)
+            let energies: Vec<f64> = samples(&flow, 77, 2000)
                 .iter()
                 .map(|x| e.kinetic_energy(x, &mut gradient) + hamiltonian.potential(&geometry, x))
                 .collect();

@@ -1,0 +1,114 @@
+//! What every flow shares: its formulas, generic over the scalar, become values, samples and derivatives here.
+
+use super::{Evaluator, LogPsi, kinetic_from_jet};
+use crate::math::scalar::{Jet, Scalar};
+
+/// A flow over a base, written once for all scalars.
+pub(crate) trait Flow: Send + Sync {
+    /// Intermediate values of one evaluation.
+    type Trace<T: Scalar>: Default;
+
+    /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
+    fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Self::Trace<T>) -> (T, f64);
+
+    /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
+    fn backward<T: Scalar>(&self, trace: &mut Self::Trace<T>, parameters_bar: &mut [T]);
+
+    /// Uniforms to a configuration of the fundamental domain.
+    fn sample(&self, uniforms: &[f64], trace: &mut Self::Trace<f64>, x: &mut [f64]);
+
+    /// The configuration that [`Self::forward`] has just mapped to the base, from its image.
+    fn pull_back(&self, trace: &mut Self::Trace<f64>, x: &mut [f64]);
+}
+
+/// Evaluates a flow of at most `N` particles.
+pub(crate) struct FlowEvaluator<'a, F: Flow, const N: usize> {
+    flow: &'a F,
+    plain: F::Trace<f64>,
+    jets: F::Trace<Jet<N>>,
+    x: Vec<Jet<N>>,
+    gradient: Vec<Jet<N>>,
+}
+
+impl<'a, F: Flow, const N: usize> FlowEvaluator<'a, F, N> {
+    /// An evaluator with empty scratch memory.
+    pub(crate) fn new(flow: &'a F) -> Self {
+        FlowEvaluator {
+            flow,
+            plain: Default::default(),
+            jets: Default::default(),
+            x: Vec::new(),
+            gradient: Vec::new(),
+        }
+    }
+
+    fn forward(&mut self, x: &[f64], reverse: bool) -> (Jet<N>, f64) {
+        self.x.clear();
+        self.x.extend(x.iter().enumerate().map(|(i, &v)| Jet::variable(v, i)));
+        self.flow.forward(&self.x, reverse, &mut self.jets)
+    }
+
+    /// Leaves the jets of `d log |psi| / d parameter` in `self.gradient`.
+    fn reverse(&mut self, x: &[f64], parameters: usize) -> (Jet<N>, f64) {
+        let result = self.forward(x, true);
+        self.gradient.resize(parameters, Jet::zero());
+        self.flow.backward(&mut self.jets, &mut self.gradient);
+        result
+    }
+}
+
+impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
+    fn sample(&mut self, uniforms: &[f64], x: &mut [f64]) {
+        self.flow.sample(uniforms, &mut self.plain, x);
+    }
+
+    fn log_psi(&mut self, x: &[f64]) -> LogPsi {
+        let (log_abs, sign) = self.flow.forward(x, false, &mut self.plain);
+        LogPsi { log_abs, sign }
+    }
+
+    fn derivatives(&mut self, x: &[f64], gradient: &mut [f64]) -> (LogPsi, f64) {
+        let (log, sign) = self.forward(x, false);
+        gradient.copy_from_slice(&log.gradient[..x.len()]);
+        (LogPsi { log_abs: log.value, sign }, log.laplacian)
+    }
+
+    fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi {
+        let (log_abs, sign) = self.flow.forward(x, true, &mut self.plain);
+        self.flow.backward(&mut self.plain, out);
+        LogPsi { log_abs, sign }
+    }
+
+    fn kinetic_parameter_gradient(
+        &mut self,
+        x: &[f64],
+        out: &mut [f64],
+        kinetic: &mut [f64],
+    ) -> (LogPsi, f64) {
+        let (log, sign) = self.reverse(x, out.len());
+        for ((o, k), jet) in out.iter_mut().zip(kinetic).zip(&self.gradient) {
+            *o = jet.value;
+            *k = -0.5 * jet.laplacian - log.gradient_dot(jet);
+        }
+        (LogPsi { log_abs: log.value, sign }, kinetic_from_jet(&log))
+    }
+
+    fn mixed_parameter_gradient(&mut self, x: &[f64], out: &mut [f64], mixed: &mut [f64]) -> f64 {
+        let parameters = out.len();
+        let (log, _) = self.reverse(x, parameters);
+        for (k, jet) in self.gradient.iter().enumerate() {
+            out[k] = jet.value;
+            for i in 0..x.len() {
+                mixed[i * parameters + k] = jet.gradient[i];
+            }
+        }
+        kinetic_from_jet(&log)
+    }
+
+    fn round_trip_error(&mut self, x: &[f64]) -> f64 {
+        self.flow.forward(x, false, &mut self.plain);
+        let mut back = vec![0.0; x.len()];
+        self.flow.pull_back(&mut self.plain, &mut back);
+        back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+}
