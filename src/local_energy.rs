@@ -3,20 +3,21 @@
 //! `E_L = -1/2 (Δ log |psi| + |∇ log |psi||²) + V`; its mean over samples of `|psi|²` is the energy.
 
 use crate::parallel::{self, SAMPLE_CHUNK};
-use crate::sampling::points::Stream;
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
-use crate::wavefunction::Wavefunction;
+use crate::wavefunction::{Evaluator, Wavefunction};
 
 /// Which derivatives with respect to the parameters a batch carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Derivatives {
     /// None.
     None,
     /// `O_k = d log |psi| / d p_k`.
     LogPsi,
-    /// `O_k` and `d E_L / d p_k`.
+    /// `log |psi|`, `O_k` and `d E_L / d p_k`.
     LocalEnergy,
+    /// `O_k` and `d O_k / d x_i`.
+    Mixed,
 }
 
 /// Samples with their local energies. Matrices are row-major, one row a sample.
@@ -32,10 +33,14 @@ pub struct Batch {
     pub local_energy: Vec<f64>,
     /// Weights `|psi|² / (density the sample was drawn from)`; their expectation is 1.
     pub weight: Vec<f64>,
+    /// `log |psi|` with [`Derivatives::LocalEnergy`].
+    pub log_psi: Vec<f64>,
     /// `O_k`, `samples x parameters`.
     pub log_gradient: Vec<f64>,
     /// `d E_L / d p_k`, `samples x parameters`.
     pub energy_gradient: Vec<f64>,
+    /// `d O_k / d x_i`, `samples x particles x parameters`.
+    pub mixed: Vec<f64>,
     /// Samples left out because something was not finite.
     pub rejected: usize,
     /// The wavefunction's measure of rough changes: see [`Wavefunction::roughness`].
@@ -102,8 +107,39 @@ pub fn draw(
     let points = Points::new(id.sampling, id.seed, id.purpose, id.number, dimensions);
     let chunks = parallel::map_chunks(samples, SAMPLE_CHUNK, |_, range| {
         let mut points = points.starting_at(id.first + range.start);
-        draw_chunk(psi, system, &mut points, id.tails, range.len(), derivatives)
+        let mut chunk = Chunk::new(psi, system, derivatives);
+        let mut point = vec![0.0; points.dimensions()];
+        let mut x = vec![0.0; psi.sector().particles()];
+        for _ in range {
+            points.next(&mut point);
+            let (uniforms, choice) = point.split_at_mut(psi.uniforms());
+            if choice.first().is_some_and(|&u| u < id.tails) {
+                spread_to_tails(uniforms);
+            }
+            chunk.evaluator.sample(uniforms, &mut x);
+            chunk.push(&x, importance(uniforms, id.tails));
+        }
+        chunk.batch
     });
+    joined(psi, derivatives, chunks)
+}
+
+/// Evaluates given configurations, `samples x particles`.
+///
+/// One with a non-finite local energy or gradient is left out and counted.
+pub fn at(psi: &dyn Wavefunction, system: System, x: &[f64], derivatives: Derivatives) -> Batch {
+    let n = psi.sector().particles();
+    let chunks = parallel::map_chunks(x.len() / n, SAMPLE_CHUNK, |_, range| {
+        let mut chunk = Chunk::new(psi, system, derivatives);
+        for x in x[range.start * n..range.end * n].chunks_exact(n) {
+            chunk.push(x, 1.0);
+        }
+        chunk.batch
+    });
+    joined(psi, derivatives, chunks)
+}
+
+fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) -> Batch {
     let mut batch = Batch {
         particles: psi.sector().particles(),
         parameters: psi.parameters().len(),
@@ -114,56 +150,73 @@ pub fn draw(
     for chunk in chunks {
         batch.x.extend(chunk.x);
         batch.local_energy.extend(chunk.local_energy);
+        batch.log_psi.extend(chunk.log_psi);
         batch.weight.extend(chunk.weight);
         batch.log_gradient.extend(chunk.log_gradient);
         batch.energy_gradient.extend(chunk.energy_gradient);
+        batch.mixed.extend(chunk.mixed);
         batch.rejected += chunk.rejected;
     }
     batch
 }
 
-fn draw_chunk(
-    psi: &dyn Wavefunction,
-    system: System,
-    points: &mut Stream,
-    tails: f64,
-    samples: usize,
+/// A part of a batch in the making, with the scratch memory of one task.
+struct Chunk<'a> {
+    system: System<'a>,
     derivatives: Derivatives,
-) -> Batch {
-    let n = psi.sector().particles();
-    let p = psi.parameters().len();
-    let mut evaluator = psi.evaluator();
-    let mut batch = Batch { particles: n, parameters: p, ..Batch::default() };
-    let mut point = vec![0.0; points.dimensions()];
-    let (mut x, mut gradient) = (vec![0.0; n], vec![0.0; n]);
-    let rows = |wanted: bool| if wanted { vec![0.0; p] } else { Vec::new() };
-    let mut o = rows(derivatives >= Derivatives::LogPsi);
-    let mut de = rows(derivatives == Derivatives::LocalEnergy);
-    for _ in 0..samples {
-        points.next(&mut point);
-        let (uniforms, choice) = point.split_at_mut(psi.uniforms());
-        if choice.first().is_some_and(|&u| u < tails) {
-            spread_to_tails(uniforms);
+    evaluator: Box<dyn Evaluator + 'a>,
+    batch: Batch,
+    gradient: Vec<f64>,
+    o: Vec<f64>,
+    de: Vec<f64>,
+    mixed: Vec<f64>,
+}
+
+impl<'a> Chunk<'a> {
+    fn new(psi: &'a dyn Wavefunction, system: System<'a>, derivatives: Derivatives) -> Self {
+        let (n, p) = (psi.sector().particles(), psi.parameters().len());
+        let rows = |wanted: bool, size| if wanted { vec![0.0; size] } else { Vec::new() };
+        Chunk {
+            system,
+            derivatives,
+            evaluator: psi.evaluator(),
+            batch: Batch { particles: n, parameters: p, ..Batch::default() },
+            gradient: vec![0.0; n],
+            o: rows(derivatives != Derivatives::None, p),
+            de: rows(derivatives == Derivatives::LocalEnergy, p),
+            mixed: rows(derivatives == Derivatives::Mixed, n * p),
         }
-        evaluator.sample(uniforms, &mut x);
-        let kinetic = match derivatives {
-            Derivatives::None => evaluator.kinetic_energy(&x, &mut gradient),
+    }
+
+    fn push(&mut self, x: &[f64], weight: f64) {
+        let e = &mut self.evaluator;
+        let (log_psi, kinetic) = match self.derivatives {
+            Derivatives::None => (None, e.kinetic_energy(x, &mut self.gradient)),
             Derivatives::LogPsi => {
-                evaluator.parameter_gradient(&x, &mut o);
-                evaluator.kinetic_energy(&x, &mut gradient)
+                e.parameter_gradient(x, &mut self.o);
+                (None, e.kinetic_energy(x, &mut self.gradient))
             }
-            Derivatives::LocalEnergy => evaluator.kinetic_parameter_gradient(&x, &mut o, &mut de).1,
+            Derivatives::LocalEnergy => {
+                let (log, kinetic) = e.kinetic_parameter_gradient(x, &mut self.o, &mut self.de);
+                (Some(log.log_abs), kinetic)
+            }
+            Derivatives::Mixed => {
+                (None, e.mixed_parameter_gradient(x, &mut self.o, &mut self.mixed))
+            }
         };
-        let energy = kinetic + system.hamiltonian.potential(system.geometry, &x);
-        if energy.is_finite() && o.iter().chain(&de).all(|v| v.is_finite()) {
-            batch.x.extend_from_slice(&x);
+        let energy = kinetic + self.system.hamiltonian.potential(self.system.geometry, x);
+        let mut derivatives = self.o.iter().chain(&self.de).chain(&self.mixed);
+        let batch = &mut self.batch;
+        if energy.is_finite() && derivatives.all(|v| v.is_finite()) {
+            batch.x.extend_from_slice(x);
             batch.local_energy.push(energy);
-            batch.weight.push(importance(uniforms, tails));
-            batch.log_gradient.extend_from_slice(&o);
-            batch.energy_gradient.extend_from_slice(&de);
+            batch.log_psi.extend(log_psi);
+            batch.weight.push(weight);
+            batch.log_gradient.extend_from_slice(&self.o);
+            batch.energy_gradient.extend_from_slice(&self.de);
+            batch.mixed.extend_from_slice(&self.mixed);
         } else {
             batch.rejected += 1;
         }
     }
-    batch
 }

@@ -6,7 +6,7 @@ use crate::estimate::statistics::median;
 use crate::estimate::{DensityEstimator, EnergyEstimate, Moments};
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::linalg::LinearError;
-use crate::optimise::{Optimiser, Pace, Step, clip_range};
+use crate::optimise::{Landscape, Optimiser, Pace, Step, clip_range};
 use crate::parallel;
 use crate::sampling::{self, Purpose, Sampling};
 use crate::spec::RunSpec;
@@ -204,6 +204,21 @@ impl Merit {
     }
 }
 
+/// The configurations of a batch at other parameters.
+struct FixedSamples<'a> {
+    psi: &'a mut dyn Wavefunction,
+    system: System<'a>,
+    x: &'a [f64],
+}
+
+impl Landscape for FixedSamples<'_> {
+    fn at(&mut self, parameters: &[f64]) -> Option<Batch> {
+        self.psi.set_parameters(parameters).ok()?;
+        let batch = local_energy::at(self.psi, self.system, self.x, Derivatives::LocalEnergy);
+        (batch.rejected == 0).then_some(batch)
+    }
+}
+
 /// Share of the run, at its end, over which parameters are averaged.
 const AVERAGED_SHARE: f64 = 0.25;
 /// Share of finite samples below which a step is not taken.
@@ -245,8 +260,11 @@ pub fn train(
         }
         let last = (schedule.iterations - 1).max(1);
         let pace = Pace { progress: iteration as f64 / last as f64, caution };
-        let mut steps =
-            optimiser.steps(&batch, pace).map_err(|error| TrainError::Step { iteration, error })?;
+        let mut landscape = FixedSamples { psi: &mut *psi, system, x: &batch.x };
+        let mut steps = optimiser
+            .steps(&batch, pace, &mut landscape)
+            .map_err(|error| TrainError::Step { iteration, error })?;
+        psi.set_parameters(&parameters)?;
         let trial = BatchId { purpose: Purpose::Trial, ..id };
         let choice =
             choose(psi, system, trial, schedule.samples, &steps, optimiser.variance_weight())?;

@@ -73,6 +73,36 @@ pub fn solve_positive(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> 
     finite(factor.solve(column(b)))
 }
 
+/// The Cholesky factor `L` of a symmetric positive definite matrix `L L^T`.
+#[derive(Clone, Debug)]
+pub struct Factor(Mat<f64>);
+
+impl Factor {
+    /// Factorises.
+    ///
+    /// # Errors
+    /// [`LinearError::NotPositive`].
+    pub fn new(a: &Mat<f64>) -> Result<Self, LinearError> {
+        crate::parallel::pin_linear_algebra();
+        let factor = a.llt(Side::Lower).map_err(|_| LinearError::NotPositive)?;
+        Ok(Factor(factor.L().to_owned()))
+    }
+
+    /// `L^-1 b`.
+    pub fn solve(&self, b: &[f64]) -> Vec<f64> {
+        let mut x = column(b);
+        self.0.solve_lower_triangular_in_place(&mut x);
+        (0..b.len()).map(|i| x[(i, 0)]).collect()
+    }
+
+    /// `L^-T b`.
+    pub fn solve_transposed(&self, b: &[f64]) -> Vec<f64> {
+        let mut x = column(b);
+        self.0.transpose().solve_upper_triangular_in_place(&mut x);
+        (0..b.len()).map(|i| x[(i, 0)]).collect()
+    }
+}
+
 /// Solves a general square system.
 pub fn solve_general(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
     crate::parallel::pin_linear_algebra();

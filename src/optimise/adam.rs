@@ -1,6 +1,6 @@
 //! Adam, the first-order baseline (D. Kingma, J. Ba, arXiv:1412.6980, algorithm 1).
 
-use super::{Centred, Optimiser, Pace, Step, schedule};
+use super::{Bound, Centred, Labels, Landscape, Optimiser, Pace, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::LinearError;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,31 @@ impl Default for AdamSettings {
     }
 }
 
+impl Settings for AdamSettings {
+    fn name(&self) -> &'static str {
+        "Adam"
+    }
+
+    fn labels(&self) -> Labels {
+        Labels { step: "step norm", length: "learning rate", length_name: "learning rate" }
+    }
+
+    fn bounds(&self) -> Vec<(&'static str, f64, Bound)> {
+        let AdamSettings { learning_rate, final_fraction, beta1, beta2, clip } = self;
+        vec![
+            ("learning_rate", *learning_rate, Bound::Positive),
+            ("final_fraction", *final_fraction, Bound::Fraction),
+            ("beta1", *beta1, Bound::Decay),
+            ("beta2", *beta2, Bound::Decay),
+            ("clip", *clip, Bound::Positive),
+        ]
+    }
+
+    fn build(&self) -> Box<dyn Optimiser> {
+        Box::new(Adam::new(self.clone()))
+    }
+}
+
 /// Adam with its two running means.
 #[derive(Clone, Debug)]
 pub struct Adam {
@@ -54,7 +79,12 @@ impl Optimiser for Adam {
         Derivatives::LogPsi
     }
 
-    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError> {
+    fn steps(
+        &mut self,
+        batch: &Batch,
+        pace: Pace,
+        _landscape: &mut dyn Landscape,
+    ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let force = centred.force();

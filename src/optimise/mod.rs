@@ -1,19 +1,27 @@
 //! Optimisers of the variational parameters.
 //!
 //! Each turns a batch of samples into a step. Adding one: a file here with its settings and its
-//! [`Optimiser`], and a line in [`OptimiserSettings`].
+//! [`Optimiser`], and its lines in [`OptimiserSettings`].
 
 pub mod adam;
+mod damping;
+pub mod energy_natural_gradient;
+pub mod lbfgs;
 pub mod rayleigh_gauss_newton;
+pub mod settings;
 pub mod stochastic_reconfiguration;
 
 pub use adam::AdamSettings;
+pub use energy_natural_gradient::EnergyNaturalGradientSettings;
+pub use lbfgs::LbfgsSettings;
 pub use rayleigh_gauss_newton::RayleighGaussNewtonSettings;
+pub use settings::{Bound, Labels, Settings};
 pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettings};
 
 use crate::estimate::statistics::median;
 use crate::local_energy::{Batch, Derivatives};
-use crate::math::linalg::LinearError;
+use crate::math::linalg::{self, LinearError};
+use faer::Mat;
 use serde::{Deserialize, Serialize};
 
 /// The optimiser of a run and its settings.
@@ -25,6 +33,10 @@ pub enum OptimiserSettings {
     StochasticReconfiguration(StochasticReconfigurationSettings),
     /// Rayleigh–Gauss–Newton: R. Webber, M. Lindsey, Phys. Rev. Research 4, 033099 (2022).
     RayleighGaussNewton(RayleighGaussNewtonSettings),
+    /// Energy natural gradient: J. Müller, M. Zeinhofer, Proc. Machine Learning Research 202, 25471 (2023).
+    EnergyNaturalGradient(EnergyNaturalGradientSettings),
+    /// L-BFGS on fixed samples with reweighting: C. Umrigar et al., Phys. Rev. Lett. 60, 1719 (1988).
+    Lbfgs(LbfgsSettings),
 }
 
 impl Default for OptimiserSettings {
@@ -34,17 +46,20 @@ impl Default for OptimiserSettings {
 }
 
 impl OptimiserSettings {
+    /// What the settings say of themselves.
+    pub fn settings(&self) -> &dyn Settings {
+        match self {
+            OptimiserSettings::Adam(s) => s,
+            OptimiserSettings::StochasticReconfiguration(s) => s,
+            OptimiserSettings::RayleighGaussNewton(s) => s,
+            OptimiserSettings::EnergyNaturalGradient(s) => s,
+            OptimiserSettings::Lbfgs(s) => s,
+        }
+    }
+
     /// The optimiser at the start of a run.
     pub fn build(&self) -> Box<dyn Optimiser> {
-        match self {
-            OptimiserSettings::Adam(s) => Box::new(adam::Adam::new(s.clone())),
-            OptimiserSettings::StochasticReconfiguration(s) => {
-                Box::new(stochastic_reconfiguration::StochasticReconfiguration::new(s.clone()))
-            }
-            OptimiserSettings::RayleighGaussNewton(s) => {
-                Box::new(rayleigh_gauss_newton::RayleighGaussNewton::new(s.clone()))
-            }
-        }
+        self.settings().build()
     }
 }
 
@@ -70,6 +85,12 @@ pub struct Pace {
     pub caution: f64,
 }
 
+/// The samples of a batch at other parameters.
+pub trait Landscape {
+    /// The same configurations with all derivatives; none where something is not finite.
+    fn at(&mut self, parameters: &[f64]) -> Option<Batch>;
+}
+
 /// Turns batches of samples into steps.
 pub trait Optimiser: Send {
     /// Which derivatives its batches must carry.
@@ -86,7 +107,12 @@ pub trait Optimiser: Send {
     }
 
     /// Alternatives for the next step; at least one.
-    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError>;
+    fn steps(
+        &mut self,
+        batch: &Batch,
+        pace: Pace,
+        landscape: &mut dyn Landscape,
+    ) -> Result<Vec<Step>, LinearError>;
 
     /// Which of them was taken, if any.
     fn took(&mut self, _choice: Option<usize>) {}
@@ -217,6 +243,27 @@ impl Centred {
     fn metric_norm(&self, d: &[f64]) -> f64 {
         let square: f64 = self.along(d).iter().map(|v| v * v).sum();
         (square / self.samples.max(1) as f64).sqrt()
+    }
+
+    /// `S / tau` with a shift and the wavefunction's roughness, both relative to the largest element of `S`.
+    fn metric(&self, batch: &Batch, tau: f64, shift: f64, smoothing: f64) -> Mat<f64> {
+        let (n, p) = (self.samples, self.parameters);
+        let mut metric = linalg::gram(linalg::rows(&self.o, n, p), 1.0 / n as f64);
+        let largest = (0..p).map(|k| metric[(k, k)]).fold(0.0, f64::max);
+        for j in 0..p {
+            for i in 0..p {
+                metric[(i, j)] /= tau;
+            }
+            metric[(j, j)] += shift * largest + f64::MIN_POSITIVE;
+        }
+        for form in &batch.roughness {
+            for &(i, a) in form {
+                for &(j, b) in form {
+                    metric[(i, j)] += smoothing * largest * a * b;
+                }
+            }
+        }
+        metric
     }
 
     /// Scales a step into the trust region and adds the numbers to report.

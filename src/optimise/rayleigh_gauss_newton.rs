@@ -4,7 +4,8 @@
 //! Carlo", Phys. Rev. Research 4, 033099 (2022). `(S / tau + H + shift) d = F` with
 //! `H_ij = <O_i (dE_L/dp_j + (E_L - E) O_j)>`; `tau -> infinity` is Newton's method.
 
-use super::{Centred, Optimiser, Pace, Residual, Step, schedule};
+use super::damping::Damping;
+use super::{Bound, Centred, Landscape, Optimiser, Pace, Residual, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -51,30 +52,53 @@ impl Default for RayleighGaussNewtonSettings {
     }
 }
 
+impl Settings for RayleighGaussNewtonSettings {
+    fn name(&self) -> &'static str {
+        "Rayleigh-Gauss-Newton"
+    }
+
+    fn bounds(&self) -> Vec<(&'static str, f64, Bound)> {
+        let RayleighGaussNewtonSettings {
+            tau,
+            shift,
+            smoothing,
+            penalty,
+            variance,
+            tails,
+            trust_radius,
+            clip,
+        } = self;
+        vec![
+            ("tau", *tau, Bound::Positive),
+            ("shift", *shift, Bound::Positive),
+            ("smoothing", *smoothing, Bound::NotNegative),
+            ("penalty", *penalty, Bound::NotNegative),
+            ("variance", *variance, Bound::NotNegative),
+            ("tails", *tails, Bound::Decay),
+            ("trust_radius", *trust_radius, Bound::Positive),
+            ("clip", *clip, Bound::Positive),
+        ]
+    }
+
+    fn build(&self) -> Box<dyn Optimiser> {
+        Box::new(RayleighGaussNewton::new(self.clone()))
+    }
+}
+
 /// The optimiser and how strongly it damps at present.
-///
-/// Damping, `S / tau` with shift and smoothing, is multiplied by a factor that follows success as in
-/// Levenberg–Marquardt's method: every step is computed with three factors, the best on fresh samples is taken and
-/// its factor is the middle one of the next step.
 #[derive(Clone, Debug)]
 pub struct RayleighGaussNewton {
     settings: RayleighGaussNewtonSettings,
-    damping: f64,
+    damping: Damping,
 }
 
-/// Factors on the damping that are tried at each step.
-const TRIED: [f64; 3] = [0.1, 1.0, 10.0];
 /// What `tau` falls to by the last iteration where the variance is not minimised.
 const FINAL_FRACTION: f64 = 0.03;
-/// Growth of the damping when no step is good.
-const GROWTH: f64 = 30.0;
-/// Bounds on the damping: below, the noise of the samples would decide; above, nothing moves.
-const BOUNDS: (f64, f64) = (1e-3, 1e4);
 
 impl RayleighGaussNewton {
     /// A fresh start.
     pub fn new(settings: RayleighGaussNewtonSettings) -> Self {
-        RayleighGaussNewton { settings, damping: 1.0 }
+        RayleighGaussNewton { settings, damping: Damping(1.0) }
     }
 }
 
@@ -91,7 +115,12 @@ impl Optimiser for RayleighGaussNewton {
         self.settings.variance
     }
 
-    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError> {
+    fn steps(
+        &mut self,
+        batch: &Batch,
+        pace: Pace,
+        _landscape: &mut dyn Landscape,
+    ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
@@ -118,21 +147,12 @@ impl Optimiser for RayleighGaussNewton {
                 force[j] += s.variance * residual.force[j];
             }
         }
-        let overlap = linalg::gram(o, scale);
-        let largest = (0..p).map(|k| overlap[(k, k)]).fold(0.0, f64::max);
-        let mut metric = overlap;
-        for j in 0..p {
-            for i in 0..p {
-                metric[(i, j)] /= s.tau;
-            }
-            metric[(j, j)] += s.shift * largest + f64::MIN_POSITIVE;
-        }
+        let metric = centred.metric(batch, s.tau, s.shift, s.smoothing);
         for form in &batch.roughness {
             let size: f64 = form.iter().map(|&(k, a)| a * batch.values[k]).sum();
             for &(i, a) in form {
                 force[i] += s.penalty * a * size;
                 for &(j, b) in form {
-                    metric[(i, j)] += s.smoothing * largest * a * b;
                     curvature[(i, j)] += s.penalty * a * b;
                 }
             }
@@ -140,7 +160,7 @@ impl Optimiser for RayleighGaussNewton {
         // Local energies that are not bounded (Waveflow's) make the comparison of steps too noisy to choose by: without
         // the variance there is one step, on a schedule.
         let dampings = if s.variance > 0.0 {
-            TRIED.map(|factor| (self.damping * factor).clamp(BOUNDS.0, BOUNDS.1)).to_vec()
+            self.damping.tried().to_vec()
         } else {
             vec![s.tau / schedule(s.tau, FINAL_FRACTION, pace)]
         };
@@ -160,7 +180,9 @@ impl Optimiser for RayleighGaussNewton {
     }
 
     fn took(&mut self, choice: Option<usize>) {
-        let factor = choice.map_or(GROWTH, |c| TRIED[c]);
-        self.damping = (self.damping * factor).clamp(BOUNDS.0, BOUNDS.1);
+        // Without the variance the schedule damps.
+        if self.settings.variance > 0.0 {
+            self.damping.took(choice);
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! S. Sorella, Phys. Rev. Lett. 80, 4558 (1998); sample space (minSR): A. Chen, M. Heyl, Nature Physics 20,
 //! 1476 (2024); momentum (SPRING): G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516, 113351 (2024).
 
-use super::{Centred, Optimiser, Pace, Step, schedule};
+use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,36 @@ impl Default for StochasticReconfigurationSettings {
     }
 }
 
+impl Settings for StochasticReconfigurationSettings {
+    fn name(&self) -> &'static str {
+        "Stochastic reconfiguration"
+    }
+
+    fn bounds(&self) -> Vec<(&'static str, f64, Bound)> {
+        let StochasticReconfigurationSettings {
+            tau,
+            shift,
+            space: _,
+            momentum,
+            trust_radius,
+            final_fraction,
+            clip,
+        } = self;
+        vec![
+            ("tau", *tau, Bound::Positive),
+            ("shift", *shift, Bound::Positive),
+            ("momentum", *momentum, Bound::Decay),
+            ("trust_radius", *trust_radius, Bound::Positive),
+            ("final_fraction", *final_fraction, Bound::Fraction),
+            ("clip", *clip, Bound::Positive),
+        ]
+    }
+
+    fn build(&self) -> Box<dyn Optimiser> {
+        Box::new(StochasticReconfiguration::new(self.clone()))
+    }
+}
+
 /// `(S + shift) d = F` with the previous direction as momentum.
 #[derive(Clone, Debug)]
 pub struct StochasticReconfiguration {
@@ -73,7 +103,12 @@ impl Optimiser for StochasticReconfiguration {
         Derivatives::LogPsi
     }
 
-    fn steps(&mut self, batch: &Batch, pace: Pace) -> Result<Vec<Step>, LinearError> {
+    fn steps(
+        &mut self,
+        batch: &Batch,
+        pace: Pace,
+        _landscape: &mut dyn Landscape,
+    ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);

@@ -6,7 +6,6 @@ use super::html::{head, put_figures};
 use super::number::{format_duration, format_significant, format_with_uncertainty};
 use super::svg::{Axis, Colour, Figure, Layer};
 use super::verdict;
-use crate::optimise::OptimiserSettings;
 use crate::wavefunction::WavefunctionSettings;
 use std::fmt::Write;
 
@@ -113,7 +112,7 @@ fn table(page: &mut String, runs: &[RunFolder]) {
             s.iterations.to_string(),
             s.samples.to_string(),
             wavefunction(&spec.wavefunction).into(),
-            optimiser(&spec.optimiser).into(),
+            spec.optimiser.settings().name().into(),
             s.title.clone(),
         ];
         let _ = write!(page, "<tr><th>{}</th>", escape(&run.name));
@@ -131,14 +130,6 @@ fn wavefunction(settings: &WavefunctionSettings) -> &'static str {
     match settings {
         WavefunctionSettings::Waveflow(_) => "Waveflow",
         WavefunctionSettings::Weyl(_) => "Weyl",
-    }
-}
-
-fn optimiser(settings: &OptimiserSettings) -> &'static str {
-    match settings {
-        OptimiserSettings::Adam(_) => "Adam",
-        OptimiserSettings::StochasticReconfiguration(_) => "Stochastic reconfiguration",
-        OptimiserSettings::RayleighGaussNewton(_) => "Rayleigh-Gauss-Newton",
     }
 }
 

@@ -6,9 +6,7 @@
 use super::error::Problem;
 use super::{ReferenceSource, ResolvedSpec, RunSpec};
 use crate::math::spline::circular::FEWEST_CELLS;
-use crate::optimise::{
-    AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings, StochasticReconfigurationSettings,
-};
+use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::waveflow::WaveflowSettings;
@@ -212,56 +210,17 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
 }
 
 fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
-    match optimiser {
-        OptimiserSettings::Adam(AdamSettings {
-            learning_rate,
-            final_fraction,
-            beta1,
-            beta2,
-            clip,
-        }) => {
-            positive("optimiser.learning_rate", *learning_rate)?;
-            fraction("optimiser.final_fraction", *final_fraction)?;
-            decay("optimiser.beta1", *beta1)?;
-            decay("optimiser.beta2", *beta2)?;
-            positive("optimiser.clip", *clip)
-        }
-        OptimiserSettings::StochasticReconfiguration(StochasticReconfigurationSettings {
-            tau,
-            shift,
-            space: _,
-            momentum,
-            trust_radius,
-            final_fraction,
-            clip,
-        }) => {
-            positive("optimiser.tau", *tau)?;
-            positive("optimiser.shift", *shift)?;
-            decay("optimiser.momentum", *momentum)?;
-            positive("optimiser.trust_radius", *trust_radius)?;
-            fraction("optimiser.final_fraction", *final_fraction)?;
-            positive("optimiser.clip", *clip)
-        }
-        OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings {
-            tau,
-            shift,
-            smoothing,
-            penalty,
-            variance,
-            tails,
-            trust_radius,
-            clip,
-        }) => {
-            positive("optimiser.tau", *tau)?;
-            positive("optimiser.shift", *shift)?;
-            not_negative("optimiser.smoothing", *smoothing)?;
-            not_negative("optimiser.penalty", *penalty)?;
-            not_negative("optimiser.variance", *variance)?;
-            decay("optimiser.tails", *tails)?;
-            positive("optimiser.trust_radius", *trust_radius)?;
-            positive("optimiser.clip", *clip)
+    for (name, value, bound) in optimiser.settings().bounds() {
+        let field = format!("optimiser.{name}");
+        match bound {
+            Bound::Positive => positive(&field, value)?,
+            Bound::NotNegative => not_negative(&field, value)?,
+            Bound::Fraction => fraction(&field, value)?,
+            Bound::Decay => decay(&field, value)?,
+            Bound::Count => within(&field, value as usize, 1, 4096)?,
         }
     }
+    Ok(())
 }
 
 /// A weight of the past: at least 0 and below 1.

@@ -4,7 +4,7 @@ use super::super::number::format_with_uncertainty;
 use super::super::record::{IterationRow, Summary};
 use super::super::svg::{Axis, Colour, Figure, Layer};
 use super::ReportInput;
-use crate::optimise::OptimiserSettings;
+use crate::optimise::{Labels, OptimiserSettings};
 use crate::system::{External, Geometry};
 
 /// All figures with their captions, in the order of the page.
@@ -163,14 +163,10 @@ fn gradient(rows: &[IterationRow]) -> (Figure, String) {
 }
 
 fn step(rows: &[IterationRow], settings: &OptimiserSettings) -> (Figure, String) {
-    let (step, tau, name) = match settings {
-        OptimiserSettings::Adam(_) => ("step norm", "learning rate", "learning rate"),
-        OptimiserSettings::StochasticReconfiguration(_)
-        | OptimiserSettings::RayleighGaussNewton(_) => ("step norm (rad)", "tau (1/Ha)", "tau"),
-    };
+    let Labels { step, length, length_name: name } = settings.settings().labels();
     let figure =
         Figure::new("step", "Steps of the optimiser", iteration_axis(rows), Axis::log(step))
-            .with_right(Axis::log(tau))
+            .with_right(Axis::log(length))
             .with(Layer::line(curve(rows, |r| r.step_norm), Colour::Blue).named("step norm"))
             .with(
                 Layer::line(curve(rows, |r| r.tau), Colour::Vermillion)

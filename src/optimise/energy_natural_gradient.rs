@@ -1,0 +1,114 @@
+//! Energy natural gradient: the metric of the kinetic energy.
+//!
+//! J. Müller, M. Zeinhofer, "Achieving high accuracy with PINNs via energy natural gradient descent", Proc. Machine
+//! Learning Research 202, 25471 (2023). `(damping (S / tau + shift + smoothing) + 1/2 <∇O_i · ∇O_j>) d = F`: the part of
+//! the energy's Hessian that is positive by construction. The rest, `<(E_L - E) O_i O_j>`, vanishes at an eigenstate.
+
+use super::damping::Damping;
+use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step};
+use crate::local_energy::{Batch, Derivatives};
+use crate::math::linalg::{self, LinearError};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the energy natural gradient.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnergyNaturalGradientSettings {
+    /// Imaginary-time step at damping one, in inverse Hartree.
+    pub tau: f64,
+    /// Shift of the matrix at damping one, relative to the largest diagonal element of the overlap matrix.
+    pub shift: f64,
+    /// Weight of the wavefunction's roughness in the matrix at damping one, relative to the largest diagonal
+    /// element of the overlap matrix.
+    pub smoothing: f64,
+    /// Largest step in the norm of the overlap matrix, in radians.
+    pub trust_radius: f64,
+    /// Local energies are clipped at this many median absolute deviations in the step.
+    pub clip: f64,
+}
+
+impl Default for EnergyNaturalGradientSettings {
+    fn default() -> Self {
+        EnergyNaturalGradientSettings {
+            tau: 1.0,
+            shift: 1e-3,
+            smoothing: 1e-2,
+            trust_radius: 0.3,
+            clip: 30.0,
+        }
+    }
+}
+
+impl Settings for EnergyNaturalGradientSettings {
+    fn name(&self) -> &'static str {
+        "Energy natural gradient"
+    }
+
+    fn bounds(&self) -> Vec<(&'static str, f64, Bound)> {
+        let EnergyNaturalGradientSettings { tau, shift, smoothing, trust_radius, clip } = self;
+        vec![
+            ("tau", *tau, Bound::Positive),
+            ("shift", *shift, Bound::Positive),
+            ("smoothing", *smoothing, Bound::NotNegative),
+            ("trust_radius", *trust_radius, Bound::Positive),
+            ("clip", *clip, Bound::Positive),
+        ]
+    }
+
+    fn build(&self) -> Box<dyn Optimiser> {
+        Box::new(EnergyNaturalGradient::new(self.clone()))
+    }
+}
+
+/// The optimiser and how strongly it damps at present.
+#[derive(Clone, Debug)]
+pub struct EnergyNaturalGradient {
+    settings: EnergyNaturalGradientSettings,
+    damping: Damping,
+}
+
+impl EnergyNaturalGradient {
+    /// A fresh start.
+    pub fn new(settings: EnergyNaturalGradientSettings) -> Self {
+        EnergyNaturalGradient { settings, damping: Damping(1.0) }
+    }
+}
+
+impl Optimiser for EnergyNaturalGradient {
+    fn derivatives(&self) -> Derivatives {
+        Derivatives::Mixed
+    }
+
+    fn steps(
+        &mut self,
+        batch: &Batch,
+        _pace: Pace,
+        _landscape: &mut dyn Landscape,
+    ) -> Result<Vec<Step>, LinearError> {
+        let s = &self.settings;
+        let centred = Centred::new(batch, s.clip);
+        let (n, p) = (centred.samples, centred.parameters);
+        let force = centred.force();
+        let scale = 1.0 / n as f64;
+        let mut rows = batch.mixed.clone();
+        for (row, root) in rows.chunks_exact_mut((batch.particles * p).max(1)).zip(&centred.root) {
+            row.iter_mut().for_each(|v| *v *= root);
+        }
+        let kinetic = linalg::gram(linalg::rows(&rows, n * batch.particles, p), 0.5 * scale);
+        let metric = centred.metric(batch, s.tau, s.shift, s.smoothing);
+        self.damping
+            .tried()
+            .into_iter()
+            .map(|damping| {
+                let matrix = &kinetic + &metric * faer::Scale(damping);
+                let solved = linalg::solve_positive(&matrix, &force)?;
+                let change = solved.iter().map(|d| -d).collect();
+                Ok(centred.finish(change, &force, s.trust_radius, s.tau / damping))
+            })
+            .collect()
+    }
+
+    fn took(&mut self, choice: Option<usize>) {
+        self.damping.took(choice);
+    }
+}

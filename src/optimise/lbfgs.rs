@@ -1,0 +1,360 @@
+//! L-BFGS on fixed samples: deterministic minimisation of a reweighted estimate.
+//!
+//! Correlated sampling: C. J. Umrigar, K. G. Wilson, J. W. Wilkins, Phys. Rev. Lett. 60, 1719 (1988). Samples of the
+//! state `p_0` estimate the energy and variance of the state `p` with the weights `|psi_p / psi_{p_0}|²`; that estimate is
+//! a smooth function of `p` with an exact gradient, which argmin's L-BFGS minimises until the weights have become too
+//! uneven or the evaluations are used up. The next iteration starts on samples of its own.
+
+use super::damping::Damping;
+use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, clip_range};
+use crate::local_energy::{Batch, Derivatives};
+use crate::math::linalg::{Factor, LinearError};
+use argmin::core::{CostFunction, Error, Executor, Gradient, State};
+use argmin::solver::linesearch::{BacktrackingLineSearch, condition::ArmijoCondition};
+use argmin::solver::quasinewton::LBFGS;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+
+/// Settings of L-BFGS on fixed samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LbfgsSettings {
+    /// Evaluations of energy and gradient on the samples of one iteration.
+    pub evaluations: usize,
+    /// Pairs of steps and gradients that are remembered.
+    pub memory: usize,
+    /// Imaginary-time step of the first step, in inverse Hartree: the metric `S / tau + shift + smoothing` conditions
+    /// the problem.
+    pub tau: f64,
+    /// Shift of that metric, relative to the largest diagonal element of the overlap matrix.
+    pub shift: f64,
+    /// Weight of the wavefunction's roughness in that metric, on the same scale.
+    pub smoothing: f64,
+    /// Weight of the variance of the local energy in what is minimised, `E + variance/2 * Var(E_L)`, in inverse
+    /// Hartree. A minimum of the energy alone on fixed samples is mostly their noise: the weight is large.
+    pub variance: f64,
+    /// Share of the samples drawn with more weight on the tails, in [0, 1).
+    pub tails: f64,
+    /// Smallest effective share of the samples, `(sum w)² / (n sum w²)`, at which their weights are still trusted.
+    pub effective_share: f64,
+    /// Largest step of an iteration in the norm of the overlap matrix, in radians.
+    pub trust_radius: f64,
+    /// Local energies are clipped at this many median absolute deviations.
+    pub clip: f64,
+}
+
+impl Default for LbfgsSettings {
+    fn default() -> Self {
+        LbfgsSettings {
+            evaluations: 50,
+            memory: 20,
+            tau: 1.0,
+            shift: 1e-3,
+            smoothing: 1e-2,
+            variance: 20.0,
+            tails: 0.4,
+            effective_share: 0.7,
+            trust_radius: 0.5,
+            clip: 30.0,
+        }
+    }
+}
+
+impl Settings for LbfgsSettings {
+    fn name(&self) -> &'static str {
+        "L-BFGS on fixed samples"
+    }
+
+    fn bounds(&self) -> Vec<(&'static str, f64, Bound)> {
+        let LbfgsSettings {
+            evaluations,
+            memory,
+            tau,
+            shift,
+            smoothing,
+            variance,
+            tails,
+            effective_share,
+            trust_radius,
+            clip,
+        } = self;
+        vec![
+            ("evaluations", *evaluations as f64, Bound::Count),
+            ("memory", *memory as f64, Bound::Count),
+            ("tau", *tau, Bound::Positive),
+            ("shift", *shift, Bound::Positive),
+            ("smoothing", *smoothing, Bound::NotNegative),
+            ("variance", *variance, Bound::NotNegative),
+            ("tails", *tails, Bound::Decay),
+            ("effective_share", *effective_share, Bound::Fraction),
+            ("trust_radius", *trust_radius, Bound::Positive),
+            ("clip", *clip, Bound::Positive),
+        ]
+    }
+
+    fn build(&self) -> Box<dyn Optimiser> {
+        Box::new(Lbfgs::new(self.clone()))
+    }
+}
+
+/// Shares of the way to the minimum that are offered as steps.
+const SHARES: [f64; 3] = [1.0, 0.5, 0.2];
+
+/// L-BFGS on the samples of one iteration after the other.
+#[derive(Clone, Debug)]
+pub struct Lbfgs {
+    settings: LbfgsSettings,
+    damping: Damping,
+}
+
+impl Lbfgs {
+    /// A fresh start.
+    pub fn new(settings: LbfgsSettings) -> Self {
+        Lbfgs { settings, damping: Damping(1.0) }
+    }
+}
+
+impl Optimiser for Lbfgs {
+    fn derivatives(&self) -> Derivatives {
+        Derivatives::LocalEnergy
+    }
+
+    fn tails(&self) -> f64 {
+        self.settings.tails
+    }
+
+    fn variance_weight(&self) -> f64 {
+        self.settings.variance
+    }
+
+    fn steps(
+        &mut self,
+        batch: &Batch,
+        _pace: Pace,
+        landscape: &mut dyn Landscape,
+    ) -> Result<Vec<Step>, LinearError> {
+        let s = &self.settings;
+        let centred = Centred::new(batch, s.clip);
+        let force = centred.force();
+        let metric = Factor::new(&centred.metric(batch, s.tau, s.shift, s.smoothing))?;
+        let search = Search {
+            start: batch,
+            range: clip_range(&batch.local_energy, s.clip),
+            settings: s,
+            metric: &metric,
+            damping: self.damping.0,
+            seen: RefCell::new(Seen {
+                landscape,
+                evaluations: 0,
+                last: None,
+                best: (f64::INFINITY, batch.values.clone()),
+            }),
+        };
+        let line = BacktrackingLineSearch::new(ArmijoCondition::new(1e-4).expect("in (0, 1)"))
+            .rho(0.3)
+            .expect("in (0, 1)");
+        let solver: LBFGS<_, Vec<f64>, Vec<f64>, f64> = LBFGS::new(line, s.memory);
+        // Whatever ends the search, the best state seen is taken: running out of trusted weights is its normal end.
+        let _ = Executor::new(&search, solver)
+            .configure(|state| state.param(vec![0.0; force.len()]).max_iters(s.evaluations as u64))
+            .timer(false)
+            .run()
+            .map(|result| result.state.get_iter());
+        let best = search.seen.into_inner().best.1;
+        // The way to the minimum on these samples is judged on others: the last part of it may be their noise.
+        let along = |share: f64| {
+            let change = best.iter().zip(&batch.values).map(|(b, a)| share * (b - a)).collect();
+            centred.finish(change, &force, s.trust_radius, s.tau)
+        };
+        Ok(SHARES.map(along).to_vec())
+    }
+
+    fn took(&mut self, choice: Option<usize>) {
+        self.damping.took(choice);
+    }
+}
+
+/// The estimate on fixed samples as a function of `q`, with `p = p_0 + L^-T q` for the metric `L L^T`, plus
+/// `damping |q|²`: few samples know little of far states.
+struct Search<'a> {
+    start: &'a Batch,
+    range: (f64, f64),
+    settings: &'a LbfgsSettings,
+    metric: &'a Factor,
+    damping: f64,
+    seen: RefCell<Seen<'a>>,
+}
+
+struct Seen<'a> {
+    landscape: &'a mut dyn Landscape,
+    evaluations: usize,
+    /// Point, cost and gradient of the last evaluation: argmin asks for the two apart.
+    last: Option<(Vec<f64>, f64, Vec<f64>)>,
+    /// Lowest cost and its parameters.
+    best: (f64, Vec<f64>),
+}
+
+impl Search<'_> {
+    fn evaluate(&self, q: &[f64]) -> Result<(f64, Vec<f64>), Error> {
+        let mut seen = self.seen.borrow_mut();
+        if let Some((point, cost, gradient)) = &seen.last
+            && point == q
+        {
+            return Ok((*cost, gradient.clone()));
+        }
+        if seen.evaluations >= self.settings.evaluations {
+            return Err(Error::msg("the evaluations are used up"));
+        }
+        seen.evaluations += 1;
+        let change = self.metric.solve_transposed(q);
+        let p: Vec<f64> = self.start.values.iter().zip(&change).map(|(p, c)| p + c).collect();
+        let s = self.settings;
+        let there = seen.landscape.at(&p);
+        let found = there.and_then(|there| {
+            reweighted(self.start, &there, self.range, s.variance, s.effective_share)
+        });
+        // Infinite where the weights are not trusted: the line search turns back.
+        let (cost, gradient) = match found {
+            Some((cost, gradient)) => {
+                let damping = self.damping;
+                let mut gradient = self.metric.solve(&gradient);
+                gradient.iter_mut().zip(q).for_each(|(g, q)| *g += 2.0 * damping * q);
+                (cost + damping * q.iter().map(|q| q * q).sum::<f64>(), gradient)
+            }
+            None => (f64::INFINITY, vec![0.0; q.len()]),
+        };
+        if cost < seen.best.0 {
+            seen.best = (cost, p);
+        }
+        seen.last = Some((q.to_vec(), cost, gradient.clone()));
+        Ok((cost, gradient))
+    }
+}
+
+impl CostFunction for &Search<'_> {
+    type Param = Vec<f64>;
+    type Output = f64;
+
+    fn cost(&self, q: &Self::Param) -> Result<f64, Error> {
+        Ok(self.evaluate(q)?.0)
+    }
+}
+
+impl Gradient for &Search<'_> {
+    type Param = Vec<f64>;
+    type Gradient = Vec<f64>;
+
+    fn gradient(&self, q: &Self::Param) -> Result<Vec<f64>, Error> {
+        Ok(self.evaluate(q)?.1)
+    }
+}
+
+/// `E + variance/2 Var(E_L)` of the state of `there`, on samples of the state of `start`, and its gradient.
+///
+/// In the energy, local energies are clipped to `range`; in the variance, those beyond its width count linearly, so that
+/// making them worse is never free. Importance weights are left out of the variance, where the tails count in full. None
+/// where the weights leave too small an effective share of the samples.
+fn reweighted(
+    start: &Batch,
+    there: &Batch,
+    (low, high): (f64, f64),
+    variance: f64,
+    effective_share: f64,
+) -> Option<(f64, Vec<f64>)> {
+    let (n, p) = (start.samples(), start.parameters);
+    let ratio: Vec<f64> =
+        (0..n).map(|i| (2.0 * (there.log_psi[i] - start.log_psi[i])).exp()).collect();
+    let [sum, square] = [1, 2].map(|power| ratio.iter().map(|r| r.powi(power)).sum::<f64>());
+    let share = sum * sum / (n as f64 * square);
+    if share.is_nan() || share < effective_share {
+        return None;
+    }
+    let total: f64 = ratio.iter().zip(&start.weight).map(|(r, w)| r * w).sum();
+    let weight = |i: usize| ratio[i] * start.weight[i] / total;
+    let even = |i: usize| ratio[i] / sum;
+    let e = &there.local_energy;
+    let clipped = |i: usize| e[i].clamp(low, high);
+    let mean: f64 = (0..n).map(|i| weight(i) * clipped(i)).sum();
+    // Huber's loss and its derivative.
+    let width = 0.5 * (high - low);
+    let huber = |r: f64| {
+        let near = r.clamp(-width, width);
+        (near * (2.0 * r - near), 2.0 * near)
+    };
+    let spread: f64 = (0..n).map(|i| even(i) * huber(e[i] - mean).0).sum();
+    let pull: f64 = (0..n).map(|i| even(i) * huber(e[i] - mean).1).sum();
+    let mut gradient = vec![0.0; p];
+    for i in 0..n {
+        // The derivative of a mean of v with weights w is the mean of dv/dp + 2 (v - mean) O.
+        let inside = f64::from(u8::from(clipped(i) == e[i]));
+        let (loss, slope) = huber(e[i] - mean);
+        let of_mean = weight(i) * (1.0 - 0.5 * variance * pull);
+        let of_spread = 0.5 * variance * even(i);
+        let of_energy = of_mean * inside + of_spread * slope;
+        let of_log = 2.0 * (of_mean * (clipped(i) - mean) + of_spread * (loss - spread));
+        let rows = i * p..(i + 1) * p;
+        let (o, de) = (&there.log_gradient[rows.clone()], &there.energy_gradient[rows]);
+        for ((g, o), de) in gradient.iter_mut().zip(o).zip(de) {
+            *g += of_energy * de + of_log * o;
+        }
+    }
+    Some((mean + 0.5 * variance * spread, gradient))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_energy::{self, BatchId};
+    use crate::sampling::{Purpose, Sampling};
+    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
+    use crate::wavefunction::weyl::{Weyl, WeylSettings};
+    use crate::wavefunction::{Wavefunction, WavefunctionError};
+
+    #[test]
+    fn the_reweighted_estimate_has_the_gradient_it_claims() -> Result<(), WavefunctionError> {
+        let hamiltonian = Hamiltonian {
+            title: String::new(),
+            external: External::Harmonic { frequency: 1.0 },
+            interaction: Interaction::SoftCoulomb { strength: 2.0, softening: 0.5 },
+        };
+        let geometry = Geometry::Box { half_width: 6.0 };
+        let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+        let settings = WeylSettings { pair_cells: Some(6), ..Default::default() };
+        let mut psi = Weyl::new(&settings, Sector { up: 2, down: 0 }, system)?;
+        let id = BatchId {
+            sampling: Sampling::Random,
+            seed: 3,
+            purpose: Purpose::Training,
+            number: 0,
+            first: 0,
+            tails: 0.3,
+        };
+        let start = local_energy::draw(&psi, system, id, 400, Derivatives::LocalEnergy);
+        // A clip that some samples meet: the gradient must know.
+        let range = clip_range(&start.local_energy, 4.0);
+        let p: Vec<f64> = (0..start.parameters).map(|k| 0.02 * (k as f64).sin()).collect();
+        let mut at = |p: &[f64]| {
+            psi.set_parameters(p).unwrap();
+            let there = local_energy::at(&psi, system, &start.x, Derivatives::LocalEnergy);
+            assert!(there.local_energy.iter().any(|e| *e > range.1));
+            reweighted(&start, &there, range, 0.7, 0.2).unwrap()
+        };
+        let (_, gradient) = at(&p);
+        let size = gradient.iter().fold(0.0f64, |a, g| a.max(g.abs()));
+        for k in 0..p.len() {
+            let best = (3..=6)
+                .map(|e| {
+                    let h = 10f64.powi(-e);
+                    let mut moved = |h: f64| {
+                        let mut q = p.clone();
+                        q[k] += h;
+                        at(&q).0
+                    };
+                    ((moved(h) - moved(-h)) / (2.0 * h) - gradient[k]).abs()
+                })
+                .fold(f64::INFINITY, f64::min);
+            assert!(best < 1e-6 * size, "parameter {k}: {best} of {size}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! What every optimiser's settings say of themselves.
+
+use super::Optimiser;
+
+/// Settings of one optimiser.
+pub trait Settings {
+    /// Name in tables and figures.
+    fn name(&self) -> &'static str;
+
+    /// What the step norm and the step length are: labels of the axes, and the name of the step length.
+    fn labels(&self) -> Labels {
+        Labels { step: "step norm (rad)", length: "tau (1/Ha)", length_name: "tau" }
+    }
+
+    /// The numbers and where each must lie.
+    fn bounds(&self) -> Vec<(&'static str, f64, Bound)>;
+
+    /// The optimiser at the start of a run.
+    fn build(&self) -> Box<dyn Optimiser>;
+}
+
+/// Labels of a figure of the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Labels {
+    /// Axis of the norm of the step.
+    pub step: &'static str,
+    /// Axis of the step length.
+    pub length: &'static str,
+    /// Name of the step length.
+    pub length_name: &'static str,
+}
+
+/// Where a setting must lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Finite and above 0.
+    Positive,
+    /// Finite and at least 0.
+    NotNegative,
+    /// Above 0 and at most 1.
+    Fraction,
+    /// At least 0 and below 1.
+    Decay,
+    /// A count from 1 to 4096.
+    Count,
+}
