@@ -106,4 +106,21 @@ impl Optimiser for Adam {
         }
         Ok(vec![centred.finish(change, &force, f64::INFINITY, rate)])
     }
+
+    fn memory(&self) -> Vec<f64> {
+        let mut memory = vec![f64::from(self.steps)];
+        memory.extend(self.mean.iter().chain(&self.square));
+        memory
+    }
+
+    fn recall(&mut self, memory: &[f64], parameters: usize) -> bool {
+        let Some((&steps, means)) = memory.split_first() else { return false };
+        // Before the first step there are no means.
+        if ![0, 2 * parameters].contains(&means.len()) || !(0.0..=1e9).contains(&steps) {
+            return false;
+        }
+        let (mean, square) = means.split_at(means.len() / 2);
+        (self.steps, self.mean, self.square) = (steps as i32, mean.to_vec(), square.to_vec());
+        true
+    }
 }

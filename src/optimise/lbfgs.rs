@@ -172,6 +172,16 @@ impl Optimiser for Lbfgs {
     fn took(&mut self, choice: Option<usize>) {
         self.damping.took(choice);
     }
+
+    fn memory(&self) -> Vec<f64> {
+        vec![self.damping.0]
+    }
+
+    fn recall(&mut self, memory: &[f64], _parameters: usize) -> bool {
+        let [damping] = *memory else { return false };
+        self.damping = Damping(damping);
+        damping.is_finite()
+    }
 }
 
 /// The estimate on fixed samples as a function of `q`, with `p = p_0 + L^-T q` for the metric `L L^T`, plus

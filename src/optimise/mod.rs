@@ -116,6 +116,17 @@ pub trait Optimiser: Send {
 
     /// Which of them was taken, if any.
     fn took(&mut self, _choice: Option<usize>) {}
+
+    /// Everything that the next step depends on besides its arguments.
+    fn memory(&self) -> Vec<f64> {
+        Vec::new()
+    }
+
+    /// Continues from a [`Self::memory`]; false if it is none of this optimiser with so many parameters.
+    #[must_use]
+    fn recall(&mut self, memory: &[f64], _parameters: usize) -> bool {
+        memory.is_empty()
+    }
 }
 
 /// Share of a run with the full step; the optimisers with curvature are near their floor after it.

@@ -185,4 +185,14 @@ impl Optimiser for RayleighGaussNewton {
             self.damping.took(choice);
         }
     }
+
+    fn memory(&self) -> Vec<f64> {
+        vec![self.damping.0]
+    }
+
+    fn recall(&mut self, memory: &[f64], _parameters: usize) -> bool {
+        let [damping] = *memory else { return false };
+        self.damping = Damping(damping);
+        damping.is_finite()
+    }
 }

@@ -155,4 +155,13 @@ impl Optimiser for StochasticReconfiguration {
         self.previous = direction;
         Ok(vec![centred.finish(change, &force, radius, tau)])
     }
+
+    fn memory(&self) -> Vec<f64> {
+        self.previous.clone()
+    }
+
+    fn recall(&mut self, memory: &[f64], parameters: usize) -> bool {
+        self.previous = memory.to_vec();
+        [0, parameters].contains(&memory.len())
+    }
 }
