@@ -73,8 +73,8 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         reference,
     } = spec;
     not_blank("title", title)?;
-    check_sector(sector)?;
-    check_geometry(geometry)?;
+    self::sector(sector)?;
+    self::geometry(geometry)?;
     periodicity(sector, geometry)?;
     check_wavefunction(wavefunction, sector, geometry)?;
     check_optimiser(optimiser)?;
@@ -111,7 +111,12 @@ fn check_memory<H>(spec: &RunSpec<H>) -> Checked {
     violated(field, bound, found)
 }
 
-fn check_sector(sector: &Sector) -> Checked {
+/// Checks a sector by itself.
+///
+/// # Errors
+///
+/// The first [`Violation`].
+pub fn sector(sector: &Sector) -> Checked {
     let Sector { up, down } = *sector;
     within("sector.up", up, 0, MAX_PARTICLES as u64)?;
     within("sector.down", down, 0, MAX_PARTICLES as u64)?;
@@ -125,7 +130,12 @@ fn check_sector(sector: &Sector) -> Checked {
     Ok(())
 }
 
-fn check_geometry(geometry: &Geometry) -> Checked {
+/// Checks a geometry by itself.
+///
+/// # Errors
+///
+/// The [`Violation`] of its length.
+pub fn geometry(geometry: &Geometry) -> Checked {
     match *geometry {
         Geometry::Box { half_width } => length("geometry.half_width", half_width),
         Geometry::Line => Ok(()),
