@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod estimate;
 pub mod exact;
+pub mod input;
 pub mod local_energy;
 pub mod math;
 mod nearest;

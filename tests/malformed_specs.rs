@@ -49,6 +49,18 @@ const HAMILTONIAN: &str = r#"// A valid Hamiltonian.
 )
 "#;
 
+/// A sum of 64 potentials.
+macro_rules! many_potentials {
+    () => {
+        concat!(
+            "Sum([Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,",
+            "Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,",
+            "Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,",
+            "Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free,Free]),",
+        )
+    };
+}
+
 /// What is replaced in [`SPEC`], by what, and a fragment of the message.
 const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     // Syntax.
@@ -282,6 +294,8 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
         "must be positive, found -1",
     ),
     ("Harmonic(frequency: 1.0)", "@Sum([])", "at least 1 potential is needed"),
+    ("Harmonic(frequency: 1.0)", "Sum([Free, @Sum([])])", "field hamiltonian.external[1]"),
+    ("Harmonic(frequency: 1.0)", MANY_POTENTIALS, "at most 256 potentials are allowed, found 257"),
     (
         "Harmonic(frequency: 1.0)",
         "Sum([Free, Sum([Harmonic(frequency: @0)])])",
@@ -350,6 +364,21 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
         "iteration: @1",
         "field samples_per_iteration: must be between 2 and 16777216, found 1",
     ),
+    (
+        "iteration: 128",
+        "iteration: @16777216",
+        "the matrices of a step may take 16 GiB: fewer samples or parameters are needed, found",
+    ),
+    (
+        "StochasticReconfiguration(tau: 0.1),\n    samples_per_iteration: 128",
+        "StochasticReconfiguration(space: Samples),\n    samples_per_iteration: @100000",
+        "field samples_per_iteration: the matrices of a step may take 16 GiB",
+    ),
+    (
+        "Waveflow(layers: 2, hidden: [8, 8]),\n    optimiser: StochasticReconfiguration(tau: 0.1)",
+        "@Waveflow(hidden: [1024, 1024]),\n    optimiser: RayleighGaussNewton()",
+        "field wavefunction: the matrices of a step may take 16 GiB",
+    ),
     ("iteration: 128", "iteration: @16777217", "must be between 2 and 16777216"),
     ("iterations: 10", "iterations: @10000001", "must be between 0 and 10000000"),
     ("scramblings: 16", "scramblings: @1", "must be between 2 and 1024"),
@@ -392,6 +421,16 @@ const IN_THE_HAMILTONIAN: &[(&str, &str, &str)] = &[
         "unknown field `sector`; the fields here are `title`, `external`, `interaction`",
     ),
 ];
+
+/// 257 potentials in sums of less than 256 each.
+const MANY_POTENTIALS: &str = concat!(
+    "@Sum([",
+    many_potentials!(),
+    many_potentials!(),
+    many_potentials!(),
+    many_potentials!(),
+    "Free])"
+);
 
 /// Runs `weylflow check spec.ron` on these files, and insists that it does nothing but complain.
 fn complaint(files: &[(&str, &[u8])]) -> String {
@@ -502,6 +541,30 @@ fn a_hamiltonian_file_that_cannot_be_read_is_an_error_of_the_spec() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_hamiltonian_file_that_need_not_end_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Opening a pipe nobody writes to would wait, and reading the device would not end.
+    for name in ["/dev/zero", pipe.to_str().unwrap()] {
+        let (text, place) = damage(SPEC_WITH_FILE, "\"physics/h.ron\"", &format!("@\"{name}\""));
+        let fragment = format!("the Hamiltonian file `{name}`: this is not a regular file");
+        assert_located(&complaint(&[("spec.ron", text.as_bytes())]), "spec.ron", &place, &fragment);
+    }
+    let run = |arguments: &[&str]| {
+        let program = Command::new(env!("CARGO_BIN_EXE_weylflow"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        String::from_utf8(program.stderr).unwrap()
+    };
+    assert_eq!(run(&["check", "pipe"]), "error: pipe: this is not a regular file\n");
+    assert_eq!(run(&["exact", "/dev/zero"]), "error: /dev/zero: this is not a regular file\n");
+}
+
 #[test]
 fn files_that_are_no_text_are_refused() {
     let at = |place: &str, fragment: &str, bytes: &[u8]| {
@@ -552,6 +615,27 @@ fn arguments_that_are_wrong_are_explained() {
     assert!(run(&["check"]).contains("<SPEC>"));
     assert!(run(&["chek", "a"]).contains("'check'"));
     assert!(run(&[]).contains("Usage: weylflow"));
+    fs::write(folder.path().join("wide.ron"), SPEC).unwrap();
+    // Numbers of the exact solver: bounded as in a spec, and what is too large is found before it is made.
+    let exact = |flags: &[&str]| {
+        // One core, whatever the machine: the limits on work count with it.
+        run(&[&["exact", "wide.ron", "--threads", "1"], flags].concat())
+    };
+    let most = u64::MAX.to_string();
+    assert!(exact(&["--up", &most]).contains("--up, --down: must be between 0 and 32"));
+    assert!(exact(&["--up", "20", "--down", "20"]).contains("at most 32 particles are allowed"));
+    assert!(exact(&["--up", "0", "--down", "0"]).contains("at least one particle is needed"));
+    assert!(exact(&["--states", &most]).contains("number too large"));
+    assert!(exact(&["--states", "0"]).contains("is not in 1..=100"));
+    assert!(run(&["exact", "wide.ron", "--threads", &most]).contains("number too large"));
+    assert!(exact(&["--half-width", "1e7"]).contains("must be between 1e-6 and 1e6 bohr"));
+    assert!(exact(&["--ring", "NaN"]).contains("--ring must be a positive number"));
+    for particles in [["1", "0"], ["1", "1"], ["2", "0"], ["2", "1"], ["3", "0"]] {
+        let [up, down] = particles;
+        let message = exact(&["--half-width", "1e6", "--up", up, "--down", down]);
+        assert!(message.contains("GiB of memory, allowed are"), "{particles:?}: {message}");
+    }
+    fs::remove_file(folder.path().join("wide.ron")).unwrap();
     assert_eq!(listing(folder.path()), [""; 0]);
 }
 

@@ -46,7 +46,8 @@ impl Evaluate {
         let n = saved.spec.sector.particles();
         let x = self.read_points(n)?;
         let (low, high) = saved.spec.geometry.interval();
-        if let Some(bad) = x.values.iter().position(|v| !(low..=high).contains(v)) {
+        if let Some(bad) = x.values.iter().position(|v| !v.is_finite() || !(low..=high).contains(v))
+        {
             return Err(format!(
                 "{}: point {} (from 0): {} is not between {low} and {high} bohr, where the particles live",
                 self.points.display(),

@@ -44,8 +44,9 @@ pub struct Exact {
     #[arg(long, conflicts_with_all = ["ring", "half_width"])]
     line: bool,
     /// Number of states, lowest first.
-    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
-    states: usize,
+    #[arg(long, default_value_t = 1, value_name = "NUMBER",
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    states: u16,
     /// Error of each energy to aim at, in Hartree.
     #[arg(long, default_value_t = 1e-8, value_name = "HARTREE")]
     tolerance: f64,
@@ -71,8 +72,8 @@ pub struct Exact {
     #[arg(long)]
     numerical: bool,
     /// Threads (default: all cores). The result does not depend on it.
-    #[arg(long, value_name = "NUMBER")]
-    threads: Option<usize>,
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 /// What to solve, after the file and the flags have been put together.
@@ -90,10 +91,10 @@ impl Exact {
     /// A file that is not valid, a limit that is too low, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let task = self.task()?;
-        let threads = self.threads.unwrap_or(0);
+        let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let options = ExactOptions {
-            states: self.states,
+            states: usize::from(self.states),
             tolerance: self.tolerance,
             memory_limit_bytes: (self.memory * (1_u64 << 30) as f64) as u64,
             work_limit: self.time * SPEED * pool.current_num_threads() as f64,
@@ -144,6 +145,11 @@ impl Exact {
         }
         if let Some(c) = self.ring {
             task.geometry = Some(Geometry::Ring { circumference: positive("ring", c)? });
+        }
+        // The bounds of a spec hold for what the flags say as well.
+        validate::sector(&task.sector).map_err(|v| format!("--up, --down: {}", v.problem))?;
+        if let Some(g) = &task.geometry {
+            validate::geometry(g).map_err(|v| format!("{}: {}", v.field, v.problem))?;
         }
         positive("tolerance", self.tolerance)?;
         positive("memory", self.memory)?;

@@ -237,7 +237,7 @@ impl Problem<'_> {
             (0.1 * self.options.work_limit).min(3.0 * CHECK_WORK),
         )?;
         let cutoff = self.mean_field_cutoff(level.basis)?;
-        let mut size = OneBodyBasis::with_cutoff(geometry, cutoff, level.basis.size()).size();
+        let mut size = self.basis(geometry, cutoff, level.basis.size())?.size();
         // Number of functions: the whole calculation at a moderate number of orbitals, whose own
         // error sets how small a change can be resolved.
         let mut functions = Sequence::default();
@@ -287,7 +287,8 @@ impl Problem<'_> {
                     .min(4.0 * functions.change().unwrap_or(f64::INFINITY)),
                 quadrature: quadrature + self.unseen,
                 orbitals: if complete { 0.0 } else { orbitals.estimate(k) },
-                walls: walls[k],
+                // Where walls were looked for, there may have been fewer states.
+                walls: walls.get(k).copied().unwrap_or(f64::INFINITY),
                 solver: level.pairs.value_errors[k] + 1e-12 * (1.0 + level.pairs.values[k].abs()),
             })
             .collect();

@@ -51,7 +51,8 @@ impl OneBodyBasis {
         let size = match geometry {
             Geometry::Box { half_width } => (cutoff * 2.0 * half_width / PI).ceil() as usize,
             Geometry::Ring { circumference } => {
-                2 * (cutoff * circumference / (2.0 * PI)).ceil() as usize + 1
+                let waves = (cutoff * circumference / (2.0 * PI)).ceil() as usize;
+                waves.saturating_mul(2).saturating_add(1)
             }
             Geometry::Line => no_walls(),
         };

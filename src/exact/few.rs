@@ -75,7 +75,11 @@ impl Problem<'_> {
         let mut cutoff = FIRST_CUTOFF;
         loop {
             let least = ((size as f64 * GROWTH).ceil() as usize).max(sector.particles() + 8);
-            let basis = OneBodyBasis::with_cutoff(geometry, cutoff, least);
+            let basis = match self.basis(geometry, cutoff, least) {
+                Ok(basis) => basis,
+                Err(_) if best.is_some() => break,
+                Err(e) => return Err(e),
+            };
             cutoff *= GROWTH;
             let work = pair::cost(basis.size(), self.cells(&basis), 0).1 as f64 * 25.0;
             if sequence.has_ratio() && work > work_limit {
@@ -146,7 +150,8 @@ impl Problem<'_> {
                 functions: functions.estimate(k),
                 quadrature: change[k] + self.unseen,
                 orbitals: 0.0,
-                walls: walls[k],
+                // Where walls were looked for, there may have been fewer states.
+                walls: walls.get(k).copied().unwrap_or(f64::INFINITY),
                 solver: level.solver_errors[k] + 1e-12 * (1.0 + level.energies[k].abs()),
             })
             .collect();

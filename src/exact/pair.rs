@@ -18,8 +18,10 @@ pub(crate) struct PairStates {
 
 /// Predicted bytes and floating-point operations of one product.
 pub(crate) fn cost(functions: usize, points: usize, subspace: usize) -> (u64, u64) {
-    let (n, q) = (functions as u64, points as u64);
-    (8 * (2 * n * n * (subspace as u64 + 2) + 3 * q * q + 4 * q * n), 4 * (n * n * q + n * q * q))
+    // In floating point, as a wide box may ask for more than integers hold; the conversion saturates.
+    let (n, q) = (functions as f64, points as f64);
+    let bytes = 8.0 * (2.0 * n * n * (subspace as f64 + 2.0) + 3.0 * q * q + 4.0 * q * n);
+    (bytes as u64, (4.0 * (n * n * q + n * q * q)) as u64)
 }
 
 /// Lowest states of two particles, `sector` = (2, 0), (0, 2) or (1, 1).

@@ -15,6 +15,10 @@ pub(super) const FIRST_CUTOFF: f64 = 4.0;
 pub(super) const GROWTH: f64 = 1.25;
 /// Floating-point operations that go into one check of walls or basis functions: about a second.
 pub(super) const CHECK_WORK: f64 = 4e10;
+/// Square matrices that one dense diagonalisation takes.
+const DENSE_MATRICES: f64 = 4.0;
+/// Floating-point operations of one, per cube of the number of functions.
+const DENSE_WORK: f64 = 10.0;
 /// Largest number of one-body functions.
 pub(super) const MOST_FUNCTIONS: usize = 700;
 
@@ -70,9 +74,32 @@ impl<'a> Problem<'a> {
         default_cells(basis, self.least_cells)
     }
 
+    /// All functions with a wave number up to `cutoff`, at least `least` of them, if the limits allow the dense
+    /// matrices of so many: a wide box has millions of them.
+    pub(super) fn basis(
+        &self,
+        geometry: Geometry,
+        cutoff: f64,
+        least: usize,
+    ) -> Result<OneBodyBasis, ExactError> {
+        let basis = OneBodyBasis::with_cutoff(geometry, cutoff, least);
+        let n = basis.size() as f64;
+        let (needed, limit) =
+            ((DENSE_MATRICES * 8.0 * n * n) as u64, self.options.memory_limit_bytes);
+        if needed > limit {
+            return Err(ExactError::Memory { needed, limit });
+        }
+        let (needed, limit) = (DENSE_WORK * n * n * n, self.options.work_limit);
+        if needed > limit {
+            return Err(ExactError::Work { needed, limit });
+        }
+        Ok(basis)
+    }
+
     pub(super) fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
         let states = self.options.states;
-        let subspace = if dimension > 1_000_000 { 8 + 3 * states } else { 20 + 4 * states };
+        let (few, each) = if dimension > 1_000_000 { (8, 3) } else { (20, 4) };
+        let subspace = states.saturating_mul(each).saturating_add(few);
         let residual =
             if precise { (self.options.tolerance * 100.0).clamp(1e-8, 2e-6) } else { 1e-5 };
         let value_error = if precise { 0.05 * self.options.tolerance } else { 1e-7 };
@@ -113,7 +140,7 @@ impl<'a> Problem<'a> {
         let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
         for _ in 0..5 {
             let least = self.sector.particles() + 8;
-            let basis = OneBodyBasis::with_cutoff(basis.geometry(), cutoff, least);
+            let basis = self.basis(basis.geometry(), cutoff, least)?;
             let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
             if hf.kinetic_tail(self.sector) < 0.2 * self.options.tolerance {
                 break;

@@ -23,7 +23,9 @@ impl Sequence {
     /// leaves is tripled; never less than the last change. With fewer than three levels the
     /// last change itself counts three times.
     pub(crate) fn estimate(&self, k: usize) -> f64 {
-        let changes: Vec<f64> = self.levels.windows(2).map(|w| (w[1][k] - w[0][k]).abs()).collect();
+        // The first levels may have too few functions for a state of this number.
+        let change = |w: &[Vec<f64>]| Some((w[1].get(k)? - w[0].get(k)?).abs());
+        let changes: Vec<f64> = self.levels.windows(2).filter_map(change).collect();
         let floor = 1e-12;
         match changes[..] {
             [] => f64::INFINITY,
@@ -50,5 +52,22 @@ impl Sequence {
     pub(crate) fn worst(&self) -> f64 {
         let states = self.levels.last().map_or(0, Vec::len);
         (0..states).map(|k| self.estimate(k)).fold(0.0, f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_appear_on_the_way_are_estimated_from_where_they_are() {
+        let mut sequence = Sequence::default();
+        sequence.push(&[1.0]);
+        sequence.push(&[0.9, 5.0]);
+        assert_eq!(sequence.estimate(1), f64::INFINITY);
+        sequence.push(&[0.89, 4.0]);
+        assert_eq!(sequence.estimate(1), 3.0 + 1e-12);
+        assert!(sequence.estimate(0) < 0.1);
+        assert_eq!(sequence.worst(), sequence.estimate(1));
     }
 }

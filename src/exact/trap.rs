@@ -1,7 +1,6 @@
 //! Refinement of the route in gaps, and how its energies join the densities of the other route.
 
 use super::closed_forms::recognised;
-use super::dvr::OneBodyBasis;
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::problem::Problem;
@@ -64,11 +63,11 @@ impl Problem<'_> {
             None | Some(Geometry::Line) => Ok(Some((trap, 0.0))),
             Some(Geometry::Ring { .. }) => Ok(None),
             Some(&Geometry::Box { half_width }) => {
-                let basis = OneBodyBasis::with_cutoff(
-                    Geometry::Box { half_width },
-                    8.0 * frequency.sqrt().max(1.0),
-                    n + 8,
-                );
+                // Walls too far out for sine functions up to them: the other route says so.
+                let cutoff = 8.0 * frequency.sqrt().max(1.0);
+                let Ok(basis) = self.basis(Geometry::Box { half_width }, cutoff, n + 8) else {
+                    return Ok(None);
+                };
                 let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
                 let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
                 // Work done against the pressure while the walls come in from infinity: it decays

@@ -1,6 +1,5 @@
 //! The infinite line: walls are moved out until they do not matter.
 
-use super::dvr::OneBodyBasis;
 use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, Problem};
 use super::refine::Sequence;
@@ -38,7 +37,7 @@ impl Problem<'_> {
         let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
         loop {
             let geometry = Geometry::Box { half_width };
-            let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);
+            let basis = self.basis(geometry, cutoff, self.sector.particles() + 8)?;
             let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
             let pressure = hf.wall_pressure(self.sector);
             if pressure < 30.0 * self.options.tolerance || half_width > 0.7 * MOST_HALF_WIDTH {
@@ -70,7 +69,7 @@ impl Problem<'_> {
         loop {
             let geometry = Geometry::Box { half_width };
             self.look_closely(&geometry)?;
-            let basis = OneBodyBasis::with_cutoff(geometry, cutoff, self.sector.particles() + 8);
+            let basis = self.basis(geometry, cutoff, self.sector.particles() + 8)?;
             let (energies, orbitals) = if self.sector.particles() <= 2 {
                 (self.small(self.sector, basis, self.cells(&basis))?.energies, 0)
             } else {

@@ -129,7 +129,7 @@ impl Optimiser for StochasticReconfiguration {
         let o = linalg::rows(&centred.o, n, p);
         let back = |weights: &[f64]| -> Vec<f64> {
             let mut d = vec![0.0; p];
-            for (row, w) in centred.o.chunks_exact(p).zip(weights) {
+            for (row, w) in centred.o.chunks_exact(p.max(1)).zip(weights) {
                 d.iter_mut().zip(row).for_each(|(d, o)| *d += o * w * scale);
             }
             d

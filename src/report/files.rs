@@ -1,5 +1,6 @@
 //! The output folder of a run, and writes that are never seen half done.
 
+use crate::input::{self, FileProblem, MOST_RESULT_BYTES};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,14 @@ pub enum FileError {
         path: PathBuf,
         /// What the system said.
         cause: io::Error,
+    },
+    /// A file cannot be read, or should not be.
+    #[error("cannot read `{path}`: {problem}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: FileProblem,
     },
     /// The output folder holds something, and overwriting was not asked for.
     #[error("the output folder `{path}` exists and is not empty")]
@@ -163,12 +172,15 @@ pub(crate) fn sync_folder(folder: &Path) {
     }
 }
 
-/// Reads a text file.
+/// Reads a text file of results, of at most [`MOST_RESULT_BYTES`].
 ///
 /// # Errors
-/// [`FileError::Io`] names the path.
+/// [`FileError::Unreadable`] or, for what is no text, [`FileError::Io`]; both name the path.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    fs::read_to_string(path).map_err(FileError::io("read", path))
+    let bytes = input::read(path, MOST_RESULT_BYTES)
+        .map_err(|problem| FileError::Unreadable { path: path.to_owned(), problem })?;
+    String::from_utf8(bytes)
+        .map_err(|e| FileError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, e)))
 }
 
 #[cfg(test)]
@@ -203,6 +215,17 @@ mod tests {
         let message = write_atomic(&path, b"").unwrap_err().to_string();
         assert!(message.contains("a.txt") && message.contains("No such file"), "{message}");
         assert!(read_text(&path).unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[test]
+    fn what_is_no_text_or_no_file_is_refused_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("energy.csv");
+        fs::write(&path, b"\xff\xfe").unwrap();
+        let message = read_text(&path).unwrap_err().to_string();
+        assert!(message.contains("energy.csv") && message.contains("utf-8"), "{message}");
+        let message = read_text(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("this is a folder"), "{message}");
     }
 
     #[test]

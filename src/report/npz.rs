@@ -3,14 +3,17 @@
 //! Format: R. Kern, "NEP 1 - A simple file format for NumPy arrays" (2007), version 1.0 and 2.0 read, 1.0 written.
 
 use super::files::{FileError, write_atomic};
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, Write};
+use crate::input::{self, MOST_RESULT_BYTES};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-/// Most bytes read from one member of an archive: compressed data may claim to be anything.
-const MOST_BYTES: u64 = 1 << 31;
+/// Most bytes of memory that the values of all arrays of an archive may take: compressed data may inflate a
+/// thousandfold, and one archive may hold the same data many times.
+pub const MOST_BYTES: u64 = 1 << 31;
+/// Most arrays in an archive.
+pub const MOST_ARRAYS: usize = 1 << 12;
 /// Longest header of an array that is read.
 const MOST_HEADER: usize = 1 << 16;
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -39,6 +42,9 @@ pub enum NpzError {
     /// The file cannot be opened or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// An archive beyond the bounds.
+    #[error("not an archive that is read here: {0}")]
+    Bounds(String),
     /// Not a zip archive, or a damaged one.
     #[error("not a readable .npz archive: {0}")]
     Zip(#[from] zip::result::ZipError),
@@ -89,7 +95,8 @@ pub fn write_npz(path: &Path, arrays: &[Array]) -> Result<(), NpzError> {
 /// # Errors
 /// See [`NpzError`].
 pub fn read_npz(path: &Path) -> Result<Vec<Array>, NpzError> {
-    let file = File::open(path).map_err(FileError::io("read", path))?;
+    let file = input::open(path, MOST_RESULT_BYTES)
+        .map_err(|problem| FileError::Unreadable { path: path.to_owned(), problem })?;
     from_reader(BufReader::new(file))
 }
 
@@ -97,19 +104,60 @@ pub fn read_npz(path: &Path) -> Result<Vec<Array>, NpzError> {
 ///
 /// # Errors
 /// See [`NpzError`].
-pub fn from_reader(reader: impl Read + Seek) -> Result<Vec<Array>, NpzError> {
+pub fn from_reader(mut reader: impl Read + Seek) -> Result<Vec<Array>, NpzError> {
+    refuse_zip64(&mut reader)?;
     let mut archive = ZipArchive::new(reader)?;
+    if archive.len() > MOST_ARRAYS {
+        let found = archive.len();
+        return Err(NpzError::Bounds(format!(
+            "it has {found} members, at most {MOST_ARRAYS} are read"
+        )));
+    }
     let mut arrays = Vec::new();
+    let mut room = MOST_BYTES;
     for index in 0..archive.len() {
         let member = archive.by_index(index)?;
         let name = member.name()?.into_owned();
         let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
-        match parse(member) {
-            Ok((shape, values)) => arrays.push(Array { name, shape, values }),
+        match parse(member, room) {
+            Ok((shape, values)) => {
+                room -= 8 * values.len() as u64;
+                arrays.push(Array { name, shape, values });
+            }
             Err(problem) => return Err(NpzError::Array { name, problem }),
         }
     }
     Ok(arrays)
+}
+
+/// Refuses archives with the end record of large ones (more than 65535 members or 4 GiB): no file within the bounds
+/// needs one, and the reader of archives would make room for as many members as it claims before it sees any.
+fn refuse_zip64(reader: &mut (impl Read + Seek)) -> Result<(), NpzError> {
+    const LOCATOR: &[u8] = b"PK\x06\x07";
+    const END: &[u8] = b"PK\x05\x06";
+    // The locator of the large record comes right before the end record.
+    const DISTANCE: usize = 20;
+    const OVERLAP: usize = DISTANCE + END.len() - 1;
+    let failed = |e: io::Error| NpzError::Zip(e.into());
+    let mut window = Vec::new();
+    let mut part = [0; 1 << 16];
+    loop {
+        let read = match reader.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(failed(e)),
+        };
+        window.extend_from_slice(&part[..read]);
+        let is_large = |w: &[u8]| w.starts_with(LOCATOR) && w[DISTANCE..].starts_with(END);
+        if window.windows(DISTANCE + END.len()).any(is_large) {
+            let problem = "it has the zip64 end record of archives above 65535 members or 4 GiB";
+            return Err(NpzError::Bounds(problem.to_owned()));
+        }
+        window.drain(..window.len().saturating_sub(OVERLAP));
+    }
+    reader.seek(SeekFrom::Start(0)).map_err(failed)?;
+    Ok(())
 }
 
 fn product(shape: &[usize]) -> Option<usize> {
@@ -144,7 +192,8 @@ enum Kind {
     I4,
 }
 
-fn parse(mut reader: impl Read) -> Result<(Vec<usize>, Vec<f64>), String> {
+/// The array of a member, if its values fit into `room` bytes of memory.
+fn parse(mut reader: impl Read, room: u64) -> Result<(Vec<usize>, Vec<f64>), String> {
     let short = |e: std::io::Error| format!("cannot be read: {e}");
     let mut start = [0; 8];
     reader.read_exact(&mut start).map_err(short)?;
@@ -191,10 +240,14 @@ fn parse(mut reader: impl Read) -> Result<(Vec<usize>, Vec<f64>), String> {
         Kind::F8 | Kind::I8 => 8,
         Kind::F4 | Kind::I4 => 4,
     };
-    let bytes = product(&shape).and_then(|n| n.checked_mul(size)).map(|n| n as u64);
-    let Some(bytes) = bytes.filter(|&n| n <= MOST_BYTES) else {
-        return Err(format!("the shape {shape:?} is larger than {MOST_BYTES} bytes"));
+    // Whatever the kind, a value takes eight bytes here.
+    let count = product(&shape).filter(|n| n.checked_mul(8).is_some_and(|n| n as u64 <= room));
+    let Some(count) = count else {
+        return Err(format!(
+            "the shape {shape:?} takes the archive above {MOST_BYTES} bytes, the most that is read"
+        ));
     };
+    let bytes = (count * size) as u64;
     // Memory grows with the bytes that are there, not with what the header claims.
     let mut data = Vec::new();
     reader.take(bytes + 1).read_to_end(&mut data).map_err(short)?;
@@ -283,7 +336,7 @@ mod tests {
     fn other_kinds_and_the_other_order_are_read() {
         let data: Vec<u8> = [1i32, 2, 3, 4, 5, 6].iter().flat_map(|v| v.to_le_bytes()).collect();
         let text = "{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }\n";
-        let (shape, values) = parse(&npy(text, &data)[..]).unwrap();
+        let (shape, values) = parse(&npy(text, &data)[..], MOST_BYTES).unwrap();
         assert_eq!((shape, values), (vec![2, 3], vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.0]));
     }
 
@@ -298,13 +351,87 @@ mod tests {
             ("{'descr': '<f8', 'shape': (1,), }\n", &[0; 8]),
             ("nonsense", &[0; 8]),
         ] {
-            assert!(parse(&npy(text, data)[..]).is_err(), "{text}");
+            assert!(parse(&npy(text, data)[..], MOST_BYTES).is_err(), "{text}");
         }
         let whole = to_bytes(&arrays()).unwrap();
         for length in [0, 10, 100, whole.len() / 2, whole.len() - 5] {
             assert!(from_reader(Cursor::new(&whole[..length])).is_err());
         }
+        // The room shrinks with every array.
+        let text = "{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }\n";
+        assert!(parse(&npy(text, &[0; 8])[..], 16).is_ok());
+        assert!(parse(&npy(text, &[0; 8])[..], 15).unwrap_err().contains("above"));
         let misfit = Array::new("a", vec![3], vec![1.0]);
         assert!(to_bytes(&[misfit]).is_err());
+    }
+
+    /// A member that inflates to `bytes` zeros after the header of an array of `length` numbers.
+    fn bomb(length: usize, bytes: usize) -> Vec<u8> {
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+        archive.start_file("x.npy", options).unwrap();
+        archive.write_all(&header(&[length])).unwrap();
+        for _ in 0..bytes / (1 << 16) {
+            archive.write_all(&[0; 1 << 16]).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn members_inflate_no_further_than_their_shape_says() {
+        let whole = bomb(1 << 13, 1 << 16);
+        assert_eq!(from_reader(Cursor::new(whole)).unwrap()[0].values, vec![0.0; 1 << 13]);
+        // 64 MiB from 64 KiB, of which two numbers are announced: a reader without a bound would see them all.
+        let bytes = bomb(2, 1 << 26);
+        assert!(bytes.len() < 1 << 17);
+        let error = from_reader(Cursor::new(bytes)).unwrap_err().to_string();
+        assert!(error.contains("another number of values"), "{error}");
+        let error = from_reader(Cursor::new(bomb(1 << 40, 0))).unwrap_err().to_string();
+        assert!(error.contains("the most that is read"), "{error}");
+    }
+
+    #[test]
+    fn archives_of_too_many_members_are_refused() {
+        let archive = |count: usize| {
+            let arrays: Vec<_> =
+                (0..count).map(|i| Array::new(i.to_string(), vec![0], vec![])).collect();
+            to_bytes(&arrays).unwrap()
+        };
+        assert_eq!(from_reader(Cursor::new(archive(MOST_ARRAYS))).unwrap().len(), MOST_ARRAYS);
+        let error = from_reader(Cursor::new(archive(MOST_ARRAYS + 1))).unwrap_err().to_string();
+        assert!(error.contains("has 4097 members"), "{error}");
+    }
+
+    #[test]
+    fn the_end_record_of_large_archives_is_refused_wherever_it_is() {
+        // Claims 2^40 members in a directory of 2^50 bytes.
+        let mut large = b"PK\x06\x06".to_vec();
+        large.extend(44u64.to_le_bytes());
+        large.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        for claim in [1u64 << 40, 1 << 40, 1 << 50, 1 << 49] {
+            large.extend(claim.to_le_bytes());
+        }
+        let mut locator = b"PK\x06\x07".to_vec();
+        locator.extend([0; 12]);
+        locator.extend(1u32.to_le_bytes());
+        let mut end = b"PK\x05\x06".to_vec();
+        end.extend([0; 4]);
+        end.extend([0xff; 12]);
+        end.extend([0; 2]);
+        // Also where the pieces that are read meet.
+        for before in [0, 100, (1 << 16) - 60, (1 << 16) - 70, (1 << 16) - 77, 1 << 17] {
+            let bytes = [&vec![0; before][..], &large, &locator, &end].concat();
+            let error = from_reader(Cursor::new(bytes)).unwrap_err().to_string();
+            assert!(error.contains("zip64 end record"), "{before}: {error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_or_a_device_is_no_archive() {
+        for (path, fragment) in [("/dev/zero", "not a regular file"), ("/", "this is a folder")] {
+            let error = read_npz(Path::new(path)).unwrap_err().to_string();
+            assert!(error.contains(fragment) && error.contains(path), "{error}");
+        }
     }
 }

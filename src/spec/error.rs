@@ -1,10 +1,10 @@
 //! What can be wrong with a spec, and where.
 
 use super::locate::{self, Position};
+pub use crate::input::FileProblem;
 use crate::nearest::{nearest, suggestion};
 use crate::system::formula::FormulaProblem;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// A spec (or a Hamiltonian file) that cannot be used.
@@ -24,29 +24,6 @@ pub enum SpecError {
     /// Something in the text is wrong.
     #[error(transparent)]
     Text(Box<TextError>),
-}
-
-/// Why a file cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum FileProblem {
-    /// There is no such file.
-    #[error("no such file")]
-    Missing,
-    /// A folder.
-    #[error("this is a folder, not a file")]
-    Folder,
-    /// A device, a pipe or a socket.
-    #[error("this is not a regular file")]
-    NotRegular,
-    /// Too large to be a spec.
-    #[error("the file is larger than {limit} bytes, the most a spec may have")]
-    TooLarge {
-        /// The bound.
-        limit: u64,
-    },
-    /// Anything else.
-    #[error("the file cannot be read: {0}")]
-    Io(#[from] io::Error),
 }
 
 /// A problem at a place in a text.

@@ -6,6 +6,7 @@
 pub mod error;
 pub mod locate;
 pub mod read;
+pub mod size;
 pub mod validate;
 pub mod write;
 

@@ -1,9 +1,10 @@
 //! From a file to a checked spec, or to an error that shows where the file is wrong.
 
-use super::error::{FileProblem, Problem, SpecError};
+use super::error::{Problem, SpecError};
 use super::locate::{self, Outline, Position};
 use super::validate::{self, Violation};
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
+use crate::input;
 use crate::system::Hamiltonian;
 use crate::system::System;
 use crate::system::formula::{Formula, FormulaError};
@@ -11,12 +12,10 @@ use ron::Options;
 use ron::error::{Error, SpannedError};
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Largest spec or Hamiltonian file that is read, in bytes.
-pub const MAX_FILE_SIZE: u64 = 1 << 20;
+pub const MAX_FILE_SIZE: u64 = input::MOST_SPEC_BYTES;
 
 /// Deepest nesting of values in a file.
 const RECURSION_LIMIT: usize = 48;
@@ -150,28 +149,8 @@ impl<T> Source<T> {
 
 /// Reads a text file of reasonable size.
 fn read_text(path: &Path) -> Result<String, SpecError> {
-    let refuse = |problem| SpecError::File { path: path.to_owned(), problem };
-    let explain_io = |e: io::Error| {
-        refuse(match e.kind() {
-            io::ErrorKind::NotFound => FileProblem::Missing,
-            io::ErrorKind::IsADirectory => FileProblem::Folder,
-            _ => FileProblem::Io(e),
-        })
-    };
-    // Before opening: opening a pipe would wait for its other end.
-    let metadata = std::fs::metadata(path).map_err(explain_io)?;
-    if metadata.is_dir() {
-        return Err(refuse(FileProblem::Folder));
-    }
-    if !metadata.is_file() {
-        return Err(refuse(FileProblem::NotRegular));
-    }
-    let file = File::open(path).map_err(explain_io)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(explain_io)?;
-    if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(refuse(FileProblem::TooLarge { limit: MAX_FILE_SIZE }));
-    }
+    let bytes = input::read(path, MAX_FILE_SIZE)
+        .map_err(|problem| SpecError::File { path: path.to_owned(), problem })?;
     String::from_utf8(bytes).map_err(|e| {
         let valid = e.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(e.as_bytes());

@@ -4,7 +4,7 @@
 //! that a new field does not compile before its bound is thought of.
 
 use super::error::Problem;
-use super::{ReferenceSource, ResolvedSpec, RunSpec};
+use super::{ReferenceSource, ResolvedSpec, RunSpec, size};
 use crate::math::spline::circular::FEWEST_CELLS;
 use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
@@ -28,7 +28,7 @@ type Checked = Result<(), Violation>;
 /// Most particles a run may have.
 pub const MAX_PARTICLES: usize = 32;
 
-/// Most elements of a list of potentials or nuclei.
+/// Most elements of a list of nuclei, and most potentials in all sums of a Hamiltonian.
 const MAX_PARTS: usize = 256;
 
 /// Largest length in bohr, and inverse of the smallest: beyond, fourth powers leave sensible numbers.
@@ -71,8 +71,8 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         reference,
     } = spec;
     not_blank("title", title)?;
-    check_sector(sector)?;
-    check_geometry(geometry)?;
+    self::sector(sector)?;
+    self::geometry(geometry)?;
     periodicity(sector, geometry)?;
     check_wavefunction(wavefunction, sector, geometry)?;
     check_optimiser(optimiser)?;
@@ -82,10 +82,39 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     within("final_samples", *final_samples, 2, 1 << 32)?;
     // Two are the fewest with a scatter.
     within("scramblings", *scramblings, 2, 1024)?;
+    check_memory(spec)?;
     check_reference(reference)
 }
 
-fn check_sector(sector: &Sector) -> Checked {
+/// Every number within its bounds, a run may still be too large.
+fn check_memory<H>(spec: &RunSpec<H>) -> Checked {
+    let bytes = size::memory(spec);
+    if bytes <= size::MOST_MEMORY {
+        return Ok(());
+    }
+    let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
+    let parameters = size::parameters(&spec.wavefunction, spec.sector, &spec.geometry);
+    let samples = spec.samples_per_iteration;
+    // Where the square of the parameters alone is too much, no number of samples helps.
+    let field = if 8.0 * (parameters as f64).powi(2) > size::MOST_MEMORY {
+        "wavefunction"
+    } else {
+        "samples_per_iteration"
+    };
+    let bound = format!(
+        "the matrices of a step may take {} GiB: fewer samples or parameters are needed",
+        gib(size::MOST_MEMORY)
+    );
+    let found = format!("{:.1} GiB for {samples} samples and {parameters} parameters", gib(bytes));
+    violated(field, bound, found)
+}
+
+/// Checks a sector by itself.
+///
+/// # Errors
+///
+/// The first [`Violation`].
+pub fn sector(sector: &Sector) -> Checked {
     let Sector { up, down } = *sector;
     within("sector.up", up, 0, MAX_PARTICLES as u64)?;
     within("sector.down", down, 0, MAX_PARTICLES as u64)?;
@@ -99,7 +128,12 @@ fn check_sector(sector: &Sector) -> Checked {
     Ok(())
 }
 
-fn check_geometry(geometry: &Geometry) -> Checked {
+/// Checks a geometry by itself.
+///
+/// # Errors
+///
+/// The [`Violation`] of its length.
+pub fn geometry(geometry: &Geometry) -> Checked {
     match *geometry {
         Geometry::Box { half_width } => length("geometry.half_width", half_width),
         Geometry::Line => Ok(()),
@@ -248,6 +282,8 @@ fn check_reference(reference: &ReferenceSource) -> Checked {
 /// The first [`Violation`].
 pub fn hamiltonian(hamiltonian: &Hamiltonian) -> Checked {
     let Hamiltonian { title: _, external, interaction } = hamiltonian;
+    // Sums of sums multiply, and every evaluation of the potential visits all of them.
+    count("external", parts(external), 1, MAX_PARTS, "potential")?;
     check_external("external", external)?;
     check_interaction("interaction", interaction)
 }
@@ -280,6 +316,14 @@ fn check_external(path: &str, external: &External) -> Checked {
             let check = |(i, part)| check_external(&format!("{path}[{i}]"), part);
             parts.iter().enumerate().try_for_each(check)
         }
+    }
+}
+
+/// Potentials in a sum and all sums in it; an empty sum counts, so that its own check can name it.
+fn parts(external: &External) -> usize {
+    match external {
+        External::Sum(all) => all.iter().map(parts).sum::<usize>().max(1),
+        _ => 1,
     }
 }
 
