@@ -53,6 +53,10 @@ impl Settings for AdamSettings {
         ]
     }
 
+    fn numbers(&self, samples: f64, _particles: f64, parameters: f64) -> f64 {
+        3.0 * samples * parameters
+    }
+
     fn build(&self) -> Box<dyn Optimiser> {
         Box::new(Adam::new(self.clone()))
     }

@@ -55,6 +55,10 @@ impl Settings for EnergyNaturalGradientSettings {
         ]
     }
 
+    fn numbers(&self, samples: f64, particles: f64, parameters: f64) -> f64 {
+        (3.0 + 2.0 * particles) * samples * parameters + 5.0 * parameters * parameters
+    }
+
     fn build(&self) -> Box<dyn Optimiser> {
         Box::new(EnergyNaturalGradient::new(self.clone()))
     }

@@ -80,6 +80,10 @@ impl Settings for RayleighGaussNewtonSettings {
         ]
     }
 
+    fn numbers(&self, samples: f64, _particles: f64, parameters: f64) -> f64 {
+        6.0 * samples * parameters + 6.0 * parameters * parameters
+    }
+
     fn build(&self) -> Box<dyn Optimiser> {
         Box::new(RayleighGaussNewton::new(self.clone()))
     }

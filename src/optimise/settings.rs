@@ -15,6 +15,10 @@ pub trait Settings {
     /// The numbers and where each must lie.
     fn bounds(&self) -> Vec<(&'static str, f64, Bound)>;
 
+    /// How many numbers the matrices of a step hold at most: rows of derivatives of the batch with the copies made of
+    /// them, and square matrices with their parts and factors.
+    fn numbers(&self, samples: f64, particles: f64, parameters: f64) -> f64;
+
     /// The optimiser at the start of a run.
     fn build(&self) -> Box<dyn Optimiser>;
 }

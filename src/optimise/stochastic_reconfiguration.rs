@@ -79,6 +79,15 @@ impl Settings for StochasticReconfigurationSettings {
         ]
     }
 
+    fn numbers(&self, samples: f64, _particles: f64, parameters: f64) -> f64 {
+        let size = match self.space {
+            SolveSpace::Auto => samples.min(parameters),
+            SolveSpace::Parameters => parameters,
+            SolveSpace::Samples => samples,
+        };
+        3.0 * samples * parameters + 3.0 * size * size
+    }
+
     fn build(&self) -> Box<dyn Optimiser> {
         Box::new(StochasticReconfiguration::new(self.clone()))
     }

@@ -1,7 +1,6 @@
 //! How much memory a run takes, from its spec alone: an estimate from above, made before anything is allocated.
 
 use super::RunSpec;
-use crate::optimise::{OptimiserSettings, SolveSpace};
 use crate::system::{Geometry, Sector};
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::waveflow::WaveflowSettings;
@@ -51,23 +50,10 @@ pub fn memory<H>(spec: &RunSpec<H>) -> f64 {
     let particles = spec.sector.particles() as f64;
     let samples = spec.samples_per_iteration as f64;
     let parameters = parameters(&spec.wavefunction, spec.sector, &spec.geometry) as f64;
-    // Rows of derivatives: those of the batch, of logarithm and local energy, and copies made of them for the step.
-    // Square matrices: what is solved, its parts and its factors.
-    let (rows, matrices) = match &spec.optimiser {
-        OptimiserSettings::Adam(_) => (3.0, 0.0),
-        OptimiserSettings::StochasticReconfiguration(s) => {
-            let size = match s.space {
-                SolveSpace::Auto => samples.min(parameters),
-                SolveSpace::Parameters => parameters,
-                SolveSpace::Samples => samples,
-            };
-            (3.0, 3.0 * size * size)
-        }
-        OptimiserSettings::RayleighGaussNewton(_) => (6.0, 6.0 * parameters * parameters),
-    };
+    let step = spec.optimiser.settings().numbers(samples, particles, parameters);
     // Parameters are chosen at the end on eight times the samples, without derivatives.
     let selection = (8.0 * samples).min(spec.final_samples as f64).max(samples);
-    8.0 * (rows * samples * parameters + matrices + 2.0 * selection * (particles + 2.0))
+    8.0 * (step + 2.0 * selection * (particles + 2.0))
 }
 
 #[cfg(test)]
