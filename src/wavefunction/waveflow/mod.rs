@@ -20,6 +20,7 @@ use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Ortho
 use crate::system::System;
 use crate::system::{Geometry, Sector};
 use crate::wavefunction::coordinate::Coordinate;
+use crate::wavefunction::slopes::Slopes;
 pub use chart::Chart;
 use chart::Face;
 use layer::{ISplineLayer, LayerTrace};
@@ -187,6 +188,16 @@ impl Waveflow {
 
     /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
+        let mut log_det = self.to_cube(x, trace);
+        self.through_layers(reverse, trace, &mut log_det);
+        let parameters = self.layer_parameters(self.layers.len());
+        let (log, sign) = self.prior.forward(parameters, &trace.u, reverse, &mut trace.prior);
+        (log + log_det * 0.5, sign)
+    }
+
+    /// Configurations to the cube, by the mean-field coordinate and the chart: what no training changes. Returns
+    /// the log-determinant.
+    fn to_cube<T: Scalar>(&self, x: &[T], trace: &mut Trace<T>) -> T {
         let n = x.len();
         let scale = 0.5 / self.half_width;
         trace.left.clear();
@@ -194,7 +205,6 @@ impl Waveflow {
         trace.left.extend(x.iter().map(|&x| (x + self.half_width) * scale));
         trace.right.extend(x.iter().map(|&x| (-x + self.half_width) * scale));
         trace.u.resize(n, T::zero());
-        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         let mut log_det = T::constant(n as f64 * scale.ln());
         for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
             for i in spin {
@@ -211,16 +221,19 @@ impl Waveflow {
                 &mut trace.u[spin],
             );
         }
+        log_det
+    }
+
+    /// The cube onto itself, by the trainable layers; adds to the log-determinant.
+    fn through_layers<T: Scalar>(&self, reverse: bool, trace: &mut Trace<T>, log_det: &mut T) {
+        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         for (l, layer) in self.layers.iter().enumerate() {
             if l > 0 {
                 trace.u.reverse();
             }
             let parameters = self.layer_parameters(l);
-            log_det += layer.forward(parameters, &mut trace.u, reverse, &mut trace.layers[l]);
+            *log_det += layer.forward(parameters, &mut trace.u, reverse, &mut trace.layers[l]);
         }
-        let parameters = self.layer_parameters(self.layers.len());
-        let (log, sign) = self.prior.forward(parameters, &trace.u, reverse, &mut trace.prior);
-        (log + log_det * 0.5, sign)
     }
 
     /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
@@ -382,6 +395,13 @@ impl<const N: usize> Evaluator for WaveflowEvaluator<'_, N> {
         self.flow.inverse(&mut self.plain, &mut back);
         back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
+
+    fn slopes(&mut self, x: &[f64]) -> Slopes {
+        self.flow.to_cube(x, &mut self.plain);
+        self.jets.u = Self::jets(&self.plain.u);
+        self.flow.through_layers(false, &mut self.jets, &mut Jet::zero());
+        Slopes::of(&self.jets.u, 1.0)
+    }
 }
 
 #[cfg(test)]
@@ -466,6 +486,44 @@ mod tests {
                 let (a, b) = (kinetic(&gradient, laplacian), kinetic(&exact.0, exact.1));
                 let scale = laplacian.abs() + gradient.iter().map(|g| g * g).sum::<f64>();
                 assert!((a - b).abs() < 1e-9 * scale.max(1.0), "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_layers_alone() {
+        for mut flow in cases() {
+            let mut largest = Slopes::NONE;
+            for x in samples(&flow, 8) {
+                let found = flow.evaluator().slopes(&x);
+                largest = largest.max(found);
+                let mut plain = Trace::<f64>::default();
+                flow.to_cube(&x, &mut plain);
+                let start = plain.u.clone();
+                let mut log_det = 0.0;
+                flow.through_layers(false, &mut plain, &mut log_det);
+                // The determinant lies between the powers of the extreme singular values.
+                let n = x.len() as f64;
+                assert!(log_det <= n * found.forward.ln() + 1e-9, "{log_det} {found:?}");
+                assert!(log_det >= -n * found.inverse.ln() - 1e-9, "{log_det} {found:?}");
+                // In one dimension all three are the same, and a difference is the slope itself.
+                if n == 1.0 {
+                    assert!((found.forward * found.inverse - 1.0).abs() < 1e-12);
+                    let mut at = |u: f64| {
+                        plain.u[0] = u;
+                        flow.through_layers(false, &mut plain, &mut 0.0);
+                        plain.u[0]
+                    };
+                    let difference = (at(start[0] + 1e-6) - at(start[0] - 1e-6)) / 2e-6;
+                    assert!((difference / found.forward - 1.0).abs() < 1e-6, "{difference}");
+                }
+            }
+            assert!(largest.forward > 1.01 && largest.inverse > 1.01, "{largest:?}");
+            // Networks of zeros leave every spline the identity, whatever the chart and the coordinate.
+            flow.set_parameters(&vec![0.0; flow.parameters.len()]).unwrap();
+            for x in samples(&flow, 8) {
+                let Slopes { forward, inverse } = flow.evaluator().slopes(&x);
+                assert!((forward - 1.0).abs() < 1e-12 && (inverse - 1.0).abs() < 1e-12);
             }
         }
     }

@@ -21,6 +21,7 @@ pub mod pair;
 pub mod two_body;
 
 use super::coordinate::mean_field_log_slope;
+use super::slopes::Slopes;
 use super::{
     Evaluator, LogPsi, MOST_PARTICLES, Wavefunction, WavefunctionError, kinetic_from_jet,
     with_jet_width,
@@ -580,6 +581,11 @@ impl<const N: usize> Evaluator for WeylEvaluator<'_, N> {
         let mut back = vec![0.0; x.len()];
         self.flow.inverse(&mut self.plain, &mut back);
         back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    fn slopes(&mut self, x: &[f64]) -> Slopes {
+        self.flow.forward(&Self::jets(x), false, &mut self.jets);
+        Slopes::of(&self.jets.angles, self.flow.space.scale())
     }
 }
 

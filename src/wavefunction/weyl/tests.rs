@@ -3,7 +3,10 @@
 use super::*;
 use crate::math::nested::Nested;
 use crate::math::quadrature::GaussLegendre;
+use crate::optimise::OptimiserSettings;
+use crate::sampling::Sampling;
 use crate::system::{External, Hamiltonian, Interaction};
+use crate::train::{self, Schedule, Stopping};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -189,6 +192,87 @@ fn round_trips_close() {
             }
         }
     }
+}
+
+/// The largest slopes that central differences along many directions find at one configuration.
+fn slopes_by_differences(flow: &Weyl, x: &[f64], rng: &mut Pcg64) -> Slopes {
+    let h = 1e-5;
+    let image = |x: Vec<f64>| {
+        let mut trace = Trace::default();
+        flow.forward(&x, false, &mut trace);
+        trace.angles
+    };
+    let mut found = Slopes::NONE;
+    for _ in 0..200 {
+        let d: Vec<f64> = x.iter().map(|_| rng.random_range(-1.0..1.0)).collect();
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+        let moved = |h: f64| image(x.iter().zip(&d).map(|(x, d)| x + h * d).collect());
+        let (a, b) = (moved(h), moved(-h));
+        let far = norm(&mut a.iter().zip(&b).map(|(a, b)| (a - b) / (2.0 * h)));
+        let slope = far / flow.space.scale() / norm(&mut d.iter().copied());
+        found = found.max(Slopes { forward: slope, inverse: slope.recip() });
+    }
+    found
+}
+
+/// Differences never exceed the slopes, and come close to them: with one to three particles, one of 200 directions
+/// is near each singular vector.
+fn check_slopes(flow: &Weyl, count: usize) -> Slopes {
+    let mut rng = Pcg64::seed_from_u64(3);
+    let mut largest = Slopes::NONE;
+    for x in samples(flow, count) {
+        let exact = flow.evaluator().slopes(&x);
+        let found = slopes_by_differences(flow, &x, &mut rng);
+        for (exact, found) in [(exact.forward, found.forward), (exact.inverse, found.inverse)] {
+            assert!(found < exact * (1.0 + 1e-6), "{found} above {exact} at {x:?}");
+            assert!(found > 0.9 * exact, "{found} far below {exact} at {x:?}");
+        }
+        largest = largest.max(exact);
+    }
+    largest
+}
+
+#[test]
+fn slopes_bound_finite_differences() {
+    for flow in cases() {
+        let largest = check_slopes(&flow, 5);
+        // Alone, a particle has no pair that could move it.
+        let moved = largest.forward > 1.01 && largest.inverse > 1.01;
+        assert!(moved || flow.sector.particles() == 1, "{largest:?}");
+    }
+}
+
+/// The default layers, three of them behind the mean-field coordinate, as training leaves them.
+#[test]
+fn a_trained_flow_stretches_moderately_and_an_untrained_one_not_at_all() {
+    let (hamiltonian, geometry) = (helium(), Geometry::Box { half_width: 10.0 });
+    let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+    let sector = Sector { up: 2, down: 0 };
+    let mut flow = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
+    for x in samples(&flow, 20) {
+        // The coordinate and its inverse cancel but for rounding, which its flat tails amplify.
+        let Slopes { forward, inverse } = flow.evaluator().slopes(&x);
+        assert!(
+            (forward - 1.0).abs() < 1e-9 && (inverse - 1.0).abs() < 1e-9,
+            "{forward} {inverse}"
+        );
+    }
+    let schedule = Schedule {
+        iterations: 6,
+        samples: 512,
+        final_samples: 512,
+        sampling: Sampling::QuasiRandom,
+        scramblings: 8,
+        stopping: Stopping::Never,
+        seed: 1,
+    };
+    let mut optimiser = OptimiserSettings::default().build();
+    train::train(&mut flow, system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
+    let largest = check_slopes(&flow, 20);
+    println!("{largest:?}");
+    // It has learned something, and nothing wild: a bound far below that of the report.
+    assert!(largest.forward > 1.05 && largest.forward < 100.0, "{largest:?}");
+    assert!(largest.inverse > 1.05 && largest.inverse < 100.0, "{largest:?}");
 }
 
 /// Integral over the fundamental domain of one or two particles.
