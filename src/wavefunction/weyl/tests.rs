@@ -237,7 +237,7 @@ fn slopes_bound_finite_differences() {
     for flow in cases() {
         let largest = check_slopes(&flow, 5);
         // Alone, a particle has no pair that could move it.
-        let moved = largest.forward > 1.01 && largest.inverse > 1.01;
+        let moved = largest.forward > 1.01 || largest.inverse > 1.01;
         assert!(moved || flow.sector.particles() == 1, "{largest:?}");
     }
 }
