@@ -194,40 +194,46 @@ fn round_trips_close() {
     }
 }
 
-/// The largest slopes that central differences along many directions find at one configuration.
-fn slopes_by_differences(flow: &Weyl, x: &[f64], rng: &mut Pcg64) -> Slopes {
+/// `dT/dh` along a direction, by central differences.
+fn difference(flow: &Weyl, x: &[f64], direction: &[f64]) -> nalgebra::DVector<f64> {
     let h = 1e-5;
-    let image = |x: Vec<f64>| {
+    let image = |h: f64| {
         let mut trace = Trace::default();
-        flow.forward(&x, false, &mut trace);
-        trace.angles
+        let moved: Vec<f64> = x.iter().zip(direction).map(|(x, d)| x + h * d).collect();
+        flow.forward(&moved, false, &mut trace);
+        nalgebra::DVector::from_vec(trace.angles)
     };
-    let mut found = Slopes::NONE;
-    for _ in 0..200 {
-        let d: Vec<f64> = x.iter().map(|_| rng.random_range(-1.0..1.0)).collect();
-        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
-        let moved = |h: f64| image(x.iter().zip(&d).map(|(x, d)| x + h * d).collect());
-        let (a, b) = (moved(h), moved(-h));
-        let far = norm(&mut a.iter().zip(&b).map(|(a, b)| (a - b) / (2.0 * h)));
-        let slope = far / flow.space.scale() / norm(&mut d.iter().copied());
-        found = found.max(Slopes { forward: slope, inverse: slope.recip() });
-    }
-    found
+    (image(h) - image(-h)) / (2.0 * h * flow.space.scale())
 }
 
-/// Differences never exceed the slopes, and come close to them: with one to three particles, one of 200 directions
-/// is near each singular vector.
+/// Slopes along random directions lie between the extreme ones, and the singular values of a Jacobian of differences
+/// are these. Returns the largest over samples.
 fn check_slopes(flow: &Weyl, count: usize) -> Slopes {
     let mut rng = Pcg64::seed_from_u64(3);
     let mut largest = Slopes::NONE;
     for x in samples(flow, count) {
-        let exact = flow.evaluator().slopes(&x);
-        let found = slopes_by_differences(flow, &x, &mut rng);
-        for (exact, found) in [(exact.forward, found.forward), (exact.inverse, found.inverse)] {
-            assert!(found < exact * (1.0 + 1e-6), "{found} above {exact} at {x:?}");
-            assert!(found > 0.9 * exact, "{found} far below {exact} at {x:?}");
+        let n = x.len();
+        let Slopes { forward, inverse } = flow.evaluator().slopes(&x);
+        for _ in 0..50 {
+            let d: Vec<f64> = x.iter().map(|_| rng.random_range(-1.0..1.0)).collect();
+            let length = d.iter().map(|d| d * d).sum::<f64>().sqrt();
+            let slope = difference(flow, &x, &d).norm() / length;
+            assert!(slope < forward * (1.0 + 1e-6), "{slope} above {forward} at {x:?}");
+            assert!(slope > (1.0 - 1e-6) / inverse, "{slope} below 1 / {inverse} at {x:?}");
         }
-        largest = largest.max(exact);
+        let columns: Vec<_> = (0..n)
+            .map(|k| {
+                difference(
+                    flow,
+                    &x,
+                    &(0..n).map(|i| f64::from(u8::from(i == k))).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        let values = nalgebra::DMatrix::from_columns(&columns).singular_values();
+        assert!((values.max() / forward - 1.0).abs() < 1e-6, "{values} {forward}");
+        assert!((values.min() * inverse - 1.0).abs() < 1e-6, "{values} {inverse}");
+        largest = largest.max(Slopes { forward, inverse });
     }
     largest
 }
