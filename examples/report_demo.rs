@@ -17,6 +17,7 @@ use weylflow::report::record::{
 use weylflow::report::summary::write_summary;
 use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+use weylflow::wavefunction::slopes::Slopes;
 
 const SPEC: &str = "(\n    title: \"Made-up run\",\n    hamiltonian: File(\"helium.ron\"),\n    \
                     sector: (up: 2, down: 0),\n    geometry: Box(half_width: 10.0),\n)\n";
@@ -47,6 +48,7 @@ fn cases() -> [Case; 3] {
     let soft = Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 };
     let healthy = Health {
         round_trip_error: 3.2e-14,
+        slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
         rejected_samples: 0,
         largest_local_energy_deviation: 0.021,
         median_local_energy_deviation: 1e-3,
@@ -85,6 +87,7 @@ fn cases() -> [Case; 3] {
             final_samples: 65_536,
             health: Health {
                 round_trip_error: 2e-4,
+                slopes: Some(Slopes { forward: 3e6, inverse: 4e5 }),
                 rejected_samples: 3,
                 largest_local_energy_deviation: 41.0,
                 median_local_energy_deviation: 1e-3,

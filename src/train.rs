@@ -11,6 +11,7 @@ use crate::parallel;
 use crate::sampling::{self, Purpose, Sampling};
 use crate::spec::RunSpec;
 use crate::system::System;
+use crate::wavefunction::slopes::Slopes;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 use serde::{Deserialize, Serialize};
 
@@ -373,14 +374,16 @@ pub struct Estimate {
     pub median_deviation: f64,
     /// Largest round-trip error of the flow over a set of samples, in bohr.
     pub round_trip_error: f64,
+    /// Largest slopes of the trained map and its inverse over the same samples.
+    pub slopes: Slopes,
 }
 
 /// Samples of one batch of the final estimate; bounds the memory.
 const ESTIMATE_BATCH: usize = 1 << 14;
 /// Samples whose local energies are kept for their median; bounds the memory.
 const MEDIAN_SAMPLES: usize = 1 << 20;
-/// Samples of the round-trip test.
-const ROUND_TRIP_SAMPLES: usize = 256;
+/// Samples on which the bijection is tested.
+const HEALTH_SAMPLES: usize = 256;
 
 /// Estimates energy and density on the fresh samples that the schedule asks for, see [`Schedule::final_sets`];
 /// `watch` gets the number drawn so far.
@@ -431,6 +434,7 @@ pub fn estimate(
         Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
     };
     let mean = energy.mean();
+    let (round_trip_error, slopes) = health(psi, schedule.seed);
     for e in &mut kept {
         *e = (*e - mean).abs();
     }
@@ -440,26 +444,28 @@ pub fn estimate(
         rejected,
         largest_deviation: (high - mean).max(mean - low),
         median_deviation: median(&mut kept),
-        round_trip_error: round_trip_error(psi, schedule.seed),
+        round_trip_error,
+        slopes,
     }
 }
 
-/// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr.
-fn round_trip_error(psi: &dyn Wavefunction, seed: u64) -> f64 {
-    let errors =
-        parallel::map_chunks(ROUND_TRIP_SAMPLES, parallel::SAMPLE_CHUNK, |chunk, range| {
-            let mut rng = sampling::stream(seed, Purpose::Health, 0, chunk);
-            let mut evaluator = psi.evaluator();
-            let mut x = vec![0.0; psi.sector().particles()];
-            let mut uniforms = vec![0.0; psi.uniforms()];
-            let mut worst = 0.0f64;
-            for _ in range {
-                uniforms.fill_with(|| sampling::open_uniform(&mut rng));
-                evaluator.sample(&uniforms, &mut x);
-                let error = evaluator.round_trip_error(&x);
-                worst = if error.is_nan() { f64::NAN } else { worst.max(error) };
-            }
-            worst
-        });
-    errors.into_iter().fold(0.0, |a, b| if b.is_nan() { b } else { a.max(b) })
+/// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr, and largest slopes.
+fn health(psi: &dyn Wavefunction, seed: u64) -> (f64, Slopes) {
+    // What is not a number must not be lost.
+    let larger = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+    let found = parallel::map_chunks(HEALTH_SAMPLES, parallel::SAMPLE_CHUNK, |chunk, range| {
+        let mut rng = sampling::stream(seed, Purpose::Health, 0, chunk);
+        let mut evaluator = psi.evaluator();
+        let mut x = vec![0.0; psi.sector().particles()];
+        let mut uniforms = vec![0.0; psi.uniforms()];
+        let mut worst = (0.0, Slopes::NONE);
+        for _ in range {
+            uniforms.fill_with(|| sampling::open_uniform(&mut rng));
+            evaluator.sample(&uniforms, &mut x);
+            worst.0 = larger(worst.0, evaluator.round_trip_error(&x));
+            worst.1 = worst.1.max(evaluator.slopes(&x));
+        }
+        worst
+    });
+    found.into_iter().fold((0.0, Slopes::NONE), |a, b| (larger(a.0, b.0), a.1.max(b.1)))
 }

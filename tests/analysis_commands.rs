@@ -1,7 +1,8 @@
 //! `weylflow sample`, `evaluate`, `measure` and `report` through the program itself.
 
-use std::path::Path;
-use std::process::{Command, Output};
+mod common;
+
+use common::{fails, read, succeeds};
 use weylflow::report::npz::{Array, read_npz, write_npz};
 
 const SPEC: &str = r#"(
@@ -19,28 +20,6 @@ const SPEC: &str = r#"(
     seed: 7,
     reference: None,
 )"#;
-
-fn weylflow(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_weylflow"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap()
-}
-
-fn succeeds(folder: &Path, arguments: &[&str]) -> String {
-    let output = weylflow(folder, arguments);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn fails(folder: &Path, arguments: &[&str], message: &str) {
-    let output = weylflow(folder, arguments);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{arguments:?} should fail");
-    assert!(error.contains(message) && !error.contains("panicked"), "{arguments:?}: {error}");
-}
 
 fn array(arrays: &[Array], name: &str) -> Array {
     arrays.iter().find(|a| a.name == name).unwrap_or_else(|| panic!("{name}")).clone()
@@ -117,11 +96,11 @@ fn a_finished_run_can_be_sampled_evaluated_measured_and_compared() {
         let what = ["--what", "energy,density_matrix", "--samples", "1024", "--no-exact"];
         let out = ["measure", "equal.ron", "--out", threads, "--threads", threads, "--quiet"];
         succeeds(here, &[&out[..], &what[..]].concat());
-        std::fs::read_to_string(here.join(threads).join("observables.json")).unwrap()
+        read(here.join(threads).join("observables.json"))
     });
     assert!(json[0] == json[1], "the number of threads changes the result");
 
-    let page = || std::fs::read_to_string(out.join("report.html")).unwrap();
+    let page = || read(out.join("report.html"));
     let with_figures = page();
     for title in ["Momentum distribution", "Pair density, spins up and down", "Natural orbitals"] {
         assert!(with_figures.contains(title), "{title}");
@@ -132,7 +111,7 @@ fn a_finished_run_can_be_sampled_evaluated_measured_and_compared() {
     fails(here, &["report", "out/pair", "out/second"], "--out");
     fails(here, &["report", "out/third"], "not the output folder of a finished");
     succeeds(here, &["report", "out/pair", "out/second", "--out", "both.html"]);
-    let both = std::fs::read_to_string(here.join("both.html")).unwrap();
+    let both = read(here.join("both.html"));
     assert!(both.contains("Parameters against error") && both.contains("<th>second</th>"));
     fails(here, &["report", "out/pair", "out/second", "--out", "both.html"], "--overwrite");
 }

@@ -1,7 +1,8 @@
 //! `weylflow run` end to end through the program itself: its files, its determinism, its refusals.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
+
+use common::{fails, read, succeeds, weylflow};
 
 const SPEC: &str = r#"(
     title: "quick pair",
@@ -15,22 +16,10 @@ const SPEC: &str = r#"(
     seed: 7,
 )"#;
 
-fn weylflow(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_weylflow"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap()
-}
-
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("quick.ron"), SPEC).unwrap();
     folder
-}
-
-fn read(path: PathBuf) -> String {
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// The table without its last column, the time.
@@ -41,8 +30,7 @@ fn without_time(csv: &str) -> Vec<&str> {
 #[test]
 fn writes_every_file_and_a_believable_summary() {
     let folder = folder();
-    let output = weylflow(folder.path(), &["run", "quick.ron"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    succeeds(folder.path(), &["run", "quick.ron"]);
     let out = folder.path().join("out/quick");
     let summary: serde_json::Value = serde_json::from_str(&read(out.join("summary.json"))).unwrap();
     for key in [
@@ -87,8 +75,7 @@ fn writes_every_file_and_a_believable_summary() {
     assert!(report.contains("<svg") && !rest.contains("http:") && !rest.contains("https:"));
     // The resolved spec is a spec again, and gives the same run.
     let resolved = out.join("spec.ron");
-    let again = weylflow(folder.path(), &["run", resolved.to_str().unwrap(), "--out", "again"]);
-    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    succeeds(folder.path(), &["run", resolved.to_str().unwrap(), "--out", "again"]);
     let other = read(folder.path().join("again/energy.csv"));
     assert_eq!(without_time(&read(out.join("energy.csv"))), without_time(&other));
     assert_eq!(
@@ -126,8 +113,7 @@ fn independent_samples_are_there_for_the_asking() {
     let folder = folder();
     let random = SPEC.replace("seed: 7", "sampling: Random, seed: 7");
     std::fs::write(folder.path().join("random.ron"), random).unwrap();
-    let output = weylflow(folder.path(), &["run", "random.ron"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    succeeds(folder.path(), &["run", "random.ron"]);
     let summary = read(folder.path().join("out/random/summary.json"));
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(summary["samples"], 5000);
@@ -141,15 +127,13 @@ fn independent_samples_are_there_for_the_asking() {
 fn an_existing_result_is_not_overwritten_unasked() {
     let folder = folder();
     let arguments = ["run", "quick.ron", "--quiet"];
-    assert!(weylflow(folder.path(), &arguments).status.success());
+    succeeds(folder.path(), &arguments);
     let before = read(folder.path().join("out/quick/summary.json"));
-    let output = weylflow(folder.path(), &arguments);
-    assert!(!output.status.success());
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains("--overwrite") && message.contains("out/quick"), "{message}");
+    let message = fails(folder.path(), &arguments, "--overwrite");
+    assert!(message.contains("out/quick"), "{message}");
     assert_eq!(before, read(folder.path().join("out/quick/summary.json")));
     let forced = ["run", "quick.ron", "--quiet", "--overwrite", "--seed", "9"];
-    assert!(weylflow(folder.path(), &forced).status.success());
+    succeeds(folder.path(), &forced);
     assert_ne!(before, read(folder.path().join("out/quick/summary.json")));
 }
 
@@ -158,9 +142,7 @@ fn a_bad_spec_leaves_no_folder() {
     let folder = folder();
     let bad = SPEC.replace("half_width: 8", "half_width: -8");
     std::fs::write(folder.path().join("bad.ron"), bad).unwrap();
-    let output = weylflow(folder.path(), &["run", "bad.ron"]);
-    assert!(!output.status.success());
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains("bad.ron:5:") && message.contains("half_width"), "{message}");
+    let message = fails(folder.path(), &["run", "bad.ron"], "bad.ron:5:");
+    assert!(message.contains("half_width"), "{message}");
     assert!(!folder.path().join("out").exists());
 }

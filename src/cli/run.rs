@@ -158,6 +158,7 @@ impl Run {
             reference,
             health: Health {
                 round_trip_error: estimate.round_trip_error,
+                slopes: Some(estimate.slopes),
                 rejected_samples: trained.rejected + estimate.rejected,
                 largest_local_energy_deviation: estimate.largest_deviation,
                 median_local_energy_deviation: estimate.median_deviation,

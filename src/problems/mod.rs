@@ -30,6 +30,19 @@ pub struct Problem {
     /// Largest natural occupations of the ground state, descending.
     #[serde(default)]
     pub natural_occupations: Vec<f64>,
+    /// One-body density of the ground state.
+    #[serde(default)]
+    pub density: Option<DensityOnPoints>,
+}
+
+/// A one-body density, all spins together, at points.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DensityOnPoints {
+    /// Where, in bohr, ascending.
+    pub x: Vec<f64>,
+    /// Particles per bohr.
+    pub n: Vec<f64>,
 }
 
 impl Problem {

@@ -2,6 +2,7 @@
 
 use crate::estimate::{EnergyEstimate, Gain, RayleighQuotient};
 use crate::sampling::Sampling;
+use crate::wavefunction::slopes::Slopes;
 use serde::{Deserialize, Serialize};
 
 /// One optimisation step: a row of `energy.csv`. Energies in Hartree.
@@ -119,6 +120,10 @@ impl ErrorBar {
 pub struct Health {
     /// Largest `|x - T^-1(T(x))|` over a set of samples, in bohr.
     pub round_trip_error: f64,
+    /// Largest slopes of the trained map and of its inverse over the same samples; none in the summaries of versions
+    /// that did not look.
+    #[serde(default)]
+    pub slopes: Option<Slopes>,
     /// Samples with a non-finite local energy, which are left out of every mean.
     pub rejected_samples: usize,
     /// Largest `|E_L - energy|` among the final samples, in Hartree.

@@ -39,6 +39,7 @@ mod tests {
     use crate::estimate::Gain;
     use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::wavefunction::slopes::Slopes;
 
     fn summary() -> Summary {
         Summary {
@@ -72,6 +73,7 @@ mod tests {
             }),
             health: Health {
                 round_trip_error: 1e-13,
+                slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.02,
                 median_local_energy_deviation: 1e-3,

@@ -96,32 +96,49 @@ pub fn convergence(rows: &[IterationRow], summary: &Summary) -> Verdict {
 /// was itself estimated from few scramblings is judged by Student's t of the same probability.
 const MOST_BARS: f64 = 4.0;
 
+/// Largest slope of the trained map, and of its inverse, that is believed.
+///
+/// A slope `s` makes terms of the size `s²` in the local energy that cancel to order one: at 1e4 that costs half of
+/// the sixteen digits. Trained flows have slopes below ten or so; one that runs away passes this bound before its
+/// samples and energies show it.
+const LARGEST_SLOPE: f64 = 1e4;
+
 /// The checks of the sampler at the final parameters.
 pub fn sampler(summary: &Summary) -> Vec<Verdict> {
     let health = &summary.health;
     let freedom = summary.error_bar.degrees_of_freedom();
-    let mut verdicts = vec![
-        Verdict::either(
-            // A chain of safeguarded Newton inversions leaves 1e-14 over the smallest slope of each
-            // layer; far more than that means that the flow is no bijection any more.
-            health.round_trip_error <= 1e-8,
-            "Flow inverts",
-            "Flow does not invert",
-            format!(
-                "Round trip x → T(x) → x: largest error {} bohr.",
-                format_significant(health.round_trip_error, 2)
-            ),
+    let mut verdicts = vec![Verdict::either(
+        // A chain of safeguarded Newton inversions leaves 1e-14 over the smallest slope of each
+        // layer; far more than that means that the flow is no bijection any more.
+        health.round_trip_error <= 1e-8,
+        "Flow inverts",
+        "Flow does not invert",
+        format!(
+            "Round trip x → T(x) → x: largest error {} bohr.",
+            format_significant(health.round_trip_error, 2)
         ),
-        Verdict::either(
-            health.rejected_samples == 0,
-            "No rejected samples",
-            "Samples were rejected",
+    )];
+    if let Some(slopes) = &health.slopes {
+        verdicts.push(Verdict::either(
+            slopes.forward <= LARGEST_SLOPE && slopes.inverse <= LARGEST_SLOPE,
+            "Flow stretches moderately",
+            "Flow explodes",
             format!(
-                "{} of {} local energies were not finite.",
-                health.rejected_samples, summary.samples
+                "Largest slope {}, of the inverse {}, where the particles are.",
+                format_significant(slopes.forward, 2),
+                format_significant(slopes.inverse, 2)
             ),
+        ));
+    }
+    verdicts.extend([Verdict::either(
+        health.rejected_samples == 0,
+        "No rejected samples",
+        "Samples were rejected",
+        format!(
+            "{} of {} local energies were not finite.",
+            health.rejected_samples, summary.samples
         ),
-    ];
+    )]);
     let largest = health.largest_local_energy_deviation;
     let deviations = largest / summary.variance.sqrt();
     // How far the mean moves if the most extreme sample is left out, in error bars.
@@ -190,6 +207,7 @@ mod tests {
     use super::*;
     use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::wavefunction::slopes::Slopes;
 
     const ERROR_BAR: ErrorBar =
         ErrorBar { sampling: Sampling::Random, scramblings: None, independent: 1e-3, gain: None };
@@ -231,6 +249,7 @@ mod tests {
             reference: None,
             health: Health {
                 round_trip_error: 1e-14,
+                slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.5,
                 median_local_energy_deviation: 1e-3,
@@ -289,18 +308,24 @@ mod tests {
             source: String::new(),
             deviation: 1e-3,
         });
-        assert_eq!(good(&s), [true; 4]);
-        for fault in 0..4 {
+        assert_eq!(good(&s), [true; 5]);
+        for fault in 0..6 {
             let mut s = s.clone();
             match fault {
                 0 => s.health.round_trip_error = f64::NAN,
-                1 => s.health.rejected_samples = 1,
-                2 => s.health.largest_local_energy_deviation = 5.0,
+                1 => s.health.slopes = Some(Slopes { forward: 2e4, inverse: 1.0 }),
+                2 => s.health.rejected_samples = 1,
+                3 => s.health.largest_local_energy_deviation = 5.0,
+                5 => s.health.slopes = Some(Slopes { forward: 1.0, inverse: f64::NAN }),
                 _ => s.reference.as_mut().unwrap().deviation = -5e-3,
             }
-            let expected: Vec<bool> = (0..4).map(|i| i != fault).collect();
+            let expected: Vec<bool> =
+                (0..5).map(|i| i != if fault == 5 { 1 } else { fault }).collect();
             assert_eq!(good(&s), expected);
         }
+        // A summary from before slopes were looked at.
+        s.health.slopes = None;
+        assert_eq!(good(&s), [true; 4]);
     }
 
     #[test]

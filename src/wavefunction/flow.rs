@@ -1,5 +1,6 @@
 //! What every flow shares: its formulas, generic over the scalar, become values, samples and derivatives here.
 
+use super::slopes::Slopes;
 use super::{Evaluator, LogPsi, kinetic_from_jet};
 use crate::math::scalar::{Jet, Scalar};
 
@@ -19,6 +20,19 @@ pub(crate) trait Flow: Send + Sync {
 
     /// The configuration that [`Self::forward`] has just mapped to the base, from its image.
     fn pull_back(&self, trace: &mut Self::Trace<f64>, x: &mut [f64]);
+
+    /// Slopes of the trained map at a configuration.
+    fn slopes<const N: usize>(
+        &self,
+        x: &[f64],
+        plain: &mut Self::Trace<f64>,
+        jets: &mut Self::Trace<Jet<N>>,
+    ) -> Slopes;
+}
+
+/// Coordinates as variables to differentiate by.
+pub(crate) fn variables<const N: usize>(x: &[f64]) -> Vec<Jet<N>> {
+    x.iter().enumerate().map(|(i, &v)| Jet::variable(v, i)).collect()
 }
 
 /// Evaluates a flow of at most `N` particles.
@@ -110,5 +124,9 @@ impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
         let mut back = vec![0.0; x.len()];
         self.flow.pull_back(&mut self.plain, &mut back);
         back.iter().zip(x).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    }
+
+    fn slopes(&mut self, x: &[f64]) -> Slopes {
+        self.flow.slopes(x, &mut self.plain, &mut self.jets)
     }
 }

@@ -7,12 +7,14 @@
 pub mod coordinate;
 mod flow;
 pub mod saved;
+pub mod slopes;
 pub mod waveflow;
 pub mod weyl;
 
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use serde::{Deserialize, Serialize};
+use slopes::Slopes;
 use waveflow::{Waveflow, WaveflowSettings};
 use weyl::{Weyl, WeylSettings};
 
@@ -190,6 +192,11 @@ pub trait Evaluator {
 
     /// `T^-1(T(x)) - x`, largest component: how well the bijection undoes itself.
     fn round_trip_error(&mut self, x: &[f64]) -> f64;
+
+    /// How strongly the trainable part of the bijection stretches at `x`: 1 and 1 where it is the identity.
+    ///
+    /// Fixed changes of coordinates at either end do not count: they cannot explode.
+    fn slopes(&mut self, x: &[f64]) -> Slopes;
 
     /// Kinetic local energy `-1/2 (Δ log |psi| + |∇ log |psi||²)`, in Hartree.
     fn kinetic_energy(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {

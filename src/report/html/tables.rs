@@ -72,6 +72,12 @@ fn rows(summary: &Summary) -> Vec<Row> {
         ),
         ("median |E_L − E|", format!("{:.4e}", health.median_local_energy_deviation), none(), "Ha"),
         ("round-trip error", format!("{:.2e}", health.round_trip_error), none(), "bohr"),
+    ]);
+    if let Some(slopes) = &health.slopes {
+        rows.push(("largest slope of the flow", format!("{:.4}", slopes.forward), none(), ""));
+        rows.push(("largest slope of its inverse", format!("{:.4}", slopes.inverse), none(), ""));
+    }
+    rows.extend([
         ("parameters", summary.parameters.to_string(), none(), ""),
         ("iterations", summary.iterations.to_string(), none(), ""),
         ("averaged iterations", summary.averaged_iterations.to_string(), none(), ""),

@@ -5,6 +5,7 @@ use crate::estimate::Gain;
 use crate::report::record::{ErrorBar, Health, Reference};
 use crate::sampling::Sampling;
 use crate::system::{External, Interaction};
+use crate::wavefunction::slopes::Slopes;
 
 struct Run {
     summary: Summary,
@@ -81,6 +82,7 @@ fn run() -> Run {
             }),
             health: Health {
                 round_trip_error: 2e-13,
+                slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.01,
                 median_local_energy_deviation: 1e-3,
@@ -129,7 +131,7 @@ fn the_headline_tells_the_result() {
         "+0.002(3) mHa",
         "0.54 error bars above -1.8160418892 Ha (sine DVR)",
         "Converged",
-        "All 4 checks passed.",
+        "All 5 checks passed.",
         "2 fermions, both spin up, in a box",
         "v(x) = −2/√(x² + 1)",
         "1 min 02 s on 2 threads",
@@ -160,6 +162,7 @@ fn trouble_is_marked() {
     let mut run = run();
     run.summary.health = Health {
         round_trip_error: 1e-3,
+        slopes: Some(Slopes { forward: 3e6, inverse: 4e5 }),
         rejected_samples: 7,
         largest_local_energy_deviation: 9.0,
         median_local_energy_deviation: 1e-3,
@@ -170,7 +173,13 @@ fn trouble_is_marked() {
         row.energy = -1.0 - 0.01 * i as f64;
     }
     let page = run.page();
-    for text in ["Still falling", "4 of 4 checks failed", "Flow does not invert", "Samples were"] {
+    for text in [
+        "Still falling",
+        "5 of 5 checks failed",
+        "Flow does not invert",
+        "Flow explodes",
+        "Samples were",
+    ] {
         assert!(page.contains(text), "{text} is missing");
     }
     assert!(!page.contains("mark good"));

@@ -10,14 +10,15 @@ pub mod conditioner;
 pub mod layer;
 pub mod prior;
 
-use super::flow::{Flow, FlowEvaluator};
+use super::flow::{Flow, FlowEvaluator, variables};
 use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
-use crate::math::scalar::Scalar;
+use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::LocalBasis;
 use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
 use crate::system::System;
 use crate::system::{Geometry, Sector};
 use crate::wavefunction::coordinate::Coordinate;
+use crate::wavefunction::slopes::Slopes;
 pub use chart::Chart;
 use chart::Face;
 use layer::{ISplineLayer, LayerTrace};
@@ -182,12 +183,10 @@ impl Waveflow {
     fn layer_parameters(&self, l: usize) -> &[f64] {
         &self.parameters[self.offsets[l]..self.offsets[l + 1]]
     }
-}
 
-impl Flow for Waveflow {
-    type Trace<T: Scalar> = Trace<T>;
-
-    fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
+    /// Configurations to the cube, by the mean-field coordinate and the chart: what no training changes. Returns
+    /// the log-determinant.
+    fn to_cube<T: Scalar>(&self, x: &[T], trace: &mut Trace<T>) -> T {
         let n = x.len();
         let scale = 0.5 / self.half_width;
         trace.left.clear();
@@ -195,7 +194,6 @@ impl Flow for Waveflow {
         trace.left.extend(x.iter().map(|&x| (x + self.half_width) * scale));
         trace.right.extend(x.iter().map(|&x| (-x + self.half_width) * scale));
         trace.u.resize(n, T::zero());
-        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         let mut log_det = T::constant(n as f64 * scale.ln());
         for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
             for i in spin {
@@ -212,13 +210,28 @@ impl Flow for Waveflow {
                 &mut trace.u[spin],
             );
         }
+        log_det
+    }
+
+    /// The cube onto itself, by the trainable layers; adds to the log-determinant.
+    fn through_layers<T: Scalar>(&self, reverse: bool, trace: &mut Trace<T>, log_det: &mut T) {
+        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         for (l, layer) in self.layers.iter().enumerate() {
             if l > 0 {
                 trace.u.reverse();
             }
             let parameters = self.layer_parameters(l);
-            log_det += layer.forward(parameters, &mut trace.u, reverse, &mut trace.layers[l]);
+            *log_det += layer.forward(parameters, &mut trace.u, reverse, &mut trace.layers[l]);
         }
+    }
+}
+
+impl Flow for Waveflow {
+    type Trace<T: Scalar> = Trace<T>;
+
+    fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
+        let mut log_det = self.to_cube(x, trace);
+        self.through_layers(reverse, trace, &mut log_det);
         let parameters = self.layer_parameters(self.layers.len());
         let (log, sign) = self.prior.forward(parameters, &trace.u, reverse, &mut trace.prior);
         (log + log_det * 0.5, sign)
@@ -274,6 +287,18 @@ impl Flow for Waveflow {
         for x in x.iter_mut() {
             *x = self.half_width * (2.0 * *x - 1.0);
         }
+    }
+
+    fn slopes<const N: usize>(
+        &self,
+        x: &[f64],
+        plain: &mut Trace<f64>,
+        jets: &mut Trace<Jet<N>>,
+    ) -> Slopes {
+        self.to_cube(x, plain);
+        jets.u = variables(&plain.u);
+        self.through_layers(false, jets, &mut Jet::zero());
+        Slopes::of(&jets.u, 1.0)
     }
 }
 
@@ -387,6 +412,44 @@ mod tests {
                 let (a, b) = (kinetic(&gradient, laplacian), kinetic(&exact.0, exact.1));
                 let scale = laplacian.abs() + gradient.iter().map(|g| g * g).sum::<f64>();
                 assert!((a - b).abs() < 1e-9 * scale.max(1.0), "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_layers_alone() {
+        for mut flow in cases() {
+            let mut largest = Slopes::NONE;
+            for x in samples(&flow, 77, 8) {
+                let found = flow.evaluator().slopes(&x);
+                largest = largest.max(found);
+                let mut plain = Trace::<f64>::default();
+                flow.to_cube(&x, &mut plain);
+                let start = plain.u.clone();
+                let mut log_det = 0.0;
+                flow.through_layers(false, &mut plain, &mut log_det);
+                // The determinant lies between the powers of the extreme singular values.
+                let n = x.len() as f64;
+                assert!(log_det <= n * found.forward.ln() + 1e-9, "{log_det} {found:?}");
+                assert!(log_det >= -n * found.inverse.ln() - 1e-9, "{log_det} {found:?}");
+                // In one dimension all three are the same, and a difference is the slope itself.
+                if n == 1.0 {
+                    assert!((found.forward * found.inverse - 1.0).abs() < 1e-12);
+                    let mut at = |u: f64| {
+                        plain.u[0] = u;
+                        flow.through_layers(false, &mut plain, &mut 0.0);
+                        plain.u[0]
+                    };
+                    let difference = (at(start[0] + 1e-6) - at(start[0] - 1e-6)) / 2e-6;
+                    assert!((difference / found.forward - 1.0).abs() < 1e-6, "{difference}");
+                }
+            }
+            assert!(largest.forward > 1.01 && largest.inverse > 1.01, "{largest:?}");
+            // Networks of zeros leave every spline the identity, whatever the chart and the coordinate.
+            flow.set_parameters(&vec![0.0; flow.parameters.len()]).unwrap();
+            for x in samples(&flow, 77, 8) {
+                let Slopes { forward, inverse } = flow.evaluator().slopes(&x);
+                assert!((forward - 1.0).abs() < 1e-12 && (inverse - 1.0).abs() < 1e-12);
             }
         }
     }

@@ -21,9 +21,10 @@ pub mod pair;
 pub mod two_body;
 
 use super::coordinate::mean_field_log_slope;
-use super::flow::{Flow, FlowEvaluator};
+use super::flow::{Flow, FlowEvaluator, variables};
+use super::slopes::Slopes;
 use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
-use crate::math::scalar::Scalar;
+use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
 use crate::system::{External, Geometry, Sector, System};
 use base::mean_field::{determinants, line_half_width, reach};
@@ -450,6 +451,16 @@ impl Flow for Weyl {
         for (x, angle) in x.iter_mut().zip(&trace.angles) {
             *x = angle / scale + origin;
         }
+    }
+
+    fn slopes<const N: usize>(
+        &self,
+        x: &[f64],
+        _plain: &mut Trace<f64>,
+        jets: &mut Trace<Jet<N>>,
+    ) -> Slopes {
+        self.forward(&variables(x), false, jets);
+        Slopes::of(&jets.angles, self.space.scale())
     }
 }
 

@@ -3,7 +3,10 @@
 use super::*;
 use crate::math::nested::Nested;
 use crate::math::quadrature::GaussLegendre;
+use crate::optimise::OptimiserSettings;
+use crate::sampling::Sampling;
 use crate::system::{External, Hamiltonian, Interaction};
+use crate::train::{self, Schedule, Stopping};
 use crate::wavefunction::testing::samples;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -203,6 +206,93 @@ fn round_trips_close() {
             }
         }
     }
+}
+
+/// `dT/dh` along a direction, by central differences.
+fn difference(flow: &Weyl, x: &[f64], direction: &[f64]) -> nalgebra::DVector<f64> {
+    let h = 1e-5;
+    let image = |h: f64| {
+        let mut trace = Trace::default();
+        let moved: Vec<f64> = x.iter().zip(direction).map(|(x, d)| x + h * d).collect();
+        flow.forward(&moved, false, &mut trace);
+        nalgebra::DVector::from_vec(trace.angles)
+    };
+    (image(h) - image(-h)) / (2.0 * h * flow.space.scale())
+}
+
+/// Slopes along random directions lie between the extreme ones, and the singular values of a Jacobian of differences
+/// are these. Returns the largest over samples.
+fn check_slopes(flow: &Weyl, count: usize) -> Slopes {
+    let mut rng = Pcg64::seed_from_u64(3);
+    let mut largest = Slopes::NONE;
+    for x in samples(flow, 77, count) {
+        let n = x.len();
+        let Slopes { forward, inverse } = flow.evaluator().slopes(&x);
+        for _ in 0..50 {
+            let d: Vec<f64> = x.iter().map(|_| rng.random_range(-1.0..1.0)).collect();
+            let length = d.iter().map(|d| d * d).sum::<f64>().sqrt();
+            let slope = difference(flow, &x, &d).norm() / length;
+            assert!(slope < forward * (1.0 + 1e-6), "{slope} above {forward} at {x:?}");
+            assert!(slope > (1.0 - 1e-6) / inverse, "{slope} below 1 / {inverse} at {x:?}");
+        }
+        let columns: Vec<_> = (0..n)
+            .map(|k| {
+                difference(
+                    flow,
+                    &x,
+                    &(0..n).map(|i| f64::from(u8::from(i == k))).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        let values = nalgebra::DMatrix::from_columns(&columns).singular_values();
+        assert!((values.max() / forward - 1.0).abs() < 1e-6, "{values} {forward}");
+        assert!((values.min() * inverse - 1.0).abs() < 1e-6, "{values} {inverse}");
+        largest = largest.max(Slopes { forward, inverse });
+    }
+    largest
+}
+
+#[test]
+fn slopes_bound_finite_differences() {
+    for flow in cases() {
+        let largest = check_slopes(&flow, 5);
+        // Alone, a particle has no pair that could move it.
+        let moved = largest.forward > 1.01 || largest.inverse > 1.01;
+        assert!(moved || flow.sector.particles() == 1, "{largest:?}");
+    }
+}
+
+/// The default layers, three of them behind the mean-field coordinate, as training leaves them.
+#[test]
+fn a_trained_flow_stretches_moderately_and_an_untrained_one_not_at_all() {
+    let (hamiltonian, geometry) = (helium(), Geometry::Box { half_width: 10.0 });
+    let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+    let sector = Sector { up: 2, down: 0 };
+    let mut flow = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
+    for x in samples(&flow, 77, 20) {
+        // The coordinate and its inverse cancel but for rounding, which its flat tails amplify.
+        let Slopes { forward, inverse } = flow.evaluator().slopes(&x);
+        assert!(
+            (forward - 1.0).abs() < 1e-9 && (inverse - 1.0).abs() < 1e-9,
+            "{forward} {inverse}"
+        );
+    }
+    let schedule = Schedule {
+        iterations: 6,
+        samples: 512,
+        final_samples: 512,
+        sampling: Sampling::QuasiRandom,
+        scramblings: 8,
+        stopping: Stopping::Never,
+        seed: 1,
+    };
+    let mut optimiser = OptimiserSettings::default().build();
+    train::train(&mut flow, system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
+    let largest = check_slopes(&flow, 20);
+    println!("{largest:?}");
+    // It has learned something, and nothing wild: a bound far below that of the report.
+    assert!(largest.forward > 1.05 && largest.forward < 100.0, "{largest:?}");
+    assert!(largest.inverse > 1.05 && largest.inverse < 100.0, "{largest:?}");
 }
 
 /// Integral over the fundamental domain of one or two particles.

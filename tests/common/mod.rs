@@ -1,0 +1,35 @@
+//! What the tests of the program share: running it, and reading what it leaves.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs the program in a folder.
+pub fn weylflow(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+/// What it prints, where it must succeed.
+pub fn succeeds(folder: &Path, arguments: &[&str]) -> String {
+    let output = weylflow(folder, arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What it says on standard error, where it must fail, with this in it and without a panic.
+pub fn fails(folder: &Path, arguments: &[&str], message: &str) -> String {
+    let output = weylflow(folder, arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{arguments:?} should fail");
+    assert!(error.contains(message) && !error.contains("panicked"), "{arguments:?}: {error}");
+    error
+}
+
+/// The text of a file.
+pub fn read(path: PathBuf) -> String {
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
