@@ -49,6 +49,8 @@ fn cases() -> [Case; 3] {
     let healthy = Health {
         round_trip_error: 3.2e-14,
         slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
+        density_drift: Some(1e-9),
+        refusals: Vec::new(),
         rejected_samples: 0,
         largest_local_energy_deviation: 0.021,
         median_local_energy_deviation: 1e-3,
@@ -88,6 +90,8 @@ fn cases() -> [Case; 3] {
             health: Health {
                 round_trip_error: 2e-4,
                 slopes: Some(Slopes { forward: 3e6, inverse: 4e5 }),
+                density_drift: Some(1e-9),
+                refusals: Vec::new(),
                 rejected_samples: 3,
                 largest_local_energy_deviation: 41.0,
                 median_local_energy_deviation: 1e-3,
@@ -127,8 +131,8 @@ fn cases() -> [Case; 3] {
 fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
     let mut rng = rand_pcg::Pcg64::new(1, 2);
     let mut normal = move || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
-    create_output_folder(folder, Existing::Overwrite)?;
-    let mut table = EnergyCsv::create(folder)?;
+    let _lock = create_output_folder(folder, Existing::Overwrite)?;
+    let mut table = EnergyCsv::create(folder, &[])?;
     let mut progress = Progress::new(false);
     let mut rows = vec![];
     for i in 0..case.iterations {

@@ -5,6 +5,7 @@
 //! [optimiser](optimise) steps until [training](train) ends; [estimates](estimate) and a [`report`] come
 //! out, beside the energy of the [`exact`] solver; [`observables`] tell the rest about the trained state. [`cli`] is the edge: arguments, files, the terminal.
 
+pub mod checkpoint;
 pub mod cli;
 pub mod estimate;
 pub mod exact;

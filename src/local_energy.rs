@@ -41,8 +41,10 @@ pub struct Batch {
     pub energy_gradient: Vec<f64>,
     /// `d O_k / d x_i`, `samples x particles x parameters`.
     pub mixed: Vec<f64>,
-    /// Samples left out because something was not finite.
+    /// Samples left out because something was not finite or absurd.
     pub rejected: usize,
+    /// The first of them in each chunk.
+    pub faults: Vec<Fault>,
     /// The wavefunction's measure of rough changes: see [`Wavefunction::roughness`].
     pub roughness: Vec<Vec<(usize, f64)>>,
     /// The parameters the batch was drawn at.
@@ -55,6 +57,20 @@ impl Batch {
         self.local_energy.len()
     }
 }
+
+/// A sample without a sensible local energy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The configuration, in bohr.
+    pub x: Vec<f64>,
+    /// The local energy, in Hartree: not finite, or absurd, or a derivative with respect to a parameter is not finite.
+    pub local_energy: f64,
+}
+
+/// Local energies beyond are absurd, in Hartree: of a sum of terms that large, the digits that matter are lost.
+pub const ABSURD: f64 = 1e9;
+/// Faults of a chunk that are kept.
+const FAULTS: usize = 4;
 
 /// Names one batch: the same name gives the same samples.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +110,7 @@ fn importance(uniforms: &[f64], tails: f64) -> f64 {
 
 /// Draws `samples` exact samples and evaluates them.
 ///
-/// A sample with a non-finite local energy or gradient is left out and counted.
+/// A sample with a non-finite or absurd local energy or gradient is left out and counted.
 pub fn draw(
     psi: &dyn Wavefunction,
     system: System,
@@ -126,7 +142,7 @@ pub fn draw(
 
 /// Evaluates given configurations, `samples x particles`.
 ///
-/// One with a non-finite local energy or gradient is left out and counted.
+/// One with a non-finite or absurd local energy or gradient is left out and counted.
 pub fn at(psi: &dyn Wavefunction, system: System, x: &[f64], derivatives: Derivatives) -> Batch {
     let n = psi.sector().particles();
     let chunks = parallel::map_chunks(x.len() / n, SAMPLE_CHUNK, |_, range| {
@@ -156,6 +172,7 @@ fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) 
         batch.energy_gradient.extend(chunk.energy_gradient);
         batch.mixed.extend(chunk.mixed);
         batch.rejected += chunk.rejected;
+        batch.faults.extend(chunk.faults);
     }
     batch
 }
@@ -207,7 +224,8 @@ impl<'a> Chunk<'a> {
         let energy = kinetic + self.system.hamiltonian.potential(self.system.geometry, x);
         let mut derivatives = self.o.iter().chain(&self.de).chain(&self.mixed);
         let batch = &mut self.batch;
-        if energy.is_finite() && derivatives.all(|v| v.is_finite()) {
+        // What is not a number is not below it either.
+        if energy.abs() < ABSURD && derivatives.all(|v| v.is_finite()) {
             batch.x.extend_from_slice(x);
             batch.local_energy.push(energy);
             batch.log_psi.extend(log_psi);
@@ -217,6 +235,9 @@ impl<'a> Chunk<'a> {
             batch.mixed.extend_from_slice(&self.mixed);
         } else {
             batch.rejected += 1;
+            if batch.faults.len() < FAULTS {
+                batch.faults.push(Fault { x: x.to_vec(), local_energy: energy });
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
-use weylflow::cli::Cli;
+use weylflow::cli::{Cli, Exit};
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // With nowhere left to complain to, the exit code has to do.
             let _ = writeln!(std::io::stderr(), "error: {error}");
-            ExitCode::FAILURE
+            error.downcast_ref::<Exit>().map_or(ExitCode::FAILURE, |exit| ExitCode::from(exit.code))
         }
     }
 }

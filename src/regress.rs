@@ -173,7 +173,7 @@ pub fn run_case(name: &str, case: &Case, spec: &ResolvedSpec) -> Result<Outcome,
     let schedule = Schedule::of(spec);
     let mut optimiser = spec.optimiser.build();
     train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| ())?;
-    let estimate = train::estimate(psi.as_ref(), system, &schedule, 1, |_| ());
+    let estimate = train::estimate(psi.as_ref(), system, &schedule, 1);
     Ok(Outcome::new(name, &estimate.energy, exact, case.tolerance))
 }
 

@@ -72,6 +72,7 @@ fn trained(settings: &WavefunctionSettings, sector: Sector) -> Box<dyn Wavefunct
         scramblings: 16,
         seed: 4,
         stopping: Default::default(),
+        faults: Default::default(),
     };
     train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
     let moved: f64 =

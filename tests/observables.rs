@@ -175,6 +175,7 @@ fn trained_on(
         sampling: Sampling::QuasiRandom,
         scramblings: 16,
         stopping: Stopping::Plateau,
+        faults: Default::default(),
         seed: 0,
     };
     let mut optimiser = OptimiserSettings::default().build();

@@ -33,6 +33,7 @@ fn excess(optimiser: &OptimiserSettings, iterations: usize) -> (f64, f64) {
         sampling: Sampling::QuasiRandom,
         scramblings: 2,
         stopping: Stopping::Never,
+        faults: Default::default(),
         seed: 5,
     };
     let mut optimiser = optimiser.build();

@@ -40,6 +40,7 @@ fn schedule(sampling: Sampling, final_samples: usize, seed: u64) -> Schedule {
         sampling,
         scramblings: 16,
         stopping: Default::default(),
+        faults: Default::default(),
         seed,
     }
 }
@@ -53,7 +54,7 @@ fn check(settings: WavefunctionSettings, sector: Sector) {
     // What a report accepts of its quadrature; the error bars below are a hundred times as long.
     assert!((exact.norm - 1.0).abs() < 1e-6, "norm {}", exact.norm);
     let estimate = |sampling, samples, seed| {
-        train::estimate(psi.as_ref(), system, &schedule(sampling, samples, seed), 20, |_| ())
+        train::estimate(psi.as_ref(), system, &schedule(sampling, samples, seed), 20)
     };
     let bars = |e: &EnergyEstimate| (e.mean() - exact.energy) / e.standard_error();
 
@@ -108,7 +109,7 @@ fn a_smooth_state_gains() {
         let psi = settings.build(sector, system, 0).unwrap();
         let gain = |samples| {
             let schedule = schedule(Sampling::QuasiRandom, samples, 8);
-            let estimate = train::estimate(psi.as_ref(), system, &schedule, 1, |_| ());
+            let estimate = train::estimate(psi.as_ref(), system, &schedule, 1);
             estimate.energy.gain().unwrap().ratio
         };
         let (few, many) = (gain(1 << 9), gain(1 << 15));

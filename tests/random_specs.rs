@@ -256,6 +256,7 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
             final_samples: numbers.1,
             sampling: choices.0,
             stopping: choices.1,
+            faults: Default::default(),
             scramblings: numbers.2,
             seed: numbers.3,
             reference: ReferenceSource::None,
@@ -296,7 +297,7 @@ fn life(spec: &ResolvedSpec) -> Outcome {
     }
     assert!(psi.parameters().iter().all(|p| p.is_finite()), "parameters are finite");
     inside_the_domain(psi.as_ref(), spec, system);
-    let estimate = train::estimate(psi.as_ref(), system, &schedule, 10, |_| ());
+    let estimate = train::estimate(psi.as_ref(), system, &schedule, 10);
     let (sets, samples) = schedule.final_sets();
     let used = estimate.energy.count();
     assert_eq!(used + estimate.rejected, sets * samples);

@@ -4,9 +4,11 @@ mod check;
 mod evaluate;
 mod exact;
 mod exact_display;
+mod interrupt;
 mod measure;
 mod regress;
 mod report;
+mod resume;
 mod run;
 mod sample;
 
@@ -67,6 +69,24 @@ impl Cli {
             Command::Sample(sample) => sample.run(),
             Command::Evaluate(evaluate) => evaluate.run(),
         }
+    }
+}
+
+/// An error with an exit code of its own; every other error has 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Exit {
+    /// The exit code.
+    pub code: u8,
+    /// For the user.
+    pub message: String,
+}
+
+/// A number of seconds, for clap.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value >= 0.0 => Ok(value),
+        _ => Err("expected a number of seconds, at least 0".into()),
     }
 }
 

@@ -1,11 +1,17 @@
 //! `weylflow run`: train a wavefunction, estimate on fresh samples, write the report.
 
+use super::Exit;
+use super::interrupt::Interrupt;
+use super::resume;
+use crate::checkpoint::Checkpoint;
 use crate::estimate::{EnergyEstimate, rayleigh_quotient};
 use crate::exact::{self, ExactError, ExactOptions};
-use crate::report::csv::EnergyCsv;
+use crate::report::csv::{EnergyCsv, format_table, write_timing};
 use crate::report::density::write_density;
-use crate::report::files::{Existing, create_output_folder, names, write_atomic};
+use crate::report::faults::FaultsCsv;
+use crate::report::files::{Existing, FileError, create_output_folder, names, write_atomic};
 use crate::report::html::{ReportInput, render};
+use crate::report::lock::FolderLock;
 use crate::report::number::format_with_uncertainty;
 use crate::report::progress::Progress;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
@@ -13,11 +19,12 @@ use crate::report::summary::write_summary;
 use crate::sampling::Sampling;
 use crate::spec::{ReferenceSource, ResolvedSpec, load, write};
 use crate::system::System;
-use crate::train::{self, Estimate, IterationReport, Schedule};
+use crate::train::{self, Estimate, IterationReport, Schedule, TrainingState};
 use crate::wavefunction::saved::SavedWavefunction;
 use clap::Args;
 use cpu_time::ProcessTime;
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -43,8 +50,23 @@ pub struct Run {
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
     /// Replace the results of an earlier run in the output folder.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
+    /// Go on from the last checkpoint in the output folder, bit for bit; start where there is none yet.
+    #[arg(long)]
+    resume: bool,
+    /// Go on from the checkpoint before the last one.
+    #[arg(long, requires = "resume")]
+    previous: bool,
+    /// Number of iterations, in place of the one in the spec; with --resume a finished run goes on to it.
+    #[arg(long, value_name = "N")]
+    iterations: Option<usize>,
+    /// Write a checkpoint at least every so many iterations.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    checkpoint_every: u32,
+    /// Write a checkpoint at least every so many seconds (between iterations).
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = super::seconds)]
+    checkpoint_seconds: f64,
     /// Say nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -62,13 +84,18 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// A spec that is not valid, an output that cannot be written, training that diverges.
+    /// A spec that is not valid, an output that cannot be written, training that diverges, a signal, an energy that the
+    /// health tests refuse.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let clocks = (Instant::now(), ProcessTime::now());
+        let clocks = Clocks { wall: Instant::now(), processor: ProcessTime::now() };
         let mut spec = load(&self.spec)?;
         if let Some(seed) = self.seed {
             spec.seed = seed;
         }
+        if let Some(iterations) = self.iterations {
+            spec.iterations = iterations;
+        }
+        spec.validate()?;
         let threads = self.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
         let folder = self.out.clone().unwrap_or_else(|| {
@@ -82,19 +109,43 @@ impl Run {
         &self,
         spec: &ResolvedSpec,
         folder: &Path,
-        (clock, processor): (Instant, ProcessTime),
+        clocks: Clocks,
     ) -> Result<(), Box<dyn Error>> {
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         // Everything that can be wrong with the input is found before a folder is made.
         let mut psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
         let spec_text = write::to_ron(spec)?;
-        let existing = if self.overwrite { Existing::Overwrite } else { Existing::Refuse };
-        create_output_folder(folder, existing).map_err(|e| {
-            format!("{e}\n  choose another with --out, or replace its results with --overwrite")
-        })?;
-        write_atomic(&folder.join(names::SPEC), spec_text.as_bytes())?;
-
+        let mut optimiser = spec.optimiser.build();
+        let _lock = self.claim(folder)?;
         let mut progress = Progress::new(self.quiet);
+        let start = if self.resume { resume::point(folder, spec, self.previous)? } else { None };
+        let resumed = start.is_some();
+        let mut checkpoint = match start {
+            Some(checkpoint) if checkpoint.finished => {
+                let done = checkpoint.training.iteration;
+                progress.message(&format!(
+                    "the run is finished, after {done} iterations; --iterations takes it further"
+                ));
+                return Ok(());
+            }
+            Some(checkpoint) => checkpoint,
+            None => Checkpoint {
+                spec: spec.clone(),
+                training: TrainingState::new(psi.parameters(), optimiser.as_ref()),
+                energy: format_table(&[]),
+                seconds: Vec::new(),
+                cpu_seconds: 0.0,
+                finished: false,
+            },
+        };
+        let mut rows = checkpoint.rows(&folder.join(names::CHECKPOINT))?;
+        if resumed {
+            progress.message(&format!("going on after {} iterations", rows.len()));
+        } else {
+            write_atomic(&folder.join(names::SPEC), spec_text.as_bytes())?;
+        }
+        let interrupt = Interrupt::listen()?;
+
         progress.message(&format!(
             "{}: {} parameters, {} iterations of {} samples",
             spec.title,
@@ -103,24 +154,53 @@ impl Run {
             spec.samples_per_iteration
         ));
         let schedule = Schedule::of(spec);
-        let mut optimiser = spec.optimiser.build();
-        let mut table = EnergyCsv::create(folder)?;
-        let mut rows = Vec::with_capacity(spec.iterations.min(1 << 16));
+        let mut table = EnergyCsv::create(folder, &rows)?;
+        let before = (rows.last().map_or(0.0, |r| r.seconds), checkpoint.cpu_seconds);
+        let mut faults = FaultsCsv::new(folder);
         let mut failed = None;
-        let trained =
-            train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |report| {
-                let row = row(report, clock.elapsed().as_secs_f64());
-                if failed.is_none() {
-                    failed = table.push(&row).err();
-                }
+        let mut written = (rows.len(), Instant::now());
+        let mut state = checkpoint.training.clone();
+        let trained = train::train_from(
+            psi.as_mut(),
+            system,
+            optimiser.as_mut(),
+            &schedule,
+            &mut state,
+            |report, state| {
+                let row = row(report, before.0 + clocks.wall.elapsed().as_secs_f64());
                 progress.iteration(&row, spec.iterations);
                 rows.push(row);
-            })?;
+                let mut save = || -> Result<bool, FileError> {
+                    table.push(&rows[rows.len() - 1])?;
+                    faults.push("training", report.iteration, &report.faults)?;
+                    let stop = interrupt.exit_code().is_some();
+                    let due = rows.len() - written.0 >= self.checkpoint_every as usize
+                        || written.1.elapsed().as_secs_f64() >= self.checkpoint_seconds;
+                    if due || stop {
+                        checkpoint.update(state, &rows, before.1 + clocks.cpu());
+                        checkpoint.write(folder)?;
+                        written = (rows.len(), Instant::now());
+                    }
+                    Ok(stop)
+                };
+                match save() {
+                    Ok(false) => ControlFlow::Continue(()),
+                    Ok(true) => ControlFlow::Break(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            },
+        )?;
+        progress.finish();
         if let Some(error) = failed {
             return Err(error.into());
         }
+        let Some(trained) = trained else { return Err(interrupted(&interrupt, folder)) };
+        checkpoint.update(&state, &rows, before.1 + clocks.cpu());
+        checkpoint.write(folder)?;
         table.finish()?;
-        progress.finish();
 
         let (sets, samples) = schedule.final_sets();
         progress.message(&match spec.sampling {
@@ -129,12 +209,25 @@ impl Run {
             }
             Sampling::Random => format!("estimating on {samples} fresh samples"),
         });
-        let estimate = train::estimate(psi.as_ref(), system, &schedule, DENSITY_BINS, |_| ());
+        let estimate =
+            train::estimate_until(
+                psi.as_ref(),
+                system,
+                &schedule,
+                DENSITY_BINS,
+                |_| match interrupt.exit_code() {
+                    None => ControlFlow::Continue(()),
+                    Some(_) => ControlFlow::Break(()),
+                },
+            );
+        let Some(estimate) = estimate else { return Err(interrupted(&interrupt, folder)) };
+        faults.push("estimate", state.iteration, &estimate.faults)?;
         let reference = reference(spec, &estimate.energy, &mut progress);
         let saved = SavedWavefunction::new(spec, psi.as_ref());
-        write_atomic(&folder.join(names::WAVEFUNCTION), saved.to_json()?.as_bytes())?;
         let profile = profile(spec, &estimate);
-        write_density(&folder.join(names::DENSITY), &profile)?;
+        let quadrature = rayleigh_quotient(psi.as_ref(), system);
+        let interval = psi.interval(&spec.geometry);
+        let refusals = train::health::refusals(&estimate, interval, quadrature.as_ref());
         let energy = estimate.energy.mean();
         let repulsion = spec.hamiltonian.nuclear_repulsion();
         let summary = Summary {
@@ -151,20 +244,26 @@ impl Run {
             parameters: psi.parameters().len(),
             iterations: trained.iterations,
             averaged_iterations: trained.averaged_iterations,
-            wall_seconds: clock.elapsed().as_secs_f64(),
-            cpu_seconds: processor.elapsed().as_secs_f64(),
+            wall_seconds: before.0 + clocks.wall.elapsed().as_secs_f64(),
+            cpu_seconds: before.1 + clocks.cpu(),
             threads: rayon::current_num_threads(),
             seed: spec.seed,
             reference,
             health: Health {
                 round_trip_error: estimate.round_trip_error,
                 slopes: Some(estimate.slopes),
+                density_drift: Some(estimate.density_drift),
+                refusals,
                 rejected_samples: trained.rejected + estimate.rejected,
                 largest_local_energy_deviation: estimate.largest_deviation,
                 median_local_energy_deviation: estimate.median_deviation,
-                quadrature: rayleigh_quotient(psi.as_ref(), system),
+                quadrature,
             },
         };
+        write_atomic(&folder.join(names::SPEC), spec_text.as_bytes())?;
+        write_timing(folder, &rows)?;
+        write_atomic(&folder.join(names::WAVEFUNCTION), saved.to_json()?.as_bytes())?;
+        write_density(&folder.join(names::DENSITY), &profile)?;
         write_summary(&folder.join(names::SUMMARY), &summary)?;
         let page = render(&ReportInput {
             summary: &summary,
@@ -178,11 +277,70 @@ impl Run {
             observables: None,
         });
         write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
+        checkpoint.finished = true;
+        checkpoint.write(folder)?;
+        if !summary.health.refusals.is_empty() {
+            return Err(refused(&summary.health.refusals, folder));
+        }
         if !self.quiet {
             super::print(&closing_lines(&summary, folder))?;
         }
         Ok(())
     }
+
+    /// Makes the output folder the run's own.
+    fn claim(&self, folder: &Path) -> Result<FolderLock, Box<dyn Error>> {
+        let existing = match (self.overwrite, self.resume) {
+            (true, _) => Existing::Overwrite,
+            (_, true) => Existing::Keep,
+            _ => Existing::Refuse,
+        };
+        create_output_folder(folder, existing).map_err(|error| {
+            let hint = match error {
+                FileError::NotEmpty { .. } if folder.join(names::CHECKPOINT).is_file() => {
+                    "\n  choose another with --out, go on with its run by --resume, or replace its results with \
+                     --overwrite"
+                }
+                FileError::NotEmpty { .. } | FileError::NotAFolder { .. } => {
+                    "\n  choose another with --out, or replace its results with --overwrite"
+                }
+                _ => "",
+            };
+            format!("{error}{hint}").into()
+        })
+    }
+}
+
+/// The clocks of this process.
+struct Clocks {
+    wall: Instant,
+    processor: ProcessTime,
+}
+
+impl Clocks {
+    fn cpu(&self) -> f64 {
+        self.processor.elapsed().as_secs_f64()
+    }
+}
+
+fn interrupted(interrupt: &Interrupt, folder: &Path) -> Box<dyn Error> {
+    let message = format!(
+        "interrupted; the state is saved in `{}`, and the same command with --resume goes on from it",
+        folder.join(names::CHECKPOINT).display()
+    );
+    Box::new(Exit { code: interrupt.exit_code().unwrap_or(1), message })
+}
+
+/// Exit code of a run whose energy is refused.
+const REFUSED: u8 = 3;
+
+fn refused(reasons: &[String], folder: &Path) -> Box<dyn Error> {
+    let message = format!(
+        "the energy is refused, because\n  {}\n  what there is of results is in `{}`",
+        reasons.join("\n  "),
+        folder.display()
+    );
+    Box::new(Exit { code: REFUSED, message })
 }
 
 fn row(report: &IterationReport, seconds: f64) -> IterationRow {

@@ -1,7 +1,9 @@
 //! Mean and variance of independent samples, in one ordered pass.
 
+use serde::{Deserialize, Serialize};
+
 /// Count, mean and variance (B. P. Welford, Technometrics 4, 419 (1962)).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moments {
     count: usize,
     mean: f64,

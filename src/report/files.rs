@@ -1,5 +1,6 @@
 //! The output folder of a run, and writes that are never seen half done.
 
+use super::lock::FolderLock;
 use crate::input::{self, FileProblem, MOST_RESULT_BYTES};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -23,6 +24,17 @@ pub mod names {
     /// The parameters of the wavefunction.
     pub const WAVEFUNCTION: &str = "wavefunction";
 
+    /// The state of the run, to go on from.
+    pub const CHECKPOINT: &str = "checkpoint";
+    /// The checkpoint before the current one.
+    pub const CHECKPOINT_PREVIOUS: &str = "checkpoint.previous";
+    /// Wall time at the end of each iteration.
+    pub const TIMING: &str = "timing.csv";
+    /// Samples without a sensible local energy.
+    pub const FAULTS: &str = "faults.csv";
+    /// Held by the run that writes into the folder.
+    pub const LOCK: &str = ".lock";
+
     /// What `weylflow measure` found.
     pub const OBSERVABLES: &str = "observables.json";
     /// The same as a table.
@@ -31,13 +43,17 @@ pub mod names {
     pub const OBSERVABLES_NPZ: &str = "observables.npz";
 
     /// All of the above.
-    pub const ALL: [&str; 10] = [
+    pub const ALL: [&str; 14] = [
         SPEC,
         ENERGY,
         ENERGY_PARTIAL,
         SUMMARY,
         DENSITY,
         REPORT,
+        CHECKPOINT,
+        CHECKPOINT_PREVIOUS,
+        TIMING,
+        FAULTS,
         WAVEFUNCTION,
         OBSERVABLES,
         OBSERVABLES_CSV,
@@ -69,6 +85,12 @@ pub enum FileError {
     /// The output folder holds something, and overwriting was not asked for.
     #[error("the output folder `{path}` exists and is not empty")]
     NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another run writes into the output folder.
+    #[error("the output folder `{path}` is in use by another run")]
+    InUse {
         /// The folder.
         path: PathBuf,
     },
@@ -106,25 +128,39 @@ pub enum Existing {
     /// Refuse: nobody loses a result by running twice.
     #[default]
     Refuse,
+    /// Leave everything as it is: an earlier run goes on.
+    Keep,
     /// Remove the files named in [`names::ALL`], so that the folder never mixes two runs, and leave
     /// every other file alone.
     Overwrite,
 }
 
-/// Creates the output folder of a run, with its parents.
+/// Prefix and suffix of temporary files.
+const TEMPORARY: (&str, &str) = (".weylflow-", ".tmp");
+
+/// Creates the output folder of a run, with its parents, and locks it.
 ///
 /// # Errors
-/// [`FileError::NotEmpty`] if the folder holds something and `existing` is [`Existing::Refuse`],
+/// [`FileError::NotEmpty`] if the folder holds something and `existing` is [`Existing::Refuse`], [`FileError::InUse`] if another run holds it,
 /// [`FileError::NotAFolder`] if the name belongs to a file, [`FileError::Io`] if the system refuses.
-pub fn create_output_folder(folder: &Path, existing: Existing) -> Result<(), FileError> {
+pub fn create_output_folder(folder: &Path, existing: Existing) -> Result<FolderLock, FileError> {
     if folder.exists() && !folder.is_dir() {
         return Err(FileError::NotAFolder { path: folder.to_owned() });
     }
     fs::create_dir_all(folder).map_err(FileError::io("create the folder", folder))?;
-    let occupied =
-        fs::read_dir(folder).map_err(FileError::io("list the folder", folder))?.next().is_some();
-    if !occupied {
-        return Ok(());
+    let listed = || fs::read_dir(folder).map_err(FileError::io("list the folder", folder));
+    let occupied = listed()?.flatten().any(|entry| entry.file_name() != names::LOCK);
+    // Before anything is changed.
+    let lock = FolderLock::take(folder)?;
+    // What a process that was killed had not finished writing.
+    for entry in listed()?.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with(TEMPORARY.0) && n.ends_with(TEMPORARY.1)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    if !occupied || existing == Existing::Keep {
+        return Ok(lock);
     }
     if existing == Existing::Refuse {
         return Err(FileError::NotEmpty { path: folder.to_owned() });
@@ -138,7 +174,7 @@ pub fn create_output_folder(folder: &Path, existing: Existing) -> Result<(), Fil
             _ => {}
         }
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Writes a file so that a reader sees the old content or the new one, never a part: a temporary
@@ -150,7 +186,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), FileError> {
     // A bare file name has the parent "", which the system does not take for a folder.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".weylflow-").suffix(".tmp");
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     // Temporary files are private by default; a result should follow the umask as any other file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -257,7 +293,7 @@ mod tests {
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["figures", "notes.txt"]);
+        assert_eq!(left, [".lock", "figures", "notes.txt"]);
     }
 
     #[test]

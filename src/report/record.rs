@@ -124,7 +124,13 @@ pub struct Health {
     /// that did not look.
     #[serde(default)]
     pub slopes: Option<Slopes>,
-    /// Samples with a non-finite local energy, which are left out of every mean.
+    /// How far the density of the samples is from `|psi|²`, relative; none in the summaries of versions that did not look.
+    #[serde(default)]
+    pub density_drift: Option<f64>,
+    /// Reasons why the energy is refused; empty for a healthy run.
+    #[serde(default)]
+    pub refusals: Vec<String>,
+    /// Samples with a non-finite or absurd local energy, which are left out of every mean.
     pub rejected_samples: usize,
     /// Largest `|E_L - energy|` among the final samples, in Hartree.
     pub largest_local_energy_deviation: f64,

@@ -74,6 +74,8 @@ mod tests {
             health: Health {
                 round_trip_error: 1e-13,
                 slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
+                density_drift: Some(1e-9),
+                refusals: Vec::new(),
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.02,
                 median_local_energy_deviation: 1e-3,

@@ -118,6 +118,20 @@ pub fn sampler(summary: &Summary) -> Vec<Verdict> {
             format_significant(health.round_trip_error, 2)
         ),
     )];
+    if let Some(drift) = health.density_drift {
+        verdicts.push(Verdict::either(
+            drift <= 1e-6,
+            "Samples follow |psi|²",
+            "Samples do not follow |psi|²",
+            format!(
+                "Density of the samples by differences: off by {}.",
+                format_significant(drift, 2)
+            ),
+        ));
+    }
+    for reason in &health.refusals {
+        verdicts.push(Verdict::new(false, "Energy refused", reason.clone()));
+    }
     if let Some(slopes) = &health.slopes {
         verdicts.push(Verdict::either(
             slopes.forward <= LARGEST_SLOPE && slopes.inverse <= LARGEST_SLOPE,
@@ -250,6 +264,8 @@ mod tests {
             health: Health {
                 round_trip_error: 1e-14,
                 slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
+                density_drift: Some(1e-9),
+                refusals: Vec::new(),
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.5,
                 median_local_energy_deviation: 1e-3,

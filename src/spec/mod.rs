@@ -3,6 +3,7 @@
 //! The types here are plain data with documented defaults. Reading, locating errors in the text and
 //! checking physical bounds live in the submodules.
 
+pub mod differences;
 pub mod error;
 pub mod locate;
 pub mod read;
@@ -16,7 +17,7 @@ pub use read::{load, load_hamiltonian};
 use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;
 use crate::system::{Geometry, Hamiltonian, Sector};
-use crate::train::Stopping;
+use crate::train::{Faults, Stopping};
 use crate::wavefunction::WavefunctionSettings;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,9 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// When to stop before the last iteration.
     #[serde(default)]
     pub stopping: Stopping,
+    /// What to do about samples without a sensible local energy and about divergence.
+    #[serde(default)]
+    pub faults: Faults,
     /// Independent scramblings the final samples are divided among where points are quasi-random: their scatter is
     /// the error bar. Each gets a power of two, so that there may be more final samples than asked for.
     #[serde(default = "defaults::scramblings")]
@@ -86,6 +90,7 @@ impl<H> RunSpec<H> {
             final_samples: self.final_samples,
             sampling: self.sampling,
             stopping: self.stopping,
+            faults: self.faults,
             scramblings: self.scramblings,
             seed: self.seed,
             reference: self.reference,

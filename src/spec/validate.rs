@@ -66,6 +66,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         final_samples,
         sampling: _,
         stopping: _,
+        faults,
         scramblings,
         seed: _,
         reference,
@@ -83,6 +84,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     // Two are the fewest with a scatter.
     within("scramblings", *scramblings, 2, 1024)?;
     check_memory(spec)?;
+    between("faults.share", faults.share(), 0.0, 0.5)?;
     check_reference(reference)
 }
 
@@ -664,6 +666,7 @@ mod tests {
             final_samples: 2,
             sampling: Sampling::default(),
             stopping: Default::default(),
+            faults: Default::default(),
             scramblings: 16,
             seed: 0,
             reference: ReferenceSource::default(),

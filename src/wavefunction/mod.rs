@@ -159,6 +159,12 @@ pub trait Wavefunction: Send + Sync {
     /// Number of uniforms that make one sample.
     fn uniforms(&self) -> usize;
 
+    /// Number of points of the unit cube of uniforms that make one configuration: the orders in which the particles of
+    /// a spin may be drawn.
+    fn orders(&self) -> f64 {
+        1.0
+    }
+
     /// An evaluator with scratch memory of its own; one per thread or chunk.
     fn evaluator(&self) -> Box<dyn Evaluator + '_>;
 }

@@ -83,6 +83,8 @@ fn run() -> Run {
             health: Health {
                 round_trip_error: 2e-13,
                 slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
+                density_drift: Some(1e-9),
+                refusals: Vec::new(),
                 rejected_samples: 0,
                 largest_local_energy_deviation: 0.01,
                 median_local_energy_deviation: 1e-3,
@@ -163,6 +165,8 @@ fn trouble_is_marked() {
     run.summary.health = Health {
         round_trip_error: 1e-3,
         slopes: Some(Slopes { forward: 3e6, inverse: 4e5 }),
+        density_drift: Some(1e-9),
+        refusals: Vec::new(),
         rejected_samples: 7,
         largest_local_energy_deviation: 9.0,
         median_local_energy_deviation: 1e-3,

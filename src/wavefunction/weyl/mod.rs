@@ -180,6 +180,9 @@ pub struct Weyl {
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
+    /// Deliberate error of every layer's inverse, to see whether the health tests notice.
+    #[cfg(test)]
+    pub(crate) inverse_error: f64,
 }
 
 /// How coordinates become angles.
@@ -398,7 +401,16 @@ impl Weyl {
             offsets.push(offsets[offsets.len() - 1] + layer.parameters());
         }
         let parameters = vec![0.0; offsets[layers.len()]];
-        Ok(Weyl { sector, space, layers, base, offsets, parameters })
+        Ok(Weyl {
+            sector,
+            space,
+            layers,
+            base,
+            offsets,
+            parameters,
+            #[cfg(test)]
+            inverse_error: 0.0,
+        })
     }
 }
 
@@ -446,6 +458,8 @@ impl Flow for Weyl {
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         for (layer, t) in self.layers.iter().zip(&mut trace.layers).rev() {
             layer.inverse(&mut trace.angles, t);
+            #[cfg(test)]
+            trace.angles.iter_mut().for_each(|a| *a += self.inverse_error * a.sin());
         }
         let (scale, origin) = (self.space.scale(), self.space.origin());
         for (x, angle) in x.iter_mut().zip(&trace.angles) {
@@ -522,6 +536,12 @@ impl Wavefunction for Weyl {
 
     fn uniforms(&self) -> usize {
         self.sector.particles()
+    }
+
+    fn orders(&self) -> f64 {
+        // The base draws the particles of a spin one after the other, then sorts them.
+        let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
+        factorial(self.sector.up) * factorial(self.sector.down)
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {

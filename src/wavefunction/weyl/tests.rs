@@ -284,6 +284,7 @@ fn a_trained_flow_stretches_moderately_and_an_untrained_one_not_at_all() {
         sampling: Sampling::QuasiRandom,
         scramblings: 8,
         stopping: Stopping::Never,
+        faults: Default::default(),
         seed: 1,
     };
     let mut optimiser = OptimiserSettings::default().build();

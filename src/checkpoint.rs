@@ -1,0 +1,153 @@
+//! Checkpoints: everything a run needs to go on bit for bit, in a file that knows when it is damaged.
+//!
+//! The first line names the format, the version of the program, the length of the body and its checksum; the body is
+//! JSON. The file before the current one is kept under [`names::CHECKPOINT_PREVIOUS`].
+
+use crate::report::csv::format_row;
+use crate::report::files::{FileError, names, write_atomic};
+use crate::report::record::IterationRow;
+use crate::spec::ResolvedSpec;
+use crate::train::TrainingState;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Number of the format.
+const FORMAT: u32 = 1;
+/// First word of a checkpoint.
+const MAGIC: &str = "weylflow-checkpoint";
+/// Largest file that is read: a million iterations of the largest wavefunctions stay below.
+const LARGEST: u64 = 1 << 30;
+
+/// A run in the making.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// What the run is.
+    pub spec: ResolvedSpec,
+    /// How far it has come.
+    pub training: TrainingState,
+    /// Rows of `energy.csv` so far, as text.
+    pub energy: String,
+    /// Seconds since the start of the run at the end of each iteration, over all its processes.
+    pub seconds: Vec<f64>,
+    /// Processor time so far, over all its processes.
+    pub cpu_seconds: f64,
+    /// Whether all results were written after the last iteration.
+    pub finished: bool,
+}
+
+/// Why a checkpoint is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is not what was written.
+    #[error("`{path}` is no usable checkpoint: {reason}", path = path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Checkpoint {
+    /// Brings it to where the training stands.
+    pub fn update(&mut self, state: &TrainingState, rows: &[IterationRow], cpu_seconds: f64) {
+        for row in &rows[self.seconds.len()..] {
+            self.energy += &format_row(row);
+            self.energy.push('\n');
+            self.seconds.push(row.seconds);
+        }
+        self.training.clone_from(state);
+        self.cpu_seconds = cpu_seconds;
+    }
+
+    /// The rows of `energy.csv` so far.
+    ///
+    /// # Errors
+    /// A row that is malformed, or a number of rows that does not fit the iterations.
+    pub fn rows(&self, path: &Path) -> Result<Vec<IterationRow>, CheckpointError> {
+        let rows = crate::report::csv::parse_energy(path, &self.energy, &self.seconds)?;
+        let done = self.training.iteration;
+        if rows.len() != done || self.seconds.len() != done {
+            let reason = format!("{} rows of energy for {done} iterations", rows.len());
+            return Err(CheckpointError::Unusable { path: path.to_owned(), reason });
+        }
+        Ok(rows)
+    }
+
+    /// Writes the checkpoint of a run into its folder; the one before it is kept.
+    ///
+    /// # Errors
+    /// [`FileError`]; the checkpoint before is then still there.
+    pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+        let path = folder.join(names::CHECKPOINT);
+        let body = serde_json::to_string(self)
+            .map_err(|e| FileError::io("write", &path)(std::io::Error::other(e)))?;
+        let text = format!("{}\n{body}", header(env!("CARGO_PKG_VERSION"), body.as_bytes()));
+        // A copy by name, so that at no moment there is no current checkpoint.
+        let previous = folder.join(names::CHECKPOINT_PREVIOUS);
+        let aside = folder.join(".weylflow-previous.tmp");
+        let _ = fs::remove_file(&aside);
+        match fs::hard_link(&path, &aside) {
+            Ok(()) => fs::rename(&aside, &previous).map_err(FileError::io("write", &previous))?,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+            // Not every file system has links.
+            Err(_) => {
+                let old = fs::read(&path).map_err(FileError::io("read", &path))?;
+                write_atomic(&previous, &old)?;
+            }
+        }
+        write_atomic(&path, text.as_bytes())
+    }
+
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] with the reason.
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let size = fs::metadata(path).map_err(FileError::io("read", path))?.len();
+        let unusable = |reason| CheckpointError::Unusable { path: path.to_owned(), reason };
+        if size > LARGEST {
+            return Err(unusable(format!("{size} bytes, more than any checkpoint has")));
+        }
+        let bytes = fs::read(path).map_err(FileError::io("read", path))?;
+        Self::parse(&bytes).map_err(unusable)
+    }
+
+    /// Reads the text of a checkpoint.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let end = bytes.iter().take(256).position(|&b| b == b'\n').ok_or("it has no header")?;
+        let (first, body) = (&bytes[..end], &bytes[end + 1..]);
+        let first = std::str::from_utf8(first).map_err(|_| "its header is not text")?;
+        let words: Vec<&str> = first.split(' ').collect();
+        let [MAGIC, format, version, _, _] = words[..] else {
+            return Err("it does not begin as a checkpoint does".into());
+        };
+        if format != FORMAT.to_string() {
+            return Err(format!("format {format}, this program reads format {FORMAT}"));
+        }
+        let ours = env!("CARGO_PKG_VERSION");
+        if version != ours {
+            return Err(format!(
+                "it was made by version {version} and this is {ours}: another version may compute other numbers"
+            ));
+        }
+        if first != header(version, body) {
+            return Err("its length or checksum is not that of its header: it is damaged".into());
+        }
+        let checkpoint: Checkpoint = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        checkpoint.spec.validate().map_err(|e| e.to_string())?;
+        Ok(checkpoint)
+    }
+}
+
+fn header(version: &str, body: &[u8]) -> String {
+    format!("{MAGIC} {FORMAT} {version} {} {:08x}", body.len(), crc32fast::hash(body))
+}

@@ -1,0 +1,152 @@
+//! The final estimate, on fresh samples, and the health of the state it is made with.
+
+use super::Schedule;
+use super::health::density_drift;
+use crate::estimate::statistics::median;
+use crate::estimate::{DensityEstimator, EnergyEstimate, Moments};
+use crate::local_energy::{self, BatchId, Derivatives, Fault};
+use crate::parallel;
+use crate::sampling::{self, Purpose, Sampling};
+use crate::system::System;
+use crate::wavefunction::Wavefunction;
+use crate::wavefunction::slopes::Slopes;
+use std::ops::ControlFlow;
+
+/// The final estimate.
+#[derive(Clone, Debug)]
+pub struct Estimate {
+    /// Energy, error bar and variance.
+    pub energy: EnergyEstimate,
+    /// One-body density.
+    pub density: DensityEstimator,
+    /// Samples left out because something was not finite.
+    pub rejected: usize,
+    /// Largest `|E_L - energy|`.
+    pub largest_deviation: f64,
+    /// Median `|E_L - energy|` over up to a million samples.
+    pub median_deviation: f64,
+    /// Largest round-trip error of the flow over a set of samples, in bohr.
+    pub round_trip_error: f64,
+    /// Largest slopes of the trained map and its inverse over the same samples.
+    pub slopes: Slopes,
+    /// How far the density of the samples is from `|psi|²`: see [`density_drift`].
+    pub density_drift: f64,
+    /// Some of the samples left out.
+    pub faults: Vec<Fault>,
+}
+
+/// Samples of one batch of the final estimate; bounds the memory.
+const ESTIMATE_BATCH: usize = 1 << 14;
+/// Samples whose local energies are kept for their median; bounds the memory.
+const MEDIAN_SAMPLES: usize = 1 << 20;
+/// Samples on which the bijection is tested.
+const HEALTH_SAMPLES: usize = 256;
+
+/// Samples left out that are kept.
+const MOST_FAULTS: usize = 64;
+
+/// [`estimate_until`] the end.
+pub fn estimate(
+    psi: &dyn Wavefunction,
+    system: System,
+    schedule: &Schedule,
+    bins: usize,
+) -> Estimate {
+    let run = |_| ControlFlow::Continue(());
+    estimate_until(psi, system, schedule, bins, run).expect("nothing interrupts it")
+}
+
+/// Estimates energy and density on the fresh samples that the schedule asks for, see [`Schedule::final_sets`];
+/// `watch` gets the number drawn so far and may end it: none is returned.
+pub fn estimate_until(
+    psi: &dyn Wavefunction,
+    system: System,
+    schedule: &Schedule,
+    bins: usize,
+    mut watch: impl FnMut(usize) -> ControlFlow<()>,
+) -> Option<Estimate> {
+    let (sets, samples) = schedule.final_sets();
+    let mut energies = vec![Moments::default(); sets];
+    let mut density = DensityEstimator::new(psi.sector(), psi.interval(system.geometry), bins);
+    let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
+    let mut kept: Vec<f64> = Vec::new();
+    let mut faults = Vec::new();
+    for (set, energy) in energies.iter_mut().enumerate() {
+        let mut first = 0;
+        while first < samples {
+            let part = ESTIMATE_BATCH.min(samples - first);
+            let id = BatchId {
+                sampling: schedule.sampling,
+                seed: schedule.seed,
+                purpose: Purpose::Estimate,
+                number: set as u64,
+                first,
+                tails: 0.0,
+            };
+            let batch = local_energy::draw(psi, system, id, part, Derivatives::None);
+            for &e in &batch.local_energy {
+                energy.push(e);
+                low = low.min(e);
+                high = high.max(e);
+            }
+            // The first samples of each set; those of a quasi-random set are themselves spread evenly.
+            let room = ((set + 1) * (MEDIAN_SAMPLES / sets)).saturating_sub(kept.len());
+            kept.extend(batch.local_energy.iter().take(room));
+            batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
+            rejected += batch.rejected;
+            first += part;
+            for fault in batch.faults {
+                if faults.len() < MOST_FAULTS {
+                    faults.push(fault);
+                }
+            }
+            if watch(set * samples + first).is_break() {
+                return None;
+            }
+        }
+        if schedule.sampling == Sampling::QuasiRandom {
+            density.close_set();
+        }
+    }
+    let energy = match schedule.sampling {
+        Sampling::Random => EnergyEstimate::independent(energies[0]),
+        Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
+    };
+    let mean = energy.mean();
+    let (round_trip_error, slopes) = health(psi, schedule.seed);
+    for e in &mut kept {
+        *e = (*e - mean).abs();
+    }
+    Some(Estimate {
+        energy,
+        density,
+        rejected,
+        largest_deviation: (high - mean).max(mean - low),
+        median_deviation: median(&mut kept),
+        round_trip_error,
+        slopes,
+        density_drift: density_drift(psi, schedule.seed),
+        faults,
+    })
+}
+
+/// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr, and largest slopes.
+fn health(psi: &dyn Wavefunction, seed: u64) -> (f64, Slopes) {
+    // What is not a number must not be lost.
+    let larger = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+    let found = parallel::map_chunks(HEALTH_SAMPLES, parallel::SAMPLE_CHUNK, |chunk, range| {
+        let mut rng = sampling::stream(seed, Purpose::Health, 0, chunk);
+        let mut evaluator = psi.evaluator();
+        let mut x = vec![0.0; psi.sector().particles()];
+        let mut uniforms = vec![0.0; psi.uniforms()];
+        let mut worst = (0.0, Slopes::NONE);
+        for _ in range {
+            uniforms.fill_with(|| sampling::open_uniform(&mut rng));
+            evaluator.sample(&uniforms, &mut x);
+            worst.0 = larger(worst.0, evaluator.round_trip_error(&x));
+            worst.1 = worst.1.max(evaluator.slopes(&x));
+        }
+        worst
+    });
+    found.into_iter().fold((0.0, Slopes::NONE), |a, b| (larger(a.0, b.0), a.1.max(b.1)))
+}

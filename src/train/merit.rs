@@ -1,0 +1,83 @@
+//! Which of the steps on offer is best, on fresh samples.
+
+use crate::estimate::Moments;
+use crate::local_energy::{self, Batch, BatchId, Derivatives};
+use crate::optimise::{Step, clip_range};
+use crate::system::System;
+use crate::wavefunction::{Wavefunction, WavefunctionError};
+
+/// Share of good samples below which a state is not compared.
+const GOOD_SHARE: f64 = 0.9;
+
+/// What is minimised, on given samples: the energy plus a share of the variance, both robust against rare
+/// huge local energies.
+///
+/// All candidates are compared through the same uniforms and the same clipping, so that their differences are
+/// much more precise than the energies.
+struct Merit {
+    middle: f64,
+    width: f64,
+    variance_weight: f64,
+}
+
+/// Median absolute deviations beyond which a local energy counts linearly.
+pub(super) const MERIT_CLIP: f64 = 30.0;
+/// Error bars by which the merit may rise in a step that is the only one offered.
+const RISE: f64 = 2.0;
+
+impl Merit {
+    fn new(batch: &Batch, variance_weight: f64) -> Self {
+        let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
+        Merit { middle: 0.5 * (low + high), width: 0.5 * (high - low), variance_weight }
+    }
+
+    /// The merit of the state of a batch and its standard error; infinite where samples are missing.
+    fn of(&self, batch: &Batch, samples: usize) -> (f64, f64) {
+        if (batch.samples() as f64) < GOOD_SHARE * samples as f64 {
+            return (f64::INFINITY, 0.0);
+        }
+        let deviations: Vec<f64> = batch.local_energy.iter().map(|e| e - self.middle).collect();
+        let clipped: Vec<f64> =
+            deviations.iter().map(|d| d.clamp(-self.width, self.width)).collect();
+        let moments = Moments::weighted(&clipped, &batch.weight);
+        let mean = moments.mean();
+        // Huber's loss about the mean.
+        let loss = |d: f64| {
+            let r = (d - mean).abs();
+            if r <= self.width { r * r } else { self.width * (2.0 * r - self.width) }
+        };
+        let variance = deviations.iter().map(|&d| loss(d)).sum::<f64>() / deviations.len() as f64;
+        (mean + 0.5 * self.variance_weight * variance, moments.standard_error())
+    }
+}
+
+/// The best of the steps on fresh samples; none if all lead uphill.
+///
+/// Leaves the parameters of the last candidate in `psi`.
+pub(super) fn choose(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    samples: usize,
+    steps: &[Step],
+    variance_weight: f64,
+) -> Result<Option<usize>, WavefunctionError> {
+    let samples = samples.div_ceil(2);
+    let start = psi.parameters().to_vec();
+    let here = local_energy::draw(psi, system, id, samples, Derivatives::None);
+    let merit = Merit::new(&here, variance_weight);
+    let (now, error) = merit.of(&here, samples);
+    // Steps of an optimiser that offers no choice are noisy by nature; small rises belong to them.
+    let mut best = if steps.len() == 1 { now + RISE * error } else { now };
+    let mut choice = None;
+    for (index, step) in steps.iter().enumerate() {
+        let candidate: Vec<f64> = start.iter().zip(&step.change).map(|(p, c)| p + c).collect();
+        psi.set_parameters(&candidate)?;
+        let there = local_energy::draw(psi, system, id, samples, Derivatives::None);
+        let (value, _) = merit.of(&there, samples);
+        if value < best {
+            (best, choice) = (value, Some(index));
+        }
+    }
+    Ok(choice)
+}

@@ -1,0 +1,328 @@
+//! The life of a run: draw, step, repeat; then choose the parameters and estimate on fresh samples.
+//!
+//! Knows no clock, file or terminal: the caller watches through a callback.
+
+mod estimate;
+pub mod health;
+mod merit;
+mod state;
+mod stopping;
+
+pub use estimate::{Estimate, estimate, estimate_until};
+pub use state::{Faults, TrainingState};
+pub use stopping::Stopping;
+
+use crate::estimate::Moments;
+use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
+use crate::math::linalg::LinearError;
+use crate::optimise::{Landscape, Optimiser, Pace};
+use crate::sampling::{Purpose, Sampling};
+use crate::spec::RunSpec;
+use crate::system::System;
+use crate::wavefunction::{Wavefunction, WavefunctionError};
+use merit::choose;
+use std::ops::ControlFlow;
+
+/// How long and with how many samples to train.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// Number of optimisation steps.
+    pub iterations: usize,
+    /// Samples of each step.
+    pub samples: usize,
+    /// Fresh samples of the final estimate.
+    pub final_samples: usize,
+    /// Kind of points that samples are made from.
+    pub sampling: Sampling,
+    /// Independent scramblings of the final estimate, where points are quasi-random.
+    pub scramblings: usize,
+    /// When to stop before the last iteration.
+    pub stopping: Stopping,
+    /// What to do about samples without a sensible local energy and about divergence.
+    pub faults: Faults,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+impl Schedule {
+    /// What a spec asks for.
+    pub fn of<H>(spec: &RunSpec<H>) -> Self {
+        Schedule {
+            iterations: spec.iterations,
+            samples: spec.samples_per_iteration,
+            final_samples: spec.final_samples,
+            sampling: spec.sampling,
+            scramblings: spec.scramblings,
+            stopping: spec.stopping,
+            faults: spec.faults,
+            seed: spec.seed,
+        }
+    }
+
+    /// Independent sets of samples that make the final estimate, and the samples of each.
+    ///
+    /// A set of quasi-random points is one scrambling. It has a power of two of them, since only then every
+    /// interval gets its share: the next from `final_samples / scramblings` on.
+    pub fn final_sets(&self) -> (usize, usize) {
+        match self.sampling {
+            Sampling::Random => (1, self.final_samples),
+            Sampling::QuasiRandom => {
+                let each = self.final_samples.div_ceil(self.scramblings).next_power_of_two();
+                (self.scramblings, each)
+            }
+        }
+    }
+}
+
+/// What the caller sees after each step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IterationReport {
+    /// Number of the iteration, from 0.
+    pub iteration: usize,
+    /// Moments of the local energy before the step.
+    pub energy: Moments,
+    /// Euclidean norm of the energy gradient; NaN where no step was taken.
+    pub gradient_norm: f64,
+    /// Norm of the step in the metric of the state; zero where none was taken.
+    pub step_norm: f64,
+    /// Learning rate or imaginary-time step; zero where none was taken.
+    pub tau: f64,
+    /// Samples left out because something was not finite or absurd.
+    pub rejected: usize,
+    /// Some of them.
+    pub faults: Vec<Fault>,
+    /// Whether the parameters went back to the best ones so far: see [`Faults`].
+    pub restarted: bool,
+}
+
+/// Why training stopped.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TrainError {
+    /// Too few samples have a sensible local energy.
+    #[error(
+        "iteration {iteration}: only {good} of {samples} samples have a finite local energy below 1e9 Ha, and the \
+         spec's `faults` allows no more; reduce the step (tau, learning_rate or trust_radius)"
+    )]
+    Faults {
+        /// Number of the iteration.
+        iteration: usize,
+        /// Samples with a sensible local energy.
+        good: usize,
+        /// Samples drawn.
+        samples: usize,
+    },
+    /// The energy rose far above the best one.
+    #[error(
+        "iteration {iteration}: the training diverges, {energy:.6} Ha after {best:.6} Ha, and the spec's `faults` allows \
+         no more; reduce the step (tau, learning_rate or trust_radius)"
+    )]
+    Diverged {
+        /// Number of the iteration.
+        iteration: usize,
+        /// Energy of this iteration, in Hartree.
+        energy: f64,
+        /// The lowest energy before.
+        best: f64,
+    },
+    /// A state to go on from is none of this wavefunction and optimiser.
+    #[error("the state to go on from does not fit the wavefunction or the optimiser")]
+    State,
+    /// The linear system of a step could not be solved even with a larger shift.
+    #[error("iteration {iteration}: {error}; increase the shift of the optimiser")]
+    Step {
+        /// Number of the iteration.
+        iteration: usize,
+        /// What failed.
+        error: LinearError,
+    },
+    /// The wavefunction refused parameters.
+    #[error(transparent)]
+    Wavefunction(#[from] WavefunctionError),
+}
+
+/// What training leaves: the parameters of the final state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trained {
+    /// Iterations whose parameters were averaged; 1 means that the last ones are used as they are.
+    pub averaged_iterations: usize,
+    /// Samples left out over the whole training.
+    pub rejected: usize,
+    /// Times that the training went back to its best parameters.
+    pub restarts: usize,
+    /// Iterations done.
+    pub iterations: usize,
+}
+
+/// The configurations of a batch at other parameters.
+struct FixedSamples<'a> {
+    psi: &'a mut dyn Wavefunction,
+    system: System<'a>,
+    x: &'a [f64],
+}
+
+impl Landscape for FixedSamples<'_> {
+    fn at(&mut self, parameters: &[f64]) -> Option<Batch> {
+        self.psi.set_parameters(parameters).ok()?;
+        let batch = local_energy::at(self.psi, self.system, self.x, Derivatives::LocalEnergy);
+        (batch.rejected == 0).then_some(batch)
+    }
+}
+
+/// Share of the run, at its end, over which parameters are averaged.
+const AVERAGED_SHARE: f64 = 0.25;
+
+/// Trains `psi` in place from where `state` stands, and leaves the better of the last and the averaged parameters in it.
+///
+/// `watch` sees every iteration with the state after it and may end the training there: `None` is returned, and a later
+/// call with that state goes on as if nothing had happened.
+///
+/// # Errors
+/// See [`TrainError`].
+pub fn train_from(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    optimiser: &mut dyn Optimiser,
+    schedule: &Schedule,
+    state: &mut TrainingState,
+    mut watch: impl FnMut(&IterationReport, &TrainingState) -> ControlFlow<()>,
+) -> Result<Option<Trained>, TrainError> {
+    if !state.fits(psi.parameters().len()) || !optimiser.recall(&state.optimiser, state.count()) {
+        return Err(TrainError::State);
+    }
+    psi.set_parameters(&state.parameters)?;
+    while state.iteration < schedule.iterations && !state.settled {
+        let report = iterate(psi, system, optimiser, schedule, state)?;
+        if watch(&report, state).is_break() {
+            return Ok(None);
+        }
+    }
+    let mut averaged = state.averaged;
+    if averaged > 1 {
+        let mean: Vec<f64> = state.sum.iter().map(|s| s / averaged as f64).collect();
+        let last = selection_energy(psi, system, schedule);
+        psi.set_parameters(&mean)?;
+        let smooth = selection_energy(psi, system, schedule);
+        // The last parameters win a tie with NaN as well.
+        if smooth > last || smooth.is_nan() {
+            psi.set_parameters(&state.parameters)?;
+            averaged = 1;
+        }
+    }
+    Ok(Some(Trained {
+        averaged_iterations: averaged.max(1),
+        rejected: state.rejected,
+        restarts: state.restarts,
+        iterations: state.iteration,
+    }))
+}
+
+/// [`train_from`] the start to the end.
+///
+/// # Errors
+/// See [`TrainError`].
+pub fn train(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    optimiser: &mut dyn Optimiser,
+    schedule: &Schedule,
+    mut watch: impl FnMut(&IterationReport),
+) -> Result<Trained, TrainError> {
+    let mut state = TrainingState::new(psi.parameters(), optimiser);
+    let trained = train_from(psi, system, optimiser, schedule, &mut state, |report, _| {
+        watch(report);
+        ControlFlow::Continue(())
+    });
+    // Nothing interrupts it.
+    trained.and_then(|trained| trained.ok_or(TrainError::State))
+}
+
+/// One iteration: a batch, a step, and what they say of the run.
+fn iterate(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    optimiser: &mut dyn Optimiser,
+    schedule: &Schedule,
+    state: &mut TrainingState,
+) -> Result<IterationReport, TrainError> {
+    let iteration = state.iteration;
+    let id = BatchId {
+        sampling: schedule.sampling,
+        seed: schedule.seed,
+        purpose: Purpose::Training,
+        number: iteration as u64,
+        first: 0,
+        tails: optimiser.tails(),
+    };
+    let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
+    state.rejected += batch.rejected;
+    let energy = Moments::weighted(&batch.local_energy, &batch.weight);
+    let trouble = state.trouble(&batch, energy, schedule);
+    let (step, choosy) = match &trouble {
+        Some(error) => {
+            if !state.restart(schedule.faults, optimiser) {
+                return Err(error.clone());
+            }
+            (None, false)
+        }
+        None => {
+            state.remember_best(energy, optimiser);
+            let last = (schedule.iterations - 1).max(1);
+            let pace = Pace { progress: iteration as f64 / last as f64, caution: state.caution };
+            let mut landscape = FixedSamples { psi: &mut *psi, system, x: &batch.x };
+            let mut steps = optimiser
+                .steps(&batch, pace, &mut landscape)
+                .map_err(|error| TrainError::Step { iteration, error })?;
+            psi.set_parameters(&state.parameters)?;
+            let trial = BatchId { purpose: Purpose::Trial, ..id };
+            let weight = optimiser.variance_weight();
+            let choice = choose(psi, system, trial, schedule.samples, &steps, weight)?;
+            optimiser.took(choice);
+            state.caution = if choice.is_some() {
+                (2.0 * state.caution).min(1.0)
+            } else {
+                0.25 * state.caution
+            };
+            let choosy = steps.len() > 1;
+            (choice.map(|c| steps.swap_remove(c)), choosy)
+        }
+    };
+    if let Some(step) = &step {
+        for (p, c) in state.parameters.iter_mut().zip(&step.change) {
+            *p += c;
+        }
+    }
+    psi.set_parameters(&state.parameters)?;
+    let tail = ((schedule.iterations as f64 * AVERAGED_SHARE).ceil() as usize).max(1);
+    state.average(iteration + tail, schedule.iterations);
+    state.iteration = iteration + 1;
+    state.optimiser = optimiser.memory();
+    if trouble.is_none() {
+        state.history.push(&batch);
+    }
+    state.settled = schedule.stopping == Stopping::Plateau && choosy && state.history.is_flat();
+    Ok(IterationReport {
+        iteration,
+        energy,
+        gradient_norm: step.as_ref().map_or(f64::NAN, |s| s.gradient_norm),
+        step_norm: step.as_ref().map_or(0.0, |s| s.step_norm),
+        tau: step.as_ref().map_or(0.0, |s| s.tau),
+        rejected: batch.rejected,
+        faults: batch.faults,
+        restarted: trouble.is_some(),
+    })
+}
+
+/// Energy on samples of their own that both candidates share through the same uniforms.
+fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule) -> f64 {
+    let id = BatchId {
+        sampling: schedule.sampling,
+        seed: schedule.seed,
+        purpose: Purpose::Selection,
+        number: 0,
+        first: 0,
+        tails: 0.0,
+    };
+    let samples = (schedule.samples * 8).min(schedule.final_samples);
+    let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
+    Moments::of(&batch.local_energy).mean()
+}

@@ -1,0 +1,193 @@
+//! Where a training stands: everything that the rest of it depends on.
+
+use super::stopping::History;
+use super::{Schedule, TrainError};
+use crate::estimate::Moments;
+use crate::local_energy::Batch;
+use crate::optimise::Optimiser;
+use serde::{Deserialize, Serialize};
+
+/// What to do about samples whose local energy is not finite or absurd (beyond 1e9 Ha), and about a training that
+/// diverges (twice in a row 20 error bars above its best energy).
+///
+/// Samples left out are always counted, and some of their configurations saved.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Faults {
+    /// Leave such samples out, up to a share of each batch; beyond, and on divergence, halve the step and go back to
+    /// the best parameters so far, so many times in all; then stop.
+    Restart {
+        /// Largest share of a batch that is left out.
+        share: f64,
+        /// Times that the training may go back.
+        times: usize,
+    },
+    /// Leave such samples out, up to a share of each batch; beyond, and on divergence, stop.
+    Skip {
+        /// Largest share of a batch that is left out.
+        share: f64,
+    },
+    /// Stop at the first such sample, and on divergence.
+    Stop,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Faults::Restart { share: 0.1, times: 3 }
+    }
+}
+
+impl Faults {
+    /// Largest share of a batch that is left out.
+    pub fn share(self) -> f64 {
+        match self {
+            Faults::Restart { share, .. } | Faults::Skip { share } => share,
+            Faults::Stop => 0.0,
+        }
+    }
+}
+
+/// Error bars above the best energy that count as divergence.
+const DIVERGED: f64 = 20.0;
+
+/// Everything that the rest of a training depends on, besides its spec. Random numbers need no state: every batch has a
+/// stream of its own, named by the iteration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingState {
+    /// Iterations done.
+    pub iteration: usize,
+    /// The parameters after them.
+    pub parameters: Vec<f64>,
+    /// What the optimiser remembers: [`Optimiser::memory`].
+    pub(super) optimiser: Vec<f64>,
+    /// Sum of the parameters over the last iterations, and their number.
+    pub(super) sum: Vec<f64>,
+    pub(super) averaged: usize,
+    /// Samples left out.
+    pub(super) rejected: usize,
+    /// Factor on the step.
+    pub(super) caution: f64,
+    pub(super) history: History,
+    /// Whether the training has settled before its last iteration.
+    pub(super) settled: bool,
+    best: Option<Best>,
+    /// Iterations in a row whose energy was far above the best.
+    adrift: usize,
+    pub(super) restarts: usize,
+}
+
+/// The state of lowest energy so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Best {
+    energy: Moments,
+    parameters: Vec<f64>,
+    optimiser: Vec<f64>,
+}
+
+impl Best {
+    /// The energy with two error bars of doubt.
+    fn score(energy: &Moments) -> f64 {
+        energy.mean() + 2.0 * energy.standard_error()
+    }
+}
+
+impl TrainingState {
+    /// The state before the first iteration.
+    pub fn new(parameters: &[f64], optimiser: &dyn Optimiser) -> Self {
+        TrainingState {
+            iteration: 0,
+            parameters: parameters.to_vec(),
+            optimiser: optimiser.memory(),
+            sum: vec![0.0; parameters.len()],
+            averaged: 0,
+            rejected: 0,
+            caution: 1.0,
+            history: History::default(),
+            settled: false,
+            best: None,
+            adrift: 0,
+            restarts: 0,
+        }
+    }
+
+    /// Lets a training that had settled go on, when more iterations or another rule for stopping are asked for.
+    pub fn unsettle(&mut self) {
+        self.settled = false;
+        self.history = History::default();
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.parameters.len()
+    }
+
+    /// Whether the state is one of so many parameters.
+    pub(super) fn fits(&self, parameters: usize) -> bool {
+        let best = self.best.as_ref().is_none_or(|b| b.parameters.len() == parameters);
+        let finite = self.parameters.iter().chain(&self.sum).all(|v| v.is_finite());
+        best && finite
+            && self.count() == parameters
+            && self.sum.len() == parameters
+            && self.caution.is_finite()
+    }
+
+    /// What is wrong with a batch, if anything is.
+    pub(super) fn trouble(
+        &mut self,
+        batch: &Batch,
+        energy: Moments,
+        schedule: &Schedule,
+    ) -> Option<TrainError> {
+        let iteration = self.iteration;
+        // Two samples are the fewest with a spread.
+        let left_out = batch.rejected as f64;
+        if left_out > schedule.faults.share() * schedule.samples as f64 || batch.samples() < 2 {
+            let (good, samples) = (batch.samples(), schedule.samples);
+            return Some(TrainError::Faults { iteration, good, samples });
+        }
+        let best = self.best.as_ref()?.energy;
+        let far = DIVERGED * energy.standard_error().hypot(best.standard_error());
+        self.adrift = if energy.mean() > best.mean() + far { self.adrift + 1 } else { 0 };
+        let (energy, best) = (energy.mean(), best.mean());
+        (self.adrift > 1).then_some(TrainError::Diverged { iteration, energy, best })
+    }
+
+    /// Keeps the parameters if their energy is the lowest so far.
+    pub(super) fn remember_best(&mut self, energy: Moments, optimiser: &dyn Optimiser) {
+        if self.best.as_ref().is_none_or(|b| Best::score(&energy) < Best::score(&b.energy)) {
+            let (parameters, optimiser) = (self.parameters.clone(), optimiser.memory());
+            self.best = Some(Best { energy, parameters, optimiser });
+        }
+    }
+
+    /// Goes back to the best parameters with half the step, if that is still allowed.
+    pub(super) fn restart(&mut self, faults: Faults, optimiser: &mut dyn Optimiser) -> bool {
+        let (Faults::Restart { times, .. }, Some(best)) = (faults, &self.best) else {
+            return false;
+        };
+        if self.restarts >= times || !optimiser.recall(&best.optimiser, self.count()) {
+            return false;
+        }
+        self.parameters.clone_from(&best.parameters);
+        optimiser.took(None);
+        self.caution *= 0.5;
+        self.restarts += 1;
+        self.adrift = 0;
+        true
+    }
+
+    /// Adds the parameters to the average over the end of the run.
+    pub(super) fn average(&mut self, end_of_tail: usize, iterations: usize) {
+        if end_of_tail == iterations {
+            // Where a run that had ended goes on, the average of its old end is none of the new one.
+            (self.sum, self.averaged) = (vec![0.0; self.count()], 0);
+        }
+        if end_of_tail >= iterations {
+            self.averaged += 1;
+            for (s, p) in self.sum.iter_mut().zip(&self.parameters) {
+                *s += p;
+            }
+        }
+    }
+}

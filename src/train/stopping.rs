@@ -1,0 +1,53 @@
+//! When a training has settled.
+
+use super::merit::MERIT_CLIP;
+use crate::estimate::Moments;
+use crate::local_energy::Batch;
+use crate::optimise::clip_range;
+use serde::{Deserialize, Serialize};
+
+/// When to stop before the last iteration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum Stopping {
+    /// When four iterations have lowered neither the energy beyond its error nor the (clipped) variance by a
+    /// twentieth, compared with the four before: for optimisers that choose among steps.
+    #[default]
+    Plateau,
+    /// Never.
+    Never,
+}
+
+/// Iterations that are compared with as many before.
+const PLATEAU: usize = 4;
+/// Share of the variance that a window must leave behind to count as progress.
+const PLATEAU_VARIANCE: f64 = 0.95;
+
+/// Clipped moments of the last iterations, as many as are compared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct History(Vec<Moments>);
+
+impl History {
+    pub(super) fn push(&mut self, batch: &Batch) {
+        if self.0.len() == 2 * PLATEAU {
+            self.0.remove(0);
+        }
+        let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
+        let clipped: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
+        self.0.push(Moments::weighted(&clipped, &batch.weight));
+    }
+
+    pub(super) fn is_flat(&self) -> bool {
+        let Some(start) = self.0.len().checked_sub(2 * PLATEAU) else { return false };
+        let (before, after) = self.0[start..].split_at(PLATEAU);
+        let mean = |window: &[Moments], of: fn(&Moments) -> f64| {
+            window.iter().map(of).sum::<f64>() / PLATEAU as f64
+        };
+        let variance = |window| mean(window, Moments::variance);
+        let energy = |window| mean(window, Moments::mean);
+        let error =
+            mean(after, Moments::standard_error).hypot(mean(before, Moments::standard_error));
+        variance(after) > PLATEAU_VARIANCE * variance(before)
+            && energy(after) > energy(before) - error / (PLATEAU as f64).sqrt()
+    }
+}
