@@ -79,15 +79,26 @@ impl Checkpoint {
         Ok(rows)
     }
 
+    /// The content of its file.
+    ///
+    /// # Errors
+    /// A number that JSON has no word for.
+    pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+        Ok(Self::sealed(&serde_json::to_vec(self)?))
+    }
+
+    /// A body with the header that belongs to it.
+    pub fn sealed(body: &[u8]) -> Vec<u8> {
+        [header(env!("CARGO_PKG_VERSION"), body).as_bytes(), b"\n", body].concat()
+    }
+
     /// Writes the checkpoint of a run into its folder; the one before it is kept.
     ///
     /// # Errors
     /// [`FileError`]; the checkpoint before is then still there.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
         let path = folder.join(names::CHECKPOINT);
-        let body = serde_json::to_string(self)
-            .map_err(|e| FileError::io("write", &path)(std::io::Error::other(e)))?;
-        let text = format!("{}\n{body}", header(env!("CARGO_PKG_VERSION"), body.as_bytes()));
+        let bytes = self.to_bytes().map_err(FileError::io("write", &path))?;
         // A copy by name, so that at no moment there is no current checkpoint.
         let previous = folder.join(names::CHECKPOINT_PREVIOUS);
         let aside = folder.join(".weylflow-previous.tmp");
@@ -101,7 +112,7 @@ impl Checkpoint {
                 write_atomic(&previous, &old)?;
             }
         }
-        write_atomic(&path, text.as_bytes())
+        write_atomic(&path, &bytes)
     }
 
     /// Reads a checkpoint.

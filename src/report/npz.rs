@@ -118,6 +118,10 @@ pub fn from_reader(mut reader: impl Read + Seek) -> Result<Vec<Array>, NpzError>
     for index in 0..archive.len() {
         let member = archive.by_index(index)?;
         let name = member.name()?.into_owned();
+        // No array has such a name, and in an archive written with it the records that end it could be mistaken.
+        if name.chars().any(char::is_control) {
+            return Err(NpzError::Bounds(format!("the name {name:?} has control characters")));
+        }
         let name = name.strip_suffix(".npy").unwrap_or(&name).to_owned();
         match parse(member, room) {
             Ok((shape, values)) => {
@@ -424,6 +428,14 @@ mod tests {
             let error = from_reader(Cursor::new(bytes)).unwrap_err().to_string();
             assert!(error.contains("zip64 end record"), "{before}: {error}");
         }
+    }
+
+    /// Found by fuzzing: a name that ends as the record of a large archive does, right before the end record.
+    #[test]
+    fn a_name_with_control_characters_is_refused() {
+        let arrays = [Array { name: "PK\x06\x07".into(), shape: vec![1], values: vec![1.0] }];
+        let error = from_reader(Cursor::new(to_bytes(&arrays).unwrap())).unwrap_err().to_string();
+        assert!(error.contains("control characters"), "{error}");
     }
 
     #[cfg(unix)]
