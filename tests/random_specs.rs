@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use weylflow::estimate::{Moments, rayleigh_quotient};
 use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::optimise::{
-    AdamSettings, OptimiserSettings, RayleighGaussNewtonSettings, SolveSpace,
-    StochasticReconfigurationSettings,
+    AdamSettings, EnergyNaturalGradientSettings, LbfgsSettings, OptimiserSettings,
+    RayleighGaussNewtonSettings, SolveSpace, StochasticReconfigurationSettings,
 };
 use weylflow::sampling::{Purpose, Sampling};
 use weylflow::spec::{ReferenceSource, ResolvedSpec, RunSpec, write};
@@ -212,6 +212,29 @@ fn optimiser() -> impl Strategy<Value = OptimiserSettings> {
                     ..Default::default()
                 })
             }),
+        (step.clone(), shift.clone(), zero_to(1.0), clip.clone()).prop_map(
+            |(tau, shift, smoothing, clip)| {
+                OptimiserSettings::EnergyNaturalGradient(EnergyNaturalGradientSettings {
+                    tau,
+                    shift,
+                    smoothing,
+                    clip,
+                    ..Default::default()
+                })
+            }
+        ),
+        (step.clone(), shift.clone(), zero_to(30.0), zero_to(0.9), 1..20usize).prop_map(
+            |(tau, shift, variance, tails, evaluations)| {
+                OptimiserSettings::Lbfgs(LbfgsSettings {
+                    tau,
+                    shift,
+                    variance,
+                    tails,
+                    evaluations,
+                    ..Default::default()
+                })
+            }
+        ),
         (step, shift, (zero_to(1.0), zero_to(1.0), zero_to(1.0), zero_to(0.9)), clip).prop_map(
             |(tau, shift, (smoothing, penalty, variance, tails), clip)| {
                 OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings {
@@ -315,7 +338,9 @@ fn life(spec: &ResolvedSpec) -> Outcome {
 /// states are; where they have nothing in common the mean is 1 for nothing, and `None` is returned.
 fn sampled_norm(psi: &dyn Wavefunction, spec: &ResolvedSpec, system: System) -> Option<(f64, f64)> {
     let other = match (&spec.wavefunction, &spec.geometry) {
-        (WavefunctionSettings::Weyl(_), Geometry::Box { .. }) => WavefunctionSettings::default(),
+        (WavefunctionSettings::Weyl(_), Geometry::Box { .. }) => {
+            WavefunctionSettings::Waveflow(WaveflowSettings::default())
+        }
         _ => WavefunctionSettings::Weyl(WeylSettings {
             base: BaseSettings::MeanField(MeanFieldSettings { orbitals: Orbitals::HartreeFock }),
             layers: Some(Vec::new()),

@@ -191,3 +191,78 @@ impl TrainingState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimise::OptimiserSettings;
+    use crate::sampling::Sampling;
+    use crate::train::Stopping;
+
+    fn schedule(faults: Faults) -> Schedule {
+        Schedule {
+            iterations: 10,
+            samples: 100,
+            final_samples: 100,
+            sampling: Sampling::Random,
+            scramblings: 2,
+            stopping: Stopping::Never,
+            faults,
+            seed: 0,
+        }
+    }
+
+    /// A batch about an energy, of so many good samples.
+    fn batch(energy: f64, good: usize) -> (Batch, Moments) {
+        let local_energy: Vec<f64> = (0..good).map(|i| energy + 0.01 * (i % 2) as f64).collect();
+        let moments = Moments::of(&local_energy);
+        (Batch { local_energy, rejected: 100 - good, ..Batch::default() }, moments)
+    }
+
+    #[test]
+    fn samples_are_left_out_up_to_the_share() {
+        let optimiser = OptimiserSettings::default().build();
+        for (faults, good, fine) in [
+            (Faults::default(), 90, true),
+            (Faults::default(), 89, false),
+            (Faults::Skip { share: 0.3 }, 71, true),
+            (Faults::Skip { share: 0.3 }, 69, false),
+            (Faults::Stop, 100, true),
+            (Faults::Stop, 99, false),
+        ] {
+            let mut state = TrainingState::new(&[0.0], optimiser.as_ref());
+            let (batch, energy) = batch(-1.0, good);
+            let found = state.trouble(&batch, energy, &schedule(faults));
+            assert_eq!(found.is_none(), fine, "{faults:?} {good}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn divergence_goes_back_to_the_best_so_many_times() {
+        let mut optimiser = OptimiserSettings::default().build();
+        let plan = schedule(Faults::Restart { share: 0.1, times: 2 });
+        let mut state = TrainingState::new(&[1.0, 2.0], optimiser.as_ref());
+        let (_, good) = batch(-1.0, 100);
+        state.remember_best(good, optimiser.as_ref());
+        let (bad, energy) = batch(-0.9, 100);
+        for restart in 1..=3 {
+            state.parameters = vec![7.0, 8.0];
+            assert_eq!(state.trouble(&bad, energy, &plan), None, "once may be noise");
+            let found = state.trouble(&bad, energy, &plan);
+            assert!(matches!(found, Some(TrainError::Diverged { .. })), "{found:?}");
+            let again = state.restart(plan.faults, optimiser.as_mut());
+            assert_eq!(again, restart <= 2);
+            if again {
+                assert_eq!(state.parameters, [1.0, 2.0]);
+                assert_eq!(state.caution, 0.5f64.powi(restart));
+            }
+        }
+        // A worse energy does not replace the best.
+        state.parameters = vec![3.0, 3.0];
+        state.remember_best(energy, optimiser.as_ref());
+        assert!(!state.restart(Faults::Stop, optimiser.as_mut()));
+        state.restarts = 0;
+        assert!(state.restart(plan.faults, optimiser.as_mut()));
+        assert_eq!(state.parameters, [1.0, 2.0]);
+    }
+}

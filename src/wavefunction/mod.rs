@@ -29,7 +29,7 @@ pub enum WavefunctionSettings {
 
 impl Default for WavefunctionSettings {
     fn default() -> Self {
-        WavefunctionSettings::Waveflow(WaveflowSettings::default())
+        WavefunctionSettings::Weyl(WeylSettings::default())
     }
 }
 
