@@ -118,20 +118,6 @@ pub fn sampler(summary: &Summary) -> Vec<Verdict> {
             format_significant(health.round_trip_error, 2)
         ),
     )];
-    if let Some(drift) = health.density_drift {
-        verdicts.push(Verdict::either(
-            drift <= 1e-6,
-            "Samples follow |psi|²",
-            "Samples do not follow |psi|²",
-            format!(
-                "Density of the samples by differences: off by {}.",
-                format_significant(drift, 2)
-            ),
-        ));
-    }
-    for reason in &health.refusals {
-        verdicts.push(Verdict::new(false, "Energy refused", reason.clone()));
-    }
     if let Some(slopes) = &health.slopes {
         verdicts.push(Verdict::either(
             slopes.forward <= LARGEST_SLOPE && slopes.inverse <= LARGEST_SLOPE,
@@ -203,6 +189,20 @@ pub fn sampler(summary: &Summary) -> Vec<Verdict> {
                 )
             },
         ));
+    }
+    if let Some(drift) = health.density_drift {
+        verdicts.push(Verdict::either(
+            drift <= 1e-6,
+            "Samples follow |psi|²",
+            "Samples do not follow |psi|²",
+            format!(
+                "Density of the samples by differences: off by {}.",
+                format_significant(drift, 2)
+            ),
+        ));
+    }
+    for reason in &health.refusals {
+        verdicts.push(Verdict::new(false, "Energy refused", reason.clone()));
     }
     verdicts
 }
@@ -324,29 +324,33 @@ mod tests {
             source: String::new(),
             deviation: 1e-3,
         });
-        assert_eq!(good(&s), [true; 5]);
-        for fault in 0..6 {
+        assert_eq!(good(&s), [true; 6]);
+        for fault in 0..7 {
             let mut s = s.clone();
             match fault {
                 0 => s.health.round_trip_error = f64::NAN,
                 1 => s.health.slopes = Some(Slopes { forward: 2e4, inverse: 1.0 }),
                 2 => s.health.rejected_samples = 1,
                 3 => s.health.largest_local_energy_deviation = 5.0,
-                5 => s.health.slopes = Some(Slopes { forward: 1.0, inverse: f64::NAN }),
+                5 => s.health.density_drift = Some(1e-5),
+                6 => s.health.slopes = Some(Slopes { forward: 1.0, inverse: f64::NAN }),
                 _ => s.reference.as_mut().unwrap().deviation = -5e-3,
             }
             let expected: Vec<bool> =
-                (0..5).map(|i| i != if fault == 5 { 1 } else { fault }).collect();
+                (0..6).map(|i| i != if fault == 6 { 1 } else { fault }).collect();
             assert_eq!(good(&s), expected);
         }
         // A summary from before slopes were looked at.
         s.health.slopes = None;
-        assert_eq!(good(&s), [true; 4]);
+        assert_eq!(good(&s), [true; 5]);
+        s.health.refusals.push("the norm".into());
+        assert_eq!(good(&s), [true, true, true, true, true, false]);
     }
 
     #[test]
     fn few_scramblings_are_judged_with_longer_tails() {
         let mut s = summary();
+        s.health.density_drift = None;
         s.reference = Some(Reference {
             energy: -1.0,
             error_estimate: None,

@@ -133,7 +133,7 @@ fn the_headline_tells_the_result() {
         "+0.002(3) mHa",
         "0.54 error bars above -1.8160418892 Ha (sine DVR)",
         "Converged",
-        "All 5 checks passed.",
+        "All 6 checks passed.",
         "2 fermions, both spin up, in a box",
         "v(x) = −2/√(x² + 1)",
         "1 min 02 s on 2 threads",
@@ -165,8 +165,8 @@ fn trouble_is_marked() {
     run.summary.health = Health {
         round_trip_error: 1e-3,
         slopes: Some(Slopes { forward: 3e6, inverse: 4e5 }),
-        density_drift: Some(1e-9),
-        refusals: Vec::new(),
+        density_drift: Some(1e-2),
+        refusals: vec!["the flow does not undo itself".into()],
         rejected_samples: 7,
         largest_local_energy_deviation: 9.0,
         median_local_energy_deviation: 1e-3,
@@ -179,9 +179,10 @@ fn trouble_is_marked() {
     let page = run.page();
     for text in [
         "Still falling",
-        "5 of 5 checks failed",
+        "7 of 7 checks failed",
         "Flow does not invert",
         "Flow explodes",
+        "Energy refused",
         "Samples were",
     ] {
         assert!(page.contains(text), "{text} is missing");
