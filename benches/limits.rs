@@ -1,0 +1,155 @@
+//! The acceptance figures beside what the machine can do: `cargo bench --bench limits`.
+//!
+//! CPU time on one thread, the least of several runs, so that other work on the machine shows little. With
+//! `-- --local-energy` only the line that the script of `benches/peers/` reads, with `-- --threads` the speed of two
+//! threads over one, with `-- --step` one step and the peak memory it needed.
+
+mod support;
+
+use cpu_time::ProcessTime;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use std::hint::black_box;
+use std::time::Instant;
+use support::{per_local_energy, seconds};
+use weylflow::optimise::OptimiserSettings;
+
+/// Floating-point operations per second of fused multiply-adds in registers, with the widest vectors there are.
+fn fused() -> f64 {
+    const CHAINS: usize = 16;
+    const ROUNDS: usize = 4096;
+    #[inline(always)]
+    fn run<const LANES: usize>(a: f64, b: f64) -> f64 {
+        let mut x = [[0.5f64; LANES]; CHAINS];
+        for _ in 0..ROUNDS {
+            for chain in &mut x {
+                for lane in chain.iter_mut() {
+                    *lane = lane.mul_add(a, b);
+                }
+            }
+        }
+        x.iter().flatten().sum()
+    }
+    let per = |lanes: usize, t: f64| (2 * CHAINS * ROUNDS * lanes) as f64 / t;
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,fma")]
+        fn wide(a: f64, b: f64) -> f64 {
+            run::<8>(a, b)
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn half(a: f64, b: f64) -> f64 {
+            run::<4>(a, b)
+        }
+        if is_x86_feature_detected!("avx512f") {
+            // Safety: the processor has it.
+            let t = seconds(|| unsafe {
+                black_box(wide(black_box(0.5), black_box(0.25)));
+            });
+            return per(8, t);
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // Safety: the processor has both.
+            let t = seconds(|| unsafe {
+                black_box(half(black_box(0.5), black_box(0.25)));
+            });
+            return per(4, t);
+        }
+    }
+    let t = seconds(|| {
+        black_box(run::<2>(black_box(0.5), black_box(0.25)));
+    });
+    per(2, t)
+}
+
+/// Floating-point operations per second of a product of square matrices.
+fn products(n: usize) -> f64 {
+    let a = Mat::from_fn(n, n, |i, j| (i + 2 * j) as f64 / n as f64);
+    let mut c = Mat::<f64>::zeros(n, n);
+    let t = seconds(|| matmul(c.as_mut(), Accum::Replace, &a, &a, 1.0, Par::Seq));
+    2.0 * (n as f64).powi(3) / t
+}
+
+fn threads() {
+    for samples in [1024, 4096] {
+        let wall = |count: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
+            let pool = pool.expect("threads can be started");
+            let mut case = support::weyl_trap(8);
+            let run = || {
+                (0..7)
+                    .map(|_| {
+                        let start = Instant::now();
+                        case.step(&OptimiserSettings::default(), samples);
+                        start.elapsed().as_secs_f64()
+                    })
+                    .fold(f64::INFINITY, f64::min)
+            };
+            pool.install(run)
+        };
+        let (one, two) = (wall(1), wall(2));
+        println!("step of {samples} samples, Weyl trap N=8: two threads are {:.2} times one", one / two);
+    }
+}
+
+fn step() {
+    let mut case = support::waveflow(2);
+    let optimiser = support::stochastic_reconfiguration();
+    case.step(&optimiser, 256);
+    println!("peak memory after a step of 256 samples, Waveflow N=2: {} MiB", support::peak_memory());
+    let least = (0..10)
+        .map(|_| {
+            let start = ProcessTime::now();
+            case.step(&optimiser, 256);
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    println!("CPU time of that step: {:.1} ms", 1e3 * least);
+}
+
+fn main() {
+    if std::env::args().any(|a| a == "--threads") {
+        return threads();
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool exists yet");
+    if std::env::args().any(|a| a == "--step") {
+        return step();
+    }
+    let waveflow = support::waveflow(2);
+    let time = per_local_energy(&waveflow, 1024);
+    println!("local energy, Waveflow N=2: {:.3} us", 1e6 * time);
+    if std::env::args().any(|a| a == "--local-energy") {
+        return;
+    }
+    let (fused, product) = (fused(), products(512));
+    println!("fused multiply-adds: {:.1} Gflop/s", 1e-9 * fused);
+    println!(
+        "product of 512 x 512 matrices: {:.1} Gflop/s, {:.0} % of that",
+        1e-9 * product,
+        100.0 * product / fused
+    );
+    // Every weight of the networks that is used multiplies a value, two slopes and a Laplacian.
+    let flops = 2.0 * 4.0 * waveflow.psi.parameters().len() as f64;
+    println!(
+        "networks of Waveflow N=2, {:.0} kflop a sample: {:.0} % of the fused rate over the whole local energy",
+        1e-3 * flops,
+        100.0 * flops / time / fused
+    );
+    println!("local energy, Weyl helium: {:.3} us", 1e6 * per_local_energy(&support::weyl_helium(), 1024));
+    for (name, of) in [
+        ("Weyl trap", support::weyl_trap as fn(usize) -> support::Case),
+        ("Weyl box", support::weyl_box),
+        ("Waveflow", support::waveflow),
+    ] {
+        let mut times = Vec::new();
+        for n in support::SIZES {
+            let samples = if n > 8 { 32 } else { 256 };
+            let t = per_local_energy(&of(n), samples);
+            println!("local energy, {name} N={n}: {:.3} us", 1e6 * t);
+            times.push((n, t));
+        }
+        let at = |n: usize| times.iter().find(|t| t.0 == n).map_or(f64::NAN, |t| t.1);
+        println!("cost exponent, {name}, N=4 to 32: {:.2}", (at(32) / at(4)).ln() / 8f64.ln());
+    }
+    step();
+}
