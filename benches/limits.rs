@@ -12,6 +12,7 @@ use faer::{Accum, Mat, Par};
 use std::hint::black_box;
 use std::time::Instant;
 use support::{per_local_energy, seconds};
+use weylflow::local_energy::Derivatives;
 use weylflow::optimise::OptimiserSettings;
 
 /// Floating-point operations per second of fused multiply-adds in registers, with the widest vectors there are.
@@ -130,7 +131,39 @@ fn step() {
     println!("CPU time of that step: {:.1} ms", 1e3 * least);
 }
 
+/// One kernel over as many samples as asked for, nothing timed: for `benches/instructions.sh`.
+fn count(kernel: &str, samples: usize) {
+    let energies = |case: support::Case| {
+        // Always the same configurations, and one evaluator for all.
+        let x = case.batch(8, 0, Derivatives::None).x;
+        let mut evaluator = case.psi.evaluator();
+        let mut gradient = vec![0.0; case.particles()];
+        for x in x.chunks_exact(case.particles()).cycle().take(samples) {
+            black_box(evaluator.kinetic_energy(x, &mut gradient));
+        }
+    };
+    match kernel {
+        "waveflow-energy" => energies(support::waveflow(2)),
+        "weyl-helium-energy" => energies(support::weyl_helium()),
+        "weyl-trap8-energy" => energies(support::weyl_trap(8)),
+        "waveflow-sample" => {
+            let case = support::waveflow(2);
+            let mut evaluator = case.psi.evaluator();
+            let mut x = vec![0.0; 2];
+            for i in 0..samples {
+                let u = (i % 32) as f64 / 32.0;
+                evaluator.sample(&[0.01 + 0.9 * u, 0.99 - 0.9 * u], &mut x);
+            }
+        }
+        _ => panic!("no kernel is called {kernel}"),
+    }
+}
+
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|a| a == "--count") {
+        return count(&arguments[at + 1], arguments[at + 2].parse().expect("a number"));
+    }
     if std::env::args().any(|a| a == "--threads") {
         return threads();
     }
