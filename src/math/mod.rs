@@ -7,3 +7,4 @@ pub mod quadrature;
 pub mod scalar;
 pub mod small_matrix;
 pub mod spline;
+pub mod vector;

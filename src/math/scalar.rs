@@ -33,6 +33,22 @@ pub trait Scalar:
     /// Highest order of derivative carried: a function handed to [`Scalar::chain`] needs that many.
     const ORDER: usize;
 
+    /// How many plain numbers it consists of, where they are the value, first derivatives and the Laplacian in this
+    /// order (or the value alone): kernels over many of them may then take them apart. Zero if not.
+    const PLANES: usize = 0;
+
+    /// One of the [`Self::PLANES`].
+    #[inline(always)]
+    fn plane(&self, _plane: usize) -> f64 {
+        self.value()
+    }
+
+    /// From its [`Self::PLANES`].
+    #[inline(always)]
+    fn from_planes(at: impl Fn(usize) -> f64) -> Self {
+        Self::constant(at(0))
+    }
+
     /// A number that depends on no coordinate.
     fn constant(value: f64) -> Self;
 
@@ -142,6 +158,7 @@ pub trait Scalar:
 
 impl Scalar for f64 {
     const ORDER: usize = 0;
+    const PLANES: usize = 1;
 
     #[inline(always)]
     fn constant(value: f64) -> Self {
@@ -200,6 +217,21 @@ impl<const N: usize> Default for Jet<N> {
 
 impl<const N: usize> Scalar for Jet<N> {
     const ORDER: usize = 2;
+    const PLANES: usize = N + 2;
+
+    #[inline(always)]
+    fn plane(&self, plane: usize) -> f64 {
+        match plane {
+            0 => self.value,
+            p if p <= N => self.gradient[p - 1],
+            _ => self.laplacian,
+        }
+    }
+
+    #[inline(always)]
+    fn from_planes(at: impl Fn(usize) -> f64) -> Self {
+        Jet { value: at(0), gradient: std::array::from_fn(|k| at(k + 1)), laplacian: at(N + 1) }
+    }
 
     #[inline(always)]
     fn constant(value: f64) -> Self {

@@ -9,6 +9,8 @@ pub struct BSplineBasis {
     degree: usize,
     /// Knots with multiplicities.
     knots: Vec<f64>,
+    /// `1 / (t_i - t_{i-k})` at `k * knots + i`, zero where knots coincide.
+    inverse: Vec<f64>,
 }
 
 /// The `degree + 1` functions that do not vanish at a point, with derivatives.
@@ -37,7 +39,17 @@ impl BSplineBasis {
         let mut knots = vec![a; degree];
         knots.extend_from_slice(breakpoints);
         knots.extend(std::iter::repeat_n(b, degree));
-        Ok(BSplineBasis { degree, knots })
+        let n = knots.len();
+        let mut inverse = vec![0.0; (degree + 1) * n];
+        for k in 1..=degree {
+            for i in k..n {
+                let width = knots[i] - knots[i - k];
+                if width > 0.0 {
+                    inverse[k * n + i] = 1.0 / width;
+                }
+            }
+        }
+        Ok(BSplineBasis { degree, knots, inverse })
     }
 
     /// Splines on `count` equidistant knots of `[0, 1]`, both ends included.
@@ -106,13 +118,16 @@ impl BSplineBasis {
         for k in 1..=p {
             let (lower, upper) = tri.split_at_mut(k * width);
             let below = &lower[(k - 1) * width..];
-            upper[..=k].fill(0.0);
+            let right = &t[s + 1..=s + k];
+            let left = &t[s + 1 - k..=s];
+            let inverse = &self.inverse[k * t.len() + s + 1..][..k];
+            let mut carry = 0.0;
             for r in 0..k {
-                let (right, left) = (t[s + r + 1], t[s + r + 1 - k]);
-                let share = below[r] / (right - left);
-                upper[r] += (right - u) * share;
-                upper[r + 1] += (u - left) * share;
+                let share = below[r] * inverse[r];
+                upper[r] = carry + (right[r] - u) * share;
+                carry = (u - left[r]) * share;
             }
+            upper[k] = carry;
         }
         local.table[..width].copy_from_slice(&tri[p * width..p * width + width]);
         // The d-th derivative is the d-fold difference operator applied to the functions of degree p - d:
@@ -122,9 +137,10 @@ impl BSplineBasis {
             let start = (p - d) * width;
             row[..=p - d].copy_from_slice(&tri[start..start + p - d + 1]);
             for k in p - d + 1..=p {
+                let inverse = &self.inverse[k * t.len() + s + 1..][..k];
                 let mut carry = 0.0;
                 for r in 0..k {
-                    let share = k as f64 * row[r] / (t[s + r + 1] - t[s + r + 1 - k]);
+                    let share = k as f64 * row[r] * inverse[r];
                     row[r] = carry - share;
                     carry = share;
                 }

@@ -44,6 +44,7 @@ pub struct CircularLocal {
 }
 
 /// Row `a` of the derivative of B-splines of degree `N - 1` from values of degree `N - 2`, per cell.
+#[inline(always)]
 fn derivative<const M: usize, const N: usize>(lower: &[f64; M]) -> [f64; N] {
     std::array::from_fn(|a| {
         (if a > 0 { lower[a - 1] } else { 0.0 }) - (if a < M { lower[a] } else { 0.0 })
@@ -51,13 +52,36 @@ fn derivative<const M: usize, const N: usize>(lower: &[f64; M]) -> [f64; N] {
 }
 
 /// Uniform B-splines of degree `N - 1` at `r` in a cell, oldest first, from those of degree `N - 2`.
+#[inline(always)]
 fn raise<const M: usize, const N: usize>(lower: &[f64; M], r: f64) -> [f64; N] {
     let p = (N - 1) as f64;
+    let inverse = 1.0 / p;
     std::array::from_fn(|a| {
         let left = if a > 0 { (r + p - a as f64) * lower[a - 1] } else { 0.0 };
         let right = if a < M { (a as f64 + 1.0 - r) * lower[a] } else { 0.0 };
-        (left + right) / p
+        (left + right) * inverse
     })
+}
+
+/// Value and slope alone of the map with the given coefficients, at `u` cells from the first of `cells` edges.
+pub(super) fn value_and_slope(
+    cells: usize,
+    u: f64,
+    sums: &[f64],
+    slopes: &[f64],
+    h: f64,
+) -> (f64, f64) {
+    let cell = (u.max(0.0) as usize).min(cells - 1);
+    let r = u - cell as f64;
+    let b1: [f64; 2] = raise(&[1.0], r);
+    let b2: [f64; 3] = raise(&b1, r);
+    let b3: [f64; 4] = raise(&b2, r);
+    let b4: [f64; 5] = raise(&b3, r);
+    let b5: [f64; SLOPES] = raise(&b4, r);
+    let b6: [f64; SUMS] = raise(&b5, r);
+    let value: f64 = sums[cell..cell + SUMS].iter().zip(&b6).map(|(c, b)| c * b).sum();
+    let slope: f64 = slopes[cell..cell + SLOPES].iter().zip(&b5).map(|(w, b)| w * b).sum();
+    (h * value, slope)
 }
 
 impl CircularLocal {
@@ -222,6 +246,13 @@ impl CircularSpline {
         self.point(&self.local(t))
     }
 
+    /// The map and its slope alone at `t` in `[0, pi]`.
+    #[inline]
+    pub fn value_and_slope(&self, t: f64) -> (f64, f64) {
+        let u = t * (self.cells as f64 / PI);
+        value_and_slope(self.cells, u, &self.sums, &self.slopes, PI / self.cells as f64)
+    }
+
     /// `t` in `[0, pi]` with `y(t) = y`, by Newton's method kept inside a shrinking bracket.
     ///
     /// Converges for every spline, because the slope is positive.
@@ -235,14 +266,14 @@ impl CircularSpline {
         let (mut lo, mut hi) = (0.0f64, PI);
         let mut t = y;
         for _ in 0..200 {
-            let p = self.evaluate(t);
-            let residual = p.derivatives[0] - y;
+            let (value, slope) = self.value_and_slope(t);
+            let residual = value - y;
             if residual > 0.0 {
                 hi = hi.min(t);
             } else {
                 lo = lo.max(t);
             }
-            let newton = t - residual / p.derivatives[1];
+            let newton = t - residual / slope;
             // Tested before the bracket is: a root hit exactly lies on the bracket's edge.
             if (newton - t).abs() <= 2e-16 * t.max(1e-3) || hi - lo <= f64::EPSILON * hi {
                 break;

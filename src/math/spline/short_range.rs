@@ -10,7 +10,7 @@
 //! steep, and then bounds it smoothly.
 
 use super::SplineError;
-use super::circular::{CircularLocal, CircularPoint, DEGREE, SLOPES, SUMS, lift};
+use super::circular::{CircularLocal, CircularPoint, DEGREE, SLOPES, SUMS, lift, value_and_slope};
 use crate::math::scalar::Scalar;
 
 /// Functions whose support would reach beyond the range.
@@ -180,6 +180,17 @@ impl ShortRange {
             .sum();
         bump[0] = 1.0 - integral / BUMP_FUNCTIONS as f64;
         ShortRangeLocal::Bump(bump)
+    }
+
+    /// Value and slope alone at `t >= 0`.
+    #[inline]
+    pub fn value_and_slope(&self, t: f64) -> (f64, f64) {
+        if t < self.range {
+            let h = self.spacing();
+            return value_and_slope(self.cells, t / h, &self.sums, &self.slopes, h);
+        }
+        let p = self.point(&self.local(t));
+        (p.derivatives[0], p.derivatives[1])
     }
 
     /// Value and derivatives at the point of `local`.

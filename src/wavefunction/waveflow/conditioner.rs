@@ -5,6 +5,7 @@
 //! uses the first `prefix(r)` entries of the layer below and only those weights exist.
 
 use crate::math::scalar::Scalar;
+use crate::math::vector::{self, Dense};
 use rand::{Rng, RngExt};
 
 /// One dense layer whose row `r` sees a prefix of the layer below.
@@ -14,6 +15,8 @@ struct MaskedLayer {
     prefix: Vec<usize>,
     /// Offset of each row's bias in the parameters; its weights follow.
     offset: Vec<usize>,
+    /// Biases and weights in the order of the forward kernel.
+    dense: Dense,
 }
 
 /// A network from as many inputs as there are dimensions to one group of numbers for each, where group `i`
@@ -36,6 +39,8 @@ pub struct Activations<T> {
     /// Outputs, group by group.
     pub output: Vec<T>,
     adjoint: Vec<Vec<T>>,
+    /// Inputs, hidden units layer by layer and outputs, taken apart into values and derivatives.
+    planes: Vec<Vec<f64>>,
 }
 
 impl Conditioner {
@@ -66,7 +71,8 @@ impl Conditioner {
                 offset.push(parameters);
                 parameters += p + 1;
             }
-            layers.push(MaskedLayer { prefix, offset });
+            let dense = Dense::new(&prefix);
+            layers.push(MaskedLayer { prefix, offset, dense });
         };
         for (l, d) in degrees.iter().enumerate() {
             push(d.iter().map(|&g| if l == 0 { g } else { visible[l - 1][g] }).collect());
@@ -111,6 +117,14 @@ impl Conditioner {
         }
     }
 
+    /// Takes new parameters for the forward direction; those handed to the other methods must be the same.
+    pub fn set_parameters(&mut self, parameters: &[f64]) {
+        for MaskedLayer { prefix, offset, dense } in &mut self.layers {
+            let weights = |r: usize| &parameters[offset[r] + 1..=offset[r] + prefix[r]];
+            dense.set(|r| (parameters[offset[r]], weights(r)));
+        }
+    }
+
     /// Inputs in `[0, 1]` are spread over `[-1, 1]`.
     fn normalise<T: Scalar>(u: T) -> T {
         u * 2.0 - 1.0
@@ -139,12 +153,74 @@ impl Conditioner {
         sum
     }
 
-    /// All groups at once.
-    pub fn forward<T: Scalar>(&self, parameters: &[f64], inputs: &[T], act: &mut Activations<T>) {
+    /// Sizes the planes of `count` numbers each for inputs, hidden layers and outputs.
+    fn prepare_planes<T>(&self, count: usize, act: &mut Activations<T>) {
+        act.planes.resize(self.layers.len() + 1, Vec::new());
+        act.planes[0].resize(count * (self.groups.len() - 1), 0.0);
+        for (layer, planes) in self.layers.iter().zip(&mut act.planes[1..]) {
+            planes.resize(count * layer.dense.rows(), 0.0);
+        }
+    }
+
+    /// The given rows of layer `l` from the planes below it.
+    fn layer_planes(
+        &self,
+        l: usize,
+        rows: std::ops::Range<usize>,
+        count: usize,
+        planes: &mut [Vec<f64>],
+    ) {
+        let dense = &self.layers[l].dense;
+        let (done, rest) = planes.split_at_mut(l + 1);
+        let (below, out) = (&done[l], &mut rest[0]);
+        vector::affine(dense, rows.clone(), count, below, below.len() / count, out);
+        if l + 1 < self.layers.len() {
+            vector::tanh(rows, count, dense.rows(), out);
+        }
+    }
+
+    /// All groups at once. `reverse` says whether [`Self::backward`] follows.
+    pub fn forward<T: Scalar>(
+        &self,
+        parameters: &[f64],
+        inputs: &[T],
+        reverse: bool,
+        act: &mut Activations<T>,
+    ) {
         self.prepare(act);
         for (a, &u) in act.input.iter_mut().zip(inputs) {
             *a = Self::normalise(u);
         }
+        if T::PLANES == 0 {
+            return self.forward_generic(parameters, act);
+        }
+        let count = T::PLANES;
+        self.prepare_planes(count, act);
+        let n = act.input.len();
+        for (i, a) in act.input.iter().enumerate() {
+            for c in 0..count {
+                act.planes[0][c * n + i] = a.plane(c);
+            }
+        }
+        let last = self.layers.len() - 1;
+        for l in 0..=last {
+            self.layer_planes(l, 0..self.layers[l].dense.rows(), count, &mut act.planes);
+            let whole = if l == last {
+                &mut act.output
+            } else if reverse {
+                &mut act.hidden[l]
+            } else {
+                continue;
+            };
+            let (planes, rows) = (&act.planes[l + 1], self.layers[l].dense.rows());
+            for (r, o) in whole.iter_mut().enumerate() {
+                *o = T::from_planes(|c| planes[c * rows + r]);
+            }
+        }
+    }
+
+    /// [`Self::forward`] for scalars of which nothing else is known.
+    fn forward_generic<T: Scalar>(&self, parameters: &[f64], act: &mut Activations<T>) {
         let (output, hidden) = self.layers.split_last().unwrap_or((&self.layers[0], &[]));
         for (l, layer) in hidden.iter().enumerate() {
             let (done, rest) = act.hidden.split_at_mut(l);
@@ -161,25 +237,23 @@ impl Conditioner {
 
     /// Group `i`, given input `i - 1`; groups must be asked for in order from 0. Costs one forward
     /// evaluation in total.
-    pub fn advance(&self, parameters: &[f64], i: usize, previous: f64, act: &mut Activations<f64>) {
+    pub fn advance(&self, i: usize, previous: f64, act: &mut Activations<f64>) {
         if i == 0 {
             self.prepare(act);
+            self.prepare_planes(1, act);
         } else {
-            act.input[i - 1] = Self::normalise(previous);
+            act.planes[0][i - 1] = Self::normalise(previous);
         }
-        let (output, hidden) = self.layers.split_last().unwrap_or((&self.layers[0], &[]));
-        for (l, layer) in hidden.iter().enumerate() {
-            let (done, rest) = act.hidden.split_at_mut(l);
-            let below = if l == 0 { &act.input } else { &done[l - 1] };
-            let new = if i == 0 { 0..0 } else { self.visible[l][i - 1]..self.visible[l][i] };
-            for r in new {
-                rest[0][r] = Self::row(layer, r, parameters, below).tanh();
+        let last = self.layers.len() - 1;
+        if i > 0 {
+            for l in 0..last {
+                let new = self.visible[l][i - 1]..self.visible[l][i];
+                self.layer_planes(l, new, 1, &mut act.planes);
             }
         }
-        let below = act.hidden.last().unwrap_or(&act.input);
-        for r in self.group(i) {
-            act.output[r] = Self::row(output, r, parameters, below);
-        }
+        let group = self.group(i);
+        self.layer_planes(last, group.clone(), 1, &mut act.planes);
+        act.output[group.clone()].copy_from_slice(&act.planes[last + 1][group]);
     }
 
     /// Adds the adjoints of the parameters to `parameters_bar` and those of the inputs to `inputs_bar`, given
@@ -234,9 +308,10 @@ mod tests {
     use rand_pcg::Pcg64;
 
     fn network(n: usize) -> (Conditioner, Vec<f64>) {
-        let c = Conditioner::new(&vec![3; n], &[7, 5]);
+        let mut c = Conditioner::new(&vec![3; n], &[7, 5]);
         let mut p = vec![0.0; c.parameters()];
         c.initialise(&mut Pcg64::seed_from_u64(3), 1.0, &mut p);
+        c.set_parameters(&p);
         (c, p)
     }
 
@@ -246,12 +321,12 @@ mod tests {
             let (c, p) = network(n);
             let u: Vec<f64> = (0..n).map(|i| 0.1 + 0.13 * i as f64).collect();
             let mut a = Activations::default();
-            c.forward(&p, &u, &mut a);
+            c.forward(&p, &u, false, &mut a);
             for j in 0..n {
                 let mut v = u.clone();
                 v[j] += 0.05;
                 let mut b = Activations::default();
-                c.forward(&p, &v, &mut b);
+                c.forward(&p, &v, false, &mut b);
                 for i in 0..n {
                     let same = (0..3).all(|k| a.output[3 * i + k] == b.output[3 * i + k]);
                     assert_eq!(same, i <= j, "n={n} input {j} group {i}");
@@ -266,9 +341,9 @@ mod tests {
             let (c, p) = network(n);
             let u: Vec<f64> = (0..n).map(|i| 0.9 - 0.11 * i as f64).collect();
             let (mut a, mut b) = (Activations::default(), Activations::default());
-            c.forward(&p, &u, &mut a);
+            c.forward(&p, &u, false, &mut a);
             for i in 0..n {
-                c.advance(&p, i, if i == 0 { f64::NAN } else { u[i - 1] }, &mut b);
+                c.advance(i, if i == 0 { f64::NAN } else { u[i - 1] }, &mut b);
             }
             assert_eq!(a.output, b.output);
         }

@@ -4,6 +4,7 @@ use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
 use crate::math::spline::ispline::MonotonePoint;
 use crate::math::spline::{LocalBasis, MonotoneBasis};
+use crate::math::vector;
 
 /// `y_i = spline(u_i; weights(u_{<i}))`, with `log |det dy/du|` the sum of the log slopes.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct LayerTrace<T> {
     input: Vec<T>,
     activations: Activations<T>,
     weights: Vec<T>,
+    exponentials: Vec<f64>,
     points: Vec<MonotonePoint<T>>,
     locals: Vec<LocalBasis>,
     logits_bar: Vec<T>,
@@ -35,16 +37,21 @@ impl ISplineLayer {
         &self.conditioner
     }
 
+    /// The network that shapes the splines, to hand it new parameters.
+    pub fn conditioner_mut(&mut self) -> &mut Conditioner {
+        &mut self.conditioner
+    }
+
     /// Unnormalised positive weights from the logits of one group; the largest is about one.
-    fn weights<T: Scalar>(&self, logits: &[T], out: &mut [T]) {
+    fn weights<T: Scalar>(&self, logits: &[T], exponentials: &mut Vec<f64>, out: &mut [T]) {
         let identity = self.basis.identity_logits();
-        let largest = logits
-            .iter()
-            .zip(identity)
-            .map(|(l, i)| l.value() + i)
-            .fold(f64::NEG_INFINITY, f64::max);
-        for ((o, &l), &i) in out.iter_mut().zip(logits).zip(identity) {
-            *o = (l + (i - largest)).exp();
+        exponentials.clear();
+        exponentials.extend(logits.iter().zip(identity).map(|(l, i)| l.value() + i));
+        let largest = exponentials.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        exponentials.iter_mut().for_each(|e| *e -= largest);
+        vector::exp(exponentials);
+        for ((o, &l), &e) in out.iter_mut().zip(logits).zip(&*exponentials) {
+            *o = l.chain(e, e, e);
         }
     }
 
@@ -57,7 +64,7 @@ impl ISplineLayer {
         trace: &mut LayerTrace<T>,
     ) -> T {
         let (n, k) = (u.len(), self.basis.weights());
-        self.conditioner.forward(parameters, u, &mut trace.activations);
+        self.conditioner.forward(parameters, u, reverse, &mut trace.activations);
         trace.input.clear();
         trace.input.extend_from_slice(u);
         trace.weights.resize(n * k, T::zero());
@@ -66,7 +73,8 @@ impl ISplineLayer {
         let mut log_det = T::zero();
         for i in 0..n {
             let weights = &mut trace.weights[i * k..(i + 1) * k];
-            self.weights(&trace.activations.output[i * k..(i + 1) * k], weights);
+            let logits = &trace.activations.output[i * k..(i + 1) * k];
+            self.weights(logits, &mut trace.exponentials, weights);
             let point = self.basis.forward(weights, u[i], reverse, &mut trace.locals[i]);
             u[i] = point.value;
             log_det += point.slope.ln();
@@ -110,14 +118,15 @@ impl ISplineLayer {
     }
 
     /// Undoes the layer, dimension by dimension: the conditioner is fed with what has been inverted.
-    pub fn inverse(&self, parameters: &[f64], y: &mut [f64], trace: &mut LayerTrace<f64>) {
+    pub fn inverse(&self, y: &mut [f64], trace: &mut LayerTrace<f64>) {
         let k = self.basis.weights();
         trace.weights.resize(k, 0.0);
         trace.locals.resize(1, LocalBasis::default());
         for i in 0..y.len() {
             let previous = if i == 0 { 0.0 } else { y[i - 1] };
-            self.conditioner.advance(parameters, i, previous, &mut trace.activations);
-            self.weights(&trace.activations.output[i * k..(i + 1) * k], &mut trace.weights[..k]);
+            self.conditioner.advance(i, previous, &mut trace.activations);
+            let logits = &trace.activations.output[i * k..(i + 1) * k];
+            self.weights(logits, &mut trace.exponentials, &mut trace.weights[..k]);
             y[i] = self.basis.inverse(&trace.weights[..k], y[i], &mut trace.locals[0]);
         }
     }

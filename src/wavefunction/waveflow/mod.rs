@@ -168,7 +168,7 @@ impl Waveflow {
         }
         let slice = &mut parameters[offsets[layers.len()]..];
         prior.conditioner().initialise(&mut rng, 1e-3, slice);
-        Ok(Waveflow {
+        let mut flow = Waveflow {
             sector,
             half_width,
             coordinates,
@@ -177,7 +177,19 @@ impl Waveflow {
             prior,
             offsets,
             parameters,
-        })
+        };
+        flow.hand_out_parameters();
+        Ok(flow)
+    }
+
+    /// Gives every network its part of the parameters.
+    fn hand_out_parameters(&mut self) {
+        let count = self.layers.len();
+        let part = |l: usize| &self.parameters[self.offsets[l]..self.offsets[l + 1]];
+        for (l, layer) in self.layers.iter_mut().enumerate() {
+            layer.conditioner_mut().set_parameters(part(l));
+        }
+        self.prior.conditioner_mut().set_parameters(part(count));
     }
 
     fn layer_parameters(&self, l: usize) -> &[f64] {
@@ -264,14 +276,13 @@ impl Flow for Waveflow {
     fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
         trace.u.resize(x.len(), 0.0);
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
-        let parameters = self.layer_parameters(self.layers.len());
-        self.prior.sample(parameters, uniforms, &mut trace.u, &mut trace.prior);
+        self.prior.sample(uniforms, &mut trace.u, &mut trace.prior);
         self.pull_back(trace, x);
     }
 
     fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
         for (l, layer) in self.layers.iter().enumerate().rev() {
-            layer.inverse(self.layer_parameters(l), &mut trace.u, &mut trace.layers[l]);
+            layer.inverse(&mut trace.u, &mut trace.layers[l]);
             if l > 0 {
                 trace.u.reverse();
             }
@@ -331,6 +342,7 @@ impl Wavefunction for Waveflow {
             });
         }
         self.parameters.copy_from_slice(values);
+        self.hand_out_parameters();
         Ok(())
     }
 

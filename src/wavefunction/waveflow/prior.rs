@@ -54,6 +54,11 @@ impl OSplinePrior {
         &self.conditioner
     }
 
+    /// The network that sets the coefficients, to hand it new parameters.
+    pub fn conditioner_mut(&mut self) -> &mut Conditioner {
+        &mut self.conditioner
+    }
+
     /// `log |psi_0|` and the sign of `psi_0`.
     pub fn forward<T: Scalar>(
         &self,
@@ -63,7 +68,7 @@ impl OSplinePrior {
         trace: &mut PriorTrace<T>,
     ) -> (T, f64) {
         let n = u.len();
-        self.conditioner.forward(parameters, u, &mut trace.activations);
+        self.conditioner.forward(parameters, u, reverse, &mut trace.activations);
         trace.coefficients.clear();
         trace
             .coefficients
@@ -145,17 +150,11 @@ impl OSplinePrior {
 
     /// Draws `u ~ psi_0²` from as many uniforms as there are dimensions, by exact inversion of each
     /// conditional distribution.
-    pub fn sample(
-        &self,
-        parameters: &[f64],
-        uniforms: &[f64],
-        u: &mut [f64],
-        trace: &mut PriorTrace<f64>,
-    ) {
+    pub fn sample(&self, uniforms: &[f64], u: &mut [f64], trace: &mut PriorTrace<f64>) {
         trace.locals.resize(1, LocalBasis::default());
         for i in 0..u.len() {
             let previous = if i == 0 { 0.0 } else { u[i - 1] };
-            self.conditioner.advance(parameters, i, previous, &mut trace.activations);
+            self.conditioner.advance(i, previous, &mut trace.activations);
             let (basis, group) = (&self.bases[i], self.conditioner.group(i));
             let output = &trace.activations.output[group.clone()];
             trace.coefficients.clear();

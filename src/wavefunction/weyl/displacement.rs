@@ -89,6 +89,18 @@ impl Displacement {
         }
     }
 
+    /// Value and slope alone at `t` in `[0, pi]`.
+    #[inline]
+    pub fn value_and_slope(&self, t: f64) -> (f64, f64) {
+        match self {
+            Displacement::Circular { spline, kappa } => {
+                let (value, slope) = spline.value_and_slope(t);
+                (kappa * (value - t), kappa * (slope - 1.0))
+            }
+            Displacement::ShortRange(s) => s.value_and_slope(t),
+        }
+    }
+
     /// Value and derivatives at `t` in `[0, pi]`.
     #[inline]
     pub fn evaluate(&self, t: f64) -> CircularPoint {

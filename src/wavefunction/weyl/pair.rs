@@ -166,6 +166,10 @@ impl PairLayer {
     #[inline]
     fn beta<T: Scalar>(&self, function: &Displacement, t: T) -> (T, T) {
         let (t, sign) = reduce(t);
+        if T::ORDER == 0 {
+            let (value, slope) = function.value_and_slope(t.value());
+            return (T::constant(value * sign), T::constant(slope));
+        }
         let p = function.evaluate(t.value());
         (p.lift(t, 0) * sign, p.lift(t, 1))
     }

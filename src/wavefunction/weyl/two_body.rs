@@ -173,13 +173,15 @@ impl TwoBodyLayer {
             let (s, c) = t.value().sin_cos();
             f.sin.push(t.chain(s, c, -s));
             f.cos.push(t.chain(c, -s, -c));
+            let (sin1, cos1) = (s, c);
+            let (mut s, mut c) = (0.0, 1.0);
             for k in 0..m {
                 let q = k as f64;
-                let (s, c) = (q * t.value()).sin_cos();
                 let (q2, q3, q4) = (q * q, q * q * q, q * q * q * q);
                 f.cosines[0].push(t.chain(c, -q * s, -q2 * c));
                 f.cosines[1].push(t.chain(-q * s, -q2 * c, q3 * s));
                 f.cosines[2].push(t.chain(-q2 * c, q3 * s, q4 * c));
+                (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
             }
         }
         f.sum.clear();

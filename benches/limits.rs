@@ -1,0 +1,218 @@
+//! The acceptance figures beside what the machine can do: `cargo bench --bench limits`.
+//!
+//! CPU time on one thread, the least of several runs, so that other work on the machine shows little. With
+//! `-- --local-energy` only the line that the script of `benches/peers/` reads, with `-- --threads` the speed of two
+//! threads over one, with `-- --step` one step and the peak memory it needed.
+
+mod support;
+
+use cpu_time::ProcessTime;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par};
+use std::hint::black_box;
+use std::time::Instant;
+use support::{per_local_energy, seconds};
+use weylflow::local_energy::Derivatives;
+use weylflow::optimise::OptimiserSettings;
+
+/// Floating-point operations per second of fused multiply-adds in registers, with the widest vectors there are.
+fn fused() -> f64 {
+    const CHAINS: usize = 16;
+    const ROUNDS: usize = 4096;
+    let per = |lanes: usize, t: f64| (2 * CHAINS * ROUNDS * lanes) as f64 / t;
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        #[target_feature(enable = "avx512f")]
+        fn wide(a: f64, b: f64) -> f64 {
+            let (a, b) = (_mm512_set1_pd(a), _mm512_set1_pd(b));
+            let mut x = [b; CHAINS];
+            for _ in 0..ROUNDS {
+                for x in &mut x {
+                    *x = _mm512_fmadd_pd(*x, a, b);
+                }
+            }
+            let mut sum = _mm512_setzero_pd();
+            for x in x {
+                sum = _mm512_add_pd(sum, x);
+            }
+            _mm512_reduce_add_pd(sum)
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn half(a: f64, b: f64) -> f64 {
+            let (a, b) = (_mm256_set1_pd(a), _mm256_set1_pd(b));
+            let mut x = [b; CHAINS];
+            for _ in 0..ROUNDS {
+                for x in &mut x {
+                    *x = _mm256_fmadd_pd(*x, a, b);
+                }
+            }
+            let mut sum = _mm256_setzero_pd();
+            for x in x {
+                sum = _mm256_add_pd(sum, x);
+            }
+            _mm256_cvtsd_f64(sum)
+        }
+        if is_x86_feature_detected!("avx512f") {
+            // Safety: the processor has it.
+            let t = seconds(|| unsafe {
+                black_box(wide(black_box(0.5), black_box(0.25)));
+            });
+            return per(8, t);
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // Safety: the processor has both.
+            let t = seconds(|| unsafe {
+                black_box(half(black_box(0.5), black_box(0.25)));
+            });
+            return per(4, t);
+        }
+    }
+    // What a compiler makes of separate operations.
+    let t = seconds(|| {
+        let (a, b) = (black_box(0.5), black_box(0.25));
+        let mut x = [0.5f64; CHAINS];
+        for _ in 0..ROUNDS {
+            x = x.map(|x| x * a + b);
+        }
+        black_box(x);
+    });
+    per(1, t)
+}
+
+/// Floating-point operations per second of a product of square matrices.
+fn products(n: usize) -> f64 {
+    let a = Mat::from_fn(n, n, |i, j| (i + 2 * j) as f64 / n as f64);
+    let mut c = Mat::<f64>::zeros(n, n);
+    let t = seconds(|| matmul(c.as_mut(), Accum::Replace, &a, &a, 1.0, Par::Seq));
+    2.0 * (n as f64).powi(3) / t
+}
+
+fn threads() {
+    for samples in [1024, 4096] {
+        let wall = |count: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build();
+            let pool = pool.expect("threads can be started");
+            let mut case = support::weyl_trap(8);
+            let run = || {
+                (0..7)
+                    .map(|_| {
+                        let start = Instant::now();
+                        case.step(&OptimiserSettings::default(), samples);
+                        start.elapsed().as_secs_f64()
+                    })
+                    .fold(f64::INFINITY, f64::min)
+            };
+            pool.install(run)
+        };
+        let (one, two) = (wall(1), wall(2));
+        println!(
+            "step of {samples} samples, Weyl trap N=8: two threads are {:.2} times one",
+            one / two
+        );
+    }
+}
+
+fn step() {
+    let mut case = support::waveflow(2);
+    let optimiser = support::stochastic_reconfiguration();
+    case.step(&optimiser, 256);
+    println!(
+        "peak memory after a step of 256 samples, Waveflow N=2: {} MiB",
+        support::peak_memory()
+    );
+    let least = (0..10)
+        .map(|_| {
+            let start = ProcessTime::now();
+            case.step(&optimiser, 256);
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::INFINITY, f64::min);
+    println!("CPU time of that step: {:.1} ms", 1e3 * least);
+}
+
+/// One kernel over as many samples as asked for, nothing timed: for `benches/instructions.sh`.
+fn count(kernel: &str, samples: usize) {
+    let energies = |case: support::Case| {
+        // Always the same configurations, and one evaluator for all.
+        let x = case.batch(8, 0, Derivatives::None).x;
+        let mut evaluator = case.psi.evaluator();
+        let mut gradient = vec![0.0; case.particles()];
+        for x in x.chunks_exact(case.particles()).cycle().take(samples) {
+            black_box(evaluator.kinetic_energy(x, &mut gradient));
+        }
+    };
+    match kernel {
+        "waveflow-energy" => energies(support::waveflow(2)),
+        "weyl-helium-energy" => energies(support::weyl_helium()),
+        "weyl-trap8-energy" => energies(support::weyl_trap(8)),
+        "waveflow-sample" => {
+            let case = support::waveflow(2);
+            let mut evaluator = case.psi.evaluator();
+            let mut x = vec![0.0; 2];
+            for i in 0..samples {
+                let u = (i % 32) as f64 / 32.0;
+                evaluator.sample(&[0.01 + 0.9 * u, 0.99 - 0.9 * u], &mut x);
+            }
+        }
+        _ => panic!("no kernel is called {kernel}"),
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|a| a == "--count") {
+        return count(&arguments[at + 1], arguments[at + 2].parse().expect("a number"));
+    }
+    if std::env::args().any(|a| a == "--threads") {
+        return threads();
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .use_current_thread()
+        .build_global()
+        .expect("no pool exists yet");
+    if std::env::args().any(|a| a == "--step") {
+        return step();
+    }
+    let waveflow = support::waveflow(2);
+    let time = per_local_energy(&waveflow, 1024);
+    println!("local energy, Waveflow N=2: {:.3} us", 1e6 * time);
+    if std::env::args().any(|a| a == "--local-energy") {
+        return;
+    }
+    let (fused, product) = (fused(), products(512));
+    println!("fused multiply-adds: {:.1} Gflop/s", 1e-9 * fused);
+    println!(
+        "product of 512 x 512 matrices: {:.1} Gflop/s, {:.0} % of that",
+        1e-9 * product,
+        100.0 * product / fused
+    );
+    // Every weight of the networks that is used multiplies a value, two slopes and a Laplacian.
+    let flops = 2.0 * 4.0 * waveflow.psi.parameters().len() as f64;
+    println!(
+        "networks of Waveflow N=2, {:.0} kflop a sample: {:.0} % of the fused rate over the whole local energy",
+        1e-3 * flops,
+        100.0 * flops / time / fused
+    );
+    println!(
+        "local energy, Weyl helium: {:.3} us",
+        1e6 * per_local_energy(&support::weyl_helium(), 1024)
+    );
+    for (name, of) in [
+        ("Weyl trap", support::weyl_trap as fn(usize) -> support::Case),
+        ("Weyl box", support::weyl_box),
+        ("Waveflow", support::waveflow),
+    ] {
+        let mut times = Vec::new();
+        for n in support::SIZES {
+            let samples = if n > 8 { 8 } else { 256 };
+            let t = per_local_energy(&of(n), samples);
+            println!("local energy, {name} N={n}: {:.3} us", 1e6 * t);
+            times.push((n, t));
+        }
+        let at = |n: usize| times.iter().find(|t| t.0 == n).map_or(f64::NAN, |t| t.1);
+        println!("cost exponent, {name}, N=4 to 32: {:.2}", (at(32) / at(4)).ln() / 8f64.ln());
+    }
+    step();
+}
