@@ -114,8 +114,9 @@ def forward_laplacian():
 def netket():
     jax, jnp, parameters, log_psi, x = jax_setup()
     import netket as nk
+    import netket.experimental as nkx
 
-    hilbert = nk.hilbert.Particle(N=2, geometry=nk.geometry.FreeSpace(d=1))
+    hilbert = nkx.hilbert.Particle(N=2, geometry=nkx.geometry.FreeSpace(d=1))
     kinetic = nk.operator.KineticEnergy(hilbert, mass=1.0)
 
     def apply(variables, x):
@@ -124,8 +125,7 @@ def netket():
         return out.reshape(x.shape[:-1])
 
     variables = {"params": parameters}
-    arguments = kinetic._pack_arguments()
-    batch = jax.jit(lambda v, x: kinetic._expect_kernel_batched(apply, v, x, arguments))
+    batch = jax.jit(lambda v, x: kinetic._expect_kernel(apply, v, x))
     start = time.time()
     batch(variables, x).block_until_ready()
     compile_time = time.time() - start
