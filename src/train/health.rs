@@ -87,7 +87,8 @@ pub fn refusals(
     }
     if let Some(found) = quadrature.filter(|q| !within(q.norm - 1.0, NORM)) {
         reasons.push(format!(
-            "the norm by quadrature is 1{:+.1e}, off by more than {NORM:.0e}",
+            "the norm by quadrature is 1{:+.1e}, off by more than {NORM:.0e}: the state is not normalised, or too \
+             rough for the quadrature",
             found.norm - 1.0
         ));
     }
