@@ -70,20 +70,26 @@ fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
     // Each of the killed processes gets a share of the time that the whole run takes, so that they get somewhere.
     let share = begin.elapsed() / 8;
     let mut rng = Pcg64::seed_from_u64(30);
-    let mut killed_while_running = 0;
-    for kill in 0..30 {
+    let (mut kills, mut finished) = (0, 0);
+    while kills < 30 {
         // Every tenth one writes no checkpoint before it is killed, as if that came between two.
-        let every = if kill % 10 == 9 { "1000" } else { "1" };
+        let every = if kills % 10 == 9 { "1000" } else { "1" };
         let mut child = start(folder, &["--out", "torn", "--resume", "--checkpoint-every", every]);
         sleep(share.mul_f64(rng.random_range(0.05..1.2)));
-        killed_while_running += usize::from(child.try_wait().unwrap().is_none());
+        if let Some(status) = child.try_wait().unwrap() {
+            // It came to its end in spite of all: the next one starts anew.
+            assert!(status.success());
+            assert!(results(&folder.join("whole")) == results(&folder.join("torn")));
+            fs::remove_dir_all(folder.join("torn")).unwrap();
+            finished += 1;
+            assert!(finished < 100, "the machine is too fast for its own clock");
+            continue;
+        }
         child.kill().unwrap();
         child.wait().unwrap();
+        kills += 1;
     }
-    let kept = weylflow::checkpoint::Checkpoint::read(&folder.join("torn/checkpoint")).unwrap();
-    let done = kept.training.iteration;
-    println!("{killed_while_running} of 30 were killed while running; {done} iterations survived");
-    assert!(killed_while_running >= 15 && done >= 10, "{killed_while_running} {done}");
+    println!("killed {kills} times, finished {finished} times before a kill");
     let last = start(folder, &["--out", "torn", "--resume"]).wait_with_output().unwrap();
     assert!(last.status.success(), "{}", message(&last));
     for ((name, a), (_, b)) in
