@@ -71,6 +71,7 @@ fn trained(settings: &WavefunctionSettings, sector: Sector) -> Box<dyn Wavefunct
         sampling: Sampling::Random,
         scramblings: 16,
         seed: 4,
+        refinements: 0,
         stopping: Default::default(),
         faults: Default::default(),
     };

@@ -174,6 +174,7 @@ fn trained_on(
         final_samples: 8 * samples,
         sampling: Sampling::QuasiRandom,
         scramblings: 16,
+        refinements: 0,
         stopping: Stopping::Plateau,
         faults: Default::default(),
         seed: 0,

@@ -32,6 +32,7 @@ fn excess(optimiser: &OptimiserSettings, iterations: usize) -> (f64, f64) {
         final_samples: 4096,
         sampling: Sampling::QuasiRandom,
         scramblings: 2,
+        refinements: 0,
         stopping: Stopping::Never,
         faults: Default::default(),
         seed: 5,

@@ -39,6 +39,7 @@ fn schedule(sampling: Sampling, final_samples: usize, seed: u64) -> Schedule {
         final_samples,
         sampling,
         scramblings: 16,
+        refinements: 0,
         stopping: Default::default(),
         faults: Default::default(),
         seed,

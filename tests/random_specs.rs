@@ -267,6 +267,8 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
     );
     (physics, optimiser(), numbers, choices).prop_map(|(physics, optimiser, numbers, choices)| {
         let (external, interaction, sector, geometry, wavefunction) = physics;
+        // Half of those that can be refined are.
+        let refinements = usize::from(wavefunction.can_refine() && numbers.3 % 2 == 1);
         RunSpec {
             title: "random".to_owned(),
             hamiltonian: Hamiltonian { title: String::new(), external, interaction },
@@ -278,6 +280,7 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
             iterations: ITERATIONS,
             final_samples: numbers.1,
             sampling: choices.0,
+            refinements,
             stopping: choices.1,
             faults: Default::default(),
             scramblings: numbers.2,

@@ -14,14 +14,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// A run of enough iterations to be killed in, on one thread.
+/// A run of enough iterations to be killed in, on one thread; halfway its splines are refined.
 fn spec(iterations: usize, samples: usize) -> String {
     format!(
         r#"(title: "trap", hamiltonian: Inline(title: "trap", external: Harmonic(frequency: 1.0),
         interaction: SoftCoulomb(strength: 1.0, softening: 1.0)), sector: (up: 2, down: 0), geometry: Box(half_width: 6.0),
         wavefunction: Weyl(layers: Some([Pair, PairInverse]), pair_cells: Some(8)),
         optimiser: RayleighGaussNewton(tau: 1.0), samples_per_iteration: {samples}, iterations: {iterations},
-        final_samples: 4096, stopping: Never, seed: 7, reference: None)"#
+        final_samples: 4096, stopping: Never, refinements: 1, seed: 7, reference: None)"#
     )
 }
 

@@ -223,7 +223,7 @@ impl Run {
         let Some(estimate) = estimate else { return Err(interrupted(&interrupt, folder)) };
         faults.push("estimate", state.iteration, &estimate.faults)?;
         let reference = reference(spec, &estimate.energy, &mut progress);
-        let saved = SavedWavefunction::new(spec, psi.as_ref());
+        let saved = SavedWavefunction::new(spec, psi.as_ref(), state.refinements());
         let profile = profile(spec, &estimate);
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
         let interval = psi.interval(&spec.geometry);

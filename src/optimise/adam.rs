@@ -117,6 +117,10 @@ impl Optimiser for Adam {
         memory
     }
 
+    fn reparametrised(&mut self) {
+        (self.steps, self.mean, self.square) = (0, Vec::new(), Vec::new());
+    }
+
     fn recall(&mut self, memory: &[f64], parameters: usize) -> bool {
         let Some((&steps, means)) = memory.split_first() else { return false };
         // Before the first step there are no means.

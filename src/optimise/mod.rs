@@ -117,6 +117,9 @@ pub trait Optimiser: Send {
     /// Which of them was taken, if any.
     fn took(&mut self, _choice: Option<usize>) {}
 
+    /// Forgets what belongs to single parameters: the same state has others now.
+    fn reparametrised(&mut self) {}
+
     /// Everything that the next step depends on besides its arguments.
     fn memory(&self) -> Vec<f64> {
         Vec::new()

@@ -169,6 +169,10 @@ impl Optimiser for StochasticReconfiguration {
         self.previous.clone()
     }
 
+    fn reparametrised(&mut self) {
+        self.previous.clear();
+    }
+
     fn recall(&mut self, memory: &[f64], parameters: usize) -> bool {
         self.previous = memory.to_vec();
         [0, parameters].contains(&memory.len())

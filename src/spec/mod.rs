@@ -54,6 +54,10 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// Kind of points that samples are made from, in training and in the final estimate.
     #[serde(default)]
     pub sampling: Sampling,
+    /// How many times the cells of all splines are halved by exact knot insertion: evenly over the iterations, or
+    /// earlier where the training has settled.
+    #[serde(default)]
+    pub refinements: usize,
     /// When to stop before the last iteration.
     #[serde(default)]
     pub stopping: Stopping,
@@ -89,6 +93,7 @@ impl<H> RunSpec<H> {
             iterations: self.iterations,
             final_samples: self.final_samples,
             sampling: self.sampling,
+            refinements: self.refinements,
             stopping: self.stopping,
             faults: self.faults,
             scramblings: self.scramblings,

@@ -10,11 +10,13 @@ use crate::wavefunction::weyl::{LayerKind, WeylSettings, default_pair_cells};
 /// Most memory, in bytes, that the matrices of a training may take by the estimate: 16 GiB.
 pub const MOST_MEMORY: f64 = (1u64 << 34) as f64;
 
-/// Parameters of the wavefunction; not fewer than it will have.
-pub fn parameters(settings: &WavefunctionSettings, sector: Sector, geometry: &Geometry) -> usize {
-    match settings {
-        WavefunctionSettings::Waveflow(settings) => waveflow(settings, sector.particles()),
-        WavefunctionSettings::Weyl(settings) => weyl(settings, sector, geometry),
+/// Parameters of a run's wavefunction at the end; not fewer than it will have.
+pub fn parameters<H>(spec: &RunSpec<H>) -> usize {
+    match &spec.wavefunction {
+        WavefunctionSettings::Waveflow(settings) => waveflow(settings, spec.sector.particles()),
+        WavefunctionSettings::Weyl(settings) => {
+            weyl(settings, spec.sector, &spec.geometry, 1 << spec.refinements)
+        }
     }
 }
 
@@ -26,7 +28,8 @@ fn waveflow(settings: &WaveflowSettings, particles: usize) -> usize {
     settings.layers * network(functions(settings.knots)) + network(functions(settings.prior_knots))
 }
 
-fn weyl(settings: &WeylSettings, sector: Sector, geometry: &Geometry) -> usize {
+/// With `finer` times as many cells as the settings say.
+fn weyl(settings: &WeylSettings, sector: Sector, geometry: &Geometry, finer: usize) -> usize {
     use LayerKind::*;
     // As many of each as `default_layers` gives on any geometry.
     let default =
@@ -37,8 +40,8 @@ fn weyl(settings: &WeylSettings, sector: Sector, geometry: &Geometry) -> usize {
     let pairs = usize::from(sector.up > 1 || sector.down > 1) + spins - 1;
     let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(geometry));
     let of = |layer: &LayerKind| match layer {
-        Monotone => spins * (settings.monotone_cells + 1),
-        Pair | PairInverse => pairs * (pair_cells + 1),
+        Monotone => spins * (finer * settings.monotone_cells + 1),
+        Pair | PairInverse => pairs * (finer * pair_cells + 1),
         TwoBody => pairs * settings.two_body_functions.pow(2),
         ToMeanField | FromMeanField => 0,
     };
@@ -49,7 +52,7 @@ fn weyl(settings: &WeylSettings, sector: Sector, geometry: &Geometry) -> usize {
 pub fn memory<H>(spec: &RunSpec<H>) -> f64 {
     let particles = spec.sector.particles() as f64;
     let samples = spec.samples_per_iteration as f64;
-    let parameters = parameters(&spec.wavefunction, spec.sector, &spec.geometry) as f64;
+    let parameters = parameters(spec) as f64;
     let step = spec.optimiser.settings().numbers(samples, particles, parameters);
     // Parameters are chosen at the end on eight times the samples, without derivatives.
     let selection = (8.0 * samples).min(spec.final_samples as f64).max(samples);
@@ -92,13 +95,10 @@ mod tests {
             ("(up: 3)", "Ring(circumference: 6)", "Weyl()"),
             ("(up: 2, down: 2)", walls, "Weyl(layers: [Monotone, Pair, TwoBody, ToMeanField])"),
         ] {
-            let spec = spec(sector, geometry, &format!("wavefunction: {wavefunction}"));
+            let mut spec = spec(sector, geometry, &format!("wavefunction: {wavefunction}"));
             let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
             let psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
-            let (bound, found) = (
-                parameters(&spec.wavefunction, spec.sector, &spec.geometry),
-                psi.parameters().len(),
-            );
+            let (bound, found) = (parameters(&spec), psi.parameters().len());
             assert!(
                 found <= bound && bound <= found + found / 4,
                 "{wavefunction}: {found} {bound}"
@@ -107,8 +107,12 @@ mod tests {
             if let WavefunctionSettings::Weyl(settings) = &spec.wavefunction {
                 let bare = WeylSettings { pair_cells: None, layers: None, ..settings.clone() };
                 let bare = WavefunctionSettings::Weyl(bare);
-                let psi = bare.build(spec.sector, system, 0).unwrap();
-                assert!(psi.parameters().len() <= parameters(&bare, spec.sector, &spec.geometry));
+                let mut psi = bare.build(spec.sector, system, 0).unwrap();
+                spec.wavefunction = bare;
+                assert!(psi.parameters().len() <= parameters(&spec));
+                spec.refinements = 2;
+                (0..2).for_each(|_| psi.refine());
+                assert!(psi.parameters().len() <= parameters(&spec));
             }
         }
     }

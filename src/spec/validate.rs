@@ -27,6 +27,8 @@ type Checked = Result<(), Violation>;
 
 /// Most particles a run may have.
 pub const MAX_PARTICLES: usize = 32;
+/// Most times that knots are doubled: 24 cells have become 6144.
+pub const MOST_REFINEMENTS: u64 = 8;
 
 /// Most elements of a list of nuclei, and most potentials in all sums of a Hamiltonian.
 const MAX_PARTS: usize = 256;
@@ -65,6 +67,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         iterations,
         final_samples,
         sampling: _,
+        refinements,
         stopping: _,
         faults,
         scramblings,
@@ -81,6 +84,11 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     within("samples_per_iteration", *samples_per_iteration, 2, 1 << 24)?;
     within("iterations", *iterations, 0, 10_000_000)?;
     within("final_samples", *final_samples, 2, 1 << 32)?;
+    within("refinements", *refinements, 0, MOST_REFINEMENTS)?;
+    if *refinements > 0 && !wavefunction.can_refine() {
+        let needs = "the wavefunction has no splines to refine: must be 0";
+        return violated("refinements", needs, refinements.to_string());
+    }
     // Two are the fewest with a scatter.
     within("scramblings", *scramblings, 2, 1024)?;
     check_memory(spec)?;
@@ -95,7 +103,7 @@ fn check_memory<H>(spec: &RunSpec<H>) -> Checked {
         return Ok(());
     }
     let gib = |bytes: f64| bytes / (1u64 << 30) as f64;
-    let parameters = size::parameters(&spec.wavefunction, spec.sector, &spec.geometry);
+    let parameters = size::parameters(spec);
     let samples = spec.samples_per_iteration;
     // Where the square of the parameters alone is too much, no number of samples helps.
     let field = if 8.0 * (parameters as f64).powi(2) > size::MOST_MEMORY {
@@ -665,6 +673,7 @@ mod tests {
             iterations: 0,
             final_samples: 2,
             sampling: Sampling::default(),
+            refinements: 0,
             stopping: Default::default(),
             faults: Default::default(),
             scramblings: 16,

@@ -130,6 +130,7 @@ mod tests {
             final_samples: 1024,
             sampling: Sampling::QuasiRandom,
             scramblings: 4,
+            refinements: 0,
             stopping: Stopping::Never,
             faults: Default::default(),
             seed: 1,

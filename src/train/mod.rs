@@ -36,6 +36,8 @@ pub struct Schedule {
     pub sampling: Sampling,
     /// Independent scramblings of the final estimate, where points are quasi-random.
     pub scramblings: usize,
+    /// How many times the cells of all splines are halved.
+    pub refinements: usize,
     /// When to stop before the last iteration.
     pub stopping: Stopping,
     /// What to do about samples without a sensible local energy and about divergence.
@@ -53,10 +55,17 @@ impl Schedule {
             final_samples: spec.final_samples,
             sampling: spec.sampling,
             scramblings: spec.scramblings,
+            refinements: spec.refinements,
             stopping: spec.stopping,
             faults: spec.faults,
             seed: spec.seed,
         }
+    }
+
+    /// Whether the next refinement is due before an iteration, after so many: they are spread evenly over the run.
+    fn refines(&self, iteration: usize, refinements: usize) -> bool {
+        refinements < self.refinements
+            && iteration * (self.refinements + 1) >= (refinements + 1) * self.iterations
     }
 
     /// Independent sets of samples that make the final estimate, and the samples of each.
@@ -186,11 +195,26 @@ pub fn train_from(
     state: &mut TrainingState,
     mut watch: impl FnMut(&IterationReport, &TrainingState) -> ControlFlow<()>,
 ) -> Result<Option<Trained>, TrainError> {
+    if state.refinements > schedule.refinements {
+        return Err(TrainError::State);
+    }
+    // The state may be of a wavefunction with more knots than `psi` was built with.
+    for _ in 0..state.refinements {
+        psi.refine();
+    }
     if !state.fits(psi.parameters().len()) || !optimiser.recall(&state.optimiser, state.count()) {
         return Err(TrainError::State);
     }
     psi.set_parameters(&state.parameters)?;
-    while state.iteration < schedule.iterations && !state.settled {
+    while state.iteration < schedule.iterations {
+        let left = state.refinements < schedule.refinements;
+        if left && state.settled || schedule.refines(state.iteration, state.refinements) {
+            psi.refine();
+            optimiser.reparametrised();
+            state.refine(psi.parameters());
+        } else if state.settled {
+            break;
+        }
         let report = iterate(psi, system, optimiser, schedule, state)?;
         if watch(&report, state).is_break() {
             return Ok(None);

@@ -71,6 +71,8 @@ pub struct TrainingState {
     pub(super) history: History,
     /// Whether the training has settled before its last iteration.
     pub(super) settled: bool,
+    /// How many times the cells of the splines have been halved.
+    pub(super) refinements: usize,
     best: Option<Best>,
     /// Iterations in a row whose energy was far above the best.
     adrift: usize,
@@ -106,6 +108,7 @@ impl TrainingState {
             caution: 1.0,
             history: History::default(),
             settled: false,
+            refinements: 0,
             best: None,
             adrift: 0,
             restarts: 0,
@@ -116,6 +119,21 @@ impl TrainingState {
     pub fn unsettle(&mut self) {
         self.settled = false;
         self.history = History::default();
+    }
+
+    /// How many times the cells of the wavefunction's splines have been halved.
+    pub fn refinements(&self) -> usize {
+        self.refinements
+    }
+
+    /// Goes on with the parameters that the same state has on halved cells.
+    pub(super) fn refine(&mut self, parameters: &[f64]) {
+        self.refinements += 1;
+        self.parameters = parameters.to_vec();
+        (self.sum, self.averaged) = (vec![0.0; parameters.len()], 0);
+        self.best = None;
+        self.adrift = 0;
+        self.unsettle();
     }
 
     pub(super) fn count(&self) -> usize {
@@ -206,6 +224,7 @@ mod tests {
             final_samples: 100,
             sampling: Sampling::Random,
             scramblings: 2,
+            refinements: 0,
             stopping: Stopping::Never,
             faults,
             seed: 0,

@@ -108,6 +108,17 @@ impl WavefunctionSettings {
         }
     }
 
+    /// Whether [`Wavefunction::refine`] can do something.
+    pub fn can_refine(&self) -> bool {
+        match self {
+            WavefunctionSettings::Waveflow(_) => false,
+            WavefunctionSettings::Weyl(settings) => settings.layers.as_ref().is_none_or(|layers| {
+                use weyl::LayerKind::*;
+                layers.iter().any(|layer| matches!(layer, Monotone | Pair | PairInverse))
+            }),
+        }
+    }
+
     /// Builds the wavefunction at its initial parameters.
     pub fn build(
         &self,
@@ -149,6 +160,9 @@ pub trait Wavefunction: Send + Sync {
     fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         Vec::new()
     }
+
+    /// Halves the cells of all trainable splines by exact knot insertion: the same state with more parameters.
+    fn refine(&mut self) {}
 
     /// An interval that holds the particles, in bohr: that of the geometry, or, on the line, where the density
     /// is not negligible.

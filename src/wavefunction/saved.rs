@@ -16,6 +16,9 @@ pub struct SavedWavefunction {
     version: String,
     /// The run that made the parameters.
     pub spec: ResolvedSpec,
+    /// How many times the cells of its splines were halved.
+    #[serde(default)]
+    pub refinements: usize,
     /// The variational parameters.
     pub parameters: Vec<f64>,
 }
@@ -38,6 +41,14 @@ pub enum SavedError {
     /// Parameters that do not fit the spec.
     #[error(transparent)]
     Wavefunction(#[from] WavefunctionError),
+    /// More refinements than the spec asks for.
+    #[error("the wavefunction file has {found} refinements, its spec asks for {most}")]
+    Refinements {
+        /// What the spec asks for.
+        most: usize,
+        /// What the file has.
+        found: usize,
+    },
     /// A parameter that is not finite.
     #[error("parameter {index} of the wavefunction file is not finite")]
     NotFinite {
@@ -47,12 +58,13 @@ pub enum SavedError {
 }
 
 impl SavedWavefunction {
-    /// Takes the parameters of a wavefunction that was built from `spec`.
-    pub fn new(spec: &ResolvedSpec, psi: &dyn Wavefunction) -> Self {
+    /// Takes the parameters of a wavefunction that was built from `spec` and refined so many times.
+    pub fn new(spec: &ResolvedSpec, psi: &dyn Wavefunction, refinements: usize) -> Self {
         SavedWavefunction {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             spec: spec.clone(),
+            refinements,
             parameters: psi.parameters().to_vec(),
         }
     }
@@ -78,6 +90,10 @@ impl SavedWavefunction {
             return Err(SavedError::Format { found: saved.format });
         }
         saved.spec.validate()?;
+        let (most, found) = (saved.spec.refinements, saved.refinements);
+        if found > most {
+            return Err(SavedError::Refinements { most, found });
+        }
         Ok(saved)
     }
 
@@ -88,6 +104,7 @@ impl SavedWavefunction {
     pub fn build(&self) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
         let system = System { hamiltonian: &self.spec.hamiltonian, geometry: &self.spec.geometry };
         let mut psi = self.spec.wavefunction.build(self.spec.sector, system, self.spec.seed)?;
+        (0..self.refinements).for_each(|_| psi.refine());
         psi.set_parameters(&self.parameters)?;
         Ok(psi)
     }
@@ -100,7 +117,7 @@ mod tests {
     const SPEC: &str = r#"(
         title: "two",
         hamiltonian: Inline(external: Harmonic(frequency: 1.0), interaction: SoftCoulomb()),
-        sector: (up: 2), geometry: Box(half_width: 8.0),
+        sector: (up: 2), geometry: Box(half_width: 8.0), refinements: 1,
     )"#;
 
     #[test]
@@ -111,13 +128,20 @@ mod tests {
         let moved: Vec<f64> =
             psi.parameters().iter().enumerate().map(|(i, p)| p + (i as f64).sin() / 3.0).collect();
         psi.set_parameters(&moved).unwrap();
-        let text = SavedWavefunction::new(&spec, psi.as_ref()).to_json().unwrap();
+        psi.refine();
+        let text = SavedWavefunction::new(&spec, psi.as_ref(), 1).to_json().unwrap();
         let again = SavedWavefunction::from_json(&text).unwrap().build().unwrap();
         assert_eq!(again.parameters(), psi.parameters());
         let x = [-0.7, 1.1];
         assert_eq!(again.evaluator().log_psi(&x), psi.evaluator().log_psi(&x));
         assert!(
             SavedWavefunction::from_json(&text.replace("\"format\":1", "\"format\":9")).is_err()
+        );
+        assert!(
+            SavedWavefunction::from_json(&text.replace("\"refinements\":1", "\"refinements\":2"))
+                .unwrap()
+                .build()
+                .is_err()
         );
         assert!(SavedWavefunction::from_json(&text[..text.len() / 2]).is_err());
     }

@@ -6,6 +6,7 @@
 //! either end. Everything is evaluated by the Cox–de Boor recurrence on the non-zero functions of one cell.
 
 use super::SplineError;
+use super::subdivision::halved;
 use crate::math::scalar::Scalar;
 use std::f64::consts::PI;
 
@@ -228,6 +229,23 @@ impl CircularSpline {
         }
     }
 
+    /// The same map on cells of half the width, and its logits.
+    pub fn refined(&self) -> (Self, Vec<f64>) {
+        let cells = 2 * self.cells;
+        // Continued by two beyond either end, which is as far as the weights reach.
+        let weights = halved(|j| self.slopes[(j + 2) as usize], cells + 1);
+        let logits: Vec<f64> =
+            weights.iter().map(|w| ((w - self.floor) / (1.0 - self.floor)).ln()).collect();
+        let mut spline = CircularSpline {
+            cells,
+            floor: self.floor,
+            slopes: vec![1.0; cells + SLOPES - 1],
+            sums: vec![0.0; cells + SUMS - 1],
+        };
+        spline.set_logits(&logits);
+        (spline, logits)
+    }
+
     /// The functions that are not zero at `t` in `[0, pi]`.
     #[inline]
     pub fn local(&self, t: f64) -> CircularLocal {
@@ -420,6 +438,24 @@ mod tests {
                     };
                     let slope = (f(1e-5) - f(-1e-5)) / 2e-5;
                     assert!((slope - bar[j]).abs() < 1e-9, "{i} t={t} j={j} {slope} {}", bar[j]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn halved_cells_give_the_same_map() {
+        for (cells, floor) in [(4, 0.0), (9, 1e-3), (32, 0.1)] {
+            let coarse = wavy(cells, floor);
+            let (fine, logits) = coarse.refined();
+            assert_eq!((fine.cells, logits.len()), (2 * cells, fine.weights()));
+            for i in 0..=100 {
+                let t = PI * i as f64 / 100.0;
+                let (a, b) = (coarse.evaluate(t).derivatives, fine.evaluate(t).derivatives);
+                for d in 0..5 {
+                    // A derivative loses two digits more per order.
+                    let scale = (cells as f64).powi(d as i32);
+                    assert!((a[d] - b[d]).abs() < 1e-13 * scale.max(1.0) * 8.0, "{d} {a:?} {b:?}");
                 }
             }
         }

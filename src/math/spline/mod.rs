@@ -9,6 +9,7 @@ pub mod constraint;
 pub mod ispline;
 pub mod ospline;
 pub mod short_range;
+mod subdivision;
 
 pub use bspline::{BSplineBasis, LocalBasis};
 pub use circular::CircularSpline;

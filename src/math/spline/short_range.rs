@@ -11,6 +11,7 @@
 
 use super::SplineError;
 use super::circular::{CircularLocal, CircularPoint, DEGREE, SLOPES, SUMS, lift, value_and_slope};
+use super::subdivision::halved;
 use crate::math::scalar::Scalar;
 
 /// Functions whose support would reach beyond the range.
@@ -143,6 +144,37 @@ impl ShortRange {
             self.sums[2 - k] = -self.sums[3 + k];
         }
         self.total = self.spacing() * sum;
+    }
+
+    /// The same displacement on cells of half the width, and its logits.
+    pub fn refined(&self) -> (Self, Vec<f64>) {
+        let cells = 2 * self.cells;
+        let count = cells + 1 - ENDS;
+        let at = |j: isize| {
+            let j = j.unsigned_abs();
+            if j < self.free.len() { self.free[j] - self.kappa } else { 0.0 }
+        };
+        let free: Vec<f64> = halved(at, count).iter().map(|c| c + self.kappa).collect();
+        let mut spline = ShortRange {
+            cells,
+            free: vec![0.0; count],
+            slopes: vec![0.0; cells + SLOPES - 1],
+            sums: vec![0.0; cells + SUMS - 1],
+            ..self.clone()
+        };
+        let mut scale = 1.0;
+        if let Some(most) = spline.most() {
+            // Inverts W s(W): the bound is the same, but not the functions that it counts from.
+            let start: f64 = (0..count).map(|j| self.kappa * spline.share(j)).sum();
+            let squeezed: f64 = free.iter().enumerate().map(|(j, w)| w * spline.share(j)).sum();
+            let (p, inverse) = (SHARPNESS, 1.0 / f64::from(SHARPNESS));
+            let cap = ((start + most).powi(p) - start.powi(p)).powf(inverse);
+            let most_squeezed = 1.0 + (start / cap).powi(p);
+            scale = (most_squeezed - (squeezed / cap).powi(p)).powf(inverse);
+        }
+        let logits: Vec<f64> = free.iter().map(|w| (w / (scale * self.kappa)).ln()).collect();
+        spline.set_logits(&logits);
+        (spline, logits)
     }
 
     /// Where `t >= 0` falls.
@@ -313,6 +345,22 @@ mod tests {
             }
         }
         assert!(ShortRange::zero(3, 1.0, None, KAPPA).is_err());
+    }
+
+    #[test]
+    fn halved_cells_give_the_same_displacement() {
+        for coarse in [wavy(None, 1.0), wavy(Some(2.6), 1.0), wavy(Some(2.6), 4.0)] {
+            let (fine, logits) = coarse.refined();
+            assert_eq!(logits.len(), fine.weights());
+            for i in 0..=150 {
+                let t = 0.02 * i as f64;
+                let (a, b) = (at(&coarse, t), at(&fine, t));
+                for d in 0..5 {
+                    let scale = (1.0 + coarse.total.abs()) * 15f64.powi(d as i32);
+                    assert!((a[d] - b[d]).abs() < 1e-13 * scale, "{d} {t} {a:?} {b:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -48,6 +48,20 @@ impl Displacement {
         }
     }
 
+    /// The same displacement on cells of half the width, and its parameters.
+    pub fn refined(&self) -> (Self, Vec<f64>) {
+        match self {
+            Displacement::Circular { spline, kappa } => {
+                let (spline, logits) = spline.refined();
+                (Displacement::Circular { spline, kappa: *kappa }, logits)
+            }
+            Displacement::ShortRange(s) => {
+                let (s, logits) = s.refined();
+                (Displacement::ShortRange(s), logits)
+            }
+        }
+    }
+
     /// Linear forms of the parameters whose squares measure roughness.
     pub fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         let last = self.weights() - 1;

@@ -249,6 +249,16 @@ impl Layer {
         }
     }
 
+    /// Halves the cells of the layer's splines and returns its parameters.
+    fn refine(&mut self) -> Vec<f64> {
+        match self {
+            Layer::Monotone(l) => l.refine(),
+            Layer::Pair(l) => l.refine(),
+            // Made of waves, not of cells.
+            Layer::TwoBody(l) => l.parameters().to_vec(),
+        }
+    }
+
     /// Linear forms of the layer's parameters whose squares measure roughness.
     fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         match self {
@@ -283,6 +293,15 @@ impl Layer {
             Layer::TwoBody(l) => l.inverse(angles, &mut trace.two_body),
         }
     }
+}
+
+/// Where each layer's parameters begin, and their number at the end.
+fn offsets(layers: &[Layer]) -> Vec<usize> {
+    let mut offsets = vec![0];
+    for layer in layers {
+        offsets.push(offsets[offsets.len() - 1] + layer.parameters());
+    }
+    offsets
 }
 
 /// Second differences of neighbouring logits, which continue evenly about both ends.
@@ -396,10 +415,7 @@ impl Weyl {
                 }
             });
         }
-        let mut offsets = vec![0];
-        for layer in &layers {
-            offsets.push(offsets[offsets.len() - 1] + layer.parameters());
-        }
+        let offsets = offsets(&layers);
         let parameters = vec![0.0; offsets[layers.len()]];
         Ok(Weyl {
             sector,
@@ -525,6 +541,11 @@ impl Wavefunction for Weyl {
             forms
         };
         self.layers.iter().zip(&self.offsets).flat_map(moved).collect()
+    }
+
+    fn refine(&mut self) {
+        self.parameters = self.layers.iter_mut().flat_map(Layer::refine).collect();
+        self.offsets = offsets(&self.layers);
     }
 
     fn interval(&self, geometry: &Geometry) -> (f64, f64) {

@@ -72,6 +72,19 @@ impl MonotoneLayer {
         }
     }
 
+    /// Halves the cells of trainable maps without changing them, and returns the parameters that they have then.
+    pub fn refine(&mut self) -> Vec<f64> {
+        let mut parameters = Vec::new();
+        if self.trainable {
+            for spline in &mut self.splines {
+                let (refined, logits) = spline.refined();
+                *spline = refined;
+                parameters.extend(logits);
+            }
+        }
+        parameters
+    }
+
     /// Maps the angles in place and returns `log |det|`.
     pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut MonotoneTrace<T>) -> T {
         let mut log_det = T::zero();

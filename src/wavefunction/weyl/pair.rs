@@ -151,6 +151,17 @@ impl PairLayer {
         }
     }
 
+    /// Halves the cells of the displacements without changing them, and returns the parameters that they have then.
+    pub fn refine(&mut self) -> Vec<f64> {
+        let mut parameters = Vec::new();
+        for function in self.functions.iter_mut().flatten() {
+            let (refined, logits) = function.refined();
+            *function = refined;
+            parameters.extend(logits);
+        }
+        parameters
+    }
+
     /// The pairs with the kind of their spins (0 equal, 1 opposite) and their function.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize, usize, &Displacement)> {
         (0..self.particles).flat_map(move |j| {

@@ -262,6 +262,30 @@ fn slopes_bound_finite_differences() {
     }
 }
 
+#[test]
+fn more_knots_leave_the_state_as_it_is() {
+    for coarse in cases() {
+        let mut fine = coarse.clone();
+        fine.refine();
+        fine.refine();
+        let splined = |l: &Layer| !matches!(l, Layer::TwoBody(_)) && l.parameters() > 0;
+        let more = coarse.layers.iter().any(splined);
+        assert_eq!(fine.parameters().len() > coarse.parameters().len(), more);
+        let refined = fine.parameters().to_vec();
+        fine.set_parameters(&refined).unwrap();
+        for x in samples(&coarse, 5, 10) {
+            let (mut a, mut b) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            let (one, laplacian) = coarse.evaluator().derivatives(&x, &mut a);
+            let (two, again) = fine.evaluator().derivatives(&x, &mut b);
+            assert_eq!(one.sign, two.sign);
+            assert!((one.log_abs - two.log_abs).abs() < 1e-10, "{one:?} {two:?}");
+            let size = 1.0 + laplacian.abs() + a.iter().map(|g| g * g).sum::<f64>();
+            assert!((laplacian - again).abs() < 1e-8 * size, "{laplacian} {again}");
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-9 * size), "{a:?} {b:?}");
+        }
+    }
+}
+
 /// The default layers, three of them behind the mean-field coordinate, as training leaves them.
 #[test]
 fn a_trained_flow_stretches_moderately_and_an_untrained_one_not_at_all() {
@@ -283,6 +307,7 @@ fn a_trained_flow_stretches_moderately_and_an_untrained_one_not_at_all() {
         final_samples: 512,
         sampling: Sampling::QuasiRandom,
         scramblings: 8,
+        refinements: 0,
         stopping: Stopping::Never,
         faults: Default::default(),
         seed: 1,

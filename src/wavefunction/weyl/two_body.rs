@@ -130,6 +130,11 @@ impl TwoBodyLayer {
         }
     }
 
+    /// The parameters.
+    pub fn parameters(&self) -> &[f64] {
+        &self.parameters
+    }
+
     /// Linear forms of the parameters whose squares measure roughness: second derivatives of the cosines, in
     /// units of those of the finest one, so that damping slows the fine ones down without freezing them.
     pub fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
