@@ -45,7 +45,7 @@ pub enum DeterminantSum {
 
 /// Natural orbitals of a configuration interaction whose spec gives no number.
 fn default_orbitals() -> usize {
-    6
+    10
 }
 
 /// Most determinants of a sum: bounds the time of one evaluation to that of the layers above.
@@ -146,8 +146,8 @@ impl MultiDeterminantSettings {
 
 /// The sum of determinants that a system gets without asking, if any.
 ///
-/// Interacting particles of both spins in a box or on the line: three and more get a configuration interaction in at
-/// least six orbitals and two more than particles, while that stays small; two get one in four orbitals where
+/// Interacting particles of both spins in a box or on the line: three and more get a configuration interaction in ten
+/// orbitals, or as many fewer as it takes to stay small, but at least six and two more than particles; two get one in four orbitals where
 /// Hartree–Fock breaks the symmetry of the spins, because no single determinant dissociates a bond. A pair that keeps the symmetry is best
 /// served by the tails of its single determinant.
 ///
@@ -161,17 +161,23 @@ pub fn automatic(
     if sector.up == 0 || sector.down == 0 || system.hamiltonian.interaction == Interaction::None {
         return Ok(None);
     }
-    let orbitals = if n == 2 { PAIR_ORBITALS } else { default_orbitals().max(n + 2) };
-    let determinants = DeterminantSum::ConfigurationInteraction { orbitals };
-    let settings = MultiDeterminantSettings { determinants };
-    let size = choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down));
-    let possible = settings.exist_on(system.geometry).is_ok() && settings.exist_for(sector).is_ok();
-    if !possible || size > MOST_AUTOMATIC || (n == 2 && !symmetry_breaks(sector, system)?) {
+    if n == 2 && !symmetry_breaks(sector, system)? {
         return Ok(None);
     }
-    Ok(Some(settings))
+    let fewest = if n == 2 { PAIR_ORBITALS } else { FEWEST_ORBITALS.max(n + 2) };
+    let most = if n == 2 { PAIR_ORBITALS } else { default_orbitals().max(fewest) };
+    let small = |&orbitals: &usize| {
+        choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down)) <= MOST_AUTOMATIC
+    };
+    let settings = |orbitals| MultiDeterminantSettings {
+        determinants: DeterminantSum::ConfigurationInteraction { orbitals },
+    };
+    let found = (fewest..=most).rev().find(small).map(settings);
+    Ok(found.filter(|s| s.exist_on(system.geometry).is_ok() && s.exist_for(sector).is_ok()))
 }
 
+/// Fewest orbitals of the configuration interaction of three and more particles.
+const FEWEST_ORBITALS: usize = 6;
 /// Orbitals of the configuration interaction of a pair whose bond is broken.
 const PAIR_ORBITALS: usize = 4;
 /// Most determinants of a sum that nobody asked for.
