@@ -58,6 +58,16 @@ pub trait Scalar:
     /// `f(self)` from `f`, `f'` and `f''` at `self.value()`; those beyond `ORDER` are ignored.
     fn chain(self, f: f64, df: f64, d2f: f64) -> Self;
 
+    /// `f(self, other)` from `f`, its slopes `[f_x, f_y]` and its curvatures `[f_xx, f_xy, f_yy]` at the values.
+    #[inline]
+    fn chain2(self, other: Self, f: f64, slopes: [f64; 2], curvatures: [f64; 3]) -> Self {
+        // Taylor's formula is exact where higher powers of the increments vanish.
+        let (x, y) = (self - self.value(), other - other.value());
+        let [xx, xy, yy] = curvatures;
+        let linear = x * slopes[0] + y * slopes[1];
+        linear + x * x * (0.5 * xx) + x * y * xy + y * y * (0.5 * yy) + f
+    }
+
     /// `self + a * b`, the inner step of every linear map with constant coefficients.
     #[inline(always)]
     fn add_scaled(self, a: f64, b: Self) -> Self {
@@ -174,6 +184,11 @@ impl Scalar for f64 {
     fn chain(self, f: f64, _df: f64, _d2f: f64) -> Self {
         f
     }
+
+    #[inline(always)]
+    fn chain2(self, _other: Self, f: f64, _slopes: [f64; 2], _curvatures: [f64; 3]) -> Self {
+        f
+    }
 }
 
 /// Value, gradient and Laplacian with respect to `N` coordinates.
@@ -251,6 +266,16 @@ impl<const N: usize> Scalar for Jet<N> {
             gradient: self.gradient.map(|g| df * g),
             laplacian: df * self.laplacian + d2f * square,
         }
+    }
+
+    #[inline(always)]
+    fn chain2(self, other: Self, f: f64, slopes: [f64; 2], curvatures: [f64; 3]) -> Self {
+        let (gradient, laplacian) = Self::combine(slopes[0], &self, slopes[1], &other);
+        let [xx, xy, yy] = curvatures;
+        let bend = xx * self.gradient_dot(&self)
+            + 2.0 * xy * self.gradient_dot(&other)
+            + yy * other.gradient_dot(&other);
+        Jet { value: f, gradient, laplacian: laplacian + bend }
     }
 
     #[inline(always)]

@@ -217,6 +217,80 @@ widest! {
     }
 }
 
+/// A number and its first three derivatives, side by side.
+pub type Derived = [f64; 4];
+
+widest! {
+    /// `out_l = sum_k own_k table_kl` with a square table by rows, and `sums[b][a] = sum_l other_l^(b) out_l^(a)` for
+    /// each of the others, of as many elements as the table has rows.
+    pub fn contract(
+        table: &[f64],
+        own: &[Derived],
+        out: &mut [Derived],
+        others: &[Derived],
+        sums: &mut [[Derived; 4]],
+    ) {
+        let m = own.len();
+        let out = &mut out[..m];
+        out.fill([0.0; 4]);
+        for (row, own) in table.chunks_exact(m).zip(own) {
+            for (t, out) in row.iter().zip(&mut *out) {
+                for (o, w) in out.iter_mut().zip(own) {
+                    *o += t * w;
+                }
+            }
+        }
+        for (other, sums) in others.chunks_exact(m).zip(sums) {
+            *sums = [[0.0; 4]; 4];
+            for (w, out) in other.iter().zip(&*out) {
+                for (sum, w) in sums.iter_mut().zip(w) {
+                    for (s, o) in sum.iter_mut().zip(out) {
+                        *s += o * w;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Wave numbers that [`sines`] advances side by side.
+const WAVES: usize = 8;
+
+widest! {
+    /// `sum_k c_k sin(k t)`, `k = 1, 2, ..`, and its first three derivatives, from `sin t` and `cos t`.
+    pub fn sines(coefficients: &[f64], sin1: f64, cos1: f64, out: &mut Derived) {
+        let (mut sin, mut cos, mut k) = ([0.0; WAVES], [0.0; WAVES], [0.0; WAVES]);
+        let (mut s, mut c) = (sin1, cos1);
+        for l in 0..WAVES {
+            (sin[l], cos[l], k[l]) = (s, c, (l + 1) as f64);
+            (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
+        }
+        // Of the last of them: that many waves further on.
+        let (sin_step, cos_step) = (sin[WAVES - 1], cos[WAVES - 1]);
+        let mut sums = [[0.0; WAVES]; 4];
+        let mut add = |a: &[f64; WAVES]| {
+            for l in 0..WAVES {
+                let (s, c, q) = (a[l] * sin[l], a[l] * cos[l] * k[l], k[l]);
+                sums[0][l] += s;
+                sums[1][l] += c;
+                sums[2][l] -= q * q * s;
+                sums[3][l] -= q * q * c;
+                (sin[l], cos[l]) =
+                    (sin[l] * cos_step + cos[l] * sin_step, cos[l] * cos_step - sin[l] * sin_step);
+                k[l] += WAVES as f64;
+            }
+        };
+        let (whole, rest) = coefficients.as_chunks::<WAVES>();
+        whole.iter().for_each(&mut add);
+        let mut last = [0.0; WAVES];
+        last[..rest.len()].copy_from_slice(rest);
+        add(&last);
+        for (o, sum) in out.iter_mut().zip(sums) {
+            *o = sum.iter().sum();
+        }
+    }
+}
+
 widest! {
     /// The exponentials of numbers below 700.
     pub fn exp(data: &mut [f64]) {

@@ -6,6 +6,7 @@
 //! either end. Everything is evaluated by the Cox–de Boor recurrence on the non-zero functions of one cell.
 
 use super::SplineError;
+use super::cells::Cells;
 use super::subdivision::halved;
 use crate::math::scalar::Scalar;
 use std::f64::consts::PI;
@@ -32,7 +33,15 @@ pub struct CircularSpline {
     /// Coefficients `w_0/2 + w_1 + .. + w_i` of the map in B-splines of degree `DEGREE + 1` centred at
     /// `(i + 1/2) h`, for `i = -3..=m+2`.
     sums: Vec<f64>,
+    polynomials: Cells,
+    /// Places of evenly spaced values, and the slopes of the inverse there; empty where nobody asked for them.
+    table: Vec<(f64, f64)>,
 }
+
+/// A Newton step of fewer cells than this is the last: the error after it is of the order of its square.
+const LAST_STEP: f64 = 1e-9;
+/// Points per cell of a table of the inverse.
+const TABLE: usize = 8;
 
 /// The functions that are not zero at a point, and their derivatives.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +49,7 @@ pub struct CircularLocal {
     pub(super) cell: usize,
     /// Functions of the map and their first two derivatives.
     pub(super) sums: [[f64; SUMS]; 3],
-    /// Functions of the slope and their first three derivatives.
+    /// Functions of the slope and their first two derivatives; [`super::short_range`] takes the third.
     pub(super) slopes: [[f64; SLOPES]; 4],
 }
 
@@ -62,27 +71,6 @@ fn raise<const M: usize, const N: usize>(lower: &[f64; M], r: f64) -> [f64; N] {
         let right = if a < M { (a as f64 + 1.0 - r) * lower[a] } else { 0.0 };
         (left + right) * inverse
     })
-}
-
-/// Value and slope alone of the map with the given coefficients, at `u` cells from the first of `cells` edges.
-pub(super) fn value_and_slope(
-    cells: usize,
-    u: f64,
-    sums: &[f64],
-    slopes: &[f64],
-    h: f64,
-) -> (f64, f64) {
-    let cell = (u.max(0.0) as usize).min(cells - 1);
-    let r = u - cell as f64;
-    let b1: [f64; 2] = raise(&[1.0], r);
-    let b2: [f64; 3] = raise(&b1, r);
-    let b3: [f64; 4] = raise(&b2, r);
-    let b4: [f64; 5] = raise(&b3, r);
-    let b5: [f64; SLOPES] = raise(&b4, r);
-    let b6: [f64; SUMS] = raise(&b5, r);
-    let value: f64 = sums[cell..cell + SUMS].iter().zip(&b6).map(|(c, b)| c * b).sum();
-    let slope: f64 = slopes[cell..cell + SLOPES].iter().zip(&b5).map(|(w, b)| w * b).sum();
-    (h * value, slope)
 }
 
 impl CircularLocal {
@@ -108,22 +96,6 @@ impl CircularLocal {
             sums: [b6, derivative(&b5), derivative(&d4)],
             slopes: [b5, d4, dd3, ddd2],
         }
-    }
-
-    /// Value and derivatives of the map with the given coefficients on cells of width `h`.
-    #[inline]
-    pub(super) fn combine(&self, sums: &[f64], slopes: &[f64], h: f64) -> CircularPoint {
-        let mut derivatives = [0.0; 5];
-        let sums = &sums[self.cell..self.cell + SUMS];
-        derivatives[0] = h * sums.iter().zip(&self.sums[0]).map(|(c, b)| c * b).sum::<f64>();
-        let slopes = &slopes[self.cell..self.cell + SLOPES];
-        let mut scale = 1.0;
-        for d in 0..4 {
-            let sum: f64 = slopes.iter().zip(&self.slopes[d]).map(|(w, b)| w * b).sum();
-            derivatives[d + 1] = scale * sum;
-            scale /= h;
-        }
-        CircularPoint { derivatives }
     }
 
     /// Adds the adjoints of the coefficients for a point `t` whose value and slope have the given adjoints.
@@ -185,6 +157,8 @@ impl CircularSpline {
             floor,
             slopes: vec![1.0; cells + SLOPES - 1],
             sums: vec![0.0; cells + SUMS - 1],
+            polynomials: Cells::default(),
+            table: Vec::new(),
         };
         spline.set_logits(&vec![0.0; cells + 1]);
         Ok(spline)
@@ -227,6 +201,8 @@ impl CircularSpline {
         for k in 0..3 {
             self.sums[2 - k] = -self.sums[3 + k];
         }
+        self.polynomials.set(&self.sums, &self.slopes, PI / m as f64);
+        self.table.clear();
     }
 
     /// The same map on cells of half the width, and its logits.
@@ -241,6 +217,8 @@ impl CircularSpline {
             floor: self.floor,
             slopes: vec![1.0; cells + SLOPES - 1],
             sums: vec![0.0; cells + SUMS - 1],
+            polynomials: Cells::default(),
+            table: Vec::new(),
         };
         spline.set_logits(&logits);
         (spline, logits)
@@ -252,23 +230,46 @@ impl CircularSpline {
         CircularLocal::new(self.cells, t * (self.cells as f64 / PI))
     }
 
-    /// Value and derivatives of the map at the point of `local`.
-    #[inline]
-    pub fn point(&self, local: &CircularLocal) -> CircularPoint {
-        local.combine(&self.sums, &self.slopes, PI / self.cells as f64)
-    }
-
     /// Value and derivatives of the map at `t` in `[0, pi]`.
     #[inline]
     pub fn evaluate(&self, t: f64) -> CircularPoint {
-        self.point(&self.local(t))
+        self.polynomials.evaluate(t)
     }
 
     /// The map and its slope alone at `t` in `[0, pi]`.
     #[inline]
     pub fn value_and_slope(&self, t: f64) -> (f64, f64) {
-        let u = t * (self.cells as f64 / PI);
-        value_and_slope(self.cells, u, &self.sums, &self.slopes, PI / self.cells as f64)
+        self.polynomials.value_and_slope(t)
+    }
+
+    /// Remembers where values lie, for a map that will be inverted often.
+    pub fn tabulated(mut self) -> Self {
+        let points = TABLE * self.cells;
+        let slope = |t: f64| self.value_and_slope(t).1.recip();
+        let at = |k: usize| {
+            let t = self.inverse(PI * k as f64 / points as f64);
+            (t, slope(t))
+        };
+        self.table = (0..=points).map(at).collect();
+        self
+    }
+
+    /// An interval that holds the `t` with `y(t) = y`, and a place in it to start from.
+    fn bracket(&self, y: f64) -> (f64, f64, f64) {
+        let Some(cells) = self.table.len().checked_sub(1).filter(|&cells| cells > 0) else {
+            return (0.0, PI, y);
+        };
+        let h = PI / cells as f64;
+        let k = ((y / h) as usize).min(cells - 1);
+        let ((a, da), (b, db)) = (self.table[k], self.table[k + 1]);
+        // The cubic with the right values and slopes at both ends.
+        let r = y / h - k as f64;
+        let (step, rest) = (b - a, 1.0 - r);
+        let t = a + r * step + r * rest * (rest * (h * da - step) - r * (h * db - step));
+        // Rounding may have put an edge on the wrong side of its value.
+        let slack = 1e-14;
+        let (lo, hi) = ((a - slack).max(0.0), (b + slack).min(PI));
+        (lo, hi, if t > lo && t < hi { t } else { 0.5 * (lo + hi) })
     }
 
     /// `t` in `[0, pi]` with `y(t) = y`, by Newton's method kept inside a shrinking bracket.
@@ -281,8 +282,8 @@ impl CircularSpline {
         if y >= PI {
             return PI;
         }
-        let (mut lo, mut hi) = (0.0f64, PI);
-        let mut t = y;
+        let h = PI / self.cells as f64;
+        let (mut lo, mut hi, mut t) = self.bracket(y);
         for _ in 0..200 {
             let (value, slope) = self.value_and_slope(t);
             let residual = value - y;
@@ -293,7 +294,10 @@ impl CircularSpline {
             }
             let newton = t - residual / slope;
             // Tested before the bracket is: a root hit exactly lies on the bracket's edge.
-            if (newton - t).abs() <= 2e-16 * t.max(1e-3) || hi - lo <= f64::EPSILON * hi {
+            if (newton - t).abs() <= LAST_STEP * h {
+                return newton.clamp(0.0, PI);
+            }
+            if hi - lo <= f64::EPSILON * hi {
                 break;
             }
             t = if newton > lo && newton < hi { newton } else { 0.5 * (lo + hi) };
@@ -473,6 +477,8 @@ mod tests {
             let t = s.inverse(y);
             let p = s.evaluate(t).derivatives;
             prop_assert!((p[0] - y).abs() < 1e-13, "{} {y}", p[0]);
+            let again = s.clone().tabulated().inverse(y);
+            prop_assert!((s.evaluate(again).derivatives[0] - y).abs() < 1e-13, "{t} {again}");
             prop_assert!(p[1] >= 1e-3 * (1.0 - 1e-9));
             prop_assert!((0.0..=PI).contains(&t));
         }

@@ -4,6 +4,7 @@
 //! no interpolation, so that a derivative is the derivative of the value to machine precision.
 
 pub mod bspline;
+mod cells;
 pub mod circular;
 pub mod constraint;
 pub mod ispline;

@@ -10,7 +10,8 @@
 //! steep, and then bounds it smoothly.
 
 use super::SplineError;
-use super::circular::{CircularLocal, CircularPoint, DEGREE, SLOPES, SUMS, lift, value_and_slope};
+use super::cells::Cells;
+use super::circular::{CircularLocal, CircularPoint, DEGREE, SLOPES, SUMS, lift};
 use super::subdivision::halved;
 use crate::math::scalar::Scalar;
 
@@ -42,6 +43,7 @@ pub struct ShortRange {
     slopes: Vec<f64>,
     /// Coefficients of the integral, as in the circular spline.
     sums: Vec<f64>,
+    polynomials: Cells,
     /// `A`.
     total: f64,
 }
@@ -84,6 +86,7 @@ impl ShortRange {
             scale: 1.0,
             slopes: vec![0.0; cells + SLOPES - 1],
             sums: vec![0.0; cells + SUMS - 1],
+            polynomials: Cells::default(),
             total: 0.0,
         };
         spline.set_logits(&vec![0.0; count]);
@@ -144,6 +147,7 @@ impl ShortRange {
             self.sums[2 - k] = -self.sums[3 + k];
         }
         self.total = self.spacing() * sum;
+        self.polynomials.set(&self.sums, &self.slopes, self.spacing());
     }
 
     /// The same displacement on cells of half the width, and its logits.
@@ -218,20 +222,20 @@ impl ShortRange {
     #[inline]
     pub fn value_and_slope(&self, t: f64) -> (f64, f64) {
         if t < self.range {
-            let h = self.spacing();
-            return value_and_slope(self.cells, t / h, &self.sums, &self.slopes, h);
+            return self.polynomials.value_and_slope(t);
         }
-        let p = self.point(&self.local(t));
+        let p = self.evaluate(t);
         (p.derivatives[0], p.derivatives[1])
     }
 
-    /// Value and derivatives at the point of `local`.
+    /// Value and derivatives at `t >= 0`.
     #[inline]
-    pub fn point(&self, local: &ShortRangeLocal) -> CircularPoint {
-        match local {
-            ShortRangeLocal::Inside(local) => {
-                local.combine(&self.sums, &self.slopes, self.spacing())
-            }
+    pub fn evaluate(&self, t: f64) -> CircularPoint {
+        if t < self.range {
+            return self.polynomials.evaluate(t);
+        }
+        match self.local(t) {
+            ShortRangeLocal::Inside(_) => self.polynomials.evaluate(t),
             ShortRangeLocal::Bump(bump) => {
                 CircularPoint { derivatives: bump.map(|b| b * self.total) }
             }
@@ -333,7 +337,7 @@ mod tests {
     }
 
     fn at(s: &ShortRange, t: f64) -> [f64; 5] {
-        s.point(&s.local(t)).derivatives
+        s.evaluate(t).derivatives
     }
 
     #[test]

@@ -87,22 +87,6 @@ impl Displacement {
         }
     }
 
-    /// Value and derivatives at `t`, which falls on `place`.
-    #[inline]
-    pub fn point(&self, place: &Place, t: f64) -> CircularPoint {
-        match (self, place) {
-            (Displacement::Circular { spline, kappa }, Place::Circular(local)) => {
-                let mut p = spline.point(local);
-                p.derivatives[0] -= t;
-                p.derivatives[1] -= 1.0;
-                p.derivatives.iter_mut().for_each(|d| *d *= kappa);
-                p
-            }
-            (Displacement::ShortRange(s), Place::ShortRange(local)) => s.point(local),
-            _ => unreachable!("a place belongs to its own displacement"),
-        }
-    }
-
     /// Value and slope alone at `t` in `[0, pi]`.
     #[inline]
     pub fn value_and_slope(&self, t: f64) -> (f64, f64) {
@@ -118,7 +102,16 @@ impl Displacement {
     /// Value and derivatives at `t` in `[0, pi]`.
     #[inline]
     pub fn evaluate(&self, t: f64) -> CircularPoint {
-        self.point(&self.local(t), t)
+        match self {
+            Displacement::Circular { spline, kappa } => {
+                let mut p = spline.evaluate(t);
+                p.derivatives[0] -= t;
+                p.derivatives[1] -= 1.0;
+                p.derivatives.iter_mut().for_each(|d| *d *= kappa);
+                p
+            }
+            Displacement::ShortRange(s) => s.evaluate(t),
+        }
     }
 }
 

@@ -268,11 +268,11 @@ impl Layer {
         }
     }
 
-    fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut LayerTrace<T>) -> T {
+    fn forward<T: Scalar>(&self, angles: &mut [T], reverse: bool, trace: &mut LayerTrace<T>) -> T {
         match self {
             Layer::Monotone(l) => l.forward(angles, &mut trace.monotone),
-            Layer::Pair(l) => l.forward(angles, &mut trace.pair),
-            Layer::TwoBody(l) => l.forward(angles, &mut trace.two_body),
+            Layer::Pair(l) => l.forward(angles, reverse, &mut trace.pair),
+            Layer::TwoBody(l) => l.forward(angles, reverse, &mut trace.two_body),
         }
     }
 
@@ -440,7 +440,7 @@ impl Flow for Weyl {
         trace.angles.extend(x.iter().map(|&x| (x - origin) * scale));
         let mut log_det = T::constant(x.len() as f64 * scale.ln());
         for (layer, t) in self.layers.iter().zip(&mut trace.layers) {
-            log_det += layer.forward(&mut trace.angles, t);
+            log_det += layer.forward(&mut trace.angles, reverse, t);
         }
         let (mut log, sign) = self.base.forward(&trace.angles, reverse, &mut trace.base);
         let inside = |t: &T| 0.0 < t.value() && t.value() < PI;
@@ -508,7 +508,7 @@ fn coordinate(
     let logits: Vec<f64> =
         (0..spline.weights()).map(|j| log_slope(spline.centre(j) / PI)).collect();
     spline.set_logits(&logits);
-    Ok(spline)
+    Ok(spline.tabulated())
 }
 
 impl Wavefunction for Weyl {

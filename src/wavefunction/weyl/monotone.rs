@@ -9,6 +9,9 @@ use crate::math::spline::circular::CircularAdjoint;
 use crate::system::Sector;
 use std::f64::consts::PI;
 
+/// Products of slopes that may grow or shrink further: far from the ends of the range of numbers.
+const PRODUCTS: std::ops::Range<f64> = 1e-100..1e100;
+
 /// A monotone map per spin, `theta -> z` or, inverted, `z -> theta`.
 #[derive(Clone, Debug)]
 pub struct MonotoneLayer {
@@ -87,7 +90,8 @@ impl MonotoneLayer {
 
     /// Maps the angles in place and returns `log |det|`.
     pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut MonotoneTrace<T>) -> T {
-        let mut log_det = T::zero();
+        // One logarithm for many: it costs more than a product.
+        let (mut log_det, mut product) = (T::zero(), T::one());
         trace.argument.resize(angles.len(), T::zero());
         trace.signs.resize(angles.len(), 1.0);
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
@@ -106,17 +110,22 @@ impl MonotoneLayer {
                     );
                     trace.argument[i] = t;
                     angles[i] = t * sign + start;
-                    log_det -= p.lift(t, 1).ln();
+                    product = product * p.lift(t, 1);
                 } else {
                     let t = folded;
                     let p = spline.evaluate(t.value());
                     trace.argument[i] = t;
                     angles[i] = p.lift::<T>(t, 0) * sign + start;
-                    log_det += p.lift(t, 1).ln();
+                    product = product * p.lift(t, 1);
+                }
+                if !PRODUCTS.contains(&product.value()) {
+                    log_det += product.ln();
+                    product = T::one();
                 }
             }
         }
-        log_det
+        log_det += product.ln();
+        if self.inverted { -log_det } else { log_det }
     }
 
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
@@ -135,8 +144,7 @@ impl MonotoneLayer {
             }
             for i in spin {
                 let (t, sign) = (trace.argument[i], trace.signs[i]);
-                let local = spline.local(t.value());
-                let p = spline.point(&local);
+                let p = spline.evaluate(t.value());
                 let (slope, bend): (T, T) = (p.lift(t, 1), p.lift(t, 2));
                 let inverse = slope.recip();
                 if self.inverted {
@@ -144,7 +152,7 @@ impl MonotoneLayer {
                 } else {
                     let slope_bar = inverse * log_det_bar;
                     if self.trainable {
-                        trace.adjoint.add(&local, t, bar[i] * sign, slope_bar);
+                        trace.adjoint.add(&spline.local(t.value()), t, bar[i] * sign, slope_bar);
                     }
                     bar[i] = bar[i] * slope + slope_bar * bend * sign;
                 }

@@ -1,10 +1,13 @@
 //! Newton's method with a line search for the few coupled angles of a layer.
 
 /// Most steps; convergence is quadratic once steps are full.
-const STEPS: usize = 200;
+pub const STEPS: usize = 200;
 
 /// Residual below which steps no longer help, in radians.
 const ROUNDING: f64 = 4e-16;
+
+/// A full step smaller than this is the last: the error after it is of the order of its square, in radians.
+pub const LAST_STEP: f64 = 1e-9;
 
 /// Solves `f(t) = y` from the start in `t`.
 ///
@@ -35,6 +38,10 @@ pub fn solve(
         }
         direction.copy_from_slice(residual);
         step(t, direction);
+        if direction.iter().all(|d| d.abs() < LAST_STEP) {
+            t.iter_mut().zip(&*direction).for_each(|(t, d)| *t -= d);
+            break;
+        }
         let mut length = 1.0;
         let improved = loop {
             for i in 0..n {

@@ -237,9 +237,79 @@ impl PairLayer {
         );
     }
 
-    /// Maps the angles in place and returns `log |det|`.
-    pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut PairTrace<T>) -> T {
+    /// `t` with `t + 2 beta(t) = y`: increasing, because `beta' > -1/2` for one pair.
+    fn solve_single(&self, function: &Displacement, y: f64) -> f64 {
+        let mut t = y;
+        let residual = |t: f64| {
+            let (value, slope) = self.beta(function, t);
+            (t + 2.0 * value - y, 1.0 + 2.0 * slope)
+        };
+        let (mut r, mut slope) = residual(t);
+        for _ in 0..newton::STEPS {
+            let step = r / slope;
+            if step.abs() < newton::LAST_STEP {
+                return t - step;
+            }
+            let mut length = 1.0;
+            // The residual falls along the step until rounding stops it.
+            while length > 1e-6 {
+                let (next, steepness) = residual(t - length * step);
+                if next.abs() <= (1.0 - 0.5 * length) * r.abs() {
+                    (r, slope) = (next, steepness);
+                    break;
+                }
+                length *= 0.5;
+            }
+            t -= length * step;
+        }
+        t
+    }
+
+    /// [`Self::forward`] for two particles, whose distance and, between walls, sum are displaced each by itself.
+    fn forward_single<T: Scalar>(&self, function: &Displacement, angles: &mut [T]) -> T {
+        let one = |y: T| -> (T, T) {
+            if self.inverted {
+                let at = self.solve_single(function, y.value());
+                let (_, sign) = reduce(at);
+                let folded = reduce(at).0;
+                let p = function.evaluate(folded).derivatives;
+                let slope = 1.0 + 2.0 * p[1];
+                let t = y.chain(at, 1.0 / slope, -2.0 * p[2] * sign / slope.powi(3));
+                let derivative = t.chain(p[1], p[2] * sign, p[3]);
+                (t, derivative * 2.0 + 1.0)
+            } else {
+                let (value, slope) = self.beta(function, y);
+                (y + value * 2.0, slope * 2.0 + 1.0)
+            }
+        };
+        let (difference, mut stretch) = one(angles[0] - angles[1]);
+        let mut sum = angles[0] + angles[1];
+        if self.images {
+            let (displaced, factor) = one(sum);
+            sum = displaced;
+            stretch = stretch * factor;
+        }
+        angles[0] = (sum + difference) * 0.5;
+        angles[1] = (sum - difference) * 0.5;
+        let log_det = stretch.ln();
+        if self.inverted { -log_det } else { log_det }
+    }
+
+    /// Maps the angles in place and returns `log |det|`; `reverse` says whether [`Self::backward`] follows.
+    pub fn forward<T: Scalar>(
+        &self,
+        angles: &mut [T],
+        reverse: bool,
+        trace: &mut PairTrace<T>,
+    ) -> T {
         let n = self.particles;
+        if n == 2 && !reverse {
+            // Two particles are one pair.
+            return match self.functions.iter().flatten().next() {
+                Some(function) => self.forward_single(function, angles),
+                None => T::zero(),
+            };
+        }
         trace.factor.resize(n * n, T::zero());
         trace.image.resize(n, T::zero());
         if !self.inverted {
@@ -343,7 +413,7 @@ impl PairLayer {
                 if self.inverted {
                     return T::zero();
                 }
-                let p = function.point(&place, t.value());
+                let p = function.evaluate(t.value());
                 value_bar * p.lift(t, 1) + slope_bar * p.lift(t, 2) * sign
             };
             let d = term(argument[i] - argument[j], image[i] - image[j], w_d);

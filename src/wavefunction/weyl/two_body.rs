@@ -13,6 +13,7 @@
 use super::newton::{self, NewtonWork};
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
+use crate::math::vector::{self, Derived};
 use crate::system::Sector;
 
 /// Sharpness of the bound on the coefficients.
@@ -52,10 +53,21 @@ pub struct TwoBodyTrace<T> {
     slopes_bar: Vec<T>,
     /// Partners' cosine slopes weighted by the adjoints of `dF/dtheta_j`.
     crossed: Vec<T>,
-    plain: Field<f64>,
+    pairs: PairWork,
     target: Vec<f64>,
     solution: Vec<f64>,
     newton: NewtonWork,
+}
+
+/// Scratch memory of the evaluation pair by pair.
+#[derive(Clone, Debug, Default)]
+struct PairWork {
+    /// `cos(k theta_i)` with its derivatives, `particles x functions`.
+    waves: Vec<Derived>,
+    /// Table times the waves of one particle.
+    rows: Vec<Derived>,
+    /// Derivatives of the field of a particle and each of its partners.
+    pairs: Vec<[Derived; 4]>,
 }
 
 /// The field at a configuration.
@@ -167,8 +179,8 @@ impl TwoBodyLayer {
         if (i < self.up) == (kind == 0) { 0..self.up } else { self.up..self.particles }
     }
 
-    /// Evaluates the field, and the Jacobian where asked for.
-    fn evaluate<T: Scalar>(&self, theta: &[T], field: &mut Field<T>, jacobian: bool) {
+    /// Evaluates the field with all that the reverse sweep needs.
+    fn evaluate<T: Scalar>(&self, theta: &[T], field: &mut Field<T>) {
         let (n, m) = (self.particles, self.functions);
         let f = field;
         f.sin.clear();
@@ -236,24 +248,83 @@ impl TwoBodyLayer {
                 }
             }
         }
-        if jacobian {
-            f.jacobian.resize(n * n, T::zero());
+    }
+
+    /// `DT` from the field.
+    fn jacobian<T: Scalar>(&self, f: &mut Field<T>) {
+        let n = self.particles;
+        f.jacobian.resize(n * n, T::zero());
+        for i in 0..n {
+            for j in 0..n {
+                f.jacobian[i * n + j] = if i == j {
+                    f.cos[i] * f.sum[i] + f.sin[i] * f.own_slope[i] + 1.0
+                } else {
+                    f.sin[i] * f.cross[i * n + j]
+                };
+            }
+        }
+    }
+
+    /// What [`Self::evaluate`] leaves in `sin`, `cos`, `sum`, `own_slope` and `cross`, but from plain numbers: the field
+    /// of a pair is a function of two angles, whose derivatives up to the third order are sums over the same table.
+    fn evaluate_by_pairs<T: Scalar>(&self, theta: &[T], f: &mut Field<T>, work: &mut PairWork) {
+        let (n, m) = (self.particles, self.functions);
+        let PairWork { waves, rows, pairs } = work;
+        for v in [&mut f.sin, &mut f.cos, &mut f.sum, &mut f.own_slope] {
+            v.clear();
+            v.resize(n, T::zero());
+        }
+        f.cross.clear();
+        f.cross.resize(n * n, T::zero());
+        waves.clear();
+        rows.resize(m, [0.0; 4]);
+        pairs.resize(n, [[0.0; 4]; 4]);
+        for (i, t) in theta.iter().enumerate() {
+            let (sin1, cos1) = t.value().sin_cos();
+            f.sin[i] = t.chain(sin1, cos1, -sin1);
+            f.cos[i] = t.chain(cos1, -sin1, -cos1);
+            let (mut s, mut c) = (0.0, 1.0);
+            for k in 0..m {
+                let q = k as f64;
+                waves.push([c, -q * s, -q * q * c, q * q * q * s]);
+                (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
+            }
+        }
+        for (kind, offset, _) in self.tables() {
+            let table = &self.coefficients[offset..offset + m * m];
             for i in 0..n {
-                for j in 0..n {
-                    f.jacobian[i * n + j] = if i == j {
-                        f.cos[i] * f.sum[i] + f.sin[i] * f.own_slope[i] + 1.0
-                    } else {
-                        f.sin[i] * f.cross[i * n + j]
-                    };
+                let others = self.others(i, kind);
+                let (own, partners) =
+                    (&waves[i * m..(i + 1) * m], &waves[others.start * m..others.end * m]);
+                vector::contract(table, own, rows, partners, pairs);
+                // p[b][a] = d^(a+b) F / d theta_i^a d theta_j^b.
+                for (j, p) in others.zip(&*pairs).filter(|&(j, _)| j != i) {
+                    let (t, u) = (theta[i], theta[j]);
+                    f.sum[i] +=
+                        t.chain2(u, p[0][0], [p[0][1], p[1][0]], [p[0][2], p[1][1], p[2][0]]);
+                    f.own_slope[i] +=
+                        t.chain2(u, p[0][1], [p[0][2], p[1][1]], [p[0][3], p[1][2], p[2][1]]);
+                    f.cross[i * n + j] =
+                        t.chain2(u, p[1][0], [p[1][1], p[2][0]], [p[1][2], p[2][1], p[3][0]]);
                 }
             }
         }
     }
 
-    /// Maps the angles in place and returns `log |det|`.
-    pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut TwoBodyTrace<T>) -> T {
+    /// Maps the angles in place and returns `log |det|`; `reverse` says whether [`Self::backward`] follows.
+    pub fn forward<T: Scalar>(
+        &self,
+        angles: &mut [T],
+        reverse: bool,
+        trace: &mut TwoBodyTrace<T>,
+    ) -> T {
         let field = &mut trace.field;
-        self.evaluate(angles, field, true);
+        if reverse {
+            self.evaluate(angles, field);
+        } else {
+            self.evaluate_by_pairs(angles, field, &mut trace.pairs);
+        }
+        self.jacobian(field);
         for (i, a) in angles.iter_mut().enumerate() {
             *a += field.sin[i] * field.sum[i];
         }
@@ -347,7 +418,9 @@ impl TwoBodyLayer {
     /// Undoes the layer.
     pub fn inverse(&self, angles: &mut [f64], trace: &mut TwoBodyTrace<f64>) {
         let n = self.particles;
-        let TwoBodyTrace { plain, field, target, solution, newton, .. } = trace;
+        let TwoBodyTrace { field, pairs, target, solution, newton, .. } = trace;
+        // Both closures use the same memory by turns.
+        let work = std::cell::RefCell::new((field, pairs));
         target.clear();
         target.extend_from_slice(angles);
         solution.clone_from(target);
@@ -355,13 +428,16 @@ impl TwoBodyLayer {
             target,
             solution,
             |t, z| {
-                self.evaluate(t, plain, false);
+                let (field, pairs) = &mut *work.borrow_mut();
+                self.evaluate_by_pairs(t, field, pairs);
                 for i in 0..n {
-                    z[i] = t[i] + plain.sin[i] * plain.sum[i];
+                    z[i] = t[i] + field.sin[i] * field.sum[i];
                 }
             },
             |t, r| {
-                self.evaluate(t, field, true);
+                let (field, pairs) = &mut *work.borrow_mut();
+                self.evaluate_by_pairs(t, field, pairs);
+                self.jacobian(field);
                 lu(&mut field.jacobian, n, &mut field.pivots);
                 lu_solve(&field.jacobian, n, &field.pivots, r);
             },
@@ -436,6 +512,7 @@ fn row_norm(table: &[f64], m: usize, gradient: &mut [f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::scalar::Jet;
     use proptest::prelude::*;
 
     #[test]
@@ -460,6 +537,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_field_pair_by_pair_is_the_same() {
+        for sector in [Sector { up: 1, down: 1 }, Sector { up: 3, down: 2 }] {
+            let mut layer = TwoBodyLayer::new(sector, 5, 0.9);
+            let q: Vec<f64> = (0..layer.parameters.len()).map(|i| (1.3 * i as f64).sin()).collect();
+            layer.set_parameters(&q);
+            let theta: Vec<Jet<5>> = (0..sector.particles())
+                .map(|i| Jet::variable(0.3 + 0.5 * i as f64, i).sin() * 2.0)
+                .collect();
+            let (mut all, mut pairs) = (Field::default(), Field::default());
+            layer.evaluate(&theta, &mut all);
+            layer.evaluate_by_pairs(&theta, &mut pairs, &mut PairWork::default());
+            let same = |a: &[Jet<5>], b: &[Jet<5>]| {
+                assert_eq!(a.len(), b.len());
+                for (a, b) in a.iter().zip(b) {
+                    for plane in 0..Jet::<5>::PLANES {
+                        assert!((a.plane(plane) - b.plane(plane)).abs() < 1e-12, "{a:?} {b:?}");
+                    }
+                }
+            };
+            same(&all.sin, &pairs.sin);
+            same(&all.cos, &pairs.cos);
+            same(&all.sum, &pairs.sum);
+            same(&all.own_slope, &pairs.own_slope);
+            same(&all.cross, &pairs.cross);
+        }
+    }
+
     proptest! {
         #[test]
         fn row_sums_stay_below_the_share(
@@ -469,7 +574,8 @@ mod tests {
             let mut layer = TwoBodyLayer::new(Sector { up: 2, down: 1 }, 4, 0.9);
             layer.set_parameters(&q);
             let mut field = Field::default();
-            layer.evaluate(&theta, &mut field, true);
+            layer.evaluate(&theta, &mut field);
+            layer.jacobian(&mut field);
             for i in 0..3 {
                 let row: f64 = (0..3)
                     .map(|j| (field.jacobian[i * 3 + j] - f64::from(u8::from(i == j))).abs())

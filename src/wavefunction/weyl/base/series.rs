@@ -5,6 +5,7 @@
 //! `sin(k t)/sqrt(pi)`. Either way a product of two orbitals is a trigonometric polynomial, whose integral from the
 //! start of the interval is known in closed form.
 
+use crate::math::vector;
 use faer::Mat;
 use std::f64::consts::PI;
 
@@ -98,7 +99,11 @@ impl Series {
     pub fn evaluate(&self, theta: f64, orders: usize, out: &mut [Vec<f64>; 4]) {
         let n = self.functions;
         if n == 1 && self.domain == Domain::Walls {
-            return self.evaluate_single(theta, orders, out);
+            let (sin1, cos1) = theta.sin_cos();
+            let mut found = [0.0; 4];
+            vector::sines(&self.sines, sin1, cos1, &mut found);
+            out[..orders].iter_mut().zip(found).for_each(|(o, v)| o[0] = v);
+            return;
         }
         out[0].copy_from_slice(&self.constants);
         out[1..orders].iter_mut().for_each(|o| o.fill(0.0));
@@ -122,36 +127,6 @@ impl Series {
                 }
             }
             (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
-        }
-    }
-
-    /// [`Self::evaluate`] for one function between walls: four wave numbers side by side, so that the recurrence of one
-    /// need not wait for that of the last.
-    fn evaluate_single(&self, theta: f64, orders: usize, out: &mut [Vec<f64>; 4]) {
-        const LANES: usize = 4;
-        let (mut sin, mut cos) = ([0.0; LANES], [0.0; LANES]);
-        let (mut k, mut sums) = ([0.0; LANES], [[0.0; LANES]; 4]);
-        for (l, q) in (1..=LANES).enumerate() {
-            (sin[l], cos[l]) = (q as f64 * theta).sin_cos();
-            k[l] = q as f64;
-        }
-        let (sin_step, cos_step) = (sin[LANES - 1], cos[LANES - 1]);
-        for waves in self.sines.chunks(LANES) {
-            let mut a = [0.0; LANES];
-            a[..waves.len()].copy_from_slice(waves);
-            for l in 0..LANES {
-                let (s, c, q) = (a[l] * sin[l], a[l] * cos[l], k[l]);
-                sums[0][l] += s;
-                sums[1][l] += q * c;
-                sums[2][l] -= q * q * s;
-                sums[3][l] -= q * q * q * c;
-                (sin[l], cos[l]) =
-                    (sin[l] * cos_step + cos[l] * sin_step, cos[l] * cos_step - sin[l] * sin_step);
-                k[l] += LANES as f64;
-            }
-        }
-        for (o, sum) in out[..orders].iter_mut().zip(sums) {
-            o[0] = sum.iter().sum();
         }
     }
 
