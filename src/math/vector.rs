@@ -178,6 +178,23 @@ widest! {
 }
 
 widest! {
+    /// `out_k += sum_r w_{rk} bar_r`: see [`Scalar::add_rows`](super::scalar::Scalar::add_rows).
+    pub fn add_rows(
+        parameters: &[f64],
+        offset: &[usize],
+        prefix: &[usize],
+        bar: &[f64],
+        out: &mut [f64],
+    ) {
+        for ((&offset, &prefix), &bar) in offset.iter().zip(prefix).zip(bar) {
+            for (o, &w) in out.iter_mut().zip(&parameters[offset + 1..=offset + prefix]) {
+                *o += w * bar;
+            }
+        }
+    }
+}
+
+widest! {
     /// The hyperbolic tangent of the numbers of the first plane (of `stride` numbers each) in `range`; with more planes,
     /// which are first derivatives and, last, the Laplacian, those of the result.
     pub fn tanh(range: std::ops::Range<usize>, planes: usize, stride: usize, data: &mut [f64]) {

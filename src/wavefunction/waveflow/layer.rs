@@ -17,7 +17,8 @@ pub struct ISplineLayer {
 #[derive(Clone, Debug, Default)]
 pub struct LayerTrace<T> {
     input: Vec<T>,
-    activations: Activations<T>,
+    /// Of the network that shapes the splines.
+    pub activations: Activations<T>,
     weights: Vec<T>,
     exponentials: Vec<f64>,
     points: Vec<MonotonePoint<T>>,
@@ -55,7 +56,7 @@ impl ISplineLayer {
         }
     }
 
-    /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::backward`] follows.
+    /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::adjoints`] follows.
     pub fn forward<T: Scalar>(
         &self,
         parameters: &[f64],
@@ -84,14 +85,13 @@ impl ISplineLayer {
     }
 
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the
-    /// log-determinant, adds the adjoints of the parameters.
-    pub fn backward<T: Scalar>(
+    /// log-determinant, leaves those of the network's units in `trace`.
+    pub fn adjoints<T: Scalar>(
         &self,
         parameters: &[f64],
         bar: &mut [T],
         log_det_bar: f64,
         trace: &mut LayerTrace<T>,
-        parameters_bar: &mut [T],
     ) {
         let (n, k) = (bar.len(), self.basis.weights());
         trace.logits_bar.clear();
@@ -108,13 +108,7 @@ impl ISplineLayer {
                 &mut trace.logits_bar[i * k..(i + 1) * k],
             );
         }
-        self.conditioner.backward(
-            parameters,
-            &trace.logits_bar,
-            &mut trace.activations,
-            parameters_bar,
-            bar,
-        );
+        self.conditioner.adjoints(parameters, &trace.logits_bar, &mut trace.activations, bar);
     }
 
     /// Undoes the layer, dimension by dimension: the conditioner is fed with what has been inverted.

@@ -17,7 +17,8 @@ pub struct OSplinePrior {
 /// What the reverse sweep needs again.
 #[derive(Clone, Debug, Default)]
 pub struct PriorTrace<T> {
-    activations: Activations<T>,
+    /// Of the network that sets the coefficients.
+    pub activations: Activations<T>,
     coefficients: Vec<T>,
     norm_square: Vec<T>,
     input: Vec<T>,
@@ -111,13 +112,13 @@ impl OSplinePrior {
         (log, sign)
     }
 
-    /// Adds the adjoints of the parameters, and sets `bar` to those of `u`, for unit adjoint of the log.
-    pub fn backward<T: Scalar>(
+    /// Leaves the adjoints of the network's units in `trace` and sets `bar` to those of `u`, for unit adjoint of the
+    /// log.
+    pub fn adjoints<T: Scalar>(
         &self,
         parameters: &[f64],
         bar: &mut [T],
         trace: &mut PriorTrace<T>,
-        parameters_bar: &mut [T],
     ) {
         trace.output_bar.clear();
         trace.output_bar.resize(self.conditioner.outputs(), T::zero());
@@ -139,13 +140,7 @@ impl OSplinePrior {
                 *o -= c * scale;
             }
         }
-        self.conditioner.backward(
-            parameters,
-            &trace.output_bar,
-            &mut trace.activations,
-            parameters_bar,
-            bar,
-        );
+        self.conditioner.adjoints(parameters, &trace.output_bar, &mut trace.activations, bar);
     }
 
     /// Draws `u ~ psi_0²` from as many uniforms as there are dimensions, by exact inversion of each
