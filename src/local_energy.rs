@@ -167,6 +167,7 @@ fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) 
         tangent: tangent(psi, derivatives),
         ..Batch::default()
     };
+    batch.tangent.reserve(chunks.iter().map(Batch::samples).sum());
     for chunk in chunks {
         batch.x.extend(chunk.x);
         batch.local_energy.extend(chunk.local_energy);
@@ -210,7 +211,8 @@ impl<'a> Chunk<'a> {
     fn new(psi: &'a dyn Wavefunction, system: System<'a>, derivatives: Derivatives) -> Self {
         let (n, p) = (psi.sector().particles(), psi.parameters().len());
         let rows = |wanted: bool, size| if wanted { vec![0.0; size] } else { Vec::new() };
-        let tangent = tangent(psi, derivatives);
+        let mut tangent = tangent(psi, derivatives);
+        tangent.reserve(SAMPLE_CHUNK);
         let dense = matches!(derivatives, Derivatives::LocalEnergy | Derivatives::Mixed);
         Chunk {
             system,
@@ -243,7 +245,8 @@ impl<'a> Chunk<'a> {
         };
         let energy = kinetic + self.system.hamiltonian.potential(self.system.geometry, x);
         let mut derivatives = self.o.iter().chain(&self.de).chain(&self.mixed);
-        let bounded = self.factors.iter().all(|f| f.abs() < LARGEST_FACTOR);
+        // Without an early end: there are many, and none is large.
+        let bounded = self.factors.iter().fold(true, |all, f| all & (f.abs() < LARGEST_FACTOR));
         let batch = &mut self.batch;
         // What is not a number is not below it either.
         if energy.abs() < ABSURD && bounded && derivatives.all(|v| v.is_finite()) {

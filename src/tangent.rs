@@ -6,6 +6,7 @@
 //! products of Gram matrices of factors, and `O` itself is never formed. Parameters without such structure are factors of
 //! their own, which is `O` as it is.
 
+use crate::math::{linalg, vector};
 use crate::parallel;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
@@ -77,6 +78,11 @@ impl Tangent {
         self.factors.extend_from_slice(factors);
     }
 
+    /// Makes room for so many more samples.
+    pub fn reserve(&mut self, samples: usize) {
+        self.factors.reserve(samples * self.layout.factors);
+    }
+
     /// Adds the samples of another batch of the same wavefunction.
     pub fn append(&mut self, other: Tangent) {
         assert_eq!(other.layout.factors, self.layout.factors);
@@ -105,10 +111,14 @@ impl Tangent {
         all.subcols(range.start, range.len())
     }
 
-    /// The same, the row of each sample multiplied by a number of its own.
-    fn scaled(&self, range: &Range<usize>, by: &[f64]) -> Mat<f64> {
-        let view = self.view(range);
-        Mat::from_fn(view.nrows(), view.ncols(), |s, c| view[(s, c)] * by[s])
+    /// Numbers made of some of the factors of each sample and of its number, `samples x range`, row-major.
+    fn mapped(&self, range: &Range<usize>, y: &[f64], of: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+        let mut mapped = vec![0.0; y.len() * range.len()];
+        let rows = self.factors.chunks_exact(self.layout.factors.max(1)).zip(y);
+        for (out, (row, &y)) in mapped.chunks_exact_mut(range.len().max(1)).zip(rows) {
+            out.iter_mut().zip(&row[range.clone()]).for_each(|(o, &f)| *o = of(f, y));
+        }
+        mapped
     }
 
     /// `O`, row-major.
@@ -154,70 +164,80 @@ impl Tangent {
             let (mut a, mut b) = (vec![0.0; rows * columns], vec![0.0; rows * columns]);
             for part in &self.layout.parts {
                 product(&part.left, &mut a);
-                if let Some(right) = &part.right {
-                    product(right, &mut b);
-                    a.iter_mut().zip(&b).for_each(|(a, b)| *a *= b);
+                match &part.right {
+                    None => b.fill(1.0),
+                    Some(right) => product(right, &mut b),
                 }
-                for (out, a) in piece.chunks_exact_mut(n).zip(a.chunks_exact(rows)) {
-                    out[first..].iter_mut().zip(a).for_each(|(o, a)| *o += a);
+                let pairs = a.chunks_exact(rows).zip(b.chunks_exact(rows));
+                for (out, (a, b)) in piece.chunks_exact_mut(n).zip(pairs) {
+                    vector::add_products(a, b, &mut out[first..]);
                 }
             }
         });
-        Mat::from_fn(n, n, |i, j| data[i.min(j) * n + i.max(j)])
+        for j in 0..n {
+            for i in 0..j {
+                data[j * n + i] = data[i * n + j];
+            }
+        }
+        MatRef::from_column_major_slice(&data, n, n).to_owned()
     }
 
     /// `O^T y` for one number a sample.
     pub fn combine(&self, y: &[f64]) -> Vec<f64> {
-        self.per_part(|part, out| match &part.right {
-            None => self.add_rows(&part.left, y, out),
-            Some(right) => {
-                let target = MatMut::from_column_major_slice_mut(out, right.len(), part.left.len());
-                let left = self.scaled(&part.left, y);
-                matmul(target, Accum::Replace, self.view(right).transpose(), left, 1.0, Par::Seq);
+        self.per_part(|part, out| {
+            let left = self.mapped(&part.left, y, |f, y| f * y);
+            match &part.right {
+                None => add_rows(&left, out),
+                Some(right) => self.outer(self.view(right), &left, out),
             }
         })
     }
 
     /// `sum_s y_s O_sk` and `sum_s y_s O_sk²` for each parameter `k`.
     pub fn moments(&self, y: &[f64]) -> (Vec<f64>, Vec<f64>) {
-        let squares = self.per_part(|part, out| match &part.right {
-            None => {
-                for (s, y) in y.iter().enumerate() {
-                    let row = &self.factors[s * self.layout.factors..][part.left.clone()];
-                    out.iter_mut().zip(row).for_each(|(o, f)| *o += y * f * f);
+        let squares = self.per_part(|part, out| {
+            let left = self.mapped(&part.left, y, |f, y| f * f * y);
+            match &part.right {
+                None => add_rows(&left, out),
+                Some(range) => {
+                    let right = self.mapped(range, y, |f, _| f * f);
+                    self.outer(linalg::rows(&right, self.samples, range.len()), &left, out);
                 }
-            }
-            Some(right) => {
-                let target = MatMut::from_column_major_slice_mut(out, right.len(), part.left.len());
-                let (l, r) = (self.view(&part.left), self.view(right));
-                let n = self.samples();
-                let left = Mat::from_fn(n, l.ncols(), |s, c| y[s] * l[(s, c)] * l[(s, c)]);
-                let right = Mat::from_fn(n, r.ncols(), |s, c| r[(s, c)] * r[(s, c)]);
-                matmul(target, Accum::Replace, right.transpose(), left, 1.0, Par::Seq);
             }
         });
         (self.combine(y), squares)
     }
 
+    /// The sum over samples of outer products of rows, of `left` (row-major) and `right`.
+    fn outer(&self, right: MatRef<f64>, left: &[f64], out: &mut [f64]) {
+        let rows = out.len() / right.ncols();
+        let target = MatMut::from_column_major_slice_mut(out, right.ncols(), rows);
+        let left = linalg::rows(left, self.samples, rows);
+        matmul(target, Accum::Replace, right.transpose(), left, 1.0, Par::Seq);
+    }
+
     /// `O d` for one number a parameter.
     pub fn along(&self, d: &[f64]) -> Vec<f64> {
-        let n = self.samples();
+        let n = self.samples;
         let mut sum = vec![0.0; n];
         let parts = parallel::map_chunks(self.layout.parts.len(), 1, |i, _| {
             let part = &self.layout.parts[i];
-            let left = self.view(&part.left);
-            let d = &d[part.parameters()];
-            let inner = part.right.as_ref().map(|right| {
-                let d = MatRef::from_column_major_slice(d, right.len(), part.left.len());
-                let mut inner = Mat::zeros(n, part.left.len());
-                matmul(&mut inner, Accum::Replace, self.view(right), d, 1.0, Par::Seq);
-                inner
-            });
-            let of = |s: usize| match &inner {
-                None => (0..d.len()).map(|r| left[(s, r)] * d[r]).sum::<f64>(),
-                Some(inner) => (0..left.ncols()).map(|r| left[(s, r)] * inner[(s, r)]).sum(),
+            let (d, rows) = (&d[part.parameters()], part.left.len());
+            let mut inner = vec![0.0; n * rows];
+            match &part.right {
+                None => inner.chunks_exact_mut(rows.max(1)).for_each(|row| row.copy_from_slice(d)),
+                Some(right) => {
+                    let d = MatRef::from_column_major_slice(d, right.len(), rows);
+                    let target = MatMut::from_row_major_slice_mut(&mut inner, n, rows);
+                    matmul(target, Accum::Replace, self.view(right), d, 1.0, Par::Seq);
+                }
+            }
+            let factors = self.factors.chunks_exact(self.layout.factors.max(1));
+            let inner = inner.chunks_exact(rows.max(1));
+            let of = |(f, inner): (&[f64], &[f64])| {
+                f[part.left.clone()].iter().zip(inner).map(|(f, i)| f * i).sum()
             };
-            (0..n).map(of).collect::<Vec<f64>>()
+            factors.zip(inner).map(of).collect::<Vec<f64>>()
         });
         for part in parts {
             sum.iter_mut().zip(part).for_each(|(s, p)| *s += p);
@@ -239,12 +259,12 @@ impl Tangent {
         }
         result
     }
+}
 
-    fn add_rows(&self, range: &Range<usize>, y: &[f64], out: &mut [f64]) {
-        for (s, y) in y.iter().enumerate() {
-            let row = &self.factors[s * self.layout.factors..][range.clone()];
-            out.iter_mut().zip(row).for_each(|(o, f)| *o += y * f);
-        }
+/// Adds row-major rows as long as `out` to it.
+fn add_rows(rows: &[f64], out: &mut [f64]) {
+    for row in rows.chunks_exact(out.len().max(1)) {
+        out.iter_mut().zip(row).for_each(|(o, r)| *o += r);
     }
 }
 

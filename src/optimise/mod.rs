@@ -190,6 +190,11 @@ impl Residual {
     }
 }
 
+/// Euclidean norm.
+fn norm(v: &[f64]) -> f64 {
+    v.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
 /// Subtracts from rows of `O` their mean and gives them the roots of their weights.
 fn centre(o: &mut [f64], parameters: usize, clipped: &Clipped) {
     let count = clipped.weight.len().max(1) as f64;
@@ -301,17 +306,17 @@ impl Centred {
 
     /// A step inside the trust region.
     fn finish(&self, change: Vec<f64>, force: &[f64], trust_radius: f64, tau: f64) -> Step {
-        let norm = self.metric_norm(&change);
-        Step::within(change, norm, force, trust_radius, tau)
+        let step_norm = self.metric_norm(&change);
+        Step::within(change, step_norm, norm(force), trust_radius, tau)
     }
 }
 
 impl Step {
-    /// Scales a change of the given norm into the trust region and adds the numbers to report.
+    /// Scales a change of the given norm into the trust region; `force` is the norm of `<O (E_L - E)>`.
     fn within(
         mut change: Vec<f64>,
         mut step_norm: f64,
-        force: &[f64],
+        force: f64,
         trust_radius: f64,
         tau: f64,
     ) -> Self {
@@ -320,7 +325,6 @@ impl Step {
             change.iter_mut().for_each(|c| *c *= scale);
             step_norm = trust_radius;
         }
-        let gradient_norm = 2.0 * force.iter().map(|f| f * f).sum::<f64>().sqrt();
-        Step { change, gradient_norm, step_norm, tau }
+        Step { change, gradient_norm: 2.0 * force, step_norm, tau }
     }
 }

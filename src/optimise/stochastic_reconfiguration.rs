@@ -5,7 +5,7 @@
 //! themselves; momentum (SPRING): G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516, 113351 (2024).
 
 use super::tangents::CentredTangent;
-use super::{Bound, Landscape, Optimiser, Pace, Settings, Step, schedule};
+use super::{Bound, Landscape, Optimiser, Pace, Settings, Step, norm, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,6 @@ impl Optimiser for StochasticReconfiguration {
         let s = &self.settings;
         let centred = CentredTangent::new(batch, s.clip);
         let (n, p) = (centred.samples(), centred.parameters());
-        let force = centred.force();
         self.previous.resize(p, 0.0);
         let carried: Vec<f64> = self.previous.iter().map(|d| s.momentum * d).collect();
         // What the momentum already explains of the residual is projected out before the solve.
@@ -139,22 +138,30 @@ impl Optimiser for StochasticReconfiguration {
             SolveSpace::Parameters => false,
             SolveSpace::Samples => true,
         };
-        let solved = if in_samples {
+        // The new direction, `O` along it, and the norm of the force.
+        let (solved, along, force) = if in_samples {
             let mut gram = centred.gram();
+            let energy = &centred.clipped.energy;
+            let square = linalg::quadratic_form(&gram, energy) / n.max(1) as f64;
             (0..n).for_each(|i| gram[(i, i)] += shift);
-            centred.combine(&linalg::solve_positive(&gram, &residual)?)
+            let weights = linalg::solve_positive(&gram, &residual)?;
+            // The equation just solved says what the Gram matrix makes of its solution.
+            let along = energy.iter().zip(&weights).map(|(e, w)| e - shift * w).collect();
+            (centred.combine(&weights), Some(along), square.max(0.0).sqrt())
         } else {
             let o = centred.dense();
             let mut overlap = linalg::gram(linalg::rows(&o, n, p), 1.0 / n as f64);
             (0..p).for_each(|i| overlap[(i, i)] += shift);
-            linalg::solve_positive(&overlap, &centred.combine(&residual))?
+            let solved = linalg::solve_positive(&overlap, &centred.combine(&residual))?;
+            (solved, None, norm(&centred.force()))
         };
         let direction: Vec<f64> = solved.iter().zip(&carried).map(|(a, b)| a + b).collect();
         let tau = schedule(s.tau, s.final_fraction, pace);
         let change = direction.iter().map(|d| -tau * d).collect();
-        let radius = s.trust_radius;
+        let along: Vec<f64> = along.unwrap_or_else(|| centred.along(&direction));
+        let step_norm = tau * norm(&along) / (n.max(1) as f64).sqrt();
         self.previous = direction;
-        Ok(vec![centred.finish(change, &force, radius, tau)])
+        Ok(vec![Step::within(change, step_norm, force, s.trust_radius, tau)])
     }
 
     fn memory(&self) -> Vec<f64> {

@@ -3,7 +3,7 @@
 //! With `w` the weights of the samples, of mean 1, the centred rows are `sqrt(w_s) (O_s - mean)`, `mean = O^T w / n`. The
 //! mean is subtracted in the space of the samples wherever the result lives there, so that `O` stays in its factors.
 
-use super::{Clipped, Step, centre};
+use super::{Clipped, Step, centre, norm};
 use crate::local_energy::Batch;
 use crate::tangent::Tangent;
 use faer::Mat;
@@ -106,8 +106,8 @@ impl<'a> CentredTangent<'a> {
         trust_radius: f64,
         tau: f64,
     ) -> Step {
-        let norm = self.metric_norm(&change);
-        Step::within(change, norm, force, trust_radius, tau)
+        let step_norm = self.metric_norm(&change);
+        Step::within(change, step_norm, norm(force), trust_radius, tau)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
-use crate::math::spline::ispline::MonotonePoint;
+use crate::math::spline::ispline::{InverseScratch, MonotonePoint};
 use crate::math::spline::{LocalBasis, MonotoneBasis};
 use crate::math::vector;
 
@@ -24,6 +24,7 @@ pub struct LayerTrace<T> {
     points: Vec<MonotonePoint<T>>,
     locals: Vec<LocalBasis>,
     logits_bar: Vec<T>,
+    inverse: InverseScratch,
 }
 
 impl ISplineLayer {
@@ -115,13 +116,12 @@ impl ISplineLayer {
     pub fn inverse(&self, y: &mut [f64], trace: &mut LayerTrace<f64>) {
         let k = self.basis.weights();
         trace.weights.resize(k, 0.0);
-        trace.locals.resize(1, LocalBasis::default());
         for i in 0..y.len() {
             let previous = if i == 0 { 0.0 } else { y[i - 1] };
             self.conditioner.advance(i, previous, &mut trace.activations);
             let logits = &trace.activations.output[i * k..(i + 1) * k];
             self.weights(logits, &mut trace.exponentials, &mut trace.weights[..k]);
-            y[i] = self.basis.inverse(&trace.weights[..k], y[i], &mut trace.locals[0]);
+            y[i] = self.basis.inverse(&trace.weights[..k], y[i], &mut trace.inverse);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
+use crate::math::spline::ospline::SquareScratch;
 use crate::math::spline::{LocalBasis, OSplineBasis};
 
 /// `psi_0(u) = prod_i f_i(u_i | u_{<i})` with `int f_i² = 1` and `f_i(0) = f_i(1) = 0`.
@@ -27,6 +28,7 @@ pub struct PriorTrace<T> {
     locals: Vec<LocalBasis>,
     output_bar: Vec<T>,
     scratch: Vec<f64>,
+    square: SquareScratch,
 }
 
 impl OSplinePrior {
@@ -146,7 +148,6 @@ impl OSplinePrior {
     /// Draws `u ~ psi_0²` from as many uniforms as there are dimensions, by exact inversion of each
     /// conditional distribution.
     pub fn sample(&self, uniforms: &[f64], u: &mut [f64], trace: &mut PriorTrace<f64>) {
-        trace.locals.resize(1, LocalBasis::default());
         for i in 0..u.len() {
             let previous = if i == 0 { 0.0 } else { u[i - 1] };
             self.conditioner.advance(i, previous, &mut trace.activations);
@@ -155,7 +156,7 @@ impl OSplinePrior {
             trace.coefficients.clear();
             trace.coefficients.extend(output.iter().zip(&self.start[group]).map(|(o, s)| o + s));
             basis.normalised_coefficients(&trace.coefficients, &mut trace.scratch);
-            u[i] = basis.sample_square(&trace.scratch, uniforms[i], &mut trace.locals[0]);
+            u[i] = basis.sample_square(&trace.scratch, uniforms[i], &mut trace.square);
         }
     }
 }
