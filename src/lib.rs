@@ -1,7 +1,7 @@
 //! weylflow: quantum Monte Carlo for one-dimensional fermions with normalizing-flow wavefunctions.
 //!
 //! The modules tell the story of a run: a [`spec`] names a [`system`]; a [`wavefunction`] is a chain of
-//! flow layers over a base; its exact samples ([`sampling`]) give [local energies](local_energy); an
+//! flow layers over a base; its exact samples ([`sampling`]) give [local energies](local_energy) and derivatives by the parameters ([`tangent`]); an
 //! [optimiser](optimise) steps until [training](train) ends; [estimates](estimate) and a [`report`] come
 //! out, beside the energy of the [`exact`] solver; [`observables`] tell the rest about the trained state. [`cli`] is the edge: arguments, files, the terminal.
 
@@ -22,5 +22,6 @@ pub mod report;
 pub mod sampling;
 pub mod spec;
 pub mod system;
+pub mod tangent;
 pub mod train;
 pub mod wavefunction;

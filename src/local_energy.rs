@@ -5,6 +5,7 @@
 use crate::parallel::{self, SAMPLE_CHUNK};
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
+use crate::tangent::Tangent;
 use crate::wavefunction::{Evaluator, Wavefunction};
 
 /// Which derivatives with respect to the parameters a batch carries.
@@ -12,7 +13,7 @@ use crate::wavefunction::{Evaluator, Wavefunction};
 pub enum Derivatives {
     /// None.
     None,
-    /// `O_k = d log |psi| / d p_k`.
+    /// `O_k = d log |psi| / d p_k`, in factored form.
     LogPsi,
     /// `log |psi|`, `O_k` and `d E_L / d p_k`.
     LocalEnergy,
@@ -35,7 +36,9 @@ pub struct Batch {
     pub weight: Vec<f64>,
     /// `log |psi|` with [`Derivatives::LocalEnergy`].
     pub log_psi: Vec<f64>,
-    /// `O_k`, `samples x parameters`.
+    /// `O_k` with [`Derivatives::LogPsi`].
+    pub tangent: Tangent,
+    /// `O_k`, `samples x parameters`, with the other derivatives.
     pub log_gradient: Vec<f64>,
     /// `d E_L / d p_k`, `samples x parameters`.
     pub energy_gradient: Vec<f64>,
@@ -161,13 +164,16 @@ fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) 
         parameters: psi.parameters().len(),
         roughness: if derivatives == Derivatives::None { Vec::new() } else { psi.roughness() },
         values: psi.parameters().to_vec(),
+        tangent: tangent(psi, derivatives),
         ..Batch::default()
     };
+    batch.tangent.reserve(chunks.iter().map(Batch::samples).sum());
     for chunk in chunks {
         batch.x.extend(chunk.x);
         batch.local_energy.extend(chunk.local_energy);
         batch.log_psi.extend(chunk.log_psi);
         batch.weight.extend(chunk.weight);
+        batch.tangent.append(chunk.tangent);
         batch.log_gradient.extend(chunk.log_gradient);
         batch.energy_gradient.extend(chunk.energy_gradient);
         batch.mixed.extend(chunk.mixed);
@@ -177,6 +183,17 @@ fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) 
     batch
 }
 
+/// Without samples, and without parameters where it is not asked for.
+fn tangent(psi: &dyn Wavefunction, derivatives: Derivatives) -> Tangent {
+    match derivatives {
+        Derivatives::LogPsi => Tangent::new(psi.tangent_layout()),
+        _ => Tangent::default(),
+    }
+}
+
+/// Factors beyond are as bad as infinite ones: products of two would be.
+const LARGEST_FACTOR: f64 = 1e150;
+
 /// A part of a batch in the making, with the scratch memory of one task.
 struct Chunk<'a> {
     system: System<'a>,
@@ -184,6 +201,7 @@ struct Chunk<'a> {
     evaluator: Box<dyn Evaluator + 'a>,
     batch: Batch,
     gradient: Vec<f64>,
+    factors: Vec<f64>,
     o: Vec<f64>,
     de: Vec<f64>,
     mixed: Vec<f64>,
@@ -193,13 +211,17 @@ impl<'a> Chunk<'a> {
     fn new(psi: &'a dyn Wavefunction, system: System<'a>, derivatives: Derivatives) -> Self {
         let (n, p) = (psi.sector().particles(), psi.parameters().len());
         let rows = |wanted: bool, size| if wanted { vec![0.0; size] } else { Vec::new() };
+        let mut tangent = tangent(psi, derivatives);
+        tangent.reserve(SAMPLE_CHUNK);
+        let dense = matches!(derivatives, Derivatives::LocalEnergy | Derivatives::Mixed);
         Chunk {
             system,
             derivatives,
             evaluator: psi.evaluator(),
-            batch: Batch { particles: n, parameters: p, ..Batch::default() },
+            factors: vec![0.0; tangent.factors()],
+            batch: Batch { particles: n, parameters: p, tangent, ..Batch::default() },
             gradient: vec![0.0; n],
-            o: rows(derivatives != Derivatives::None, p),
+            o: rows(dense, p),
             de: rows(derivatives == Derivatives::LocalEnergy, p),
             mixed: rows(derivatives == Derivatives::Mixed, n * p),
         }
@@ -210,7 +232,7 @@ impl<'a> Chunk<'a> {
         let (log_psi, kinetic) = match self.derivatives {
             Derivatives::None => (None, e.kinetic_energy(x, &mut self.gradient)),
             Derivatives::LogPsi => {
-                e.parameter_gradient(x, &mut self.o);
+                e.tangent(x, &mut self.factors);
                 (None, e.kinetic_energy(x, &mut self.gradient))
             }
             Derivatives::LocalEnergy => {
@@ -223,13 +245,16 @@ impl<'a> Chunk<'a> {
         };
         let energy = kinetic + self.system.hamiltonian.potential(self.system.geometry, x);
         let mut derivatives = self.o.iter().chain(&self.de).chain(&self.mixed);
+        // Without an early end: there are many, and none is large.
+        let bounded = self.factors.iter().fold(true, |all, f| all & (f.abs() < LARGEST_FACTOR));
         let batch = &mut self.batch;
         // What is not a number is not below it either.
-        if energy.abs() < ABSURD && derivatives.all(|v| v.is_finite()) {
+        if energy.abs() < ABSURD && bounded && derivatives.all(|v| v.is_finite()) {
             batch.x.extend_from_slice(x);
             batch.local_energy.push(energy);
             batch.log_psi.extend(log_psi);
             batch.weight.push(weight);
+            batch.tangent.push(&self.factors);
             batch.log_gradient.extend_from_slice(&self.o);
             batch.energy_gradient.extend_from_slice(&self.de);
             batch.mixed.extend_from_slice(&self.mixed);

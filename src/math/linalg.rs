@@ -66,6 +66,12 @@ pub fn gram(a: MatRef<f64>, scale: f64) -> Mat<f64> {
     result
 }
 
+/// `x^T a x`.
+pub fn quadratic_form(a: &Mat<f64>, x: &[f64]) -> f64 {
+    let column = |j| a.col_as_slice(j).iter().zip(x).map(|(a, x)| a * x).sum::<f64>();
+    (0..x.len()).map(|j| x[j] * column(j)).sum()
+}
+
 /// Solves a symmetric positive definite system.
 pub fn solve_positive(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
     crate::parallel::pin_linear_algebra();
@@ -137,6 +143,9 @@ mod tests {
             }
         }
         assert!(worst < 1e-11, "{worst}");
+        let x: Vec<f64> = (0..n).map(|i| (i % 3) as f64 - 1.0).collect();
+        let exact: f64 = (0..n * n).map(|k| x[k / n] * g[(k / n, k % n)] * x[k % n]).sum();
+        assert!((quadratic_form(&g, &x) - exact).abs() < 1e-9);
         let mut shifted = g.clone();
         for i in 0..n {
             shifted[(i, i)] += 1.0;

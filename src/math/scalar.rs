@@ -6,6 +6,7 @@
 //! variational Monte Carlo with Forward Laplacian", arXiv:2307.08214). Nested `autodiff` duals satisfy
 //! the same trait and serve the tests as an independent oracle.
 
+use super::vector;
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 
@@ -72,6 +73,22 @@ pub trait Scalar:
     #[inline(always)]
     fn add_scaled(self, a: f64, b: Self) -> Self {
         self + b * a
+    }
+
+    /// The reverse of affine maps: `out_k += sum_r w_{rk} bar_r`, where row `r` has `prefix[r]` weights after the
+    /// constant at `offset[r]` of `parameters`.
+    fn add_rows(
+        parameters: &[f64],
+        offset: &[usize],
+        prefix: &[usize],
+        bar: &[Self],
+        out: &mut [Self],
+    ) {
+        for ((&offset, &prefix), &bar) in offset.iter().zip(prefix).zip(bar) {
+            for (o, &w) in out.iter_mut().zip(&parameters[offset + 1..=offset + prefix]) {
+                *o = o.add_scaled(w, bar);
+            }
+        }
     }
 
     /// Zero.
@@ -188,6 +205,16 @@ impl Scalar for f64 {
     #[inline(always)]
     fn chain2(self, _other: Self, f: f64, _slopes: [f64; 2], _curvatures: [f64; 3]) -> Self {
         f
+    }
+
+    fn add_rows(
+        parameters: &[f64],
+        offset: &[usize],
+        prefix: &[usize],
+        bar: &[f64],
+        out: &mut [f64],
+    ) {
+        vector::add_rows(parameters, offset, prefix, bar, out);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Adam, the first-order baseline (D. Kingma, J. Ba, arXiv:1412.6980, algorithm 1).
 
-use super::{Bound, Centred, Labels, Landscape, Optimiser, Pace, Settings, Step, schedule};
+use super::tangents::CentredTangent;
+use super::{Bound, Labels, Landscape, Optimiser, Pace, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::LinearError;
 use serde::{Deserialize, Serialize};
@@ -90,7 +91,7 @@ impl Optimiser for Adam {
         _landscape: &mut dyn Landscape,
     ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
-        let centred = Centred::new(batch, s.clip);
+        let centred = CentredTangent::new(batch, s.clip);
         let force = centred.force();
         self.steps += 1;
         self.mean.resize(force.len(), 0.0);

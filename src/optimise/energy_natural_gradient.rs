@@ -95,7 +95,9 @@ impl Optimiser for EnergyNaturalGradient {
         let force = centred.force();
         let scale = 1.0 / n as f64;
         let mut rows = batch.mixed.clone();
-        for (row, root) in rows.chunks_exact_mut((batch.particles * p).max(1)).zip(&centred.root) {
+        for (row, root) in
+            rows.chunks_exact_mut((batch.particles * p).max(1)).zip(&centred.clipped.root)
+        {
             row.iter_mut().for_each(|v| *v *= root);
         }
         let kinetic = linalg::gram(linalg::rows(&rows, n * batch.particles, p), 0.5 * scale);

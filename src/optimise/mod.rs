@@ -10,6 +10,7 @@ pub mod lbfgs;
 pub mod rayleigh_gauss_newton;
 pub mod settings;
 pub mod stochastic_reconfiguration;
+mod tangents;
 
 pub use adam::AdamSettings;
 pub use energy_natural_gradient::EnergyNaturalGradientSettings;
@@ -192,15 +193,29 @@ impl Residual {
     }
 }
 
-/// Centred quantities of a batch that every optimiser starts from.
-struct Centred {
-    samples: usize,
-    parameters: usize,
-    /// Square roots of the importance weights, of mean square 1: both rows below carry them, so that plain
-    /// sums of their products are expectations.
+/// Euclidean norm.
+fn norm(v: &[f64]) -> f64 {
+    v.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Subtracts from rows of `O` their mean and gives them the roots of their weights.
+fn centre(o: &mut [f64], parameters: usize, clipped: &Clipped) {
+    let count = clipped.weight.len().max(1) as f64;
+    let mut mean = vec![0.0; parameters];
+    for (row, w) in o.chunks_exact(parameters.max(1)).zip(&clipped.weight) {
+        mean.iter_mut().zip(row).for_each(|(m, o)| *m += w * o / count);
+    }
+    for (row, r) in o.chunks_exact_mut(parameters.max(1)).zip(&clipped.root) {
+        row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
+    }
+}
+
+/// Local energies of a batch as the steps see them, and the weights of the samples.
+struct Clipped {
+    /// Importance weights, of mean 1.
+    weight: Vec<f64>,
+    /// Their square roots: energies and rows of `O` carry them, so that plain sums of their products are expectations.
     root: Vec<f64>,
-    /// `O_k` minus its mean, row-major.
-    o: Vec<f64>,
     /// Local energies, clipped about the median and minus their mean.
     energy: Vec<f64>,
     /// Distance from the median beyond which local energies are clipped.
@@ -209,11 +224,11 @@ struct Centred {
     inside: Vec<bool>,
 }
 
-impl Centred {
+impl Clipped {
     /// Clips local energies at `clip` median absolute deviations: a rare huge one would turn the step, not
     /// inform it. Reported energies are never clipped.
     fn new(batch: &Batch, clip: f64) -> Self {
-        let (n, p) = (batch.samples(), batch.parameters);
+        let n = batch.samples();
         let (low, high) = clip_range(&batch.local_energy, clip);
         let width = 0.5 * (high - low);
         let mut energy: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
@@ -224,21 +239,33 @@ impl Centred {
         let count = n.max(1) as f64;
         let mean_energy = energy.iter().zip(&weight).map(|(e, w)| e * w).sum::<f64>() / count;
         energy.iter_mut().zip(&root).for_each(|(e, r)| *e = r * (*e - mean_energy));
-        let mut mean = vec![0.0; p];
-        for (row, w) in batch.log_gradient.chunks_exact(p.max(1)).zip(&weight) {
-            mean.iter_mut().zip(row).for_each(|(m, o)| *m += w * o / count);
-        }
+        Clipped { weight, root, energy, width, inside }
+    }
+}
+
+/// Centred quantities of a batch that carries `O` as a matrix.
+struct Centred {
+    samples: usize,
+    parameters: usize,
+    /// Weights and local energies.
+    clipped: Clipped,
+    /// `O_k` minus its mean, row-major.
+    o: Vec<f64>,
+}
+
+impl Centred {
+    fn new(batch: &Batch, clip: f64) -> Self {
+        let (samples, parameters) = (batch.samples(), batch.parameters);
+        let clipped = Clipped::new(batch, clip);
         let mut o = batch.log_gradient.clone();
-        for (row, r) in o.chunks_exact_mut(p.max(1)).zip(&root) {
-            row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
-        }
-        Centred { samples: n, parameters: p, root, o, energy, inside, width }
+        centre(&mut o, parameters, &clipped);
+        Centred { samples, parameters, clipped, o }
     }
 
     /// `F_k = <O_k (E_L - E)>`, half the energy gradient.
     fn force(&self) -> Vec<f64> {
         let mut f = vec![0.0; self.parameters];
-        for (row, e) in self.o.chunks_exact(self.parameters.max(1)).zip(&self.energy) {
+        for (row, e) in self.o.chunks_exact(self.parameters.max(1)).zip(&self.clipped.energy) {
             f.iter_mut().zip(row).for_each(|(f, o)| *f += o * e);
         }
         f.iter_mut().for_each(|f| *f /= self.samples.max(1) as f64);
@@ -280,15 +307,27 @@ impl Centred {
         metric
     }
 
-    /// Scales a step into the trust region and adds the numbers to report.
-    fn finish(&self, mut change: Vec<f64>, force: &[f64], trust_radius: f64, tau: f64) -> Step {
-        let mut step_norm = self.metric_norm(&change);
+    /// A step inside the trust region.
+    fn finish(&self, change: Vec<f64>, force: &[f64], trust_radius: f64, tau: f64) -> Step {
+        let step_norm = self.metric_norm(&change);
+        Step::within(change, step_norm, norm(force), trust_radius, tau)
+    }
+}
+
+impl Step {
+    /// Scales a change of the given norm into the trust region; `force` is the norm of `<O (E_L - E)>`.
+    fn within(
+        mut change: Vec<f64>,
+        mut step_norm: f64,
+        force: f64,
+        trust_radius: f64,
+        tau: f64,
+    ) -> Self {
         if step_norm > trust_radius {
             let scale = trust_radius / step_norm;
             change.iter_mut().for_each(|c| *c *= scale);
             step_norm = trust_radius;
         }
-        let gradient_norm = 2.0 * force.iter().map(|f| f * f).sum::<f64>().sqrt();
-        Step { change, gradient_norm, step_norm, tau }
+        Step { change, gradient_norm: 2.0 * force, step_norm, tau }
     }
 }

@@ -134,15 +134,15 @@ impl Optimiser for RayleighGaussNewton {
         // Rows of clipped samples are left out of the curvature, whose noise they would dominate.
         let mut weighted = batch.energy_gradient.clone();
         for (i, row) in weighted.chunks_exact_mut(p.max(1)).enumerate() {
-            let keep = f64::from(u8::from(centred.inside[i]));
-            let (e, root) = (centred.energy[i], centred.root[i]);
+            let keep = f64::from(u8::from(centred.clipped.inside[i]));
+            let (e, root) = (centred.clipped.energy[i], centred.clipped.root[i]);
             for (w, o) in row.iter_mut().zip(&centred.o[i * p..]) {
                 *w = keep * (root * *w + e / root * o);
             }
         }
         let mut curvature = linalg::product(o.transpose(), linalg::rows(&weighted, n, p), scale);
         if s.variance > 0.0 {
-            let residual = Residual::new(batch, centred.width);
+            let residual = Residual::new(batch, centred.clipped.width);
             let g = linalg::gram(linalg::rows(&residual.jacobian, n, p), s.variance * scale);
             for j in 0..p {
                 for i in 0..p {

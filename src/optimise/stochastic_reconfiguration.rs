@@ -1,9 +1,11 @@
 //! Stochastic reconfiguration, in parameter or sample space, with optional momentum.
 //!
 //! S. Sorella, Phys. Rev. Lett. 80, 4558 (1998); sample space (minSR): A. Chen, M. Heyl, Nature Physics 20,
-//! 1476 (2024); momentum (SPRING): G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516, 113351 (2024).
+//! 1476 (2024), where the derivatives stay in their [factors](crate::tangent) and cost little more than the samples
+//! themselves; momentum (SPRING): G. Goldshlager, N. Abrahamsen, L. Lin, J. Comput. Phys. 516, 113351 (2024).
 
-use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, schedule};
+use super::tangents::CentredTangent;
+use super::{Bound, Landscape, Optimiser, Pace, Settings, Step, norm, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use serde::{Deserialize, Serialize};
@@ -31,7 +33,7 @@ pub struct StochasticReconfigurationSettings {
 /// Where stochastic reconfiguration solves its linear system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum SolveSpace {
-    /// The smaller of the two.
+    /// The samples where they are fewer than the parameters.
     #[default]
     Auto,
     /// The overlap matrix of the parameters.
@@ -119,50 +121,47 @@ impl Optimiser for StochasticReconfiguration {
         _landscape: &mut dyn Landscape,
     ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
-        let centred = Centred::new(batch, s.clip);
-        let (n, p) = (centred.samples, centred.parameters);
-        let force = centred.force();
+        let centred = CentredTangent::new(batch, s.clip);
+        let (n, p) = (centred.samples(), centred.parameters());
         self.previous.resize(p, 0.0);
         let carried: Vec<f64> = self.previous.iter().map(|d| s.momentum * d).collect();
         // What the momentum already explains of the residual is projected out before the solve.
-        let mut residual = centred.energy.clone();
-        for (r, a) in residual.iter_mut().zip(centred.along(&carried)) {
-            *r -= a;
-        }
-        let scale = 1.0 / n as f64;
-        let shift = s.shift
-            * (0..p)
-                .map(|k| centred.o.iter().skip(k).step_by(p).map(|o| o * o).sum::<f64>() * scale)
-                .fold(0.0, f64::max)
-            + f64::MIN_POSITIVE;
-        let o = linalg::rows(&centred.o, n, p);
-        let back = |weights: &[f64]| -> Vec<f64> {
-            let mut d = vec![0.0; p];
-            for (row, w) in centred.o.chunks_exact(p.max(1)).zip(weights) {
-                d.iter_mut().zip(row).for_each(|(d, o)| *d += o * w * scale);
+        let mut residual = centred.clipped.energy.clone();
+        if s.momentum > 0.0 {
+            for (r, a) in residual.iter_mut().zip(centred.along(&carried)) {
+                *r -= a;
             }
-            d
-        };
+        }
+        let shift = s.shift * centred.largest_square() + f64::MIN_POSITIVE;
         let in_samples = match s.space {
             SolveSpace::Auto => n < p,
             SolveSpace::Parameters => false,
             SolveSpace::Samples => true,
         };
-        let solved = if in_samples {
-            let mut gram = linalg::gram(o.transpose(), scale);
+        // The new direction, `O` along it, and the norm of the force.
+        let (solved, along, force) = if in_samples {
+            let mut gram = centred.gram();
+            let energy = &centred.clipped.energy;
+            let square = linalg::quadratic_form(&gram, energy) / n.max(1) as f64;
             (0..n).for_each(|i| gram[(i, i)] += shift);
-            back(&linalg::solve_positive(&gram, &residual)?)
+            let weights = linalg::solve_positive(&gram, &residual)?;
+            // The equation just solved says what the Gram matrix makes of its solution.
+            let along = energy.iter().zip(&weights).map(|(e, w)| e - shift * w).collect();
+            (centred.combine(&weights), Some(along), square.max(0.0).sqrt())
         } else {
-            let mut overlap = linalg::gram(o, scale);
+            let o = centred.dense();
+            let mut overlap = linalg::gram(linalg::rows(&o, n, p), 1.0 / n as f64);
             (0..p).for_each(|i| overlap[(i, i)] += shift);
-            linalg::solve_positive(&overlap, &back(&residual))?
+            let solved = linalg::solve_positive(&overlap, &centred.combine(&residual))?;
+            (solved, None, norm(&centred.force()))
         };
         let direction: Vec<f64> = solved.iter().zip(&carried).map(|(a, b)| a + b).collect();
         let tau = schedule(s.tau, s.final_fraction, pace);
         let change = direction.iter().map(|d| -tau * d).collect();
-        let radius = s.trust_radius;
+        let along: Vec<f64> = along.unwrap_or_else(|| centred.along(&direction));
+        let step_norm = tau * norm(&along) / (n.max(1) as f64).sqrt();
         self.previous = direction;
-        Ok(vec![centred.finish(change, &force, radius, tau)])
+        Ok(vec![Step::within(change, step_norm, force, s.trust_radius, tau)])
     }
 
     fn memory(&self) -> Vec<f64> {

@@ -8,10 +8,12 @@ use crate::exact::dvr::OneBodyBasis;
 use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
 use crate::math::quadrature::GaussLegendre;
 use crate::math::scalar::Scalar;
-use crate::math::spline::{BSplineBasis, LocalBasis, SplineError};
+use crate::math::spline::{BSplineBasis, LocalBasis, Pieces, SplineError, pieces};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::f64::consts::PI;
 
+/// Relative size of a step of Newton's method after which no other is needed.
+const LAST_STEP: f64 = 1e-12;
 /// Cells of the grid on which the mean-field density is read.
 const DENSITY_CELLS: usize = 400;
 
@@ -23,6 +25,10 @@ pub struct Coordinate {
     left: Vec<f64>,
     /// One minus the coefficients, summed from the right so that they keep their digits there.
     right: Vec<f64>,
+    /// Values at the left ends of the spans, and the polynomials on them, one after the other: where inverses begin.
+    ends: Vec<f64>,
+    polynomials: Vec<f64>,
+    pieces: Pieces,
 }
 
 /// Value of the map at a point, its complement and its slope.
@@ -67,7 +73,14 @@ impl Coordinate {
         let left = running(&mut weights.iter());
         let mut right = running(&mut weights.iter().rev());
         right.reverse();
-        Ok(Coordinate { basis, left, right })
+        let pieces = Pieces::new(&basis);
+        let (mut ends, mut polynomials, mut one) = (Vec::new(), Vec::new(), Vec::new());
+        pieces.at_ends(&left, &mut ends);
+        for span in 0..pieces.spans() {
+            pieces.polynomial(span, &left, &mut one);
+            polynomials.extend(&one);
+        }
+        Ok(Coordinate { basis, left, right, ends, polynomials, pieces })
     }
 
     /// The mean-field coordinate of `n` fermions.
@@ -141,7 +154,10 @@ impl Coordinate {
         if q >= 1.0 {
             return 1.0;
         }
-        let mut s = 0.5;
+        let span = self.ends.partition_point(|&e| e <= q).max(1) - 1;
+        let (middle, length) = self.pieces.place(span);
+        let width = self.basis.degree() + 1;
+        let mut s = middle + length * pieces::solve(&self.polynomials[span * width..][..width], q);
         for _ in 0..200 {
             let point: CoordinatePoint<f64> = self.forward(s, local);
             // The smaller of the two distances to an end has the digits.
@@ -155,7 +171,12 @@ impl Coordinate {
             if (newton - s).abs() <= 2e-16 || hi - lo <= f64::EPSILON * hi {
                 break;
             }
-            s = if newton > lo && newton < hi { newton } else { 0.5 * (lo + hi) };
+            let (inside, step) = (newton > lo && newton < hi, newton - s);
+            s = if inside { newton } else { 0.5 * (lo + hi) };
+            // The next step would be the square of this one.
+            if inside && step.abs() <= LAST_STEP * s.min(1.0 - s) {
+                break;
+            }
         }
         s
     }

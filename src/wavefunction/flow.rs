@@ -15,6 +15,11 @@ pub(crate) trait Flow: Send + Sync {
     /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, trace: &mut Self::Trace<T>, parameters_bar: &mut [T]);
 
+    /// The same as the factors of [`Wavefunction::tangent_layout`](super::Wavefunction::tangent_layout).
+    fn backward_factors(&self, trace: &mut Self::Trace<f64>, factors: &mut [f64]) {
+        self.backward(trace, factors);
+    }
+
     /// Uniforms to a configuration of the fundamental domain.
     fn sample(&self, uniforms: &[f64], trace: &mut Self::Trace<f64>, x: &mut [f64]);
 
@@ -90,6 +95,12 @@ impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
     fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi {
         let (log_abs, sign) = self.flow.forward(x, true, &mut self.plain);
         self.flow.backward(&mut self.plain, out);
+        LogPsi { log_abs, sign }
+    }
+
+    fn tangent(&mut self, x: &[f64], factors: &mut [f64]) -> LogPsi {
+        let (log_abs, sign) = self.flow.forward(x, true, &mut self.plain);
+        self.flow.backward_factors(&mut self.plain, factors);
         LogPsi { log_abs, sign }
     }
 

@@ -13,6 +13,7 @@ pub mod weyl;
 
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
+use crate::tangent::Layout;
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
 use waveflow::{Waveflow, WaveflowSettings};
@@ -164,6 +165,11 @@ pub trait Wavefunction: Send + Sync {
     /// Halves the cells of all trainable splines by exact knot insertion: the same state with more parameters.
     fn refine(&mut self) {}
 
+    /// How the derivatives `O_k` follow from the factors that [`Evaluator::tangent`] gives.
+    fn tangent_layout(&self) -> Layout {
+        Layout::dense(self.parameters().len())
+    }
+
     /// An interval that holds the particles, in bohr: that of the geometry, or, on the line, where the density
     /// is not negligible.
     fn interval(&self, geometry: &Geometry) -> (f64, f64) {
@@ -196,6 +202,9 @@ pub trait Evaluator {
 
     /// `O_k = d log |psi| / d parameter_k`, written to `out`.
     fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi;
+
+    /// The factors of `O_k` by [`Wavefunction::tangent_layout`], written to `factors`.
+    fn tangent(&mut self, x: &[f64], factors: &mut [f64]) -> LogPsi;
 
     /// `O_k` (to `out`) and `d (kinetic local energy) / d parameter_k`, that is
     /// `-1/2 Δ O_k - ∇ log |psi| · ∇ O_k` (to `kinetic`); returns `log |psi|` and the kinetic local energy.

@@ -107,17 +107,18 @@ impl BSplineBasis {
         let s = span + p;
         local.first = span;
         local.width = width;
-        local.table.clear();
+        // Rows up to the degree are written below.
         local.table.resize((order + 1) * width, 0.0);
+        local.table[order.min(p) * width + width..].fill(0.0);
         // Row k of the triangle holds the k + 1 functions of degree k that do not vanish on the span.
         let tri = &mut local.scratch;
-        tri.clear();
         tri.resize(width * width, 0.0);
         tri[0] = 1.0;
         let t = &self.knots;
         for k in 1..=p {
             let (lower, upper) = tri.split_at_mut(k * width);
-            let below = &lower[(k - 1) * width..];
+            let below = &lower[(k - 1) * width..][..k];
+            let upper = &mut upper[..=k];
             let right = &t[s + 1..=s + k];
             let left = &t[s + 1 - k..=s];
             let inverse = &self.inverse[k * t.len() + s + 1..][..k];

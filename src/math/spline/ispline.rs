@@ -5,7 +5,7 @@
 //! is a partial sum of B-splines of degree `k + 1` (J. O. Ramsay, "Monotone regression splines in
 //! action", Statistical Science 3, 425 (1988)): the map is C^k and its slope never falls below `floor`.
 
-use super::{BSplineBasis, LocalBasis, SplineError};
+use super::{BSplineBasis, LocalBasis, Pieces, SplineError, pieces};
 use crate::math::scalar::Scalar;
 
 /// I-splines of one degree on `[0, 1]`, with a floor under the slope of their mixtures.
@@ -13,8 +13,18 @@ use crate::math::scalar::Scalar;
 pub struct MonotoneBasis {
     /// B-splines of degree `k + 1`: the map is a spline of these with increasing coefficients.
     basis: BSplineBasis,
+    pieces: Pieces,
     floor: f64,
     identity: Vec<f64>,
+}
+
+/// Memory for the inverse of a monotone map.
+#[derive(Clone, Debug, Default)]
+pub struct InverseScratch {
+    local: LocalBasis,
+    coefficients: Vec<f64>,
+    ends: Vec<f64>,
+    polynomial: Vec<f64>,
 }
 
 /// Value of a monotone map, its slope, and what the reverse sweep needs again.
@@ -39,7 +49,7 @@ impl MonotoneBasis {
         let basis = BSplineBasis::uniform(degree + 1, knots)?;
         let greville = basis.greville();
         let identity = greville.windows(2).map(|w| (w[1] - w[0]).ln()).collect();
-        Ok(MonotoneBasis { basis, floor, identity })
+        Ok(MonotoneBasis { pieces: Pieces::new(&basis), basis, floor, identity })
     }
 
     /// Number of weights.
@@ -148,21 +158,43 @@ impl MonotoneBasis {
             + spline_slope_bar * point.spline_curvature
     }
 
+    /// About where the map takes the value `y`: the span by the values at its ends, then its polynomial.
+    fn start(&self, weights: &[f64], y: f64, scratch: &mut InverseScratch) -> f64 {
+        let InverseScratch { coefficients, ends, polynomial, .. } = scratch;
+        let mut total = 0.0;
+        coefficients.clear();
+        coefficients.push(0.0);
+        coefficients.extend(weights.iter().map(|w| {
+            total += w;
+            total
+        }));
+        let scale = (1.0 - self.floor) / total;
+        coefficients.iter_mut().for_each(|c| *c *= scale);
+        self.pieces.at_ends(coefficients, ends);
+        let below = |(e, &u): (&f64, &f64)| e + self.floor * u <= y;
+        let ends = ends.iter().zip(self.basis.breakpoints());
+        let span = ends.take_while(|&end| below(end)).count().max(1) - 1;
+        let (middle, length) = self.pieces.place(span);
+        self.pieces.polynomial(span, coefficients, polynomial);
+        polynomial[0] += self.floor * middle;
+        polynomial[1] += self.floor * length;
+        middle + length * pieces::solve(polynomial, y)
+    }
+
     /// `u` with `y(u) = y`, by Newton's method kept inside a shrinking bracket.
     ///
     /// Converges for every set of positive weights, because the slope has a floor.
-    pub fn inverse(&self, weights: &[f64], y: f64, local: &mut LocalBasis) -> f64 {
-        // The knot values of the map bracket the solution before any polynomial is evaluated.
-        let (mut lo, mut hi) = (0.0f64, 1.0f64);
+    pub fn inverse(&self, weights: &[f64], y: f64, scratch: &mut InverseScratch) -> f64 {
         if y <= 0.0 {
             return 0.0;
         }
         if y >= 1.0 {
             return 1.0;
         }
-        let mut u = y;
+        let (mut lo, mut hi) = (0.0f64, 1.0f64);
+        let mut u = self.start(weights, y, scratch);
         for _ in 0..200 {
-            let point = self.forward(weights, u, false, local);
+            let point = self.forward(weights, u, false, &mut scratch.local);
             let residual = point.value - y;
             if residual > 0.0 {
                 hi = hi.min(u);
@@ -170,15 +202,23 @@ impl MonotoneBasis {
                 lo = lo.max(u);
             }
             let newton = u - residual / point.slope;
+            let inside = newton > lo && newton < hi;
             // Tested before the bracket is: a root hit exactly lies on the bracket's edge.
             if (newton - u).abs() <= 2e-16 * u.max(1e-3) || hi - lo <= f64::EPSILON * hi {
                 break;
             }
-            u = if newton > lo && newton < hi { newton } else { 0.5 * (lo + hi) };
+            u = if inside { newton } else { 0.5 * (lo + hi) };
+            // The next step would be the square of this one.
+            if inside && (residual / point.slope).abs() <= LAST_STEP * u.max(1e-3) {
+                break;
+            }
         }
         u
     }
 }
+
+/// Relative size of a step of Newton's method after which no other is needed, curvatures of a million included.
+const LAST_STEP: f64 = 1e-12;
 
 #[cfg(test)]
 mod tests {
@@ -224,7 +264,7 @@ mod tests {
             let m = MonotoneBasis::uniform(degree, knots, 1e-3).unwrap();
             let w: Vec<f64> = logits[..m.weights()].iter().map(|l| l.exp()).collect();
             let mut local = LocalBasis::default();
-            let u = m.inverse(&w, y, &mut local);
+            let u = m.inverse(&w, y, &mut InverseScratch::default());
             let p = m.forward(&w, u, false, &mut local);
             prop_assert!((p.value - y).abs() < 1e-14, "{} {}", p.value, y);
             prop_assert!(p.slope >= 1e-3 * (1.0 - 1e-9));

@@ -9,6 +9,7 @@ pub mod circular;
 pub mod constraint;
 pub mod ispline;
 pub mod ospline;
+pub mod pieces;
 pub mod short_range;
 mod subdivision;
 
@@ -17,6 +18,7 @@ pub use circular::CircularSpline;
 pub use constraint::{BoundaryConditions, ConstrainedBasis};
 pub use ispline::MonotoneBasis;
 pub use ospline::{OSplineBasis, Orthogonalisation};
+pub use pieces::Pieces;
 pub use short_range::ShortRange;
 
 /// Why a spline basis cannot be built.

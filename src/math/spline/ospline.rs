@@ -1,6 +1,7 @@
 //! Orthonormal splines on `[0, 1]`, and exact sampling of the square of their combinations.
 
-use super::{BSplineBasis, BoundaryConditions, ConstrainedBasis, LocalBasis, SplineError};
+use super::pieces::horner;
+use super::{BSplineBasis, BoundaryConditions, ConstrainedBasis, LocalBasis, Pieces, SplineError};
 use crate::math::quadrature::GaussLegendre;
 use nalgebra::{DMatrix, SymmetricEigen};
 use serde::{Deserialize, Serialize};
@@ -24,9 +25,21 @@ pub struct OSplineBasis {
     basis: BSplineBasis,
     /// B-spline coefficients (rows) of the O-splines (columns), row by row.
     transform: Vec<f64>,
+    /// The same, column by column.
+    columns: Vec<f64>,
     functions: usize,
-    /// Gram matrices of the non-zero functions, one block per span.
-    span_gram: Vec<DMatrix<f64>>,
+    pieces: Pieces,
+    /// Overlaps of the functions that do not vanish on a span, over it: for each pair `a <= b` of them (twice that of
+    /// two different ones) a row with one number a span.
+    overlaps: Vec<f64>,
+}
+
+/// Memory for drawing from the square of a combination.
+#[derive(Clone, Debug, Default)]
+pub struct SquareScratch {
+    masses: Vec<f64>,
+    polynomial: Vec<f64>,
+    integral: Vec<f64>,
 }
 
 impl OSplineBasis {
@@ -79,7 +92,18 @@ impl OSplineBasis {
         // nalgebra stores columns; the transpose of the product has the rows in one piece each.
         let transposed = (map * orthogonaliser).transpose();
         let functions = transposed.nrows();
-        Ok(OSplineBasis { transform: transposed.as_slice().to_vec(), functions, basis, span_gram })
+        let transform = transposed.as_slice().to_vec();
+        let columns = transposed.transpose().as_slice().to_vec();
+        let p = basis.degree();
+        let mut overlaps = Vec::new();
+        for a in 0..=p {
+            for b in a..=p {
+                let twice = if a == b { 1.0 } else { 2.0 };
+                overlaps.extend(span_gram.iter().map(|g| twice * g[(a, b)]));
+            }
+        }
+        let pieces = Pieces::new(&basis);
+        Ok(OSplineBasis { transform, columns, functions, basis, pieces, overlaps })
     }
 
     /// The B-splines underneath.
@@ -124,28 +148,32 @@ impl OSplineBasis {
     pub fn normalised_coefficients(&self, c: &[f64], out: &mut Vec<f64>) {
         let norm = c.iter().map(|v| v * v).sum::<f64>().sqrt();
         out.clear();
-        out.extend((0..self.basis.functions()).map(|i| {
-            let row = self.transform_row(i);
-            row.iter().zip(c).map(|(t, c)| t * c).sum::<f64>() / norm
-        }));
+        out.resize(self.basis.functions(), 0.0);
+        // Column by column: the sums go on side by side.
+        for (column, c) in self.columns.chunks_exact(out.len()).zip(c) {
+            out.iter_mut().zip(column).for_each(|(o, t)| *o += t * c);
+        }
+        out.iter_mut().for_each(|o| *o /= norm);
     }
 
     /// The point below which `f²` has the share `xi` of its integral, `f` given by B-spline coefficients.
     ///
     /// Exact inversion of the cumulative distribution, a polynomial of degree `2 k + 1` on each span: the
     /// span is found by its mass, the point in it by Newton's method inside a shrinking bracket.
-    pub fn sample_square(&self, coefficients: &[f64], xi: f64, local: &mut LocalBasis) -> f64 {
+    pub fn sample_square(&self, coefficients: &[f64], xi: f64, scratch: &mut SquareScratch) -> f64 {
         let p = self.basis.degree();
-        let masses = self.span_gram.iter().enumerate().map(|(s, g)| {
-            let c = &coefficients[s..=s + p];
-            let mut m = 0.0;
-            for a in 0..=p {
-                let row: f64 = (0..=p).map(|b| g[(a, b)] * c[b]).sum();
-                m += c[a] * row;
+        let SquareScratch { masses, polynomial: taylor, integral } = scratch;
+        let spans = self.pieces.spans();
+        masses.clear();
+        masses.resize(spans, 0.0);
+        let pairs = (0..=p).flat_map(|a| (a..=p).map(move |b| (a, b)));
+        for ((a, b), overlap) in pairs.zip(self.overlaps.chunks_exact(spans)) {
+            let (left, right) = (&coefficients[a..a + spans], &coefficients[b..b + spans]);
+            for ((m, g), (l, r)) in masses.iter_mut().zip(overlap).zip(left.iter().zip(right)) {
+                *m += g * (l * r);
             }
-            m.max(0.0)
-        });
-        let masses: Vec<f64> = masses.collect();
+        }
+        masses.iter_mut().for_each(|m| *m = m.max(0.0));
         let total: f64 = masses.iter().sum();
         let mut target = xi * total;
         let mut span = 0;
@@ -153,37 +181,32 @@ impl OSplineBasis {
             target -= masses[span];
             span += 1;
         }
+        let (middle, h) = self.pieces.place(span);
         let (a, b) = (self.basis.breakpoints()[span], self.basis.breakpoints()[span + 1]);
-        let h = b - a;
-        // Taylor coefficients of f about the middle of the span in t = (u - middle) / h, squared and
-        // integrated. About an end of the span they would be larger and cancel.
-        let middle = 0.5 * (a + b);
-        self.basis.evaluate_on_span(span, middle, p, local);
-        let mut taylor = vec![0.0; p + 1];
-        let mut factor = 1.0;
-        for (d, t) in taylor.iter_mut().enumerate() {
-            *t = factor * local.combine(coefficients, d);
-            factor *= h / (d + 1) as f64;
-        }
-        let mut integral = vec![0.0; 2 * p + 2];
-        for i in 0..=p {
-            for j in 0..=p {
-                integral[i + j + 1] += h * taylor[i] * taylor[j] / (i + j + 1) as f64;
+        // The polynomial of f, squared and integrated.
+        self.pieces.polynomial(span, coefficients, taylor);
+        integral.clear();
+        integral.resize(2 * p + 2, 0.0);
+        for (i, ti) in taylor.iter().enumerate() {
+            for (o, tj) in integral[i + 1..].iter_mut().zip(&*taylor) {
+                *o += ti * tj;
             }
         }
-        let horner = |c: &[f64], t: f64| c.iter().rev().fold(0.0, |acc, c| acc * t + c);
-        let target = target.min(masses[span]) + horner(&integral, -0.5);
+        for (d, o) in integral.iter_mut().enumerate().skip(1) {
+            *o *= h / d as f64;
+        }
+        let target = target.min(masses[span]) + horner(integral, -0.5);
         let (mut lo, mut hi) = (-0.5f64, 0.5f64);
-        let share = target - horner(&integral, -0.5);
+        let share = target - horner(integral, -0.5);
         let mut t = if masses[span] > 0.0 { share / masses[span] - 0.5 } else { 0.0 };
         for _ in 0..200 {
-            let residual = horner(&integral, t) - target;
+            let residual = horner(integral, t) - target;
             if residual > 0.0 {
                 hi = hi.min(t);
             } else {
                 lo = lo.max(t);
             }
-            let f = horner(&taylor, t);
+            let f = horner(taylor, t);
             let newton = t - residual / (h * f * f);
             if (newton - t).abs() <= 2e-16 || hi - lo <= 1e-16 {
                 break;
@@ -274,8 +297,7 @@ mod tests {
             prop_assume!(c.iter().map(|v| v * v).sum::<f64>() > 1e-6);
             let mut b = Vec::new();
             o.normalised_coefficients(c, &mut b);
-            let mut local = LocalBasis::default();
-            let u = o.sample_square(&b, xi, &mut local);
+            let u = o.sample_square(&b, xi, &mut SquareScratch::default());
             prop_assert!((0.0..=1.0).contains(&u));
             // Independent check: quadrature of f² from 0 to u.
             let rule = GaussLegendre::new(degree + 1);

@@ -6,6 +6,7 @@
 
 use crate::math::scalar::Scalar;
 use crate::math::vector::{self, Dense};
+use crate::tangent::Outer;
 use rand::{Rng, RngExt};
 
 /// One dense layer whose row `r` sees a prefix of the layer below.
@@ -38,6 +39,7 @@ pub struct Activations<T> {
     hidden: Vec<Vec<T>>,
     /// Outputs, group by group.
     pub output: Vec<T>,
+    /// Of the sums that the units of each layer make, outputs included.
     adjoint: Vec<Vec<T>>,
     /// Inputs, hidden units layer by layer and outputs, taken apart into values and derivatives.
     planes: Vec<Vec<f64>>,
@@ -135,10 +137,12 @@ impl Conditioner {
         act.output.resize(self.outputs(), T::zero());
         let hidden = self.layers.len() - 1;
         act.hidden.resize(hidden, Vec::new());
-        act.adjoint.resize(hidden, Vec::new());
-        for l in 0..hidden {
-            act.hidden[l].resize(self.layers[l].prefix.len(), T::zero());
-            act.adjoint[l].resize(self.layers[l].prefix.len(), T::zero());
+        for (l, h) in act.hidden.iter_mut().enumerate() {
+            h.resize(self.units(l), T::zero());
+        }
+        act.adjoint.resize(hidden + 1, Vec::new());
+        for (l, a) in act.adjoint.iter_mut().enumerate() {
+            a.resize(self.units(l), T::zero());
         }
     }
 
@@ -179,7 +183,7 @@ impl Conditioner {
         }
     }
 
-    /// All groups at once. `reverse` says whether [`Self::backward`] follows.
+    /// All groups at once. `reverse` says whether [`Self::adjoints`] follows.
     pub fn forward<T: Scalar>(
         &self,
         parameters: &[f64],
@@ -256,48 +260,103 @@ impl Conditioner {
         act.output[group.clone()].copy_from_slice(&act.planes[last + 1][group]);
     }
 
-    /// Adds the adjoints of the parameters to `parameters_bar` and those of the inputs to `inputs_bar`, given
+    /// The adjoints of what every unit sums up, kept in `act`, and those of the inputs, added to `inputs_bar`; given
     /// the adjoints of the outputs, after [`Self::forward`].
-    pub fn backward<T: Scalar>(
+    pub fn adjoints<T: Scalar>(
         &self,
         parameters: &[f64],
         output_bar: &[T],
         act: &mut Activations<T>,
-        parameters_bar: &mut [T],
         inputs_bar: &mut [T],
     ) {
         let hidden = self.layers.len() - 1;
-        for a in &mut act.adjoint {
+        act.adjoint[hidden].copy_from_slice(output_bar);
+        for a in &mut act.adjoint[..hidden] {
             a.fill(T::zero());
         }
         for l in (0..=hidden).rev() {
-            let layer = &self.layers[l];
+            let MaskedLayer { prefix, offset, .. } = &self.layers[l];
             let (lower, upper) = act.adjoint.split_at_mut(l);
-            for r in 0..layer.prefix.len() {
-                let bar = if l == hidden {
-                    output_bar[r]
-                } else {
-                    let h = act.hidden[l][r];
-                    upper[0][r] * (-(h * h) + 1.0)
-                };
-                let (offset, prefix) = (layer.offset[r], layer.prefix[r]);
-                parameters_bar[offset] += bar;
-                let weights = &parameters[offset + 1..=offset + prefix];
-                let weights_bar = &mut parameters_bar[offset + 1..=offset + prefix];
-                if l == 0 {
-                    for k in 0..prefix {
-                        weights_bar[k] += bar * act.input[k];
-                        inputs_bar[k] = inputs_bar[k].add_scaled(2.0 * weights[k], bar);
-                    }
-                } else {
-                    let (below, below_bar) = (&act.hidden[l - 1], &mut lower[l - 1]);
-                    for k in 0..prefix {
-                        weights_bar[k] += bar * below[k];
-                        below_bar[k] = below_bar[k].add_scaled(weights[k], bar);
+            let bar = &mut upper[0];
+            if l < hidden {
+                for (bar, &h) in bar.iter_mut().zip(&act.hidden[l]) {
+                    *bar = *bar * (-(h * h) + 1.0);
+                }
+            }
+            if l > 0 {
+                T::add_rows(parameters, offset, prefix, bar, &mut lower[l - 1]);
+            } else {
+                // Of the inputs, which are spread over twice the interval.
+                for ((&prefix, &offset), &bar) in prefix.iter().zip(offset).zip(&*bar) {
+                    let weights = &parameters[offset + 1..=offset + prefix];
+                    for (i, &w) in inputs_bar.iter_mut().zip(weights) {
+                        *i = i.add_scaled(2.0 * w, bar);
                     }
                 }
             }
         }
+    }
+
+    /// Adds the adjoints of the parameters, after [`Self::adjoints`].
+    pub fn gradient<T: Scalar>(&self, act: &Activations<T>, parameters_bar: &mut [T]) {
+        for (l, MaskedLayer { prefix, offset, .. }) in self.layers.iter().enumerate() {
+            let below = if l == 0 { &act.input } else { &act.hidden[l - 1] };
+            for ((&prefix, &offset), &bar) in prefix.iter().zip(offset).zip(&act.adjoint[l]) {
+                parameters_bar[offset] += bar;
+                let weights_bar = &mut parameters_bar[offset + 1..=offset + prefix];
+                for (w, &b) in weights_bar.iter_mut().zip(below) {
+                    *w += bar * b;
+                }
+            }
+        }
+    }
+
+    /// Number of [factors](crate::tangent) of the adjoints of the parameters: for each layer, what it sees (the
+    /// constant 1 of the biases first), then for each layer the adjoints of its units.
+    pub fn factors(&self) -> usize {
+        let hidden = &self.layers[..self.layers.len() - 1];
+        let seen: usize = hidden.iter().map(|l| 1 + l.prefix.len()).sum();
+        let units: usize = self.layers.iter().map(|l| l.prefix.len()).sum();
+        1 + self.groups.len() - 1 + seen + units
+    }
+
+    /// How the adjoints of the parameters follow from the factors, where both begin at the given places.
+    pub fn parts(&self, first_parameter: usize, first_factor: usize, parts: &mut Vec<Outer>) {
+        let mut seen = first_factor;
+        let below = |l: usize| 1 + if l == 0 { self.groups.len() - 1 } else { self.units(l - 1) };
+        let mut units = first_factor + (0..self.layers.len()).map(below).sum::<usize>();
+        for (l, MaskedLayer { prefix, offset, .. }) in self.layers.iter().enumerate() {
+            // Rows that see the same make one part.
+            let mut row = 0;
+            for same in prefix.chunk_by(|a, b| a == b) {
+                let right = (same[0] > 0).then(|| seen..seen + 1 + same[0]);
+                let left = units + row..units + row + same.len();
+                parts.push(Outer { first: first_parameter + offset[row], left, right });
+                row += same.len();
+            }
+            seen += below(l);
+            units += prefix.len();
+        }
+    }
+
+    /// Units of a layer.
+    fn units(&self, l: usize) -> usize {
+        self.layers[l].prefix.len()
+    }
+
+    /// The factors, after [`Self::adjoints`].
+    pub fn write_factors(&self, act: &Activations<f64>, out: &mut [f64]) {
+        let mut rest = out;
+        let mut push = |values: &[f64]| {
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(values.len());
+            now.copy_from_slice(values);
+            rest = later;
+        };
+        for below in std::iter::once(&act.input).chain(&act.hidden) {
+            push(&[1.0]);
+            push(below);
+        }
+        act.adjoint.iter().for_each(|a| push(a));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
-use crate::math::spline::ispline::MonotonePoint;
+use crate::math::spline::ispline::{InverseScratch, MonotonePoint};
 use crate::math::spline::{LocalBasis, MonotoneBasis};
 use crate::math::vector;
 
@@ -17,12 +17,14 @@ pub struct ISplineLayer {
 #[derive(Clone, Debug, Default)]
 pub struct LayerTrace<T> {
     input: Vec<T>,
-    activations: Activations<T>,
+    /// Of the network that shapes the splines.
+    pub activations: Activations<T>,
     weights: Vec<T>,
     exponentials: Vec<f64>,
     points: Vec<MonotonePoint<T>>,
     locals: Vec<LocalBasis>,
     logits_bar: Vec<T>,
+    inverse: InverseScratch,
 }
 
 impl ISplineLayer {
@@ -55,7 +57,7 @@ impl ISplineLayer {
         }
     }
 
-    /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::backward`] follows.
+    /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::adjoints`] follows.
     pub fn forward<T: Scalar>(
         &self,
         parameters: &[f64],
@@ -84,14 +86,13 @@ impl ISplineLayer {
     }
 
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the
-    /// log-determinant, adds the adjoints of the parameters.
-    pub fn backward<T: Scalar>(
+    /// log-determinant, leaves those of the network's units in `trace`.
+    pub fn adjoints<T: Scalar>(
         &self,
         parameters: &[f64],
         bar: &mut [T],
         log_det_bar: f64,
         trace: &mut LayerTrace<T>,
-        parameters_bar: &mut [T],
     ) {
         let (n, k) = (bar.len(), self.basis.weights());
         trace.logits_bar.clear();
@@ -108,26 +109,19 @@ impl ISplineLayer {
                 &mut trace.logits_bar[i * k..(i + 1) * k],
             );
         }
-        self.conditioner.backward(
-            parameters,
-            &trace.logits_bar,
-            &mut trace.activations,
-            parameters_bar,
-            bar,
-        );
+        self.conditioner.adjoints(parameters, &trace.logits_bar, &mut trace.activations, bar);
     }
 
     /// Undoes the layer, dimension by dimension: the conditioner is fed with what has been inverted.
     pub fn inverse(&self, y: &mut [f64], trace: &mut LayerTrace<f64>) {
         let k = self.basis.weights();
         trace.weights.resize(k, 0.0);
-        trace.locals.resize(1, LocalBasis::default());
         for i in 0..y.len() {
             let previous = if i == 0 { 0.0 } else { y[i - 1] };
             self.conditioner.advance(i, previous, &mut trace.activations);
             let logits = &trace.activations.output[i * k..(i + 1) * k];
             self.weights(logits, &mut trace.exponentials, &mut trace.weights[..k]);
-            y[i] = self.basis.inverse(&trace.weights[..k], y[i], &mut trace.locals[0]);
+            y[i] = self.basis.inverse(&trace.weights[..k], y[i], &mut trace.inverse);
         }
     }
 }

@@ -17,10 +17,12 @@ use crate::math::spline::LocalBasis;
 use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
 use crate::system::System;
 use crate::system::{Geometry, Sector};
+use crate::tangent::Layout;
 use crate::wavefunction::coordinate::Coordinate;
 use crate::wavefunction::slopes::Slopes;
 pub use chart::Chart;
 use chart::Face;
+use conditioner::{Activations, Conditioner};
 use layer::{ISplineLayer, LayerTrace};
 use prior::{OSplinePrior, PriorTrace};
 use rand::SeedableRng;
@@ -238,6 +240,32 @@ impl Waveflow {
     }
 }
 
+impl Waveflow {
+    /// The reverse sweep down to the units of the networks.
+    fn adjoints<T: Scalar>(&self, trace: &mut Trace<T>) {
+        trace.bar.resize(trace.u.len(), T::zero());
+        let prior = self.layer_parameters(self.layers.len());
+        self.prior.adjoints(prior, &mut trace.bar, &mut trace.prior);
+        for (l, layer) in self.layers.iter().enumerate().rev() {
+            let parameters = self.layer_parameters(l);
+            layer.adjoints(parameters, &mut trace.bar, 0.5, &mut trace.layers[l]);
+            if l > 0 {
+                trace.bar.reverse();
+            }
+        }
+    }
+
+    /// The networks in the order of their parameters, with their activations.
+    fn networks<'a, T>(
+        &'a self,
+        trace: &'a Trace<T>,
+    ) -> impl Iterator<Item = (&'a Conditioner, &'a Activations<T>)> {
+        let layers = self.layers.iter().zip(&trace.layers);
+        let layers = layers.map(|(layer, trace)| (layer.conditioner(), &trace.activations));
+        layers.chain([(self.prior.conditioner(), &trace.prior.activations)])
+    }
+}
+
 impl Flow for Waveflow {
     type Trace<T: Scalar> = Trace<T>;
 
@@ -250,26 +278,20 @@ impl Flow for Waveflow {
     }
 
     fn backward<T: Scalar>(&self, trace: &mut Trace<T>, parameters_bar: &mut [T]) {
+        self.adjoints(trace);
         parameters_bar.fill(T::zero());
-        trace.bar.resize(trace.u.len(), T::zero());
-        let count = self.layers.len();
-        self.prior.backward(
-            self.layer_parameters(count),
-            &mut trace.bar,
-            &mut trace.prior,
-            &mut parameters_bar[self.offsets[count]..],
-        );
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            layer.backward(
-                self.layer_parameters(l),
-                &mut trace.bar,
-                0.5,
-                &mut trace.layers[l],
-                &mut parameters_bar[self.offsets[l]..self.offsets[l + 1]],
-            );
-            if l > 0 {
-                trace.bar.reverse();
-            }
+        for (l, (network, act)) in self.networks(trace).enumerate() {
+            network.gradient(act, &mut parameters_bar[self.offsets[l]..self.offsets[l + 1]]);
+        }
+    }
+
+    fn backward_factors(&self, trace: &mut Trace<f64>, factors: &mut [f64]) {
+        self.adjoints(trace);
+        let mut first = 0;
+        for (network, act) in self.networks(trace) {
+            let count = network.factors();
+            network.write_factors(act, &mut factors[first..first + count]);
+            first += count;
         }
     }
 
@@ -344,6 +366,16 @@ impl Wavefunction for Waveflow {
         self.parameters.copy_from_slice(values);
         self.hand_out_parameters();
         Ok(())
+    }
+
+    fn tangent_layout(&self) -> Layout {
+        let mut layout = Layout { parameters: self.parameters.len(), ..Layout::default() };
+        let layers = self.layers.iter().map(ISplineLayer::conditioner);
+        for (network, &offset) in layers.chain([self.prior.conditioner()]).zip(&self.offsets) {
+            network.parts(offset, layout.factors, &mut layout.parts);
+            layout.factors += network.factors();
+        }
+        layout
     }
 
     fn uniforms(&self) -> usize {
@@ -507,6 +539,26 @@ mod tests {
                 let scale = 1.0 + laplacian.abs();
                 assert!((second - laplacian).abs() < 1e-3 * scale, "{second} {laplacian}");
             }
+        }
+    }
+
+    #[test]
+    fn factors_make_the_gradient_in_every_sector() {
+        use crate::tangent::Tangent;
+        for flow in cases() {
+            let mut tangent = Tangent::new(flow.tangent_layout());
+            let mut exact = Vec::new();
+            let mut evaluator = flow.evaluator();
+            for x in samples(&flow, 77, 5) {
+                let mut factors = vec![f64::NAN; flow.tangent_layout().factors];
+                let log = evaluator.tangent(&x, &mut factors);
+                tangent.push(&factors);
+                let mut o = vec![f64::NAN; flow.parameters.len()];
+                assert_eq!(evaluator.parameter_gradient(&x, &mut o), log);
+                exact.extend(o);
+            }
+            // The same products of the same numbers.
+            assert_eq!(tangent.dense(), exact);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
+use crate::math::spline::ospline::SquareScratch;
 use crate::math::spline::{LocalBasis, OSplineBasis};
 
 /// `psi_0(u) = prod_i f_i(u_i | u_{<i})` with `int f_i² = 1` and `f_i(0) = f_i(1) = 0`.
@@ -17,7 +18,8 @@ pub struct OSplinePrior {
 /// What the reverse sweep needs again.
 #[derive(Clone, Debug, Default)]
 pub struct PriorTrace<T> {
-    activations: Activations<T>,
+    /// Of the network that sets the coefficients.
+    pub activations: Activations<T>,
     coefficients: Vec<T>,
     norm_square: Vec<T>,
     input: Vec<T>,
@@ -26,6 +28,7 @@ pub struct PriorTrace<T> {
     locals: Vec<LocalBasis>,
     output_bar: Vec<T>,
     scratch: Vec<f64>,
+    square: SquareScratch,
 }
 
 impl OSplinePrior {
@@ -111,13 +114,13 @@ impl OSplinePrior {
         (log, sign)
     }
 
-    /// Adds the adjoints of the parameters, and sets `bar` to those of `u`, for unit adjoint of the log.
-    pub fn backward<T: Scalar>(
+    /// Leaves the adjoints of the network's units in `trace` and sets `bar` to those of `u`, for unit adjoint of the
+    /// log.
+    pub fn adjoints<T: Scalar>(
         &self,
         parameters: &[f64],
         bar: &mut [T],
         trace: &mut PriorTrace<T>,
-        parameters_bar: &mut [T],
     ) {
         trace.output_bar.clear();
         trace.output_bar.resize(self.conditioner.outputs(), T::zero());
@@ -139,19 +142,12 @@ impl OSplinePrior {
                 *o -= c * scale;
             }
         }
-        self.conditioner.backward(
-            parameters,
-            &trace.output_bar,
-            &mut trace.activations,
-            parameters_bar,
-            bar,
-        );
+        self.conditioner.adjoints(parameters, &trace.output_bar, &mut trace.activations, bar);
     }
 
     /// Draws `u ~ psi_0²` from as many uniforms as there are dimensions, by exact inversion of each
     /// conditional distribution.
     pub fn sample(&self, uniforms: &[f64], u: &mut [f64], trace: &mut PriorTrace<f64>) {
-        trace.locals.resize(1, LocalBasis::default());
         for i in 0..u.len() {
             let previous = if i == 0 { 0.0 } else { u[i - 1] };
             self.conditioner.advance(i, previous, &mut trace.activations);
@@ -160,7 +156,7 @@ impl OSplinePrior {
             trace.coefficients.clear();
             trace.coefficients.extend(output.iter().zip(&self.start[group]).map(|(o, s)| o + s));
             basis.normalised_coefficients(&trace.coefficients, &mut trace.scratch);
-            u[i] = basis.sample_square(&trace.scratch, uniforms[i], &mut trace.locals[0]);
+            u[i] = basis.sample_square(&trace.scratch, uniforms[i], &mut trace.square);
         }
     }
 }

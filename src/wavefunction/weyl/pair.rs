@@ -48,7 +48,9 @@ pub struct PairTrace<T> {
 /// `t` moved into `[0, pi]` by the oddness and periodicity of `beta`: the angle, and the sign that it took.
 #[inline]
 fn reduce<T: Scalar>(t: T) -> (T, f64) {
-    let shifted = t - 2.0 * PI * (t.value() / (2.0 * PI)).round();
+    // Rounding is a function call on older processors, and hardly ever needed.
+    let shifted =
+        if t.value().abs() < PI { t } else { t - 2.0 * PI * (t.value() / (2.0 * PI)).round() };
     if shifted.value() < 0.0 { (-shifted, -1.0) } else { (shifted, 1.0) }
 }
 
