@@ -410,38 +410,48 @@ fn plus_times<const FUSED: bool>(c: &Waves, a: &Waves, b: &Waves) -> Waves {
     std::array::from_fn(|l| multiply_add::<FUSED>(a[l], b[l], c[l]))
 }
 
+/// `sum_k c_k sin(k t)`, `k = 1, 2, ..`, and its first three derivatives, from `sin t` and `cos t`.
+pub fn sines(coefficients: &[f64], sin1: f64, cos1: f64) -> Derived {
+    let (mut sin, mut cos) = ([0.0; WAVES], [0.0; WAVES]);
+    let (mut s, mut c) = (sin1, cos1);
+    for l in 0..WAVES {
+        (sin[l], cos[l]) = (s, c);
+        (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
+    }
+    let mut sums = [[0.0; WAVES]; 4];
+    waves(coefficients, &sin, &cos, &mut sums);
+    let total = |sum: &Waves| sum.iter().sum::<f64>();
+    [total(&sums[0]), total(&sums[1]), -total(&sums[2]), -total(&sums[3])]
+}
+
 widest! {
-    /// `sum_k c_k sin(k t)`, `k = 1, 2, ..`, and its first three derivatives, from `sin t` and `cos t`.
-    pub fn sines(coefficients: &[f64], sin1: f64, cos1: f64, out: &mut Derived) {
-        let (mut sin, mut cos, mut k): (Waves, Waves, Waves) = Default::default();
-        let (mut s, mut c) = (sin1, cos1);
-        for l in 0..WAVES {
-            (sin[l], cos[l], k[l]) = (s, c, (l + 1) as f64);
-            (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
-        }
+    /// The sums of `c_k sin(k t)`, `k c_k cos(k t)`, `k^2 c_k sin(k t)` and `k^3 c_k cos(k t)` over every eighth `k`, from the
+    /// sines and cosines of the first eight. Whole arrays in and out: with anything else done to their elements here, compilers
+    /// take them apart.
+    fn waves(coefficients: &[f64], sin: &Waves, cos: &Waves, sums: &mut [Waves; 4]) {
         // The angle of the last of them takes all of them on.
-        let (forth, turn, back) = ([cos[WAVES - 1]; WAVES], [sin[WAVES - 1]; WAVES], [-sin[WAVES - 1]; WAVES]);
-        let mut sums = [[0.0; WAVES]; 4];
-        for chunk in coefficients.chunks(WAVES) {
-            let mut a = [0.0; WAVES];
-            match chunk.first_chunk::<WAVES>() {
-                Some(whole) => a = *whole,
-                None => a[..chunk.len()].copy_from_slice(chunk),
-            }
-            let slope = times(&a, &k);
+        let (forth, turn) = ([cos[WAVES - 1]; WAVES], [sin[WAVES - 1]; WAVES]);
+        let back = [-sin[WAVES - 1]; WAVES];
+        let (mut sin, mut cos) = (*sin, *cos);
+        let mut k: Waves = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let mut found = *sums;
+        let (whole, rest) = coefficients.as_chunks::<WAVES>();
+        let mut last = [0.0; WAVES];
+        last[..rest.len()].copy_from_slice(rest);
+        for a in whole.iter().chain([&last]) {
+            let slope = times(a, &k);
             let bend = times(&slope, &k);
             let third = times(&bend, &k);
-            sums[0] = plus_times::<FUSED>(&sums[0], &a, &sin);
-            sums[1] = plus_times::<FUSED>(&sums[1], &slope, &cos);
-            sums[2] = plus_times::<FUSED>(&sums[2], &bend, &sin);
-            sums[3] = plus_times::<FUSED>(&sums[3], &third, &cos);
+            found[0] = plus_times::<FUSED>(&found[0], a, &sin);
+            found[1] = plus_times::<FUSED>(&found[1], &slope, &cos);
+            found[2] = plus_times::<FUSED>(&found[2], &bend, &sin);
+            found[3] = plus_times::<FUSED>(&found[3], &third, &cos);
             let next = plus_times::<FUSED>(&times(&sin, &forth), &cos, &turn);
             cos = plus_times::<FUSED>(&times(&cos, &forth), &sin, &back);
             sin = next;
             k = std::array::from_fn(|l| k[l] + WAVES as f64);
         }
-        let total = |sum: &Waves| sum.iter().sum::<f64>();
-        *out = [total(&sums[0]), total(&sums[1]), -total(&sums[2]), -total(&sums[3])];
+        *sums = found;
     }
 }
 
@@ -578,8 +588,7 @@ mod tests {
             let c: Vec<f64> =
                 (1..=count).map(|k| (1.7 * f64::from(k)).sin() / f64::from(k)).collect();
             for t in [0.0f64, 0.3, 1.9, 3.1] {
-                let mut found = [0.0; 4];
-                sines(&c, t.sin(), t.cos(), &mut found);
+                let found = sines(&c, t.sin(), t.cos());
                 let mut exact = [0.0; 4];
                 for (k, c) in (1..).map(f64::from).zip(&c) {
                     let (s, cos) = (k * t).sin_cos();

@@ -100,8 +100,7 @@ impl Series {
         let n = self.functions;
         if n == 1 && self.domain == Domain::Walls {
             let (sin1, cos1) = theta.sin_cos();
-            let mut found = [0.0; 4];
-            vector::sines(&self.sines, sin1, cos1, &mut found);
+            let found = vector::sines(&self.sines, sin1, cos1);
             out[..orders].iter_mut().zip(found).for_each(|(o, v)| o[0] = v);
             return;
         }
