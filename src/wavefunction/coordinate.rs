@@ -10,6 +10,7 @@ use crate::math::quadrature::GaussLegendre;
 use crate::math::scalar::Scalar;
 use crate::math::spline::{BSplineBasis, LocalBasis, SplineError};
 use crate::system::{Geometry, Hamiltonian, Sector};
+use crate::work;
 use std::f64::consts::PI;
 
 /// Cells of the grid on which the mean-field density is read.
@@ -143,6 +144,7 @@ impl Coordinate {
         }
         let mut s = 0.5;
         for _ in 0..200 {
+            work::newton();
             let point: CoordinatePoint<f64> = self.forward(s, local);
             // The smaller of the two distances to an end has the digits.
             let residual = if q < 0.5 { point.left - q } else { (1.0 - q) - point.right };

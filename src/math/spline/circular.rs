@@ -7,6 +7,7 @@
 
 use super::SplineError;
 use crate::math::scalar::Scalar;
+use crate::work;
 use std::f64::consts::PI;
 
 /// Degree of the slope: the map is C^5, two orders more than a continuous local energy takes.
@@ -71,6 +72,7 @@ pub(super) fn value_and_slope(
     slopes: &[f64],
     h: f64,
 ) -> (f64, f64) {
+    work::spline();
     let cell = (u.max(0.0) as usize).min(cells - 1);
     let r = u - cell as f64;
     let b1: [f64; 2] = raise(&[1.0], r);
@@ -87,6 +89,7 @@ pub(super) fn value_and_slope(
 impl CircularLocal {
     /// The functions at `u` cells from the first of `cells` edges.
     pub(super) fn new(cells: usize, u: f64) -> Self {
+        work::spline();
         let cell = (u.max(0.0) as usize).min(cells - 1);
         let r = u - cell as f64;
         let b0 = [1.0];
@@ -266,6 +269,7 @@ impl CircularSpline {
         let (mut lo, mut hi) = (0.0f64, PI);
         let mut t = y;
         for _ in 0..200 {
+            work::newton();
             let (value, slope) = self.value_and_slope(t);
             let residual = value - y;
             if residual > 0.0 {

@@ -7,6 +7,7 @@
 
 use super::{BSplineBasis, LocalBasis, SplineError};
 use crate::math::scalar::Scalar;
+use crate::work;
 
 /// I-splines of one degree on `[0, 1]`, with a floor under the slope of their mixtures.
 #[derive(Clone, Debug)]
@@ -162,6 +163,7 @@ impl MonotoneBasis {
         }
         let mut u = y;
         for _ in 0..200 {
+            work::newton();
             let point = self.forward(weights, u, false, local);
             let residual = point.value - y;
             if residual > 0.0 {

@@ -5,6 +5,7 @@
 //! `sin(k t)/sqrt(pi)`. Either way a product of two orbitals is a trigonometric polynomial, whose integral from the
 //! start of the interval is known in closed form.
 
+use crate::work;
 use faer::Mat;
 use std::f64::consts::PI;
 
@@ -284,6 +285,7 @@ impl Products {
     fn root(&self, density: &[f64], target: f64, mut lo: f64, mut hi: f64) -> f64 {
         let mut theta = 0.5 * (lo + hi);
         for _ in 0..60 {
+            work::newton();
             let (sum, slope) = self.integral_and_value(density, theta);
             let residual = sum - target;
             if residual > 0.0 {
