@@ -183,6 +183,8 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         wall_seconds: 0.16 * case.iterations as f64,
         cpu_seconds: 0.31 * case.iterations as f64,
         threads: 2,
+        processes: 1,
+        work: None,
         seed: 1,
         reference: case.has_reference.then(|| Reference {
             energy: case.exact,

@@ -8,6 +8,7 @@ use crate::report::files::{FileError, names, write_atomic};
 use crate::report::record::IterationRow;
 use crate::spec::ResolvedSpec;
 use crate::train::TrainingState;
+use crate::work::Work;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub struct Checkpoint {
     pub seconds: Vec<f64>,
     /// Processor time so far, over all its processes.
     pub cpu_seconds: f64,
+    /// Work of the iterations so far.
+    #[serde(default)]
+    pub work: Work,
     /// Whether all results were written after the last iteration.
     pub finished: bool,
 }
@@ -55,7 +59,13 @@ pub enum CheckpointError {
 
 impl Checkpoint {
     /// Brings it to where the training stands.
-    pub fn update(&mut self, state: &TrainingState, rows: &[IterationRow], cpu_seconds: f64) {
+    pub fn update(
+        &mut self,
+        state: &TrainingState,
+        rows: &[IterationRow],
+        cpu_seconds: f64,
+        work: Work,
+    ) {
         for row in &rows[self.seconds.len()..] {
             self.energy += &format_row(row);
             self.energy.push('\n');
@@ -63,6 +73,7 @@ impl Checkpoint {
         }
         self.training.clone_from(state);
         self.cpu_seconds = cpu_seconds;
+        self.work = work;
     }
 
     /// The rows of `energy.csv` so far.

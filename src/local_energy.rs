@@ -3,10 +3,14 @@
 //! `E_L = -1/2 (Δ log |psi| + |∇ log |psi||²) + V`; its mean over samples of `|psi|²` is the energy.
 
 use crate::parallel::{self, SAMPLE_CHUNK};
+use crate::parcel::{Reader, Writer};
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
 use crate::tangent::Tangent;
+use crate::team;
 use crate::wavefunction::{Evaluator, Wavefunction};
+use crate::work::{self, Work};
+use std::ops::Range;
 
 /// Which derivatives with respect to the parameters a batch carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,11 @@ pub enum Derivatives {
     LocalEnergy,
     /// `O_k` and `d O_k / d x_i`.
     Mixed,
+}
+
+impl Derivatives {
+    /// All of them, in the order that processes number them by.
+    const ALL: [Self; 4] = [Self::None, Self::LogPsi, Self::LocalEnergy, Self::Mixed];
 }
 
 /// Samples with their local energies. Matrices are row-major, one row a sample.
@@ -111,7 +120,7 @@ fn importance(uniforms: &[f64], tails: f64) -> f64 {
     1.0 / (1.0 - tails + tails * arcsine)
 }
 
-/// Draws `samples` exact samples and evaluates them.
+/// Draws `samples` exact samples and evaluates them, together with the [team] if there is one.
 ///
 /// A sample with a non-finite or absurd local energy or gradient is left out and counted.
 pub fn draw(
@@ -121,10 +130,29 @@ pub fn draw(
     samples: usize,
     derivatives: Derivatives,
 ) -> Batch {
+    let part = |range: &Range<usize>| BatchId { first: id.first + range.start, ..id };
+    let chunks = team::share(
+        samples,
+        SAMPLE_CHUNK,
+        |range| Order::Draw(part(&range), range.len()).to_bytes(psi, derivatives),
+        |range| draw_here(psi, system, part(&range), range.len(), derivatives),
+        |answer| Batch::answered(answer, tangent(psi, derivatives)),
+    );
+    joined(psi, derivatives, chunks)
+}
+
+/// [`draw`] in this process alone, in chunks.
+fn draw_here(
+    psi: &dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    samples: usize,
+    derivatives: Derivatives,
+) -> Vec<Batch> {
     // One more dimension chooses the samples that go to the tails.
     let dimensions = psi.uniforms() + usize::from(id.tails > 0.0);
     let points = Points::new(id.sampling, id.seed, id.purpose, id.number, dimensions);
-    let chunks = parallel::map_chunks(samples, SAMPLE_CHUNK, |_, range| {
+    parallel::map_chunks(samples, SAMPLE_CHUNK, |_, range| {
         let mut points = points.starting_at(id.first + range.start);
         let mut chunk = Chunk::new(psi, system, derivatives);
         let mut point = vec![0.0; points.dimensions()];
@@ -139,31 +167,55 @@ pub fn draw(
             chunk.push(&x, importance(uniforms, id.tails));
         }
         chunk.batch
-    });
-    joined(psi, derivatives, chunks)
+    })
 }
 
-/// Evaluates given configurations, `samples x particles`.
+/// Evaluates given configurations, `samples x particles`, together with the [team] if there is one.
 ///
 /// One with a non-finite or absurd local energy or gradient is left out and counted.
 pub fn at(psi: &dyn Wavefunction, system: System, x: &[f64], derivatives: Derivatives) -> Batch {
     let n = psi.sector().particles();
-    let chunks = parallel::map_chunks(x.len() / n, SAMPLE_CHUNK, |_, range| {
+    let part = |range: Range<usize>| &x[range.start * n..range.end * n];
+    let chunks = team::share(
+        x.len() / n,
+        SAMPLE_CHUNK,
+        |range| Order::At(part(range).to_vec()).to_bytes(psi, derivatives),
+        |range| at_here(psi, system, part(range), derivatives),
+        |answer| Batch::answered(answer, tangent(psi, derivatives)),
+    );
+    joined(psi, derivatives, chunks)
+}
+
+/// [`at`] in this process alone, in chunks.
+fn at_here(
+    psi: &dyn Wavefunction,
+    system: System,
+    x: &[f64],
+    derivatives: Derivatives,
+) -> Vec<Batch> {
+    let n = psi.sector().particles();
+    parallel::map_chunks(x.len() / n, SAMPLE_CHUNK, |_, range| {
         let mut chunk = Chunk::new(psi, system, derivatives);
         for x in x[range.start * n..range.end * n].chunks_exact(n) {
             chunk.push(x, 1.0);
         }
         chunk.batch
-    });
-    joined(psi, derivatives, chunks)
+    })
 }
 
 fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) -> Batch {
+    Batch {
+        roughness: if derivatives == Derivatives::None { Vec::new() } else { psi.roughness() },
+        values: psi.parameters().to_vec(),
+        ..concatenated(psi, derivatives, chunks)
+    }
+}
+
+/// The samples of chunks, one after another.
+fn concatenated(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) -> Batch {
     let mut batch = Batch {
         particles: psi.sector().particles(),
         parameters: psi.parameters().len(),
-        roughness: if derivatives == Derivatives::None { Vec::new() } else { psi.roughness() },
-        values: psi.parameters().to_vec(),
         tangent: tangent(psi, derivatives),
         ..Batch::default()
     };
@@ -228,6 +280,7 @@ impl<'a> Chunk<'a> {
     }
 
     fn push(&mut self, x: &[f64], weight: f64) {
+        work::local_energy();
         let e = &mut self.evaluator;
         let (log_psi, kinetic) = match self.derivatives {
             Derivatives::None => (None, e.kinetic_energy(x, &mut self.gradient)),
@@ -264,5 +317,126 @@ impl<'a> Chunk<'a> {
                 batch.faults.push(Fault { x: x.to_vec(), local_energy: energy });
             }
         }
+    }
+}
+
+/// What another process of a [team] shall do.
+enum Order {
+    /// [`draw_here`] that many samples.
+    Draw(BatchId, usize),
+    /// [`at_here`].
+    At(Vec<f64>),
+}
+
+impl Order {
+    fn to_bytes(&self, psi: &dyn Wavefunction, derivatives: Derivatives) -> Vec<u8> {
+        let mut to = Writer::default();
+        to.reals(psi.parameters());
+        to.size(Derivatives::ALL.iter().position(|d| *d == derivatives).unwrap_or_default());
+        match self {
+            Order::Draw(id, samples) => {
+                to.number(0);
+                to.size(Sampling::ALL.iter().position(|s| *s == id.sampling).unwrap_or_default());
+                to.number(id.seed);
+                to.size(Purpose::ALL.iter().position(|p| *p == id.purpose).unwrap_or_default());
+                to.number(id.number);
+                to.size(id.first);
+                to.real(id.tails);
+                to.size(*samples);
+            }
+            Order::At(x) => {
+                to.number(1);
+                to.reals(x);
+            }
+        }
+        to.finish()
+    }
+
+    /// The parameters to carry it out at, the derivatives to carry, and the order.
+    fn read(bytes: &[u8]) -> Option<(Vec<f64>, Derivatives, Self)> {
+        let from = &mut Reader::new(bytes);
+        let parameters = from.reals()?;
+        let derivatives = *Derivatives::ALL.get(from.size()?)?;
+        let order = match from.number()? {
+            0 => {
+                let id = BatchId {
+                    sampling: *Sampling::ALL.get(from.size()?)?,
+                    seed: from.number()?,
+                    purpose: *Purpose::ALL.get(from.size()?)?,
+                    number: from.number()?,
+                    first: from.size()?,
+                    tails: from.real()?,
+                };
+                Order::Draw(id, from.size()?)
+            }
+            1 => Order::At(from.reals()?),
+            _ => return None,
+        };
+        from.is_empty().then_some((parameters, derivatives, order))
+    }
+}
+
+/// Carries out the order of the process that leads the [team] and returns the answer; none if it is no order for this
+/// wavefunction.
+pub fn serve(psi: &mut dyn Wavefunction, system: System, order: &[u8]) -> Option<Vec<u8>> {
+    let (parameters, derivatives, order) = Order::read(order)?;
+    psi.set_parameters(&parameters).ok()?;
+    let n = psi.sector().particles();
+    let (chunks, work) = work::counted(|| match order {
+        Order::Draw(id, samples) => Some(draw_here(psi, system, id, samples, derivatives)),
+        Order::At(x) => x.len().is_multiple_of(n).then(|| at_here(psi, system, &x, derivatives)),
+    });
+    Some(concatenated(psi, derivatives, chunks?).answer(&work))
+}
+
+impl Batch {
+    /// The samples and the work they were, for the process that asked for them.
+    fn answer(&self, work: &Work) -> Vec<u8> {
+        let mut to = Writer::default();
+        work.write(&mut to);
+        for values in [
+            &self.x[..],
+            &self.local_energy,
+            &self.weight,
+            &self.log_psi,
+            self.tangent.as_slice(),
+            &self.log_gradient,
+            &self.energy_gradient,
+            &self.mixed,
+        ] {
+            to.reals(values);
+        }
+        to.size(self.rejected);
+        to.size(self.faults.len());
+        for fault in &self.faults {
+            to.reals(&fault.x);
+            to.real(fault.local_energy);
+        }
+        to.finish()
+    }
+
+    /// The samples of an [`Self::answer`]; its work goes to the counts of this thread.
+    ///
+    /// `tangent` has no samples yet.
+    fn answered(bytes: &[u8], tangent: Tangent) -> Option<Self> {
+        let from = &mut Reader::new(bytes);
+        let work = Work::read(from)?;
+        let mut batch = Batch {
+            x: from.reals()?,
+            local_energy: from.reals()?,
+            weight: from.reals()?,
+            log_psi: from.reals()?,
+            tangent: tangent.with_factors(from.reals()?)?,
+            log_gradient: from.reals()?,
+            energy_gradient: from.reals()?,
+            mixed: from.reals()?,
+            rejected: from.size()?,
+            ..Batch::default()
+        };
+        for _ in 0..from.size()? {
+            batch.faults.push(Fault { x: from.reals()?, local_energy: from.real()? });
+        }
+        work::add(work);
+        from.is_empty().then_some(batch)
     }
 }

@@ -3,6 +3,7 @@
 //! Chunk boundaries depend on the problem only and results are combined in the order of the chunks, so that
 //! every number is the same, bit for bit, for any number of threads.
 
+use crate::work::{self, Work};
 use rayon::prelude::*;
 
 /// Number of samples one task draws and evaluates.
@@ -23,8 +24,13 @@ pub fn map_chunks<R: Send>(
     chunk: usize,
     task: impl Fn(usize, std::ops::Range<usize>) -> R + Sync,
 ) -> Vec<R> {
-    let chunks = count.div_ceil(chunk);
-    (0..chunks).into_par_iter().map(|c| task(c, c * chunk..count.min((c + 1) * chunk))).collect()
+    let one = |c: usize| work::counted(|| task(c, c * chunk..count.min((c + 1) * chunk)));
+    let done: Vec<(R, Work)> = (0..count.div_ceil(chunk)).into_par_iter().map(one).collect();
+    let keep = |(result, work)| {
+        work::add(work);
+        result
+    };
+    done.into_iter().map(keep).collect()
 }
 
 /// Runs `task` on consecutive pieces of `data`, `length` elements each; gets the number of the piece.
@@ -33,5 +39,6 @@ pub fn for_each_piece<T: Send>(
     length: usize,
     task: impl Fn(usize, &mut [T]) + Sync,
 ) {
-    data.par_chunks_mut(length).enumerate().for_each(|(i, piece)| task(i, piece));
+    let one = |(i, piece)| work::counted(|| task(i, piece)).1;
+    work::add(data.par_chunks_mut(length).enumerate().map(one).reduce(|| Work::NONE, Work::and));
 }

@@ -90,6 +90,18 @@ impl Tangent {
         self.factors.extend(other.factors);
     }
 
+    /// The factors of all samples, `samples x factors`, row-major.
+    pub fn as_slice(&self) -> &[f64] {
+        &self.factors
+    }
+
+    /// Of the same wavefunction, with other factors; none if they are not as many a sample.
+    pub fn with_factors(self, factors: Vec<f64>) -> Option<Self> {
+        let samples = factors.len() / self.layout.factors.max(1);
+        let whole = factors.len() == samples * self.layout.factors;
+        whole.then_some(Tangent { layout: self.layout, samples, factors })
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.layout.parameters

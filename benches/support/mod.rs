@@ -125,6 +125,16 @@ pub fn waveflow(n: usize) -> Case {
     )
 }
 
+/// Waveflow with its defaults; `n` equal spins of helium.
+pub fn waveflow_default(n: usize) -> Case {
+    Case::new(
+        WavefunctionSettings::Waveflow(WaveflowSettings::default()),
+        helium_hamiltonian(),
+        Geometry::Box { half_width: 10.0 },
+        Sector { up: n, down: 0 },
+    )
+}
+
 /// The Weyl flow with its defaults for helium: one electron of each spin.
 pub fn weyl_helium() -> Case {
     Case::new(

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, one line here to register it.
 
 mod check;
+mod cluster;
 mod evaluate;
 mod exact;
 mod exact_display;

@@ -1,6 +1,7 @@
 //! `weylflow run`: train a wavefunction, estimate on fresh samples, write the report.
 
 use super::Exit;
+use super::cluster;
 use super::interrupt::Interrupt;
 use super::resume;
 use crate::checkpoint::Checkpoint;
@@ -19,8 +20,10 @@ use crate::report::summary::write_summary;
 use crate::sampling::Sampling;
 use crate::spec::{ReferenceSource, ResolvedSpec, load, write};
 use crate::system::System;
+use crate::team;
 use crate::train::{self, Estimate, IterationReport, Schedule, TrainingState};
 use crate::wavefunction::saved::SavedWavefunction;
+use crate::work::{self, Work};
 use clap::Args;
 use cpu_time::ProcessTime;
 use std::error::Error;
@@ -67,6 +70,9 @@ pub struct Run {
     /// Write a checkpoint at least every so many seconds (between iterations).
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = super::seconds)]
     checkpoint_seconds: f64,
+    /// Spread the samples over the processes that mpirun or srun started (in a build with the feature `mpi`).
+    #[arg(long)]
+    mpi: bool,
     /// Say nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -87,6 +93,17 @@ impl Run {
     /// A spec that is not valid, an output that cannot be written, training that diverges, a signal, an energy that the
     /// health tests refuse.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        if self.mpi { cluster::run(self) } else { self.alone() }
+    }
+
+    /// Starts the threads of this process.
+    pub(super) fn start_threads(&self) -> Result<(), rayon::ThreadPoolBuildError> {
+        let threads = self.threads.map_or(0, usize::from);
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()
+    }
+
+    /// Runs in this process, which leads whatever others there are.
+    pub(super) fn alone(&self) -> Result<(), Box<dyn Error>> {
         let clocks = Clocks { wall: Instant::now(), processor: ProcessTime::now() };
         let mut spec = load(&self.spec)?;
         if let Some(seed) = self.seed {
@@ -96,8 +113,7 @@ impl Run {
             spec.iterations = iterations;
         }
         spec.validate()?;
-        let threads = self.threads.map_or(0, usize::from);
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        self.start_threads()?;
         let folder = self.out.clone().unwrap_or_else(|| {
             let stem = self.spec.file_stem().unwrap_or(self.spec.as_os_str());
             Path::new("out").join(stem)
@@ -135,9 +151,13 @@ impl Run {
                 energy: format_table(&[]),
                 seconds: Vec::new(),
                 cpu_seconds: 0.0,
+                work: Work::NONE,
                 finished: false,
             },
         };
+        if let Some(team) = team::current() {
+            team.begin(&spec_text);
+        }
         let mut rows = checkpoint.rows(&folder.join(names::CHECKPOINT))?;
         if resumed {
             progress.message(&format!("going on after {} iterations", rows.len()));
@@ -160,6 +180,7 @@ impl Run {
         let mut failed = None;
         let mut written = (rows.len(), Instant::now());
         let mut state = checkpoint.training.clone();
+        work::start_from(checkpoint.work);
         let trained = train::train_from(
             psi.as_mut(),
             system,
@@ -177,7 +198,7 @@ impl Run {
                     let due = rows.len() - written.0 >= self.checkpoint_every as usize
                         || written.1.elapsed().as_secs_f64() >= self.checkpoint_seconds;
                     if due || stop {
-                        checkpoint.update(state, &rows, before.1 + clocks.cpu());
+                        checkpoint.update(state, &rows, before.1 + clocks.cpu(), work::so_far());
                         checkpoint.write(folder)?;
                         written = (rows.len(), Instant::now());
                     }
@@ -198,7 +219,7 @@ impl Run {
             return Err(error.into());
         }
         let Some(trained) = trained else { return Err(interrupted(&interrupt, folder)) };
-        checkpoint.update(&state, &rows, before.1 + clocks.cpu());
+        checkpoint.update(&state, &rows, before.1 + clocks.cpu(), work::so_far());
         checkpoint.write(folder)?;
         table.finish()?;
 
@@ -221,6 +242,8 @@ impl Run {
                 },
             );
         let Some(estimate) = estimate else { return Err(interrupted(&interrupt, folder)) };
+        // What follows are checks of the result, no part of it.
+        let work = work::so_far();
         faults.push("estimate", state.iteration, &estimate.faults)?;
         let reference = reference(spec, &estimate.energy, &mut progress);
         let saved = SavedWavefunction::new(spec, psi.as_ref(), state.refinements());
@@ -247,6 +270,8 @@ impl Run {
             wall_seconds: before.0 + clocks.wall.elapsed().as_secs_f64(),
             cpu_seconds: before.1 + clocks.cpu(),
             threads: rayon::current_num_threads(),
+            processes: team::current().map_or(1, |team| team.processes()),
+            work: Some(work),
             seed: spec.seed,
             reference,
             health: Health {
@@ -311,7 +336,7 @@ impl Run {
     }
 }
 
-/// The clocks of this process.
+/// The clocks of this process and of those it leads.
 struct Clocks {
     wall: Instant,
     processor: ProcessTime,
@@ -319,7 +344,8 @@ struct Clocks {
 
 impl Clocks {
     fn cpu(&self) -> f64 {
-        self.processor.elapsed().as_secs_f64()
+        let others = team::current().map_or(0.0, |team| team.processor_seconds());
+        self.processor.elapsed().as_secs_f64() + others
     }
 }
 

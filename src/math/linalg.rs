@@ -4,6 +4,7 @@
 //! blocks that run side by side.
 
 use crate::parallel;
+use crate::work;
 use faer::linalg::matmul::matmul;
 use faer::prelude::Solve;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
@@ -74,7 +75,8 @@ pub fn quadratic_form(a: &Mat<f64>, x: &[f64]) -> f64 {
 
 /// Solves a symmetric positive definite system.
 pub fn solve_positive(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
-    crate::parallel::pin_linear_algebra();
+    parallel::pin_linear_algebra();
+    work::factorisation();
     let factor = a.llt(Side::Lower).map_err(|_| LinearError::NotPositive)?;
     finite(factor.solve(column(b)))
 }
@@ -89,7 +91,8 @@ impl Factor {
     /// # Errors
     /// [`LinearError::NotPositive`].
     pub fn new(a: &Mat<f64>) -> Result<Self, LinearError> {
-        crate::parallel::pin_linear_algebra();
+        parallel::pin_linear_algebra();
+        work::factorisation();
         let factor = a.llt(Side::Lower).map_err(|_| LinearError::NotPositive)?;
         Ok(Factor(factor.L().to_owned()))
     }
@@ -111,7 +114,8 @@ impl Factor {
 
 /// Solves a general square system.
 pub fn solve_general(a: &Mat<f64>, b: &[f64]) -> Result<Vec<f64>, LinearError> {
-    crate::parallel::pin_linear_algebra();
+    parallel::pin_linear_algebra();
+    work::factorisation();
     finite(a.partial_piv_lu().solve(column(b)))
 }
 

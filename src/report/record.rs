@@ -3,6 +3,7 @@
 use crate::estimate::{EnergyEstimate, Gain, RayleighQuotient};
 use crate::sampling::Sampling;
 use crate::wavefunction::slopes::Slopes;
+use crate::work::Work;
 use serde::{Deserialize, Serialize};
 
 /// One optimisation step: a row of `energy.csv`. Energies in Hartree.
@@ -74,14 +75,25 @@ pub struct Summary {
     pub wall_seconds: f64,
     /// Processor time of the whole run, in seconds.
     pub cpu_seconds: f64,
-    /// Number of threads.
+    /// Number of threads of the first process.
     pub threads: usize,
+    /// Number of processes that shared the samples.
+    #[serde(default = "one")]
+    pub processes: usize,
+    /// Work of training, final estimate and health tests over all processes, the same for any number of them and of threads; none
+    /// in the summaries of versions that did not count.
+    #[serde(default)]
+    pub work: Option<Work>,
     /// Seed of all random numbers.
     pub seed: u64,
     /// The exact energy, where one is known.
     pub reference: Option<Reference>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Where the standard error of the energy comes from.

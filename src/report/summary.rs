@@ -40,6 +40,7 @@ mod tests {
     use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
     use crate::wavefunction::slopes::Slopes;
+    use crate::work::Work;
 
     fn summary() -> Summary {
         Summary {
@@ -64,6 +65,13 @@ mod tests {
             wall_seconds: 61.5,
             cpu_seconds: 118.25,
             threads: 2,
+            processes: 1,
+            work: Some(Work {
+                local_energies: 1_000_000,
+                spline_evaluations: 1 << 60,
+                newton_iterations: 7,
+                factorisations: 200,
+            }),
             seed: u64::MAX,
             reference: Some(Reference {
                 energy: -1.8160418892,

@@ -259,6 +259,8 @@ mod tests {
             wall_seconds: 1.0,
             cpu_seconds: 1.0,
             threads: 1,
+            processes: 1,
+            work: None,
             seed: 1,
             reference: None,
             health: Health {

@@ -24,6 +24,18 @@ pub enum Purpose {
     Analysis,
 }
 
+impl Purpose {
+    /// All of them, in the order that processes number them by.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Training,
+        Self::Trial,
+        Self::Selection,
+        Self::Estimate,
+        Self::Health,
+        Self::Analysis,
+    ];
+}
+
 /// The random stream of one part of one batch.
 pub fn stream(seed: u64, purpose: Purpose, batch: u64, part: usize) -> Pcg64 {
     // PCG streams are selected by the increment; seed and stream are both spread over their 128 bits because

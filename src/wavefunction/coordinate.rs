@@ -10,6 +10,7 @@ use crate::math::quadrature::GaussLegendre;
 use crate::math::scalar::Scalar;
 use crate::math::spline::{BSplineBasis, LocalBasis, Pieces, SplineError, pieces};
 use crate::system::{Geometry, Hamiltonian, Sector};
+use crate::work;
 use std::f64::consts::PI;
 
 /// Relative size of a step of Newton's method after which no other is needed.
@@ -159,6 +160,7 @@ impl Coordinate {
         let width = self.basis.degree() + 1;
         let mut s = middle + length * pieces::solve(&self.polynomials[span * width..][..width], q);
         for _ in 0..200 {
+            work::newton();
             let point: CoordinatePoint<f64> = self.forward(s, local);
             // The smaller of the two distances to an end has the digits.
             let residual = if q < 0.5 { point.left - q } else { (1.0 - q) - point.right };

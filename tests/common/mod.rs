@@ -1,5 +1,8 @@
 //! What the tests of the program share: running it, and reading what it leaves.
 
+// Not every test needs all of it.
+#![allow(dead_code)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -2,6 +2,7 @@
 
 use super::SplineError;
 use crate::math::scalar::Scalar;
+use crate::work;
 
 /// A basis of B-splines of one degree on clamped knots (both end knots repeated `degree + 1` times).
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +103,7 @@ impl BSplineBasis {
 
     /// As [`Self::evaluate`], with the polynomials of a given span.
     pub fn evaluate_on_span(&self, span: usize, u: f64, order: usize, local: &mut LocalBasis) {
+        work::spline();
         let p = self.degree;
         let width = p + 1;
         let s = span + p;

@@ -4,6 +4,7 @@
 //! precision survives where the slope is many orders of magnitude smaller than the map.
 
 use super::circular::{CircularPoint, DEGREE, SLOPES, SUMS};
+use crate::work;
 
 /// Coefficients of the uniform B-splines of one cell in powers of the place `r` in it, oldest function first.
 const fn basis<const N: usize>() -> [[f64; N]; N] {
@@ -74,6 +75,7 @@ impl Cells {
     /// The cell of `t` and the place in it, in cells.
     #[inline(always)]
     fn find(&self, t: f64) -> (&Piece, f64) {
+        work::spline();
         let u = t * self.density;
         let cell = (u.max(0.0) as usize).min(self.cells.len() - 1);
         (&self.cells[cell], u - cell as f64)

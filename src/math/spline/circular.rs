@@ -9,6 +9,7 @@ use super::SplineError;
 use super::cells::Cells;
 use super::subdivision::halved;
 use crate::math::scalar::Scalar;
+use crate::work;
 use std::f64::consts::PI;
 
 /// Degree of the slope: the map is C^5, two orders more than a continuous local energy takes.
@@ -76,6 +77,7 @@ fn raise<const M: usize, const N: usize>(lower: &[f64; M], r: f64) -> [f64; N] {
 impl CircularLocal {
     /// The functions at `u` cells from the first of `cells` edges.
     pub(super) fn new(cells: usize, u: f64) -> Self {
+        work::spline();
         let cell = (u.max(0.0) as usize).min(cells - 1);
         let r = u - cell as f64;
         let b0 = [1.0];
@@ -285,6 +287,7 @@ impl CircularSpline {
         let h = PI / self.cells as f64;
         let (mut lo, mut hi, mut t) = self.bracket(y);
         for _ in 0..200 {
+            work::newton();
             let (value, slope) = self.value_and_slope(t);
             let residual = value - y;
             if residual > 0.0 {

@@ -7,6 +7,7 @@
 
 use super::{BSplineBasis, LocalBasis, Pieces, SplineError, pieces};
 use crate::math::scalar::Scalar;
+use crate::work;
 
 /// I-splines of one degree on `[0, 1]`, with a floor under the slope of their mixtures.
 #[derive(Clone, Debug)]
@@ -194,6 +195,7 @@ impl MonotoneBasis {
         let (mut lo, mut hi) = (0.0f64, 1.0f64);
         let mut u = self.start(weights, y, scratch);
         for _ in 0..200 {
+            work::newton();
             let point = self.forward(weights, u, false, &mut scratch.local);
             let residual = point.value - y;
             if residual > 0.0 {

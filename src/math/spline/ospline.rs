@@ -3,6 +3,7 @@
 use super::pieces::horner;
 use super::{BSplineBasis, BoundaryConditions, ConstrainedBasis, LocalBasis, Pieces, SplineError};
 use crate::math::quadrature::GaussLegendre;
+use crate::work;
 use nalgebra::{DMatrix, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
@@ -200,6 +201,7 @@ impl OSplineBasis {
         let share = target - horner(integral, -0.5);
         let mut t = if masses[span] > 0.0 { share / masses[span] - 0.5 } else { 0.0 };
         for _ in 0..200 {
+            work::newton();
             let residual = horner(integral, t) - target;
             if residual > 0.0 {
                 hi = hi.min(t);

@@ -1,6 +1,7 @@
 //! The polynomials that splines are made of, span by span: for inverses, which look at one span many times.
 
 use super::{BSplineBasis, LocalBasis};
+use crate::work;
 
 /// The polynomial of every function of a basis on every span, in powers of `t = (u - middle) / length` from -1/2 to 1/2: about
 /// an end of the span the coefficients would be larger and cancel.
@@ -62,6 +63,7 @@ impl Pieces {
 
     /// The polynomial of a spline on a span, written to `out`, lowest power first.
     pub fn polynomial(&self, span: usize, coefficients: &[f64], out: &mut Vec<f64>) {
+        work::spline();
         let c = &coefficients[span..span + self.width];
         let piece = &self.powers[span * self.width * self.width..][..self.width * self.width];
         let rows = piece.chunks_exact(self.width);
@@ -82,6 +84,7 @@ pub fn solve(c: &[f64], value: f64) -> f64 {
     let (mut lo, mut hi) = (-0.5f64, 0.5f64);
     let mut t = 0.0f64;
     for _ in 0..60 {
+        work::newton();
         let (mut y, mut slope) = (0.0, 0.0);
         for c in c.iter().rev() {
             slope = slope * t + y;

@@ -84,6 +84,17 @@ fn rows(summary: &Summary) -> Vec<Row> {
         ("wall time", format!("{:.2}", summary.wall_seconds), none(), "s"),
         ("processor time", format!("{:.2}", summary.cpu_seconds), none(), "s"),
         ("threads", summary.threads.to_string(), none(), ""),
+        ("processes", summary.processes.to_string(), none(), ""),
+    ]);
+    if let Some(work) = &summary.work {
+        rows.extend([
+            ("local energies", work.local_energies.to_string(), none(), ""),
+            ("spline evaluations", work.spline_evaluations.to_string(), none(), ""),
+            ("Newton iterations", work.newton_iterations.to_string(), none(), ""),
+            ("factorisations", work.factorisations.to_string(), none(), ""),
+        ]);
+    }
+    rows.extend([
         ("seed", summary.seed.to_string(), none(), ""),
         ("weylflow version", summary.version.clone(), none(), ""),
     ]);

@@ -73,6 +73,8 @@ fn run() -> Run {
             wall_seconds: 61.5,
             cpu_seconds: 120.0,
             threads: 2,
+            processes: 1,
+            work: None,
             seed: 1,
             reference: Some(Reference {
                 energy: -1.816_041_889_2,

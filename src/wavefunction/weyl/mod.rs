@@ -220,7 +220,7 @@ const NEGLIGIBLE_DENSITY: f64 = 1e-14;
 #[derive(Clone, Debug)]
 enum Layer {
     Monotone(MonotoneLayer),
-    Pair(PairLayer),
+    Pair(Box<PairLayer>),
     TwoBody(TwoBodyLayer),
 }
 
@@ -400,7 +400,7 @@ impl Weyl {
                 LayerKind::Pair | LayerKind::PairInverse => {
                     let inverted = *kind == LayerKind::PairInverse;
                     let cells = pair_cells;
-                    Layer::Pair(PairLayer::new(sector, cells, pairs, share, inverted)?)
+                    Layer::Pair(Box::new(PairLayer::new(sector, cells, pairs, share, inverted)?))
                 }
                 LayerKind::ToMeanField => {
                     pairs = PairSpace::Walls;

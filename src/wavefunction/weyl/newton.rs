@@ -1,5 +1,7 @@
 //! Newton's method with a line search for the few coupled angles of a layer.
 
+use crate::work;
+
 /// Most steps; convergence is quadratic once steps are full.
 pub const STEPS: usize = 200;
 
@@ -19,10 +21,10 @@ pub fn solve(
     t: &mut [f64],
     mut f: impl FnMut(&[f64], &mut [f64]),
     mut step: impl FnMut(&[f64], &mut [f64]),
-    work: &mut NewtonWork,
+    scratch: &mut NewtonWork,
 ) {
     let n = y.len();
-    let NewtonWork { residual, direction, trial, trial_residual } = work;
+    let NewtonWork { residual, direction, trial, trial_residual } = scratch;
     for v in [&mut *residual, direction, trial, trial_residual] {
         v.resize(n, 0.0);
     }
@@ -36,6 +38,7 @@ pub fn solve(
         if square <= (n as f64) * ROUNDING * ROUNDING {
             break;
         }
+        work::newton();
         direction.copy_from_slice(residual);
         step(t, direction);
         if direction.iter().all(|d| d.abs() < LAST_STEP) {

@@ -6,6 +6,7 @@
 //! start of the interval is known in closed form.
 
 use crate::math::vector;
+use crate::work;
 use faer::Mat;
 use std::f64::consts::PI;
 
@@ -258,6 +259,7 @@ impl Products {
     fn root(&self, density: &[f64], target: f64, mut lo: f64, mut hi: f64) -> f64 {
         let mut theta = 0.5 * (lo + hi);
         for _ in 0..60 {
+            work::newton();
             let (sum, slope) = self.integral_and_value(density, theta);
             let residual = sum - target;
             if residual > 0.0 {

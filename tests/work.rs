@@ -1,0 +1,49 @@
+//! The work of a run is a number like its energy: known beforehand, whatever the number of threads.
+//!
+//! A change of a kernel or of an optimiser that changes these numbers changes what a run costs. Where that is
+//! meant, the new numbers belong here; the message of the test prints them.
+
+mod common;
+
+use common::{read, succeeds};
+
+/// Runs a spec on so many threads and returns the counts of its summary.
+fn work(wavefunction: &str, threads: &str) -> [u64; 4] {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = format!(
+        "(title: \"pair\", hamiltonian: Inline(external: Harmonic(), interaction: SoftCoulomb()), sector: (up: 2), \
+         geometry: Box(half_width: 6), wavefunction: {wavefunction}, samples_per_iteration: 300, iterations: 3, \
+         stopping: Never, final_samples: 2000, seed: 7, reference: None)"
+    );
+    std::fs::write(folder.path().join("pair.ron"), spec).unwrap();
+    succeeds(folder.path(), &["run", "pair.ron", "--quiet", "--threads", threads]);
+    let summary = read(folder.path().join("out/pair/summary.json"));
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let report = read(folder.path().join("out/pair/report.html"));
+    ["local_energies", "spline_evaluations", "newton_iterations", "factorisations"].map(|name| {
+        let count = summary["work"][name].as_u64().unwrap();
+        assert!(report.contains(&format!(">{count}<")), "{name} is in the report");
+        count
+    })
+}
+
+/// Shares by which the counts may differ between processors: products of large matrices round differently, and an
+/// iteration that has all but converged may then take one more step.
+const PROCESSORS: [f64; 4] = [0.0, 1e-3, 1e-3, 0.0];
+
+#[test]
+fn counts_of_a_small_run_of_both_families_are_known() {
+    for (wavefunction, expected) in [
+        ("Waveflow(hidden: [6], knots: 6, prior_knots: 6)", [4748, 77_608, 166_067, 9]),
+        (
+            "Weyl(layers: [Pair, PairInverse, Monotone], pair_cells: 8, monotone_cells: 6)",
+            [4748, 187_973, 93_847, 9],
+        ),
+    ] {
+        let counts = work(wavefunction, "1");
+        assert_eq!(work(wavefunction, "2"), counts, "{wavefunction}");
+        let mut close = counts.iter().zip(expected).zip(PROCESSORS);
+        let as_known = close.all(|((c, e), share)| c.abs_diff(e) as f64 <= share * e as f64);
+        assert!(as_known, "{wavefunction}: {counts:?} and not {expected:?}");
+    }
+}
