@@ -1,6 +1,7 @@
 //! Mathematics with no physics in it: differentiable scalars, quadrature, splines.
 
 pub mod linalg;
+pub mod log_product;
 #[cfg(test)]
 pub(crate) mod nested;
 pub mod quadrature;

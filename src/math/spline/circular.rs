@@ -41,6 +41,8 @@ pub struct CircularSpline {
 
 /// A Newton step of fewer cells than this is the last: the error after it is of the order of its square.
 const LAST_STEP: f64 = 1e-9;
+/// A step of fewer cells than this is followed by Taylor's formula, to an error of the order of its third power.
+const TAYLOR: f64 = 1e-6;
 /// Points per cell of a table of the inverse.
 const TABLE: usize = 8;
 
@@ -272,6 +274,32 @@ impl CircularSpline {
         let slack = 1e-14;
         let (lo, hi) = ((a - slack).max(0.0), (b + slack).min(PI));
         (lo, hi, if t > lo && t < hi { t } else { 0.5 * (lo + hi) })
+    }
+
+    /// `t` in `[0, pi]` with `y(t) = y`, and the map there (all but the fourth derivative to rounding).
+    ///
+    /// Where there is a table, a step from where that says is most often all it takes.
+    pub fn inverse_point(&self, y: f64) -> (f64, CircularPoint) {
+        if self.table.len() > 1 && y > 0.0 && y < PI {
+            work::newton();
+            let (_, _, start) = self.bracket(y);
+            let mut p = self.evaluate(start);
+            let d = &mut p.derivatives;
+            let step = (y - d[0]) / d[1];
+            if step.abs() * self.cells as f64 <= TAYLOR * PI {
+                // The inverse function to the second order, then Taylor's formula.
+                let step = step - 0.5 * step * step * d[2] / d[1];
+                let t = (start + step).clamp(0.0, PI);
+                d[0] = y;
+                for k in 1..5 {
+                    let bend = if k < 3 { 0.5 * step * d[k + 2] } else { 0.0 };
+                    d[k] += step * (d.get(k + 1).unwrap_or(&0.0) + bend);
+                }
+                return (t, p);
+            }
+        }
+        let t = self.inverse(y);
+        (t, self.evaluate(t))
     }
 
     /// `t` in `[0, pi]` with `y(t) = y`, by Newton's method kept inside a shrinking bracket.

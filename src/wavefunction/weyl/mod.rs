@@ -24,6 +24,7 @@ use super::coordinate::mean_field_log_slope;
 use super::flow::{Flow, FlowEvaluator, variables};
 use super::slopes::Slopes;
 use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
+use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
 use crate::system::{External, Geometry, Sector, System};
@@ -268,11 +269,17 @@ impl Layer {
         }
     }
 
-    fn forward<T: Scalar>(&self, angles: &mut [T], reverse: bool, trace: &mut LayerTrace<T>) -> T {
+    fn forward<T: Scalar>(
+        &self,
+        angles: &mut [T],
+        reverse: bool,
+        trace: &mut LayerTrace<T>,
+        det: &mut LogProduct<T>,
+    ) {
         match self {
-            Layer::Monotone(l) => l.forward(angles, &mut trace.monotone),
-            Layer::Pair(l) => l.forward(angles, reverse, &mut trace.pair),
-            Layer::TwoBody(l) => l.forward(angles, reverse, &mut trace.two_body),
+            Layer::Monotone(l) => l.forward(angles, &mut trace.monotone, det),
+            Layer::Pair(l) => l.forward(angles, reverse, &mut trace.pair, det),
+            Layer::TwoBody(l) => l.forward(angles, reverse, &mut trace.two_body, det),
         }
     }
 
@@ -438,16 +445,16 @@ impl Flow for Weyl {
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
         trace.angles.clear();
         trace.angles.extend(x.iter().map(|&x| (x - origin) * scale));
-        let mut log_det = T::constant(x.len() as f64 * scale.ln());
+        let mut det = LogProduct::new(x.len() as f64 * scale.ln());
         for (layer, t) in self.layers.iter().zip(&mut trace.layers) {
-            log_det += layer.forward(&mut trace.angles, reverse, t);
+            layer.forward(&mut trace.angles, reverse, t, &mut det);
         }
         let (mut log, sign) = self.base.forward(&trace.angles, reverse, &mut trace.base);
         let inside = |t: &T| 0.0 < t.value() && t.value() < PI;
         if matches!(self.space, Space::Line { .. }) && !trace.angles.iter().all(inside) {
             log += T::constant(f64::NEG_INFINITY);
         }
-        (log + log_det * 0.5, sign)
+        (log + det.ln() * 0.5, sign)
     }
 
     fn backward<T: Scalar>(&self, trace: &mut Trace<T>, parameters_bar: &mut [T]) {

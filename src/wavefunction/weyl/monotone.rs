@@ -3,14 +3,12 @@
 //! `z_i = s(theta_i)` with a reflected circular spline `s`, and its inverse; `log |det| = ± sum_i log s'`.
 //! Trainable (the layer S), or fixed to the mean-field density (`s0` and its inverse).
 
+use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::spline::CircularSpline;
 use crate::math::spline::circular::CircularAdjoint;
 use crate::system::Sector;
 use std::f64::consts::PI;
-
-/// Products of slopes that may grow or shrink further: far from the ends of the range of numbers.
-const PRODUCTS: std::ops::Range<f64> = 1e-100..1e100;
 
 /// A monotone map per spin, `theta -> z` or, inverted, `z -> theta`.
 #[derive(Clone, Debug)]
@@ -89,10 +87,13 @@ impl MonotoneLayer {
         parameters
     }
 
-    /// Maps the angles in place and returns `log |det|`.
-    pub fn forward<T: Scalar>(&self, angles: &mut [T], trace: &mut MonotoneTrace<T>) -> T {
-        // One logarithm for many: it costs more than a product.
-        let (mut log_det, mut product) = (T::zero(), T::one());
+    /// Maps the angles in place and multiplies `det` by that of the map.
+    pub fn forward<T: Scalar>(
+        &self,
+        angles: &mut [T],
+        trace: &mut MonotoneTrace<T>,
+        det: &mut LogProduct<T>,
+    ) {
         trace.argument.resize(angles.len(), T::zero());
         trace.signs.resize(angles.len(), 1.0);
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
@@ -101,32 +102,21 @@ impl MonotoneLayer {
                 let folded = (angles[i] - start) * sign;
                 trace.signs[i] = sign;
                 if self.inverted {
-                    let y = folded;
-                    let at = spline.inverse(y.value());
-                    let p = spline.evaluate(at);
-                    let t = y.chain(
-                        at,
-                        1.0 / p.derivatives[1],
-                        -p.derivatives[2] / p.derivatives[1].powi(3),
-                    );
+                    let (at, p) = spline.inverse_point(folded.value());
+                    let inverse = 1.0 / p.derivatives[1];
+                    let t = folded.chain(at, inverse, -p.derivatives[2] * inverse.powi(3));
                     trace.argument[i] = t;
                     angles[i] = t * sign + start;
-                    product = product * p.lift(t, 1);
+                    det.divide(p.lift(t, 1));
                 } else {
                     let t = folded;
                     let p = spline.evaluate(t.value());
                     trace.argument[i] = t;
                     angles[i] = p.lift::<T>(t, 0) * sign + start;
-                    product = product * p.lift(t, 1);
-                }
-                if !PRODUCTS.contains(&product.value()) {
-                    log_det += product.ln();
-                    product = T::one();
+                    det.multiply(p.lift(t, 1));
                 }
             }
         }
-        log_det += product.ln();
-        if self.inverted { -log_det } else { log_det }
     }
 
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,

@@ -10,10 +10,12 @@
 
 use super::displacement::{Displacement, DisplacementAdjoint};
 use super::newton::{self, NewtonWork};
+use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{cholesky, cholesky_inverse, cholesky_solve};
 use crate::math::spline::{CircularSpline, ShortRange, SplineError};
 use crate::system::Sector;
+use crate::work;
 use std::f64::consts::PI;
 
 /// A pair displacement, written `theta -> z` or, inverted, `z -> theta`.
@@ -80,6 +82,8 @@ impl PairSpace {
     }
 }
 
+/// A step towards the root of a single pair smaller than this is the last, in radians: it is exact to the third order.
+const LAST_STEP: f64 = 1e-8;
 /// Largest range, in radians, that leaves room for the bump of [`ShortRange`] between pairs and images.
 const MOST_RANGE: f64 = 0.55 * PI;
 /// Least width of the bump, in radians.
@@ -239,78 +243,104 @@ impl PairLayer {
         );
     }
 
-    /// `t` with `t + 2 beta(t) = y`: increasing, because `beta' > -1/2` for one pair.
-    fn solve_single(&self, function: &Displacement, y: f64) -> f64 {
-        let mut t = y;
-        let residual = |t: f64| {
-            let (value, slope) = self.beta(function, t);
-            (t + 2.0 * value - y, 1.0 + 2.0 * slope)
-        };
-        let (mut r, mut slope) = residual(t);
-        for _ in 0..newton::STEPS {
-            let step = r / slope;
-            if step.abs() < newton::LAST_STEP {
-                return t - step;
-            }
-            let mut length = 1.0;
-            // The residual falls along the step until rounding stops it.
-            while length > 1e-6 {
-                let (next, steepness) = residual(t - length * step);
-                if next.abs() <= (1.0 - 0.5 * length) * r.abs() {
-                    (r, slope) = (next, steepness);
-                    break;
-                }
-                length *= 0.5;
-            }
-            t -= length * step;
-        }
-        t
+    /// The function between two particles, where there are no others: their distance and, between walls, their sum are then
+    /// displaced each by itself.
+    fn single(&self) -> Option<&Displacement> {
+        self.functions.iter().flatten().next().filter(|_| self.particles == 2)
     }
 
-    /// [`Self::forward`] for two particles, whose distance and, between walls, sum are displaced each by itself.
-    fn forward_single<T: Scalar>(&self, function: &Displacement, angles: &mut [T]) -> T {
-        let one = |y: T| -> (T, T) {
+    /// `t` with `t + 2 beta(t) = y` (increasing, because `beta' > -1/2` for one pair), and `beta` and its first three
+    /// derivatives there.
+    fn solve_single(&self, function: &Displacement, y: f64) -> (f64, [f64; 4]) {
+        // The root is on that side of points with residuals of either sign.
+        let (mut lo, mut hi) = (f64::NEG_INFINITY, f64::INFINITY);
+        let mut t = y;
+        for _ in 0..newton::STEPS {
+            work::newton();
+            let (folded, sign) = reduce(t);
+            let p = function.evaluate(folded).derivatives;
+            let b = [sign * p[0], p[1], sign * p[2], p[3], sign * p[4]];
+            let (residual, slope) = (t + 2.0 * b[0] - y, 1.0 + 2.0 * b[1]);
+            let step = -residual / slope;
+            // Newton's step with the curvature in it, as Halley has it.
+            let bent = step / (1.0 + step * b[2] / slope).clamp(0.5, 2.0);
+            if step.abs() < LAST_STEP {
+                // What is left of the derivatives by Taylor's formula.
+                let taylor =
+                    |k: usize| b[k] + bent * (b[k + 1] + 0.5 * bent * b.get(k + 2).unwrap_or(&0.0));
+                return (t + bent, std::array::from_fn(taylor));
+            }
+            if residual > 0.0 {
+                hi = t;
+            } else {
+                lo = t;
+            }
+            let next = t + bent;
+            t = if next > lo && next < hi { next } else { 0.5 * (lo + hi) };
+        }
+        (t, [f64::NAN; 4])
+    }
+
+    /// The argument of the displacement of distance or sum `y` that an inverted layer is given.
+    #[inline]
+    fn lifted<T: Scalar>(y: T, at: f64, beta: &[f64; 4]) -> T {
+        let inverse = 1.0 / (1.0 + 2.0 * beta[1]);
+        y.chain(at, inverse, -2.0 * beta[2] * inverse.powi(3))
+    }
+
+    /// [`Self::forward`] of [`Self::single`].
+    fn forward_single<T: Scalar>(
+        &self,
+        function: &Displacement,
+        angles: &mut [T],
+        det: &mut LogProduct<T>,
+    ) {
+        let mut one = |y: T| -> T {
             if self.inverted {
-                let at = self.solve_single(function, y.value());
-                let (_, sign) = reduce(at);
-                let folded = reduce(at).0;
-                let p = function.evaluate(folded).derivatives;
-                let slope = 1.0 + 2.0 * p[1];
-                let t = y.chain(at, 1.0 / slope, -2.0 * p[2] * sign / slope.powi(3));
-                let derivative = t.chain(p[1], p[2] * sign, p[3]);
-                (t, derivative * 2.0 + 1.0)
+                let (at, beta) = self.solve_single(function, y.value());
+                let t = Self::lifted(y, at, &beta);
+                det.divide(t.chain(1.0 + 2.0 * beta[1], 2.0 * beta[2], 2.0 * beta[3]));
+                t
             } else {
                 let (value, slope) = self.beta(function, y);
-                (y + value * 2.0, slope * 2.0 + 1.0)
+                det.multiply(slope * 2.0 + 1.0);
+                y + value * 2.0
             }
         };
-        let (difference, mut stretch) = one(angles[0] - angles[1]);
+        let difference = one(angles[0] - angles[1]);
         let mut sum = angles[0] + angles[1];
         if self.images {
-            let (displaced, factor) = one(sum);
-            sum = displaced;
-            stretch = stretch * factor;
+            sum = one(sum);
         }
         angles[0] = (sum + difference) * 0.5;
         angles[1] = (sum - difference) * 0.5;
-        let log_det = stretch.ln();
-        if self.inverted { -log_det } else { log_det }
     }
 
-    /// Maps the angles in place and returns `log |det|`; `reverse` says whether [`Self::backward`] follows.
+    /// Angles whose displaced ones are given.
+    fn solve_both<T: Scalar>(&self, function: &Displacement, angles: &[T]) -> [T; 2] {
+        let one = |y: T| {
+            let (at, beta) = self.solve_single(function, y.value());
+            Self::lifted(y, at, &beta)
+        };
+        let difference = one(angles[0] - angles[1]);
+        let sum = angles[0] + angles[1];
+        let sum = if self.images { one(sum) } else { sum };
+        [(sum + difference) * 0.5, (sum - difference) * 0.5]
+    }
+
+    /// Maps the angles in place and multiplies `det` by that of the map; `reverse` says whether
+    /// [`Self::backward`] follows.
     pub fn forward<T: Scalar>(
         &self,
         angles: &mut [T],
         reverse: bool,
         trace: &mut PairTrace<T>,
-    ) -> T {
+        det: &mut LogProduct<T>,
+    ) {
         let n = self.particles;
-        if n == 2 && !reverse {
-            // Two particles are one pair.
-            return match self.functions.iter().flatten().next() {
-                Some(function) => self.forward_single(function, angles),
-                None => T::zero(),
-            };
+        let single = self.single();
+        if let Some(function) = single.filter(|_| !reverse) {
+            return self.forward_single(function, angles, det);
         }
         trace.factor.resize(n * n, T::zero());
         trace.image.resize(n, T::zero());
@@ -318,8 +348,22 @@ impl PairLayer {
             trace.argument.clear();
             trace.argument.extend_from_slice(angles);
             self.displace(&trace.argument, angles, Some(&mut trace.factor));
-            return cholesky(&mut trace.factor, n).unwrap_or(T::constant(f64::NAN));
+            return det.add_log(cholesky(&mut trace.factor, n).unwrap_or(T::constant(f64::NAN)));
         }
+        if let Some(function) = single {
+            trace.argument.clear();
+            trace.argument.extend(self.solve_both(function, angles));
+        } else {
+            self.solve_coupled(angles, trace);
+        }
+        self.displace(&trace.argument, &mut trace.image, Some(&mut trace.factor));
+        angles.copy_from_slice(&trace.argument);
+        det.add_log(-cholesky(&mut trace.factor, n).unwrap_or(T::constant(f64::NAN)));
+    }
+
+    /// The angles whose displaced ones are given, with their derivatives, as the argument of the trace.
+    fn solve_coupled<T: Scalar>(&self, angles: &[T], trace: &mut PairTrace<T>) {
+        let n = self.particles;
         trace.target.clear();
         trace.target.extend(angles.iter().map(|a| a.value()));
         self.solve(trace);
@@ -333,11 +377,11 @@ impl PairLayer {
             self.displace(&trace.plain, &mut unused, Some(&mut trace.plain_factor));
             trace.target = unused;
             if cholesky(&mut trace.plain_factor, n).is_none() {
-                return T::constant(f64::NAN);
+                return trace.argument.fill(T::constant(f64::NAN));
             }
             for _ in 0..T::ORDER {
                 self.displace(&trace.argument, &mut trace.image, None);
-                for (r, y) in trace.image.iter_mut().zip(&*angles) {
+                for (r, y) in trace.image.iter_mut().zip(angles) {
                     *r -= *y;
                 }
                 cholesky_solve(&trace.plain_factor, n, &mut trace.image);
@@ -346,9 +390,6 @@ impl PairLayer {
                 }
             }
         }
-        self.displace(&trace.argument, &mut trace.image, Some(&mut trace.factor));
-        angles.copy_from_slice(&trace.argument);
-        -cholesky(&mut trace.factor, n).unwrap_or(T::constant(f64::NAN))
     }
 
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
@@ -445,6 +486,8 @@ impl PairLayer {
         trace.target.extend_from_slice(angles);
         if self.inverted {
             self.displace(&trace.target, angles, None);
+        } else if let Some(function) = self.single() {
+            angles.copy_from_slice(&self.solve_both(function, &trace.target));
         } else {
             self.solve(trace);
             angles.copy_from_slice(&trace.plain);

@@ -11,6 +11,7 @@
 //! p-norm over those points.
 
 use super::newton::{self, NewtonWork};
+use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
 use crate::math::vector::{self, Derived};
@@ -311,13 +312,15 @@ impl TwoBodyLayer {
         }
     }
 
-    /// Maps the angles in place and returns `log |det|`; `reverse` says whether [`Self::backward`] follows.
+    /// Maps the angles in place and multiplies `det` by that of the map; `reverse` says whether
+    /// [`Self::backward`] follows.
     pub fn forward<T: Scalar>(
         &self,
         angles: &mut [T],
         reverse: bool,
         trace: &mut TwoBodyTrace<T>,
-    ) -> T {
+        det: &mut LogProduct<T>,
+    ) {
         let field = &mut trace.field;
         if reverse {
             self.evaluate(angles, field);
@@ -328,7 +331,11 @@ impl TwoBodyLayer {
         for (i, a) in angles.iter_mut().enumerate() {
             *a += field.sin[i] * field.sum[i];
         }
-        lu(&mut field.jacobian, self.particles, &mut field.pivots).0
+        match field.jacobian[..] {
+            // Positive by the bound on the field.
+            [a, b, c, d] if !reverse => det.multiply(a * d - b * c),
+            _ => det.add_log(lu(&mut field.jacobian, self.particles, &mut field.pivots).0),
+        }
     }
 
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
