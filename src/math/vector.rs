@@ -350,6 +350,15 @@ pub type Derived = [f64; 4];
 /// Columns that [`contract`] sums side by side.
 const COLUMNS: usize = 8;
 
+/// `columns_l += row_l own`.
+#[inline(always)]
+fn add_outer<const FUSED: bool>(columns: &mut [Derived], row: &[f64], own: &Derived) {
+    for (column, r) in columns.iter_mut().zip(row) {
+        let old = *column;
+        *column = std::array::from_fn(|a| multiply_add::<FUSED>(*r, own[a], old[a]));
+    }
+}
+
 widest! {
     /// `out_l = sum_k own_k table_kl` with a square table by rows, and `sums[b][a] = sum_l other_l^(b) out_l^(a)` for
     /// each of the others, of as many elements as the table has rows.
@@ -364,22 +373,16 @@ widest! {
         let out = &mut out[..m];
         for start in (0..m).step_by(COLUMNS) {
             let width = COLUMNS.min(m - start);
-            let mut planes = [[0.0; COLUMNS]; 4];
+            let mut columns = [[0.0; 4]; COLUMNS];
             for (row, own) in table.chunks_exact(m).zip(own) {
-                let mut columns = [0.0; COLUMNS];
                 let row = &row[start..start + width];
+                // Read in place where possible: a copy of the row is a detour by the stack.
                 match row.first_chunk::<COLUMNS>() {
-                    Some(whole) => columns = *whole,
-                    None => columns[..width].copy_from_slice(row),
-                }
-                for (plane, w) in planes.iter_mut().zip(own) {
-                    let old = *plane;
-                    *plane = std::array::from_fn(|l| multiply_add::<FUSED>(columns[l], *w, old[l]));
+                    Some(row) => add_outer::<FUSED>(&mut columns, row, own),
+                    None => add_outer::<FUSED>(&mut columns[..width], row, own),
                 }
             }
-            for (l, out) in out[start..start + width].iter_mut().enumerate() {
-                *out = std::array::from_fn(|a| planes[a][l]);
-            }
+            out[start..start + width].copy_from_slice(&columns[..width]);
         }
         for (other, sums) in others.chunks_exact(m).zip(sums) {
             let mut found = [[0.0; 4]; 4];
@@ -395,7 +398,7 @@ widest! {
 }
 
 /// Wave numbers that [`sines`] advances side by side.
-const WAVES: usize = 8;
+const WAVES: usize = 16;
 
 /// A number for each of some waves.
 type Waves = [f64; WAVES];
@@ -410,30 +413,56 @@ fn plus_times<const FUSED: bool>(c: &Waves, a: &Waves, b: &Waves) -> Waves {
     std::array::from_fn(|l| multiply_add::<FUSED>(a[l], b[l], c[l]))
 }
 
+/// Sine and cosine of a multiple of an angle.
+pub type Phase = [f64; 2];
+
+/// The phases of `t`, `t + u`, `t + 2 u`, .. from the first two of `t` and `u`, twice as many at a time.
+#[inline(always)]
+pub fn phases(first: Phase, [mut sin, mut cos]: Phase, out: &mut [Phase]) {
+    let Some(start) = out.first_mut() else { return };
+    *start = first;
+    let mut known = 1;
+    while known < out.len() {
+        let (old, new) = out.split_at_mut(known);
+        for ([s, c], new) in old.iter().zip(new) {
+            *new = [s * cos + c * sin, c * cos - s * sin];
+        }
+        (sin, cos) = (2.0 * sin * cos, (cos - sin) * (cos + sin));
+        known *= 2;
+    }
+}
+
 /// `sum_k c_k sin(k t)`, `k = 1, 2, ..`, and its first three derivatives, from `sin t` and `cos t`.
 pub fn sines(coefficients: &[f64], sin1: f64, cos1: f64) -> Derived {
-    let (mut sin, mut cos) = ([0.0; WAVES], [0.0; WAVES]);
-    let (mut s, mut c) = (sin1, cos1);
-    for l in 0..WAVES {
-        (sin[l], cos[l]) = (s, c);
-        (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
-    }
+    let mut first = [[0.0; 2]; WAVES];
+    phases([sin1, cos1], [sin1, cos1], &mut first);
+    let (sin, cos) = (first.map(|p| p[0]), first.map(|p| p[1]));
     let mut sums = [[0.0; WAVES]; 4];
     waves(coefficients, &sin, &cos, &mut sums);
-    let total = |sum: &Waves| sum.iter().sum::<f64>();
+    let total = |sum: &Waves| {
+        let mut sum = *sum;
+        let mut left = WAVES;
+        while left > 1 {
+            left /= 2;
+            for l in 0..left {
+                sum[l] += sum[l + left];
+            }
+        }
+        sum[0]
+    };
     [total(&sums[0]), total(&sums[1]), -total(&sums[2]), -total(&sums[3])]
 }
 
 widest! {
-    /// The sums of `c_k sin(k t)`, `k c_k cos(k t)`, `k^2 c_k sin(k t)` and `k^3 c_k cos(k t)` over every eighth `k`, from the
-    /// sines and cosines of the first eight. Whole arrays in and out: with anything else done to their elements here, compilers
+    /// The sums of `c_k sin(k t)`, `k c_k cos(k t)`, `k^2 c_k sin(k t)` and `k^3 c_k cos(k t)` over every sixteenth `k`, from
+    /// the sines and cosines of the first sixteen. Whole arrays in and out: with anything else done to their elements here, compilers
     /// take them apart.
     fn waves(coefficients: &[f64], sin: &Waves, cos: &Waves, sums: &mut [Waves; 4]) {
         // The angle of the last of them takes all of them on.
         let (forth, turn) = ([cos[WAVES - 1]; WAVES], [sin[WAVES - 1]; WAVES]);
         let back = [-sin[WAVES - 1]; WAVES];
         let (mut sin, mut cos) = (*sin, *cos);
-        let mut k: Waves = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        let mut k: Waves = std::array::from_fn(|l| (l + 1) as f64);
         let mut found = *sums;
         let (whole, rest) = coefficients.as_chunks::<WAVES>();
         let mut last = [0.0; WAVES];

@@ -90,7 +90,7 @@ impl Cells {
     }
 
     /// Value and four derivatives at `t`.
-    #[inline]
+    #[inline(always)]
     pub fn evaluate(&self, t: f64) -> CircularPoint {
         let (&[v, q0, q1, q2, q3, q4, q5], r) = self.find(t);
         let d = self.density;

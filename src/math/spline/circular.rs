@@ -10,7 +10,7 @@ use super::cells::Cells;
 use super::subdivision::halved;
 use crate::math::scalar::Scalar;
 use crate::work;
-use std::f64::consts::PI;
+use std::f64::consts::{FRAC_1_PI, PI};
 
 /// Degree of the slope: the map is C^5, two orders more than a continuous local energy takes.
 pub const DEGREE: usize = 5;
@@ -235,7 +235,7 @@ impl CircularSpline {
     }
 
     /// Value and derivatives of the map at `t` in `[0, pi]`.
-    #[inline]
+    #[inline(always)]
     pub fn evaluate(&self, t: f64) -> CircularPoint {
         self.polynomials.evaluate(t)
     }
@@ -263,11 +263,11 @@ impl CircularSpline {
         let Some(cells) = self.table.len().checked_sub(1).filter(|&cells| cells > 0) else {
             return (0.0, PI, y);
         };
-        let h = PI / cells as f64;
-        let k = ((y / h) as usize).min(cells - 1);
+        let (h, place) = (PI / cells as f64, y * (cells as f64 * FRAC_1_PI));
+        let k = (place as usize).min(cells - 1);
         let ((a, da), (b, db)) = (self.table[k], self.table[k + 1]);
         // The cubic with the right values and slopes at both ends.
-        let r = y / h - k as f64;
+        let r = place - k as f64;
         let (step, rest) = (b - a, 1.0 - r);
         let t = a + r * step + r * rest * (rest * (h * da - step) - r * (h * db - step));
         // Rounding may have put an edge on the wrong side of its value.
@@ -285,10 +285,11 @@ impl CircularSpline {
             let (_, _, start) = self.bracket(y);
             let mut p = self.evaluate(start);
             let d = &mut p.derivatives;
-            let step = (y - d[0]) / d[1];
+            let inverse = 1.0 / d[1];
+            let step = (y - d[0]) * inverse;
             if step.abs() * self.cells as f64 <= TAYLOR * PI {
                 // The inverse function to the second order, then Taylor's formula.
-                let step = step - 0.5 * step * step * d[2] / d[1];
+                let step = step - 0.5 * step * step * d[2] * inverse;
                 let t = (start + step).clamp(0.0, PI);
                 d[0] = y;
                 for k in 1..5 {

@@ -261,9 +261,10 @@ impl PairLayer {
             let p = function.evaluate(folded).derivatives;
             let b = [sign * p[0], p[1], sign * p[2], p[3], sign * p[4]];
             let (residual, slope) = (t + 2.0 * b[0] - y, 1.0 + 2.0 * b[1]);
-            let step = -residual / slope;
-            // Newton's step with the curvature in it, as Halley has it.
-            let bent = step / (1.0 + step * b[2] / slope).clamp(0.5, 2.0);
+            let inverse = 1.0 / slope;
+            let step = -residual * inverse;
+            // Newton's step with the curvature of the inverse in it (Chebyshev's method).
+            let bent = step * (1.0 - step * b[2] * inverse).clamp(0.5, 2.0);
             if step.abs() < LAST_STEP {
                 // What is left of the derivatives by Taylor's formula.
                 let taylor =

@@ -14,7 +14,7 @@ use super::newton::{self, NewtonWork};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
-use crate::math::vector::{self, Derived};
+use crate::math::vector::{self, Derived, Phase};
 use crate::system::Sector;
 
 /// Sharpness of the bound on the coefficients.
@@ -63,6 +63,8 @@ pub struct TwoBodyTrace<T> {
 /// Scratch memory of the evaluation pair by pair.
 #[derive(Clone, Debug, Default)]
 struct PairWork {
+    /// Sines and cosines of `k theta_i` of one particle.
+    phases: Vec<Phase>,
     /// `cos(k theta_i)` with its derivatives, `particles x functions`.
     waves: Vec<Derived>,
     /// Table times the waves of one particle.
@@ -270,7 +272,7 @@ impl TwoBodyLayer {
     /// of a pair is a function of two angles, whose derivatives up to the third order are sums over the same table.
     fn evaluate_by_pairs<T: Scalar>(&self, theta: &[T], f: &mut Field<T>, work: &mut PairWork) {
         let (n, m) = (self.particles, self.functions);
-        let PairWork { waves, rows, pairs } = work;
+        let PairWork { phases, waves, rows, pairs } = work;
         for v in [&mut f.sin, &mut f.cos, &mut f.sum, &mut f.own_slope] {
             v.clear();
             v.resize(n, T::zero());
@@ -278,17 +280,17 @@ impl TwoBodyLayer {
         f.cross.clear();
         f.cross.resize(n * n, T::zero());
         waves.clear();
+        phases.resize(m, [0.0; 2]);
         rows.resize(m, [0.0; 4]);
         pairs.resize(n, [[0.0; 4]; 4]);
         for (i, t) in theta.iter().enumerate() {
             let (sin1, cos1) = t.value().sin_cos();
             f.sin[i] = t.chain(sin1, cos1, -sin1);
             f.cos[i] = t.chain(cos1, -sin1, -cos1);
-            let (mut s, mut c) = (0.0, 1.0);
-            for k in 0..m {
+            vector::phases([0.0, 1.0], [sin1, cos1], phases);
+            for (k, [s, c]) in phases.iter().enumerate() {
                 let q = k as f64;
-                waves.push([c, -q * s, -q * q * c, q * q * q * s]);
-                (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
+                waves.push([*c, -q * s, -q * q * c, q * q * q * s]);
             }
         }
         for (kind, offset, _) in self.tables() {
