@@ -146,6 +146,11 @@ fn count(kernel: &str, samples: usize) {
         "waveflow-energy" => energies(support::waveflow(2)),
         "weyl-helium-energy" => energies(support::weyl_helium()),
         "weyl-trap8-energy" => energies(support::weyl_trap(8)),
+        "waveflow-step" => {
+            let mut case = support::waveflow(2);
+            let optimiser = support::stochastic_reconfiguration();
+            (0..samples / 256).for_each(|_| drop(case.step(&optimiser, 256)));
+        }
         "waveflow-sample" => {
             let case = support::waveflow(2);
             let mut evaluator = case.psi.evaluator();

@@ -158,7 +158,9 @@ impl Coordinate {
         let span = self.ends.partition_point(|&e| e <= q).max(1) - 1;
         let (middle, length) = self.pieces.place(span);
         let width = self.basis.degree() + 1;
-        let mut s = middle + length * pieces::solve(&self.polynomials[span * width..][..width], q);
+        let polynomial = &self.polynomials[span * width..][..width];
+        // Not yet to the relative precision that is wanted near the ends.
+        let mut s = middle + length * pieces::solve(polynomial, q).unwrap_or(0.0);
         for _ in 0..200 {
             work::newton();
             let point: CoordinatePoint<f64> = self.forward(s, local);

@@ -159,8 +159,9 @@ impl MonotoneBasis {
             + spline_slope_bar * point.spline_curvature
     }
 
-    /// About where the map takes the value `y`: the span by the values at its ends, then its polynomial.
-    fn start(&self, weights: &[f64], y: f64, scratch: &mut InverseScratch) -> f64 {
+    /// Where the map takes the value `y`: the span by the values at its ends, then its polynomial. None if that takes too
+    /// many steps.
+    fn by_polynomial(&self, weights: &[f64], y: f64, scratch: &mut InverseScratch) -> Option<f64> {
         let InverseScratch { coefficients, ends, polynomial, .. } = scratch;
         let mut total = 0.0;
         coefficients.clear();
@@ -179,7 +180,7 @@ impl MonotoneBasis {
         self.pieces.polynomial(span, coefficients, polynomial);
         polynomial[0] += self.floor * middle;
         polynomial[1] += self.floor * length;
-        middle + length * pieces::solve(polynomial, y)
+        Some(middle + length * pieces::solve(polynomial, y)?)
     }
 
     /// `u` with `y(u) = y`, by Newton's method kept inside a shrinking bracket.
@@ -192,8 +193,11 @@ impl MonotoneBasis {
         if y >= 1.0 {
             return 1.0;
         }
+        if let Some(u) = self.by_polynomial(weights, y, scratch) {
+            return u;
+        }
         let (mut lo, mut hi) = (0.0f64, 1.0f64);
-        let mut u = self.start(weights, y, scratch);
+        let mut u = y;
         for _ in 0..200 {
             work::newton();
             let point = self.forward(weights, u, false, &mut scratch.local);

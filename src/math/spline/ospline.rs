@@ -35,10 +35,18 @@ pub struct OSplineBasis {
     overlaps: Vec<f64>,
 }
 
+/// A normalised combination, to draw from its square.
+#[derive(Clone, Debug, Default)]
+pub struct Square {
+    /// In B-splines.
+    coefficients: Vec<f64>,
+    /// Integrals of the square over the spans.
+    masses: Vec<f64>,
+}
+
 /// Memory for drawing from the square of a combination.
 #[derive(Clone, Debug, Default)]
 pub struct SquareScratch {
-    masses: Vec<f64>,
     polynomial: Vec<f64>,
     integral: Vec<f64>,
 }
@@ -157,14 +165,11 @@ impl OSplineBasis {
         out.iter_mut().for_each(|o| *o /= norm);
     }
 
-    /// The point below which `f²` has the share `xi` of its integral, `f` given by B-spline coefficients.
-    ///
-    /// Exact inversion of the cumulative distribution, a polynomial of degree `2 k + 1` on each span: the
-    /// span is found by its mass, the point in it by Newton's method inside a shrinking bracket.
-    pub fn sample_square(&self, coefficients: &[f64], xi: f64, scratch: &mut SquareScratch) -> f64 {
-        let p = self.basis.degree();
-        let SquareScratch { masses, polynomial: taylor, integral } = scratch;
-        let spans = self.pieces.spans();
+    /// `sum_j c_j O_j / |c|`.
+    pub fn square(&self, c: &[f64], out: &mut Square) {
+        self.normalised_coefficients(c, &mut out.coefficients);
+        let Square { coefficients, masses } = out;
+        let (p, spans) = (self.basis.degree(), self.pieces.spans());
         masses.clear();
         masses.resize(spans, 0.0);
         let pairs = (0..=p).flat_map(|a| (a..=p).map(move |b| (a, b)));
@@ -175,6 +180,16 @@ impl OSplineBasis {
             }
         }
         masses.iter_mut().for_each(|m| *m = m.max(0.0));
+    }
+
+    /// The point below which the square has the share `xi` of its integral.
+    ///
+    /// Exact inversion of the cumulative distribution, a polynomial of degree `2 k + 1` on each span: the
+    /// span is found by its mass, the point in it by Newton's method inside a shrinking bracket.
+    pub fn sample_square(&self, square: &Square, xi: f64, scratch: &mut SquareScratch) -> f64 {
+        let p = self.basis.degree();
+        let Square { coefficients, masses } = square;
+        let SquareScratch { polynomial: taylor, integral } = scratch;
         let total: f64 = masses.iter().sum();
         let mut target = xi * total;
         let mut span = 0;
@@ -213,11 +228,20 @@ impl OSplineBasis {
             if (newton - t).abs() <= 2e-16 || hi - lo <= 1e-16 {
                 break;
             }
-            t = if newton > lo && newton < hi { newton } else { 0.5 * (lo + hi) };
+            let inside = newton > lo && newton < hi;
+            let last = inside && (newton - t).abs() <= LAST_STEP;
+            t = if inside { newton } else { 0.5 * (lo + hi) };
+            if last {
+                break;
+            }
         }
         (middle + h * t).clamp(a, b)
     }
 }
+
+/// A step of Newton's method after which no other is needed, in spans: the error after it is its square over the distance
+/// from the nearest zero of the function.
+const LAST_STEP: f64 = 1e-11;
 
 /// Exact Gram matrices of the non-zero B-splines on each span.
 fn span_gram(basis: &BSplineBasis) -> Vec<DMatrix<f64>> {
@@ -297,9 +321,10 @@ mod tests {
             ).unwrap();
             let c = &c[..o.functions()];
             prop_assume!(c.iter().map(|v| v * v).sum::<f64>() > 1e-6);
-            let mut b = Vec::new();
-            o.normalised_coefficients(c, &mut b);
-            let u = o.sample_square(&b, xi, &mut SquareScratch::default());
+            let mut square = Square::default();
+            o.square(c, &mut square);
+            let b = &square.coefficients;
+            let u = o.sample_square(&square, xi, &mut SquareScratch::default());
             prop_assert!((0.0..=1.0).contains(&u));
             // Independent check: quadrature of f² from 0 to u.
             let rule = GaussLegendre::new(degree + 1);
@@ -307,7 +332,7 @@ mod tests {
             for w in o.basis().breakpoints().windows(2) {
                 let end = w[1].min(u);
                 if end > w[0] {
-                    cdf += rule.integrate(w[0], end, |t| o.basis().value(&b, t, 0).powi(2));
+                    cdf += rule.integrate(w[0], end, |t| o.basis().value(b, t, 0).powi(2));
                 }
             }
             // Roundoff of a square of cancelling terms scales with the squares of the terms.

@@ -239,12 +239,17 @@ impl Conditioner {
         }
     }
 
+    /// What [`Self::advance`] needs before its first group, where that is known already.
+    pub fn start(&self, act: &mut Activations<f64>) {
+        self.prepare(act);
+        self.prepare_planes(1, act);
+    }
+
     /// Group `i`, given input `i - 1`; groups must be asked for in order from 0. Costs one forward
     /// evaluation in total.
     pub fn advance(&self, i: usize, previous: f64, act: &mut Activations<f64>) {
         if i == 0 {
-            self.prepare(act);
-            self.prepare_planes(1, act);
+            self.start(act);
         } else {
             act.planes[0][i - 1] = Self::normalise(previous);
         }

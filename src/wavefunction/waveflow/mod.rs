@@ -191,7 +191,7 @@ impl Waveflow {
         for (l, layer) in self.layers.iter_mut().enumerate() {
             layer.conditioner_mut().set_parameters(part(l));
         }
-        self.prior.conditioner_mut().set_parameters(part(count));
+        self.prior.set_parameters(part(count));
     }
 
     fn layer_parameters(&self, l: usize) -> &[f64] {

@@ -2,7 +2,7 @@
 
 use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
-use crate::math::spline::ospline::SquareScratch;
+use crate::math::spline::ospline::{Square, SquareScratch};
 use crate::math::spline::{LocalBasis, OSplineBasis};
 
 /// `psi_0(u) = prod_i f_i(u_i | u_{<i})` with `int f_i² = 1` and `f_i(0) = f_i(1) = 0`.
@@ -13,6 +13,8 @@ pub struct OSplinePrior {
     conditioner: Conditioner,
     /// Coefficients at vanishing network output, group by group.
     start: Vec<f64>,
+    /// The function of the first dimension, which depends on no other.
+    first: Square,
 }
 
 /// What the reverse sweep needs again.
@@ -27,8 +29,8 @@ pub struct PriorTrace<T> {
     slope: Vec<T>,
     locals: Vec<LocalBasis>,
     output_bar: Vec<T>,
-    scratch: Vec<f64>,
-    square: SquareScratch,
+    square: Square,
+    scratch: SquareScratch,
 }
 
 impl OSplinePrior {
@@ -49,7 +51,7 @@ impl OSplinePrior {
                 c.into_iter().map(move |v| v / norm)
             })
             .collect();
-        OSplinePrior { bases, conditioner, start }
+        OSplinePrior { bases, conditioner, start, first: Square::default() }
     }
 
     /// The network that sets the coefficients.
@@ -57,9 +59,29 @@ impl OSplinePrior {
         &self.conditioner
     }
 
-    /// The network that sets the coefficients, to hand it new parameters.
-    pub fn conditioner_mut(&mut self) -> &mut Conditioner {
-        &mut self.conditioner
+    /// Takes new parameters; those handed to the other methods must be the same.
+    pub fn set_parameters(&mut self, parameters: &[f64]) {
+        self.conditioner.set_parameters(parameters);
+        let mut first = std::mem::take(&mut self.first);
+        self.conditional(0, 0.0, &mut Vec::new(), &mut Activations::default(), &mut first);
+        self.first = first;
+    }
+
+    /// The function of dimension `i`, given the coordinate before it; dimensions must be asked for in order from 0.
+    fn conditional(
+        &self,
+        i: usize,
+        previous: f64,
+        coefficients: &mut Vec<f64>,
+        activations: &mut Activations<f64>,
+        square: &mut Square,
+    ) {
+        self.conditioner.advance(i, previous, activations);
+        let group = self.conditioner.group(i);
+        coefficients.clear();
+        let output = activations.output[group.clone()].iter();
+        coefficients.extend(output.zip(&self.start[group]).map(|(o, s)| o + s));
+        self.bases[i].square(coefficients, square);
     }
 
     /// `log |psi_0|` and the sign of `psi_0`.
@@ -90,15 +112,22 @@ impl OSplinePrior {
             basis.basis().evaluate(u[i].value(), order, local);
             let c = &trace.coefficients[group];
             let mut norm = T::zero();
-            for &cj in c {
-                norm += cj * cj;
+            // Those of the first dimension depend on no coordinate.
+            if i == 0 {
+                norm = T::constant(c.iter().map(|c| c.value() * c.value()).sum());
+            } else {
+                c.iter().for_each(|&cj| norm += cj * cj);
             }
             let (mut value, mut slope) = (T::zero(), T::zero());
             for r in 0..local.width() {
                 let row = basis.transform_row(local.first() + r);
                 let mut b = T::zero();
-                for (&t, &cj) in row.iter().zip(c) {
-                    b = b.add_scaled(t, cj);
+                if i == 0 {
+                    b = T::constant(row.iter().zip(c).map(|(t, c)| t * c.value()).sum());
+                } else {
+                    for (&t, &cj) in row.iter().zip(c) {
+                        b = b.add_scaled(t, cj);
+                    }
                 }
                 value += b * local.lift(u[i], 0, r);
                 if reverse {
@@ -148,15 +177,16 @@ impl OSplinePrior {
     /// Draws `u ~ psi_0²` from as many uniforms as there are dimensions, by exact inversion of each
     /// conditional distribution.
     pub fn sample(&self, uniforms: &[f64], u: &mut [f64], trace: &mut PriorTrace<f64>) {
+        let PriorTrace { activations, coefficients, square, scratch, .. } = trace;
         for i in 0..u.len() {
-            let previous = if i == 0 { 0.0 } else { u[i - 1] };
-            self.conditioner.advance(i, previous, &mut trace.activations);
-            let (basis, group) = (&self.bases[i], self.conditioner.group(i));
-            let output = &trace.activations.output[group.clone()];
-            trace.coefficients.clear();
-            trace.coefficients.extend(output.iter().zip(&self.start[group]).map(|(o, s)| o + s));
-            basis.normalised_coefficients(&trace.coefficients, &mut trace.scratch);
-            u[i] = basis.sample_square(&trace.scratch, uniforms[i], &mut trace.square);
+            let function = if i == 0 {
+                self.conditioner.start(activations);
+                &self.first
+            } else {
+                self.conditional(i, u[i - 1], coefficients, activations, square);
+                &*square
+            };
+            u[i] = self.bases[i].sample_square(function, uniforms[i], scratch);
         }
     }
 }
