@@ -284,10 +284,7 @@ impl<'a> Chunk<'a> {
         let e = &mut self.evaluator;
         let (log_psi, kinetic) = match self.derivatives {
             Derivatives::None => (None, e.kinetic_energy(x, &mut self.gradient)),
-            Derivatives::LogPsi => {
-                e.tangent(x, &mut self.factors);
-                (None, e.kinetic_energy(x, &mut self.gradient))
-            }
+            Derivatives::LogPsi => (None, e.tangent(x, &mut self.factors).1),
             Derivatives::LocalEnergy => {
                 let (log, kinetic) = e.kinetic_parameter_gradient(x, &mut self.o, &mut self.de);
                 (Some(log.log_abs), kinetic)

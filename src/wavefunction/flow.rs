@@ -12,6 +12,12 @@ pub(crate) trait Flow: Send + Sync {
     /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Self::Trace<T>) -> (T, f64);
 
+    /// What [`Self::forward`] of plain numbers with `reverse` leaves in its trace, where another one of the same configuration
+    /// has been there already.
+    fn values<T: Scalar>(&self, x: &[f64], _known: &Self::Trace<T>, trace: &mut Self::Trace<f64>) {
+        self.forward(x, true, trace);
+    }
+
     /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, trace: &mut Self::Trace<T>, parameters_bar: &mut [T]);
 
@@ -98,10 +104,11 @@ impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
         LogPsi { log_abs, sign }
     }
 
-    fn tangent(&mut self, x: &[f64], factors: &mut [f64]) -> LogPsi {
-        let (log_abs, sign) = self.flow.forward(x, true, &mut self.plain);
+    fn tangent(&mut self, x: &[f64], factors: &mut [f64]) -> (LogPsi, f64) {
+        let (log, sign) = self.forward(x, false);
+        self.flow.values(x, &self.jets, &mut self.plain);
         self.flow.backward_factors(&mut self.plain, factors);
-        LogPsi { log_abs, sign }
+        (LogPsi { log_abs: log.value, sign }, kinetic_from_jet(&log))
     }
 
     fn kinetic_parameter_gradient(

@@ -203,8 +203,9 @@ pub trait Evaluator {
     /// `O_k = d log |psi| / d parameter_k`, written to `out`.
     fn parameter_gradient(&mut self, x: &[f64], out: &mut [f64]) -> LogPsi;
 
-    /// The factors of `O_k` by [`Wavefunction::tangent_layout`], written to `factors`.
-    fn tangent(&mut self, x: &[f64], factors: &mut [f64]) -> LogPsi;
+    /// The factors of `O_k` by [`Wavefunction::tangent_layout`], written to `factors`; returns `log |psi|` and the kinetic
+    /// local energy.
+    fn tangent(&mut self, x: &[f64], factors: &mut [f64]) -> (LogPsi, f64);
 
     /// `O_k` (to `out`) and `d (kinetic local energy) / d parameter_k`, that is
     /// `-1/2 Δ O_k - ∇ log |psi| · ∇ O_k` (to `kinetic`); returns `log |psi|` and the kinetic local energy.

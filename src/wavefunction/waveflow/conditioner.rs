@@ -223,6 +223,24 @@ impl Conditioner {
         }
     }
 
+    /// What [`Self::forward`] with `reverse` leaves, of the values alone, where the same inputs have been there.
+    pub fn values<T: Scalar, U: Scalar>(&self, known: &Activations<U>, act: &mut Activations<T>) {
+        self.prepare(act);
+        let copy = |to: &mut [T], from: &[U]| {
+            to.iter_mut().zip(from).for_each(|(t, f)| *t = T::constant(f.value()));
+        };
+        copy(&mut act.input, &known.input);
+        copy(&mut act.output, &known.output);
+        for (l, hidden) in act.hidden.iter_mut().enumerate() {
+            if U::PLANES == 0 {
+                copy(hidden, &known.hidden[l]);
+                continue;
+            }
+            // The first plane is that of the values.
+            hidden.iter_mut().zip(&known.planes[l + 1]).for_each(|(h, &v)| *h = T::constant(v));
+        }
+    }
+
     /// [`Self::forward`] for scalars of which nothing else is known.
     fn forward_generic<T: Scalar>(&self, parameters: &[f64], act: &mut Activations<T>) {
         let (output, hidden) = self.layers.split_last().unwrap_or((&self.layers[0], &[]));

@@ -27,6 +27,13 @@ pub struct LayerTrace<T> {
     inverse: InverseScratch,
 }
 
+impl<T> LayerTrace<T> {
+    /// What the layer was given.
+    pub fn input(&self) -> &[T] {
+        &self.input
+    }
+}
+
 impl ISplineLayer {
     /// A layer over `dimensions` coordinates.
     pub fn new(basis: MonotoneBasis, dimensions: usize, hidden: &[usize]) -> Self {
@@ -57,16 +64,21 @@ impl ISplineLayer {
         }
     }
 
-    /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::adjoints`] follows.
-    pub fn forward<T: Scalar>(
+    /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::adjoints`] follows; `known` is
+    /// of the same `u`.
+    pub fn forward<T: Scalar, U: Scalar>(
         &self,
         parameters: &[f64],
         u: &mut [T],
         reverse: bool,
+        known: Option<&Activations<U>>,
         trace: &mut LayerTrace<T>,
     ) -> T {
         let (n, k) = (u.len(), self.basis.weights());
-        self.conditioner.forward(parameters, u, reverse, &mut trace.activations);
+        match known {
+            Some(known) => self.conditioner.values(known, &mut trace.activations),
+            None => self.conditioner.forward(parameters, u, reverse, &mut trace.activations),
+        }
         trace.input.clear();
         trace.input.extend_from_slice(u);
         trace.weights.resize(n * k, T::zero());

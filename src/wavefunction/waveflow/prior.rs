@@ -33,6 +33,13 @@ pub struct PriorTrace<T> {
     scratch: SquareScratch,
 }
 
+impl<T> PriorTrace<T> {
+    /// Where the prior was evaluated.
+    pub fn input(&self) -> &[T] {
+        &self.input
+    }
+}
+
 impl OSplinePrior {
     /// A prior that starts as the product of the given functions, one per dimension.
     pub fn new(
@@ -84,16 +91,20 @@ impl OSplinePrior {
         self.bases[i].square(coefficients, square);
     }
 
-    /// `log |psi_0|` and the sign of `psi_0`.
-    pub fn forward<T: Scalar>(
+    /// `log |psi_0|` and the sign of `psi_0`. `reverse` says whether [`Self::adjoints`] follows; `known` is of the same `u`.
+    pub fn forward<T: Scalar, U: Scalar>(
         &self,
         parameters: &[f64],
         u: &[T],
         reverse: bool,
+        known: Option<&Activations<U>>,
         trace: &mut PriorTrace<T>,
     ) -> (T, f64) {
         let n = u.len();
-        self.conditioner.forward(parameters, u, reverse, &mut trace.activations);
+        match known {
+            Some(known) => self.conditioner.values(known, &mut trace.activations),
+            None => self.conditioner.forward(parameters, u, reverse, &mut trace.activations),
+        }
         trace.coefficients.clear();
         trace
             .coefficients
