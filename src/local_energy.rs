@@ -141,6 +141,9 @@ pub fn draw(
     joined(psi, derivatives, chunks)
 }
 
+/// Samples that are drawn before the first of them is evaluated.
+const DRAWN_AT_ONCE: usize = 8;
+
 /// [`draw`] in this process alone, in chunks.
 fn draw_here(
     psi: &dyn Wavefunction,
@@ -155,16 +158,26 @@ fn draw_here(
     parallel::map_chunks(samples, SAMPLE_CHUNK, |_, range| {
         let mut points = points.starting_at(id.first + range.start);
         let mut chunk = Chunk::new(psi, system, derivatives);
+        let (n, d) = (psi.sector().particles(), psi.uniforms());
         let mut point = vec![0.0; points.dimensions()];
-        let mut x = vec![0.0; psi.sector().particles()];
-        for _ in range {
-            points.next(&mut point);
-            let (uniforms, choice) = point.split_at_mut(psi.uniforms());
-            if choice.first().is_some_and(|&u| u < id.tails) {
-                spread_to_tails(uniforms);
+        let mut uniforms = vec![0.0; DRAWN_AT_ONCE * d];
+        let mut x = vec![0.0; DRAWN_AT_ONCE * n];
+        let mut left = range.len();
+        while left > 0 {
+            let count = left.min(DRAWN_AT_ONCE);
+            let (uniforms, x) = (&mut uniforms[..count * d], &mut x[..count * n]);
+            for uniforms in uniforms.chunks_exact_mut(d) {
+                points.next(&mut point);
+                uniforms.copy_from_slice(&point[..d]);
+                if point.get(d).is_some_and(|&u| u < id.tails) {
+                    spread_to_tails(uniforms);
+                }
             }
-            chunk.evaluator.sample(uniforms, &mut x);
-            chunk.push(&x, importance(uniforms, id.tails));
+            chunk.evaluator.sample(uniforms, x);
+            for (x, uniforms) in x.chunks_exact(n).zip(uniforms.chunks_exact(d)) {
+                chunk.push(x, importance(uniforms, id.tails));
+            }
+            left -= count;
         }
         chunk.batch
     })

@@ -70,6 +70,17 @@ struct Tile {
     start: usize,
 }
 
+/// Vectors one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Planes {
+    /// How many.
+    pub count: usize,
+    /// Whether constants enter the first; they never enter the others.
+    pub constants: bool,
+    /// Numbers of each.
+    pub stride: usize,
+}
+
 /// Difference of prefixes at which a new tile pays.
 const NEW_TILE: usize = 8;
 
@@ -109,26 +120,36 @@ impl Dense {
         self.rows
     }
 
-    /// Applies the rows of `range` to `planes` vectors in `below` (one after the other, `stride` apart); constants
-    /// enter the first only. Results go to the same places of vectors of all rows in `out`.
+    /// Adds the constants of the rows of `range` to their places in a vector of all rows.
+    pub fn add_constants(&self, range: std::ops::Range<usize>, out: &mut [f64]) {
+        for tile in &self.tiles {
+            let from = range.start.max(tile.first);
+            let to = range.end.min(tile.first + tile.rows);
+            if from < to {
+                let constants = &self.data[tile.start..][from - tile.first..to - tile.first];
+                out[from..to].iter_mut().zip(constants).for_each(|(o, c)| *o += c);
+            }
+        }
+    }
+
+    /// Applies the rows of `range` to the vectors in `below`. Results go to the same places of vectors of all rows in `out`.
     #[inline(always)]
     fn apply<const FUSED: bool>(
         &self,
         range: std::ops::Range<usize>,
-        planes: usize,
+        planes: Planes,
         below: &[f64],
-        stride: usize,
         out: &mut [f64],
     ) {
         let wanted = |tile: &Tile| tile.first < range.end && tile.first + tile.rows > range.start;
-        let fours = planes / 4 * 4;
+        let fours = planes.count / 4 * 4;
         for tile in self.tiles.iter().filter(|tile| wanted(tile)) {
             for plane in (0..fours).step_by(4) {
-                self.tile::<4, FUSED>(tile, &range, plane, below, stride, out);
+                self.tile::<4, FUSED>(tile, &range, planes, plane, below, out);
             }
         }
         // A vector by itself meets as many tiles at once as possible: the sums of one are too few to keep busy.
-        for plane in fours..planes {
+        for plane in fours..planes.count {
             let mut tiles = &self.tiles[..];
             while let Some((tile, rest)) = tiles.split_first() {
                 let four = tiles
@@ -137,9 +158,9 @@ impl Dense {
                 tiles = rest;
                 if let Some(four) = four {
                     tiles = &rest[3..];
-                    self.four::<FUSED>(four, &range, plane, below, stride, out);
+                    self.four::<FUSED>(four, &range, planes, plane, below, out);
                 } else if wanted(tile) {
-                    self.tile::<1, FUSED>(tile, &range, plane, below, stride, out);
+                    self.tile::<1, FUSED>(tile, &range, planes, plane, below, out);
                 }
             }
         }
@@ -151,19 +172,19 @@ impl Dense {
         &self,
         tile: &Tile,
         range: &std::ops::Range<usize>,
+        planes: Planes,
         plane: usize,
         below: &[f64],
-        stride: usize,
         out: &mut [f64],
     ) {
         let (constants, columns) = self.columns(tile);
         let mut sums = [[0.0f64; TILE]; C];
-        if plane == 0 {
+        if plane == 0 && planes.constants {
             sums[0].copy_from_slice(constants);
         }
         let mut below: [&[f64]; C] = [below; C];
         for c in 0..C {
-            below[c] = &below[c][(plane + c) * stride..][..tile.columns];
+            below[c] = &below[c][(plane + c) * planes.stride..][..tile.columns];
         }
         for (k, column) in columns.chunks_exact(TILE).enumerate() {
             for c in 0..C {
@@ -184,9 +205,9 @@ impl Dense {
         &self,
         tiles: &[Tile; 4],
         range: &std::ops::Range<usize>,
+        planes: Planes,
         plane: usize,
         below: &[f64],
-        stride: usize,
         out: &mut [f64],
     ) {
         let [t0, t1, t2, t3] = tiles;
@@ -195,13 +216,13 @@ impl Dense {
         let (c2, k2) = self.columns(t2);
         let (c3, k3) = self.columns(t3);
         let [mut s0, mut s1, mut s2, mut s3] = [[0.0f64; TILE]; 4];
-        if plane == 0 {
+        if plane == 0 && planes.constants {
             s0.copy_from_slice(c0);
             s1.copy_from_slice(c1);
             s2.copy_from_slice(c2);
             s3.copy_from_slice(c3);
         }
-        let below = &below[plane * stride..][..t0.columns];
+        let below = &below[plane * planes.stride..][..t0.columns];
         let columns = k0.chunks_exact(TILE).zip(k1.chunks_exact(TILE));
         let columns = columns.zip(k2.chunks_exact(TILE).zip(k3.chunks_exact(TILE)));
         for (((a, b), (c, d)), &x) in columns.zip(below) {
@@ -251,12 +272,11 @@ widest! {
     pub fn affine(
         matrix: &Dense,
         range: std::ops::Range<usize>,
-        planes: usize,
+        planes: Planes,
         below: &[f64],
-        stride: usize,
         out: &mut [f64],
     ) {
-        matrix.apply::<FUSED>(range, planes, below, stride, out)
+        matrix.apply::<FUSED>(range, planes, below, out)
     }
 }
 
@@ -644,18 +664,21 @@ mod tests {
                 (0..n).map(|r| (0..prefix[r]).map(|k| number(91 * r + k)).collect()).collect();
             let mut dense = Dense::new(&prefix);
             dense.set(|r| (number(r), &weights[r]));
-            for planes in [1, 4, 6, 7] {
+            for (planes, constants) in
+                [(1, true), (4, true), (6, true), (7, true), (3, false), (7, false)]
+            {
                 let stride = 64;
                 let below: Vec<f64> = (0..planes * stride).map(|i| number(3 * i)).collect();
+                let shape = Planes { count: planes, constants, stride };
                 let mut out = vec![0.0; planes * n];
-                affine(&dense, 0..n, planes, &below, stride, &mut out);
+                affine(&dense, 0..n, shape, &below, &mut out);
                 let mut parts = vec![0.0; planes * n];
-                affine(&dense, 0..n / 3, planes, &below, stride, &mut parts);
-                affine(&dense, n / 3..n, planes, &below, stride, &mut parts);
+                affine(&dense, 0..n / 3, shape, &below, &mut parts);
+                affine(&dense, n / 3..n, shape, &below, &mut parts);
                 assert_eq!(out, parts);
                 for c in 0..planes {
                     for r in 0..n {
-                        let mut sum = if c == 0 { number(r) } else { 0.0 };
+                        let mut sum = if constants && c == 0 { number(r) } else { 0.0 };
                         for (k, w) in weights[r].iter().enumerate() {
                             sum += w * below[c * stride + k];
                         }

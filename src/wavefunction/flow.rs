@@ -26,7 +26,7 @@ pub(crate) trait Flow: Send + Sync {
         self.backward(trace, factors);
     }
 
-    /// Uniforms to a configuration of the fundamental domain.
+    /// Uniforms to configurations of the fundamental domain, as many as `x` has room for.
     fn sample(&self, uniforms: &[f64], trace: &mut Self::Trace<f64>, x: &mut [f64]);
 
     /// The configuration that [`Self::forward`] has just mapped to the base, from its image.

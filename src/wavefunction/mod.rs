@@ -191,7 +191,8 @@ pub trait Wavefunction: Send + Sync {
 
 /// Evaluates a wavefunction at configurations `x` (sorted ascending within each spin, in bohr).
 pub trait Evaluator {
-    /// Turns uniforms in (0, 1) into one configuration distributed as `|psi|²`.
+    /// Turns uniforms in (0, 1), [`Wavefunction::uniforms`] each, into configurations distributed as `|psi|²`, as many as `x`
+    /// has room for.
     fn sample(&mut self, uniforms: &[f64], x: &mut [f64]);
 
     /// `log |psi|` and sign.

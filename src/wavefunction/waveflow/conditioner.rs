@@ -5,7 +5,7 @@
 //! uses the first `prefix(r)` entries of the layer below and only those weights exist.
 
 use crate::math::scalar::Scalar;
-use crate::math::vector::{self, Dense};
+use crate::math::vector::{self, Dense, Planes};
 use crate::tangent::Outer;
 use rand::{Rng, RngExt};
 
@@ -177,7 +177,8 @@ impl Conditioner {
         let dense = &self.layers[l].dense;
         let (done, rest) = planes.split_at_mut(l + 1);
         let (below, out) = (&done[l], &mut rest[0]);
-        vector::affine(dense, rows.clone(), count, below, below.len() / count, out);
+        let shape = Planes { count, constants: true, stride: below.len() / count };
+        vector::affine(dense, rows.clone(), shape, below, out);
         if l + 1 < self.layers.len() {
             vector::tanh(rows, count, dense.rows(), out);
         }
@@ -257,30 +258,56 @@ impl Conditioner {
         }
     }
 
-    /// What [`Self::advance`] needs before its first group, where that is known already.
-    pub fn start(&self, act: &mut Activations<f64>) {
-        self.prepare(act);
-        self.prepare_planes(1, act);
+    /// Number of inputs.
+    pub fn dimensions(&self) -> usize {
+        self.groups.len() - 1
     }
 
-    /// Group `i`, given input `i - 1`; groups must be asked for in order from 0. Costs one forward
-    /// evaluation in total.
-    pub fn advance(&self, i: usize, previous: f64, act: &mut Activations<f64>) {
+    /// What [`Self::advance`] of so many samples needs before its first group, where that is known already.
+    pub fn start(&self, samples: usize, act: &mut Activations<f64>) {
+        self.prepare_planes(samples, act);
+    }
+
+    /// The given rows of layer `l` for as many samples as there are planes.
+    fn layer_values(&self, l: usize, rows: std::ops::Range<usize>, planes: &mut [Vec<f64>]) {
+        let dense = &self.layers[l].dense;
+        let (done, rest) = planes.split_at_mut(l + 1);
+        let (below, out) = (&done[l], &mut rest[0]);
+        let count = out.len() / dense.rows();
+        let shape = Planes { count, constants: false, stride: below.len() / count };
+        vector::affine(dense, rows.clone(), shape, below, out);
+        for plane in out.chunks_exact_mut(dense.rows()) {
+            dense.add_constants(rows.clone(), plane);
+            if l + 1 < self.layers.len() {
+                vector::tanh(rows.clone(), 1, dense.rows(), plane);
+            }
+        }
+    }
+
+    /// Group `i` for some samples, given their inputs `i - 1`; groups must be asked for in order from 0. Costs one forward
+    /// evaluation in total; several samples share the loads of the weights.
+    pub fn advance(&self, i: usize, previous: &[f64], act: &mut Activations<f64>) {
         if i == 0 {
-            self.start(act);
+            self.start(previous.len(), act);
         } else {
-            act.planes[0][i - 1] = Self::normalise(previous);
+            for (inputs, &u) in act.planes[0].chunks_exact_mut(self.dimensions()).zip(previous) {
+                inputs[i - 1] = Self::normalise(u);
+            }
         }
         let last = self.layers.len() - 1;
         if i > 0 {
             for l in 0..last {
                 let new = self.visible[l][i - 1]..self.visible[l][i];
-                self.layer_planes(l, new, 1, &mut act.planes);
+                self.layer_values(l, new, &mut act.planes);
             }
         }
-        let group = self.group(i);
-        self.layer_planes(last, group.clone(), 1, &mut act.planes);
-        act.output[group.clone()].copy_from_slice(&act.planes[last + 1][group]);
+        self.layer_values(last, self.group(i), &mut act.planes);
+    }
+
+    /// Group `i` of a sample, after [`Self::advance`].
+    pub fn advanced<'a>(&self, i: usize, sample: usize, act: &'a Activations<f64>) -> &'a [f64] {
+        let outputs = &act.planes[self.layers.len()][sample * self.outputs()..];
+        &outputs[self.group(i)]
     }
 
     /// The adjoints of what every unit sums up, kept in `act`, and those of the inputs, added to `inputs_bar`; given
@@ -425,9 +452,14 @@ mod tests {
             let (mut a, mut b) = (Activations::default(), Activations::default());
             c.forward(&p, &u, false, &mut a);
             for i in 0..n {
-                c.advance(i, if i == 0 { f64::NAN } else { u[i - 1] }, &mut b);
+                // One sample among others.
+                let at =
+                    |s: usize| if i == 0 { f64::NAN } else { u[i - 1] + 0.05 * (s as f64 - 2.0) };
+                c.advance(i, &std::array::from_fn::<_, 5, _>(at), &mut b);
+                for (whole, part) in a.output[c.group(i)].iter().zip(c.advanced(i, 2, &b)) {
+                    assert!((whole - part).abs() < 1e-14);
+                }
             }
-            assert_eq!(a.output, b.output);
         }
     }
 }

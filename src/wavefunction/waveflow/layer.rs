@@ -21,6 +21,7 @@ pub struct LayerTrace<T> {
     pub activations: Activations<T>,
     weights: Vec<T>,
     exponentials: Vec<f64>,
+    previous: Vec<f64>,
     points: Vec<MonotonePoint<T>>,
     locals: Vec<LocalBasis>,
     logits_bar: Vec<T>,
@@ -124,16 +125,20 @@ impl ISplineLayer {
         self.conditioner.adjoints(parameters, &trace.logits_bar, &mut trace.activations, bar);
     }
 
-    /// Undoes the layer, dimension by dimension: the conditioner is fed with what has been inverted.
+    /// Undoes the layer for some samples, dimension by dimension: the conditioner is fed with what has been inverted.
     pub fn inverse(&self, y: &mut [f64], trace: &mut LayerTrace<f64>) {
-        let k = self.basis.weights();
-        trace.weights.resize(k, 0.0);
-        for i in 0..y.len() {
-            let previous = if i == 0 { 0.0 } else { y[i - 1] };
-            self.conditioner.advance(i, previous, &mut trace.activations);
-            let logits = &trace.activations.output[i * k..(i + 1) * k];
-            self.weights(logits, &mut trace.exponentials, &mut trace.weights[..k]);
-            y[i] = self.basis.inverse(&trace.weights[..k], y[i], &mut trace.inverse);
+        let (n, k) = (self.conditioner.dimensions(), self.basis.weights());
+        let LayerTrace { activations, weights, exponentials, inverse, previous, .. } = trace;
+        weights.resize(k, 0.0);
+        for i in 0..n {
+            previous.clear();
+            previous.extend(y.chunks_exact(n).map(|y| if i == 0 { 0.0 } else { y[i - 1] }));
+            self.conditioner.advance(i, previous, activations);
+            for (s, y) in y.chunks_exact_mut(n).enumerate() {
+                let logits = self.conditioner.advanced(i, s, activations);
+                self.weights(logits, exponentials, &mut weights[..k]);
+                y[i] = self.basis.inverse(&weights[..k], y[i], inverse);
+            }
         }
     }
 }

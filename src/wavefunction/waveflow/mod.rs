@@ -323,18 +323,21 @@ impl Flow for Waveflow {
     }
 
     fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
+        let n = self.sector.particles();
         for (l, layer) in self.layers.iter().enumerate().rev() {
             layer.inverse(&mut trace.u, &mut trace.layers[l]);
             if l > 0 {
-                trace.u.reverse();
+                trace.u.chunks_exact_mut(n).for_each(<[f64]>::reverse);
             }
         }
-        for spin in self.sector.spins() {
-            self.chart.inverse(&trace.u[spin.clone()], &mut x[spin]);
-        }
-        for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
-            for x in &mut x[spin] {
-                *x = coordinate.inverse(*x, &mut trace.local);
+        for (u, x) in trace.u.chunks_exact(n).zip(x.chunks_exact_mut(n)) {
+            for spin in self.sector.spins() {
+                self.chart.inverse(&u[spin.clone()], &mut x[spin]);
+            }
+            for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
+                for x in &mut x[spin] {
+                    *x = coordinate.inverse(*x, &mut trace.local);
+                }
             }
         }
         for x in x.iter_mut() {

@@ -31,6 +31,7 @@ pub struct PriorTrace<T> {
     output_bar: Vec<T>,
     square: Square,
     scratch: SquareScratch,
+    previous: Vec<f64>,
 }
 
 impl<T> PriorTrace<T> {
@@ -69,25 +70,19 @@ impl OSplinePrior {
     /// Takes new parameters; those handed to the other methods must be the same.
     pub fn set_parameters(&mut self, parameters: &[f64]) {
         self.conditioner.set_parameters(parameters);
+        let mut activations = Activations::default();
+        self.conditioner.advance(0, &[0.0], &mut activations);
         let mut first = std::mem::take(&mut self.first);
-        self.conditional(0, 0.0, &mut Vec::new(), &mut Activations::default(), &mut first);
+        let output = self.conditioner.advanced(0, 0, &activations);
+        self.square(0, output, &mut Vec::new(), &mut first);
         self.first = first;
     }
 
-    /// The function of dimension `i`, given the coordinate before it; dimensions must be asked for in order from 0.
-    fn conditional(
-        &self,
-        i: usize,
-        previous: f64,
-        coefficients: &mut Vec<f64>,
-        activations: &mut Activations<f64>,
-        square: &mut Square,
-    ) {
-        self.conditioner.advance(i, previous, activations);
-        let group = self.conditioner.group(i);
+    /// The function of dimension `i` from the network's output.
+    fn square(&self, i: usize, output: &[f64], coefficients: &mut Vec<f64>, square: &mut Square) {
+        let start = &self.start[self.conditioner.group(i)];
         coefficients.clear();
-        let output = activations.output[group.clone()].iter();
-        coefficients.extend(output.zip(&self.start[group]).map(|(o, s)| o + s));
+        coefficients.extend(output.iter().zip(start).map(|(o, s)| o + s));
         self.bases[i].square(coefficients, square);
     }
 
@@ -185,19 +180,28 @@ impl OSplinePrior {
         self.conditioner.adjoints(parameters, &trace.output_bar, &mut trace.activations, bar);
     }
 
-    /// Draws `u ~ psi_0²` from as many uniforms as there are dimensions, by exact inversion of each
-    /// conditional distribution.
+    /// Draws as many `u ~ psi_0²` as `u` has room for, each from as many uniforms as there are dimensions, by exact
+    /// inversion of each conditional distribution.
     pub fn sample(&self, uniforms: &[f64], u: &mut [f64], trace: &mut PriorTrace<f64>) {
-        let PriorTrace { activations, coefficients, square, scratch, .. } = trace;
-        for i in 0..u.len() {
-            let function = if i == 0 {
-                self.conditioner.start(activations);
-                &self.first
-            } else {
-                self.conditional(i, u[i - 1], coefficients, activations, square);
-                &*square
-            };
-            u[i] = self.bases[i].sample_square(function, uniforms[i], scratch);
+        let n = self.conditioner.dimensions();
+        let PriorTrace { activations, coefficients, square, scratch, previous, .. } = trace;
+        self.conditioner.start(u.len() / n, activations);
+        for i in 0..n {
+            if i > 0 {
+                previous.clear();
+                previous.extend(u.chunks_exact(n).map(|u| u[i - 1]));
+                self.conditioner.advance(i, previous, activations);
+            }
+            let samples = u.chunks_exact_mut(n).zip(uniforms.chunks_exact(n));
+            for (s, (u, uniforms)) in samples.enumerate() {
+                let mut function = &self.first;
+                if i > 0 {
+                    let output = self.conditioner.advanced(i, s, activations);
+                    self.square(i, output, coefficients, square);
+                    function = square;
+                }
+                u[i] = self.bases[i].sample_square(function, uniforms[i], scratch);
+            }
         }
     }
 }

@@ -468,12 +468,15 @@ impl Flow for Weyl {
     }
 
     fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
-        trace.angles.resize(x.len(), 0.0);
-        self.base.sample(uniforms, &mut trace.angles);
-        self.pull_back(trace, x);
-        if let Space::Ring { circumference } = self.space {
-            x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
-            self.sector.sort(x);
+        let n = self.sector.particles();
+        trace.angles.resize(n, 0.0);
+        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(n)) {
+            self.base.sample(uniforms, &mut trace.angles);
+            self.pull_back(trace, x);
+            if let Space::Ring { circumference } = self.space {
+                x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
+                self.sector.sort(x);
+            }
         }
     }
 
