@@ -10,6 +10,8 @@ use weylflow::sampling::{Purpose, Sampling};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::wavefunction::waveflow::WaveflowSettings;
 use weylflow::wavefunction::weyl::WeylSettings;
+use weylflow::wavefunction::weyl::base::BaseSettings;
+use weylflow::wavefunction::weyl::base::mean_field::{MeanFieldSettings, Orbitals};
 use weylflow::wavefunction::{Wavefunction, WavefunctionSettings};
 
 /// Particle numbers of the scaling benches.
@@ -145,10 +147,16 @@ pub fn weyl_helium() -> Case {
     )
 }
 
+/// The Weyl flow with its defaults, but always with one determinant: what grows with `n` is the flow.
+fn one_determinant(orbitals: Orbitals) -> WavefunctionSettings {
+    let base = BaseSettings::MeanField(MeanFieldSettings { orbitals });
+    WavefunctionSettings::Weyl(WeylSettings { base, ..WeylSettings::default() })
+}
+
 /// The Weyl flow with its defaults for `n` equal spins in a harmonic trap: pair layers.
 pub fn weyl_trap(n: usize) -> Case {
     Case::new(
-        WavefunctionSettings::Weyl(WeylSettings::default()),
+        one_determinant(Orbitals::NonInteracting),
         Hamiltonian {
             title: String::new(),
             external: External::Harmonic { frequency: 1.0 },
@@ -162,7 +170,7 @@ pub fn weyl_trap(n: usize) -> Case {
 /// The Weyl flow with its defaults for `n` equal spins between walls: all kinds of layers.
 pub fn weyl_box(n: usize) -> Case {
     Case::new(
-        WavefunctionSettings::Weyl(WeylSettings::default()),
+        one_determinant(Orbitals::HartreeFock),
         Hamiltonian {
             title: String::new(),
             external: External::Free,

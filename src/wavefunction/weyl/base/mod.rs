@@ -80,9 +80,10 @@ impl BaseSettings {
         Ok(match self {
             BaseSettings::Automatic => {
                 let orbitals = self.orbitals(system.hamiltonian);
+                // Pairs in a harmonic trap leave nothing to a sum of determinants.
                 let sum = match orbitals {
-                    Orbitals::HartreeFock => multi_determinant::automatic(sector, system)?,
-                    Orbitals::NonInteracting => None,
+                    Orbitals::NonInteracting if sector.particles() == 2 => None,
+                    _ => multi_determinant::automatic(sector, system)?,
                 };
                 match sum {
                     Some(settings) => Base::Expansion(Box::new(settings.build(sector, system)?)),

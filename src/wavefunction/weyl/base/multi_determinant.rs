@@ -146,10 +146,11 @@ impl MultiDeterminantSettings {
 
 /// The sum of determinants that a system gets without asking, if any.
 ///
-/// Interacting particles of both spins in a box or on the line: three and more get a configuration interaction in ten
-/// orbitals, or as many fewer as it takes to stay small, but at least six and two more than particles; two get one in four orbitals where
-/// Hartree–Fock breaks the symmetry of the spins, because no single determinant dissociates a bond. A pair that keeps the symmetry is best
-/// served by the tails of its single determinant.
+/// Interacting particles in a box or on the line: three and more get a configuration interaction, of both spins in ten
+/// orbitals, or as many fewer as it takes to stay small, but at least six and two more than particles; of one spin in sixteen, or as many
+/// fewer, but at least two more than twice the particles. Two of both spins get one in four orbitals where
+/// Hartree–Fock breaks the symmetry of the spins, because no single determinant dissociates a bond. Other pairs are best
+/// served by the tails of a single determinant.
 ///
 /// # Errors
 /// [`EigenFailure`] when a potential is not finite on the grid.
@@ -158,16 +159,21 @@ pub fn automatic(
     system: System,
 ) -> Result<Option<MultiDeterminantSettings>, EigenFailure> {
     let n = sector.particles();
-    if sector.up == 0 || sector.down == 0 || system.hamiltonian.interaction == Interaction::None {
+    let polarised = sector.up == 0 || sector.down == 0;
+    if n == 1 || system.hamiltonian.interaction == Interaction::None {
         return Ok(None);
     }
-    if n == 2 && !symmetry_breaks(sector, system)? {
+    if n == 2 && (polarised || !symmetry_breaks(sector, system)?) {
         return Ok(None);
     }
-    let fewest = if n == 2 { PAIR_ORBITALS } else { FEWEST_ORBITALS.max(n + 2) };
-    let most = if n == 2 { PAIR_ORBITALS } else { default_orbitals().max(fewest) };
+    let (fewest, most) = match (n, polarised) {
+        (2, _) => (PAIR_ORBITALS, PAIR_ORBITALS),
+        (_, true) => (2 * n + 2, POLARISED_ORBITALS),
+        _ => (FEWEST_ORBITALS.max(n + 2), default_orbitals().max(FEWEST_ORBITALS.max(n + 2))),
+    };
+    let limit = if polarised { MOST_POLARISED } else { MOST_AUTOMATIC };
     let small = |&orbitals: &usize| {
-        choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down)) <= MOST_AUTOMATIC
+        choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down)) <= limit
     };
     let settings = |orbitals| MultiDeterminantSettings {
         determinants: DeterminantSum::ConfigurationInteraction { orbitals },
@@ -178,10 +184,14 @@ pub fn automatic(
 
 /// Fewest orbitals of the configuration interaction of three and more particles.
 const FEWEST_ORBITALS: usize = 6;
+/// Most orbitals of the configuration interaction of particles of one spin.
+const POLARISED_ORBITALS: usize = 16;
 /// Orbitals of the configuration interaction of a pair whose bond is broken.
 const PAIR_ORBITALS: usize = 4;
 /// Most determinants of a sum that nobody asked for.
 const MOST_AUTOMATIC: u64 = 4_000;
+/// The same where all particles have one spin: its strings are longer.
+const MOST_POLARISED: u64 = 2_000;
 
 /// Whether unrestricted Hartree–Fock breaks the symmetry between the spins.
 ///
