@@ -304,6 +304,33 @@ mod tests {
         assert!(!called(&[-3.0, 3.0], pair, &Geometry::Ring { circumference: 20.0 }));
     }
 
+    #[test]
+    fn as_many_orbitals_as_stay_few_determinants() {
+        let hamiltonian = hydrogens(&[0.0]);
+        let orbitals = |up, down, geometry| {
+            let system = System { hamiltonian: &hamiltonian, geometry };
+            automatic(Sector { up, down }, system).unwrap().map(|s| match s.determinants {
+                DeterminantSum::ConfigurationInteraction { orbitals } => orbitals,
+                DeterminantSum::HalfProjected => 0,
+            })
+        };
+        for (up, down, expected) in [
+            (2, 0, None),
+            (3, 0, Some(16)),
+            (0, 4, Some(16)),
+            (5, 0, Some(13)),
+            (6, 0, None),
+            (2, 1, Some(10)),
+            (2, 2, Some(10)),
+            (3, 2, Some(9)),
+            (3, 3, Some(8)),
+            (4, 4, None),
+        ] {
+            assert_eq!(orbitals(up, down, &WALLS), expected, "({up}, {down})");
+        }
+        assert_eq!(orbitals(3, 0, &Geometry::Ring { circumference: 20.0 }), None);
+    }
+
     /// Angle of a coordinate between [`WALLS`].
     fn angle(x: f64) -> f64 {
         PI * (x + 10.0) / 20.0
