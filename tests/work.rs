@@ -27,10 +27,6 @@ fn work(wavefunction: &str, threads: &str) -> [u64; 4] {
     })
 }
 
-/// Shares by which the counts may differ between processors: products of large matrices round differently, and an
-/// iteration that has all but converged may then take one more step.
-const PROCESSORS: [f64; 4] = [0.0, 1e-3, 1e-3, 0.0];
-
 #[test]
 fn counts_of_a_small_run_of_both_families_are_known() {
     for (wavefunction, expected) in [
@@ -40,10 +36,8 @@ fn counts_of_a_small_run_of_both_families_are_known() {
             [4748, 126_656, 126_024, 9],
         ),
     ] {
-        let counts = work(wavefunction, "1");
-        assert_eq!(work(wavefunction, "2"), counts, "{wavefunction}");
-        let mut close = counts.iter().zip(expected).zip(PROCESSORS);
-        let as_known = close.all(|((c, e), share)| c.abs_diff(e) as f64 <= share * e as f64);
-        assert!(as_known, "{wavefunction}: {counts:?} and not {expected:?}");
+        for threads in ["1", "2"] {
+            assert_eq!(work(wavefunction, threads), expected, "{wavefunction}, {threads} threads");
+        }
     }
 }

@@ -41,7 +41,8 @@ pub struct CircularSpline {
 
 /// A Newton step of fewer cells than this is the last: the error after it is of the order of its square.
 const LAST_STEP: f64 = 1e-9;
-/// A step of fewer cells than this is followed by Taylor's formula, to an error of the order of its third power.
+/// A step of fewer cells than this is followed by Taylor's formula: the error is of the order of its third power in the map and
+/// its first two derivatives, of its square in the third.
 const TAYLOR: f64 = 1e-6;
 /// Points per cell of a table of the inverse.
 const TABLE: usize = 8;
@@ -276,7 +277,8 @@ impl CircularSpline {
         (lo, hi, if t > lo && t < hi { t } else { 0.5 * (lo + hi) })
     }
 
-    /// `t` in `[0, pi]` with `y(t) = y`, and the map there (all but the fourth derivative to rounding).
+    /// `t` in `[0, pi]` with `y(t) = y`, and the map there: value and two derivatives to rounding, the third to 1e-12; the
+    /// fourth is that of a point close by.
     ///
     /// Where there is a table, a step from where that says is most often all it takes.
     pub fn inverse_point(&self, y: f64) -> (f64, CircularPoint) {

@@ -208,23 +208,15 @@ impl MonotoneBasis {
                 lo = lo.max(u);
             }
             let newton = u - residual / point.slope;
-            let inside = newton > lo && newton < hi;
             // Tested before the bracket is: a root hit exactly lies on the bracket's edge.
             if (newton - u).abs() <= 2e-16 * u.max(1e-3) || hi - lo <= f64::EPSILON * hi {
                 break;
             }
-            u = if inside { newton } else { 0.5 * (lo + hi) };
-            // The next step would be the square of this one.
-            if inside && (residual / point.slope).abs() <= LAST_STEP * u.max(1e-3) {
-                break;
-            }
+            u = if newton > lo && newton < hi { newton } else { 0.5 * (lo + hi) };
         }
         u
     }
 }
-
-/// Relative size of a step of Newton's method after which no other is needed, curvatures of a million included.
-const LAST_STEP: f64 = 1e-12;
 
 #[cfg(test)]
 mod tests {

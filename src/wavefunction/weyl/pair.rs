@@ -296,7 +296,7 @@ impl PairLayer {
         angles: &mut [T],
         det: &mut LogProduct<T>,
     ) {
-        let mut one = |y: T| -> T {
+        let one = |y: T| -> T {
             if self.inverted {
                 let (at, beta) = self.solve_single(function, y.value());
                 let t = Self::lifted(y, at, &beta);
@@ -308,25 +308,25 @@ impl PairLayer {
                 y + value * 2.0
             }
         };
-        let difference = one(angles[0] - angles[1]);
-        let mut sum = angles[0] + angles[1];
-        if self.images {
-            sum = one(sum);
-        }
-        angles[0] = (sum + difference) * 0.5;
-        angles[1] = (sum - difference) * 0.5;
+        let moved = self.moved(angles, one);
+        angles.copy_from_slice(&moved);
     }
 
-    /// Angles whose displaced ones are given.
-    fn solve_both<T: Scalar>(&self, function: &Displacement, angles: &[T]) -> [T; 2] {
-        let one = |y: T| {
-            let (at, beta) = self.solve_single(function, y.value());
-            Self::lifted(y, at, &beta)
-        };
+    /// Two angles from what `one` makes of their distance and, between walls, of their sum.
+    #[inline(always)]
+    fn moved<T: Scalar>(&self, angles: &[T], mut one: impl FnMut(T) -> T) -> [T; 2] {
         let difference = one(angles[0] - angles[1]);
         let sum = angles[0] + angles[1];
         let sum = if self.images { one(sum) } else { sum };
         [(sum + difference) * 0.5, (sum - difference) * 0.5]
+    }
+
+    /// Angles whose displaced ones are given.
+    fn solve_both<T: Scalar>(&self, function: &Displacement, angles: &[T]) -> [T; 2] {
+        self.moved(angles, |y| {
+            let (at, beta) = self.solve_single(function, y.value());
+            Self::lifted(y, at, &beta)
+        })
     }
 
     /// Maps the angles in place and multiplies `det` by that of the map; `reverse` says whether
