@@ -18,6 +18,32 @@ pub enum Stopping {
     Never,
 }
 
+/// Why a training stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopReason {
+    /// The energy and its variance had settled.
+    Plateau,
+    /// All iterations were done.
+    Iterations,
+    /// No step on offer lowered what is minimised, many iterations in a row: the end of what the samples can tell, or a
+    /// training that is stuck.
+    NoStep,
+}
+
+impl StopReason {
+    /// In words, after "training stopped because".
+    pub fn words(self) -> &'static str {
+        match self {
+            StopReason::Plateau => "it had settled",
+            StopReason::Iterations => "all iterations were done",
+            StopReason::NoStep => "no step lowered the energy or its variance any more",
+        }
+    }
+}
+
+/// Iterations in a row without a step after which a training stops.
+pub(super) const STUCK: usize = 6;
+
 /// Iterations that are compared with as many before.
 const PLATEAU: usize = 4;
 /// Share of the variance that a window must leave behind to count as progress.
