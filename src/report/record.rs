@@ -88,6 +88,9 @@ pub struct Summary {
     pub seed: u64,
     /// The exact energy, where one is known.
     pub reference: Option<Reference>,
+    /// Why there is none, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_reference: Option<String>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
 }

@@ -262,6 +262,7 @@ mod tests {
             processes: 1,
             work: None,
             seed: 1,
+            no_reference: None,
             reference: None,
             health: Health {
                 round_trip_error: 1e-14,
