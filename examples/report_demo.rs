@@ -189,6 +189,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         processes: 1,
         work: None,
         seed: 1,
+        no_reference: None,
         reference: case.has_reference.then(|| Reference {
             energy: case.exact,
             error_estimate: Some(1e-10),

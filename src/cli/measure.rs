@@ -16,6 +16,7 @@ use crate::system::System;
 use crate::wavefunction::Wavefunction;
 use clap::Args;
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -197,7 +198,7 @@ impl Measure {
             ..ExactOptions::default()
         };
         let solve = |options: &ExactOptions| {
-            let progress = &mut |_: &exact::Step| ();
+            let progress = &mut |_: &exact::Step| ControlFlow::Continue(());
             exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, options, progress)
         };
         if state {

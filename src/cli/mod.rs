@@ -5,6 +5,7 @@ mod cluster;
 mod evaluate;
 mod exact;
 mod exact_display;
+mod exact_work;
 mod interrupt;
 mod measure;
 mod regress;

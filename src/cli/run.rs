@@ -2,11 +2,12 @@
 
 use super::Exit;
 use super::cluster;
+use super::exact_work::{Task, solve_until};
 use super::interrupt::Interrupt;
 use super::resume;
 use crate::checkpoint::Checkpoint;
 use crate::estimate::{EnergyEstimate, Verdict, judge, rayleigh_quotient};
-use crate::exact::{self, ExactError, ExactOptions};
+use crate::exact::{ExactError, ExactOptions, Step};
 use crate::report::csv::{EnergyCsv, format_table, write_timing};
 use crate::report::density::write_density;
 use crate::report::faults::FaultsCsv;
@@ -81,7 +82,8 @@ pub struct Run {
 
 /// Bins of the one-body density.
 const DENSITY_BINS: usize = 100;
-/// Arithmetic the exact energy of a report may cost: some ten seconds on two cores.
+/// Arithmetic one refinement of the exact energy of a report may cost, some ten seconds on two cores; the whole of it
+/// may cost three times that.
 const REFERENCE_WORK: f64 = 4e11;
 /// Memory it may take.
 const REFERENCE_MEMORY: u64 = 2 << 30;
@@ -246,7 +248,15 @@ impl Run {
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         faults.push("estimate", state.iteration, &estimate.faults)?;
-        let reference = reference(spec, &estimate.energy, &mut progress);
+        let (reference, no_reference) =
+            match reference(spec, &estimate.energy, &mut progress, &interrupt) {
+                Ok(Ok(reference)) => (Some(reference), None),
+                Ok(Err(why)) => (None, why),
+                Err(_) if interrupt.exit_code().is_some() => {
+                    return Err(interrupted(&interrupt, folder));
+                }
+                Err(error) => return Err(error),
+            };
         let saved = SavedWavefunction::new(spec, psi.as_ref(), state.refinements());
         let profile = profile(spec, &estimate);
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
@@ -277,6 +287,7 @@ impl Run {
             stopped: Some(trained.stopped),
             verdict: None,
             checks: Vec::new(),
+            no_reference,
             health: Health {
                 round_trip_error: estimate.round_trip_error,
                 slopes: Some(estimate.slopes),
@@ -412,35 +423,49 @@ fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
     }
 }
 
-/// The exact energy: a literal of the spec, or exact diagonalisation where it is cheap enough.
+/// The exact energy, or why there is none: a literal of the spec, or exact diagonalisation where it is cheap enough.
 fn reference(
     spec: &ResolvedSpec,
     energy: &EnergyEstimate,
     progress: &mut Progress,
-) -> Option<Reference> {
+    interrupt: &Interrupt,
+) -> Result<Result<Reference, Option<String>>, Box<dyn Error>> {
     match &spec.reference {
-        ReferenceSource::None => None,
-        ReferenceSource::Literal { energy: exact, source } => Some(Reference {
+        ReferenceSource::None => Ok(Err(None)),
+        ReferenceSource::Literal { energy: exact, source } => Ok(Ok(Reference {
             energy: *exact,
             error_estimate: None,
             source: source.clone(),
             deviation: energy.mean() - exact,
-        }),
+        })),
         ReferenceSource::Exact => {
             let options = ExactOptions {
                 work_limit: REFERENCE_WORK,
                 memory_limit_bytes: REFERENCE_MEMORY,
                 ..ExactOptions::default()
             };
-            let solved =
-                exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| ());
+            let task = Task {
+                hamiltonian: spec.hamiltonian.clone(),
+                sector: spec.sector,
+                geometry: Some(spec.geometry),
+            };
+            let mut phase = progress.phase("exact energy for comparison");
+            let solved = solve_until(&task, &options, None, interrupt, |step| match step {
+                Step::Predicted { determinants, .. } => {
+                    phase.note(&format!("{determinants} determinants"));
+                }
+                Step::Work { done, limit } => phase.at(done / limit),
+                Step::Iteration(_) | Step::Row(_) => {}
+            })?;
+            drop(phase);
             match solved {
-                Ok(result) => Some(Reference {
+                Ok(result) => Ok(Ok(Reference {
                     energy: result.energies[0],
                     error_estimate: Some(result.error_estimates[0]),
                     source: result.method,
                     deviation: energy.mean() - result.energies[0],
-                }),
+                })),
+                Err(ExactError::Interrupted) => Err(ExactError::Interrupted.into()),
                 Err(error) => {
                     let hint = match error {
                         ExactError::Memory { .. } | ExactError::Work { .. } => {
@@ -448,8 +473,9 @@ fn reference(
                         }
                         _ => "",
                     };
-                    progress.message(&format!("no exact energy: {error}{hint}"));
-                    None
+                    let why = format!("{error}{hint}");
+                    progress.message(&format!("no exact energy: {why}"));
+                    Ok(Err(Some(why)))
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Problems together with their known solutions: shared by tests, the regression suite and the docs.
 
+use std::ops::ControlFlow;
 use crate::exact::{Components, ExactError, ExactOptions, ExactResult, Step, solve, solve_on_line};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use serde::Deserialize;
@@ -53,7 +54,7 @@ impl Problem {
     pub fn solve(
         &self,
         options: &ExactOptions,
-        progress: &mut dyn FnMut(&Step),
+        progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
     ) -> Result<ExactResult, ExactError> {
         match &self.geometry {
             Some(g) => solve(&self.hamiltonian, g, self.sector, options, progress),

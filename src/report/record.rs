@@ -98,6 +98,9 @@ pub struct Summary {
     /// The checks of the result: see [`crate::estimate::judge`].
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// Why there is none, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_reference: Option<String>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
 }

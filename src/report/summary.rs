@@ -74,6 +74,7 @@ mod tests {
                 factorisations: 200,
             }),
             seed: u64::MAX,
+            no_reference: None,
             reference: Some(Reference {
                 energy: -1.8160418892,
                 error_estimate: None,

@@ -204,6 +204,7 @@ mod tests {
             processes: 1,
             work: None,
             seed: 1,
+            no_reference: None,
             reference: None,
             stopped: None,
             verdict: None,

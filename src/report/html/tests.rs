@@ -77,6 +77,7 @@ fn run() -> Run {
             processes: 1,
             work: None,
             seed: 1,
+            no_reference: None,
             reference: Some(Reference {
                 energy: -1.816_041_889_2,
                 error_estimate: Some(1e-10),
