@@ -4,7 +4,7 @@ use crate::estimate::{EnergyEstimate, Gain, RayleighQuotient};
 use crate::sampling::Sampling;
 use crate::wavefunction::slopes::Slopes;
 use crate::work::Work;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One optimisation step: a row of `energy.csv`. Energies in Hartree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Summary {
     pub title: String,
     /// Version of weylflow.
     pub version: String,
+    /// Fingerprint of the wavefunction it belongs to; none in the summaries of versions without.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// Electronic energy from fresh samples, in Hartree.
     pub energy: f64,
     /// Standard error of `energy`.
@@ -90,6 +93,11 @@ pub struct Summary {
     pub reference: Option<Reference>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
+}
+
+/// A number that is there and not finite is `null`; one that is not there is left out.
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or(f64::NAN)))
 }
 
 fn one() -> usize {
@@ -137,7 +145,7 @@ pub struct Health {
     #[serde(default)]
     pub slopes: Option<Slopes>,
     /// How far the density of the samples is from `|psi|²`, relative; none in the summaries of versions that did not look.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_nan")]
     pub density_drift: Option<f64>,
     /// Reasons why the energy is refused; empty for a healthy run.
     #[serde(default)]
@@ -157,8 +165,8 @@ pub struct Health {
 pub struct DensityProfile {
     /// Bin edges in bohr, one more than there are bins.
     pub edges: Vec<f64>,
-    /// Spin-up density per bin, in particles per bohr, and its standard error.
+    /// Spin-up density per bin, in particles per bohr, and its standard error; empty without such particles.
     pub up: Vec<(f64, f64)>,
-    /// Spin-down density per bin, empty for a spin-polarised system.
+    /// Spin-down density per bin, likewise.
     pub down: Vec<(f64, f64)>,
 }
