@@ -45,7 +45,8 @@ impl Evaluate {
         guard::named_as(&self.out, Format::Npz)?;
         let saved = read_wavefunction(&self.folder)?;
         create_new(&self.out, self.overwrite)?;
-        let inputs = [&super::files_in(&self.folder)[..], &[self.points.clone()]].concat();
+        let inputs =
+            [&super::files_in(&self.folder)[..], std::slice::from_ref(&self.points)].concat();
         guard::not_over_inputs(&inputs, std::slice::from_ref(&self.out), |_| false)?;
         super::warn_of_refused_state(&self.folder, &saved)?;
         let n = saved.spec.sector.particles();

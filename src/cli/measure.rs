@@ -98,7 +98,7 @@ impl Measure {
         // Before anything that uses threads: building a wavefunction does.
         let threads = self.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-        let (spec, psi, fingerprint) = self.wavefunction()?;
+        let State { spec, psi, fingerprint } = self.state()?;
         let (folder, _lock) = self.folder()?;
         let results = [names::OBSERVABLES, names::OBSERVABLES_CSV, names::OBSERVABLES_NPZ];
         let written = results.map(|name| folder.join(name));
@@ -268,20 +268,18 @@ impl Measure {
         Ok(REGISTRY.iter().filter(|e| self.what.iter().any(|w| w.trim() == e.name)).collect())
     }
 
-    fn wavefunction(
-        &self,
-    ) -> Result<(ResolvedSpec, Box<dyn Wavefunction>, String), Box<dyn Error>> {
+    fn state(&self) -> Result<State, Box<dyn Error>> {
         if self.source.is_file() {
             let spec = load(&self.source)?;
             let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
             let psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
             let fingerprint = SavedWavefunction::new(&spec, psi.as_ref(), 0).fingerprint()?;
-            return Ok((spec, psi, fingerprint));
+            return Ok(State { spec, psi, fingerprint });
         }
         let saved = read_wavefunction(&self.source)?;
         let psi = saved.build()?;
         let fingerprint = saved.fingerprint()?;
-        Ok((saved.spec, psi, fingerprint))
+        Ok(State { spec: saved.spec, psi, fingerprint })
     }
 
     /// The folder to write into, for this measurement alone.
@@ -331,6 +329,13 @@ impl Measure {
             super::note(line);
         }
     }
+}
+
+/// What is measured.
+struct State {
+    spec: ResolvedSpec,
+    psi: Box<dyn Wavefunction>,
+    fingerprint: String,
 }
 
 /// What becomes of the observables of an earlier measurement.

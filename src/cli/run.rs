@@ -348,7 +348,9 @@ impl Run {
         let (observables, stale) = if place.replaces {
             (None, None)
         } else {
-            fitting_observables(results, summary.fingerprint.as_deref())?
+            // Whatever is wrong with them must not cost the new results.
+            fitting_observables(results, summary.fingerprint.as_deref())
+                .unwrap_or_else(|_| (None, Some(stale_notice())))
         };
         let mut set = if place.replaces {
             Set::begun(results, NEW_RUN)?
@@ -356,7 +358,8 @@ impl Run {
             Set::empty(results, NEW_RESULTS)?
         };
         let mut notices = Vec::new();
-        if stale.is_some() && results.join(names::OBSERVABLES).is_file() {
+        let measured = std::fs::symlink_metadata(results.join(names::OBSERVABLES)).is_ok();
+        if stale.is_some() && measured {
             set.set_aside(&names::STALE);
             progress.message(&format!(
                 "what `weylflow measure` found belongs to another state and was set aside as {}",

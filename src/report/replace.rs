@@ -130,6 +130,10 @@ impl Set {
 pub fn settle(folder: &Path) -> Result<(), FileError> {
     for name in [NEW_RUN, NEW_RESULTS] {
         let path = folder.join(name);
+        // Found now, and not when there are results to write.
+        if fs::symlink_metadata(&path).is_ok() && !is_folder(&path) {
+            return Err(FileError::NotAFolder { path });
+        }
         if is_complete(&path) {
             put_in_place(folder, &path)?;
         }
@@ -327,6 +331,8 @@ mod tests {
             std::os::unix::fs::symlink(other.path(), dir.path().join(NEW_RESULTS)).unwrap();
             let refused = Set::empty(dir.path(), NEW_RESULTS);
             assert!(matches!(refused, Err(FileError::NotAFolder { .. })));
+            fs::remove_dir_all(dir.path().join(NEW_RUN)).unwrap();
+            assert!(matches!(settle(dir.path()), Err(FileError::NotAFolder { .. })));
             assert!(other.path().join(names::SPEC).exists());
         }
     }
