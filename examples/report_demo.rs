@@ -167,6 +167,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
     let summary = Summary {
         title: case.title.into(),
         version: env!("CARGO_PKG_VERSION").into(),
+        fingerprint: None,
         energy,
         standard_error,
         error_bar: ErrorBar {
@@ -231,6 +232,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         optimiser: &OptimiserSettings::default(),
         spec_text: SPEC,
         observables: None,
+        notices: &[],
     });
     write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
     Ok(())

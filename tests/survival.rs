@@ -46,9 +46,16 @@ fn wait_for(path: &Path) {
 
 /// What must not depend on how often a run was killed.
 fn results(folder: &Path) -> Vec<(&'static str, String)> {
-    ["energy.csv", "wavefunction", "density.csv", "spec.ron"]
+    let mut all = ["energy.csv", "wavefunction", "density.csv", "spec.ron"]
         .map(|name| (name, read(folder.join(name))))
-        .to_vec()
+        .to_vec();
+    let summary = read(folder.join("summary.json"));
+    let mut summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    for key in ["wall_seconds", "cpu_seconds", "threads"] {
+        assert!(summary[key].take().is_number(), "{key}");
+    }
+    all.push(("summary.json", summary.to_string()));
+    all
 }
 
 fn signal(child: &Child, name: &str) {

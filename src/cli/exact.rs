@@ -3,9 +3,12 @@
 use super::Exit;
 use super::exact_display::Display;
 use super::exact_work::{Task, solve_until};
+use super::guard::{self, Format};
 use super::interrupt::Interrupt;
 use crate::exact::{ExactError, ExactOptions, ExactResult, Labels};
-use crate::spec::{load, read::load_hamiltonian, read::names_hamiltonian, validate};
+use crate::report::files::write_atomic;
+use crate::spec::read::{files, load_hamiltonian, names_hamiltonian};
+use crate::spec::{load, validate};
 use crate::system::{Geometry, Sector};
 use clap::Args;
 use serde_json::{Value, json};
@@ -67,6 +70,9 @@ pub struct Exact {
     /// Write the pair density of the ground state to this CSV file.
     #[arg(long, value_name = "FILE")]
     pair_density: Option<PathBuf>,
+    /// Replace these files if they exist.
+    #[arg(long)]
+    overwrite: bool,
     /// Memory that may be used.
     #[arg(long, default_value_t = 6.0, value_name = "GIB")]
     memory: f64,
@@ -90,6 +96,7 @@ impl Exact {
     /// A file that is not valid, a limit that is too low, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let task = self.task()?;
+        self.check_outputs()?;
         let threads = self.threads.map_or(0, usize::from);
         let interrupt = Interrupt::listen()?;
         let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?);
@@ -158,6 +165,25 @@ impl Exact {
         Ok(task)
     }
 
+    /// Refuses, before the work, to write over inputs, other results, or one table over another.
+    fn check_outputs(&self) -> Result<(), Box<dyn Error>> {
+        let asked = [&self.density, &self.occupations, &self.pair_density];
+        let outputs: Vec<PathBuf> = asked.into_iter().flatten().cloned().collect();
+        let mut inputs = vec![self.file.clone()];
+        if names_hamiltonian(&self.file)? {
+            inputs = files(&self.file)?;
+        }
+        guard::not_over_inputs(&inputs, &outputs, |_| false)?;
+        for (i, path) in outputs.iter().enumerate() {
+            guard::named_as(path, Format::Csv)?;
+            super::create_new(path, self.overwrite)?;
+            if outputs[..i].iter().any(|other| guard::is_same_name(path, other)) {
+                return Err(format!("`{}` is named for two tables", path.display()).into());
+            }
+        }
+        Ok(())
+    }
+
     fn write_files(&self, r: &ExactResult) -> Result<(), Box<dyn Error>> {
         let ground = match &r.ground_state {
             Ok(ground) => ground,
@@ -170,9 +196,7 @@ impl Exact {
                 return Ok(());
             }
         };
-        let save = |path: &Path, text: String| {
-            std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
-        };
+        let save = |path: &Path, text: String| write_atomic(path, text.as_bytes());
         if let Some(path) = &self.density {
             let mut text = String::from("x,up,down");
             for k in 1..=r.excited_densities.len() {

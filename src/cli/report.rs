@@ -1,7 +1,11 @@
 //! `weylflow report`: makes the report of a run again, or one that compares several runs.
 
+use super::guard::{self, Format};
 use crate::report::files::{names, write_atomic};
-use crate::report::folder::RunFolder;
+use crate::report::folder::{RunFolder, fitting_observables, run_beyond, set_stale_aside};
+use crate::report::lock::FolderLock;
+use crate::report::replace;
+use crate::report::summary::read_summary;
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -34,8 +38,26 @@ impl Report {
     ///
     /// A folder that holds no finished run, or a file that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        if let Some(out) = &self.out {
+            guard::named_as(out, Format::Html)?;
+            let read = |folder: &PathBuf| super::files_in(folder);
+            let inputs: Vec<PathBuf> = self.folders.iter().flat_map(read).collect();
+            // A report is made again, not read.
+            let is_report = |path: &Path| path.file_name() == Some(names::REPORT.as_ref());
+            guard::not_over_inputs(&inputs, std::slice::from_ref(out), is_report)?;
+        }
+        // Each is read once its stale observables have got their other names: the page then says so.
+        if let ([folder], None) = (&self.folders[..], &self.out) {
+            set_stale_aside_in(folder)?;
+        }
         let runs: Vec<RunFolder> =
             self.folders.iter().map(|f| RunFolder::read(f)).collect::<Result<_, _>>()?;
+        for (run, folder) in runs.iter().zip(&self.folders) {
+            super::warn_of_refusal(folder, &run.summary);
+            for notice in run.notices.iter().cloned().chain(run_beyond(folder)) {
+                super::note(&format!("note: `{}`: {notice}", folder.display()));
+            }
+        }
         let (path, page) = match (&runs[..], &self.out) {
             ([run], None) => (self.folders[0].join(names::REPORT), run.render()),
             (_, None) => {
@@ -56,12 +78,17 @@ impl Report {
     }
 }
 
-/// Makes the report of a folder again; `None` where the folder is not that of a finished run.
-pub(super) fn remake(folder: &Path) -> Result<Option<PathBuf>, Box<dyn Error>> {
-    if !folder.join(names::SUMMARY).is_file() {
-        return Ok(None);
+/// Gives observables of another state than the folder's the names of stale ones, unless a run is at work there.
+fn set_stale_aside_in(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let path = folder.join(names::SUMMARY);
+    if !path.is_file() || !folder.join(names::OBSERVABLES).is_file() {
+        return Ok(());
     }
-    let path = folder.join(names::REPORT);
-    write_atomic(&path, RunFolder::read(folder)?.render().as_bytes())?;
-    Ok(Some(path))
+    replace::settle_to_read(folder)?;
+    let fingerprint = read_summary(&path)?.fingerprint;
+    if fitting_observables(folder, fingerprint.as_deref())?.0.is_none() {
+        let _lock = FolderLock::take(folder)?;
+        set_stale_aside(folder, fingerprint.as_deref())?;
+    }
+    Ok(())
 }

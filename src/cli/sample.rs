@@ -1,5 +1,6 @@
 //! `weylflow sample`: exact samples of a trained wavefunction, for analyses of one's own.
 
+use super::guard::{self, Format};
 use super::{create_new, read_wavefunction};
 use crate::local_energy::{self, BatchId, Derivatives};
 use crate::report::npz::{Array, write_npz};
@@ -49,8 +50,15 @@ impl Sample {
     ///
     /// A folder without a wavefunction, or a file that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        guard::named_as(&self.out, Format::Npz)?;
         let saved = read_wavefunction(&self.folder)?;
         create_new(&self.out, self.overwrite)?;
+        guard::not_over_inputs(
+            &super::files_in(&self.folder),
+            std::slice::from_ref(&self.out),
+            |_| false,
+        )?;
+        super::warn_of_refused_state(&self.folder, &saved)?;
         let psi = saved.build()?;
         let spec = &saved.spec;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };

@@ -35,8 +35,10 @@ pub struct ReportInput<'a> {
     pub optimiser: &'a OptimiserSettings,
     /// The resolved spec, as RON.
     pub spec_text: &'a str,
-    /// What `weylflow measure` found.
+    /// What `weylflow measure` found of this very state.
     pub observables: Option<&'a Observables>,
+    /// What else a reader must know of the files the report is made from, a sentence each.
+    pub notices: &'a [String],
 }
 
 /// The report as an HTML document. The same input gives the same bytes.
@@ -53,6 +55,13 @@ pub fn render(input: &ReportInput) -> String {
         escape(&verdict::line(summary, rows))
     );
     headline(&mut page, summary, &convergence, &judged);
+    if !input.notices.is_empty() {
+        page.push_str("<ul class=\"checks\">\n");
+        for notice in input.notices {
+            let _ = writeln!(page, "<li>{}<span>{}</span></li>", mark(false), escape(notice));
+        }
+        page.push_str("</ul>\n");
+    }
     section(&mut page, "Checks");
     checks(&mut page, &convergence, &judged);
     section(&mut page, "Figures");

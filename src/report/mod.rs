@@ -15,6 +15,7 @@ pub mod number;
 pub mod observables;
 pub mod progress;
 pub mod record;
+pub mod replace;
 pub mod summary;
 pub mod svg;
 pub mod verdict;

@@ -5,6 +5,7 @@
 //! is an exact, independent sample of `|psi|²`.
 
 pub mod coordinate;
+mod exchanged;
 mod flow;
 pub mod saved;
 pub mod slopes;
@@ -14,6 +15,7 @@ pub mod weyl;
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
+use exchanged::Exchanged;
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
 use waveflow::{Waveflow, WaveflowSettings};
@@ -128,6 +130,11 @@ impl WavefunctionSettings {
         seed: u64,
     ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
         match self {
+            // It makes one particle after the other, so that its states know the order of the spins.
+            WavefunctionSettings::Waveflow(s) if sector.up < sector.down => {
+                let inner = Waveflow::new(s, sector.exchanged(), system, seed)?;
+                Ok(Box::new(Exchanged::of(Box::new(inner))))
+            }
             WavefunctionSettings::Waveflow(s) => {
                 Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
             }

@@ -29,6 +29,7 @@ impl Run {
             optimiser: &OptimiserSettings::default(),
             spec_text: &self.spec_text,
             observables: None,
+            notices: &[],
         })
     }
 }
@@ -55,6 +56,7 @@ fn run() -> Run {
         summary: Summary {
             title: "Helium triplet".into(),
             version: "0.1.0".into(),
+            fingerprint: None,
             energy: -1.816_040_2,
             standard_error: 3.1e-6,
             error_bar: ErrorBar {
