@@ -115,7 +115,10 @@ fn hellmann_feynman_holds() {
             interaction: Interaction::SoftCoulomb { strength, softening: 1.0 },
         };
         let geometry = Geometry::Box { half_width: 9.0 };
-        solve(&h, &geometry, Sector { up: 2, down: 1 }, &options(), &mut |_| ControlFlow::Continue(())).unwrap()
+        solve(&h, &geometry, Sector { up: 2, down: 1 }, &options(), &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap()
     };
     let step = 1e-2;
     let slope = (at(0.4 + step).energies[0] - at(0.4 - step).energies[0]) / (2.0 * step);
@@ -141,11 +144,15 @@ fn helium(position: f64, softening: f64, strength: f64, between: f64) -> Hamilto
 #[test]
 fn forces_are_expectations_of_derivatives() {
     let geometry = Geometry::Box { half_width: 11.0 };
-    let at = |position: f64, between: f64| {
-        let options = ExactOptions { pair_density: true, tolerance: 1e-10, ..options() };
-        let h = helium(position, 1.0, 1.0, between);
-        solve(&h, &geometry, Sector { up: 1, down: 1 }, &options, &mut |_| ControlFlow::Continue(())).unwrap()
-    };
+    let at =
+        |position: f64, between: f64| {
+            let options = ExactOptions { pair_density: true, tolerance: 1e-10, ..options() };
+            let h = helium(position, 1.0, 1.0, between);
+            solve(&h, &geometry, Sector { up: 1, down: 1 }, &options, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap()
+        };
     let (r, a, step) = (0.7, 0.9, 2e-3);
     let middle = at(r, a);
     let nucleus = External::Nuclei { charges: vec![1.0], positions: vec![r], softening: 1.0 };
@@ -250,8 +257,12 @@ fn estimates_hold_for_unseen_systems() {
         let at = |tolerance: f64, work_limit: f64| {
             let options = ExactOptions { tolerance, work_limit, ..options() };
             match &geometry {
-                Some(g) => solve(&h, g, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap(),
-                None => solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap(),
+                Some(g) => {
+                    solve(&h, g, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+                }
+                None => {
+                    solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+                }
             }
         };
         let work = if up + down == 2 { 1e12 } else { 8e10 };
@@ -353,7 +364,9 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let case = reference_case("E_soft_g1_a1_21").unwrap();
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| case.solve(&options(), &mut |_| ControlFlow::Continue(())).unwrap().energies[0])
+        pool.install(|| {
+            case.solve(&options(), &mut |_| ControlFlow::Continue(())).unwrap().energies[0]
+        })
     };
     assert_eq!(with(1).to_bits(), with(3).to_bits());
 }
@@ -363,11 +376,20 @@ fn limits_are_errors_that_tell_what_is_needed() {
     let case = reference_case("D_Be").unwrap();
     let geometry = Geometry::Box { half_width: 12.0 };
     let tight = ExactOptions { memory_limit_bytes: 1 << 20, ..options() };
-    let e = solve(&case.hamiltonian, &geometry, case.sector, &tight, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let e =
+        solve(
+            &case.hamiltonian,
+            &geometry,
+            case.sector,
+            &tight,
+            &mut |_| ControlFlow::Continue(()),
+        )
+        .unwrap_err();
     assert!(matches!(e, ExactError::Memory { needed, limit } if needed > limit), "{e}");
     assert!(!e.to_string().contains("--"), "a library has no flags: {e}");
     let none = Sector { up: 0, down: 0 };
-    let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ControlFlow::Continue(()))
+        .unwrap_err();
     assert_eq!(e, ExactError::EmptySector);
 }
 
@@ -384,7 +406,14 @@ fn trap_with(interaction: &str) -> Hamiltonian {
 #[test]
 fn a_narrow_interaction_is_seen() {
     let h = trap_with("Gaussian(strength: 30, width: 0.02)");
-    let r = solve_on_line(&h, Sector { up: 2, down: 0 }, &options(), &mut |_| ControlFlow::Continue(())).unwrap();
+    let r =
+        solve_on_line(
+            &h,
+            Sector { up: 2, down: 0 },
+            &options(),
+            &mut |_| ControlFlow::Continue(()),
+        )
+        .unwrap();
     let deviation = (r.energies[0] - 2.000_237_858_279).abs();
     assert!(deviation < 1e-7 && deviation <= r.error_estimates[0] + 1e-9, "{deviation:e}");
 }
@@ -396,7 +425,9 @@ fn a_kink_in_the_potential_is_integrated() {
     let external: External = ron::from_str("Formula(\"2*abs(x-0.3)\")").unwrap();
     let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
     let options = ExactOptions { states: 2, ..options() };
-    let r = solve_on_line(&h, Sector { up: 1, down: 0 }, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+    let r =
+        solve_on_line(&h, Sector { up: 1, down: 0 }, &options, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
     for (k, a) in [1.018_792_971_647_471, 2.338_107_410_459_767].into_iter().enumerate() {
         let deviation = (r.energies[k] - a * 2_f64.cbrt()).abs();
         assert!(deviation <= r.error_estimates[k], "state {k}: {deviation:e}");
@@ -413,7 +444,8 @@ fn a_limit_on_the_density_leaves_the_energy() {
     let in_a_box = Geometry::Box { half_width: 9.0 };
     for r in [
         case.solve(&few, &mut |_| ControlFlow::Continue(())).unwrap(),
-        solve(&case.hamiltonian, &in_a_box, case.sector, &few, &mut |_| ControlFlow::Continue(())).unwrap(),
+        solve(&case.hamiltonian, &in_a_box, case.sector, &few, &mut |_| ControlFlow::Continue(()))
+            .unwrap(),
     ] {
         let deviation = (r.energies[0] - case.energy).abs();
         assert!(deviation <= r.error_estimates[0] && deviation < 1e-5, "{deviation:e}");
@@ -421,7 +453,9 @@ fn a_limit_on_the_density_leaves_the_energy() {
     }
     let free = trap_with("None");
     let few = ExactOptions { closed_forms: true, memory_limit_bytes: 10 << 20, ..few };
-    let r = solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ControlFlow::Continue(())).unwrap();
+    let r =
+        solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
     assert_eq!(r.energies, vec![20.0]);
     assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })));
 }
@@ -476,7 +510,8 @@ fn a_deep_well_far_away_is_found() {
     let well = |text: &str| -> External { ron::from_str(text).unwrap() };
     let at = |external: External| {
         let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
-        solve_on_line(&h, Sector { up: 1, down: 0 }, &options(), &mut |_| ControlFlow::Continue(())).unwrap()
+        solve_on_line(&h, Sector { up: 1, down: 0 }, &options(), &mut |_| ControlFlow::Continue(()))
+            .unwrap()
     };
     let both = at(well("Formula(\"-exp(-x^2) - 4*exp(-(x-14)^2)\")"));
     let deep = at(well("Formula(\"-4*exp(-x^2)\")"));

@@ -532,7 +532,8 @@ pub(super) fn sentence(summary: &Summary, folder: &Path) -> Result<(), Box<dyn E
         None | Some(Verdict::Good) => return Ok(()),
     };
     let failed = summary.checks.iter().filter(|c| !c.passed);
-    let mut reasons: Vec<String> = failed.map(|c| format!("{}: {}", c.headline, c.detail)).collect();
+    let mut reasons: Vec<String> =
+        failed.map(|c| format!("{}: {}", c.headline, c.detail)).collect();
     if reasons.is_empty() {
         reasons.clone_from(&summary.health.refusals);
     }

@@ -163,10 +163,7 @@ const LEFT_OUT: f64 = 1e-15;
 /// The eigenpairs of a positive matrix that matter, ascending. A large one has few: it is written as `L L^T`
 /// with few columns (Cholesky with complete pivoting, N. J. Higham, "Analysis of the Cholesky decomposition
 /// of a semi-definite matrix", OUP 1990), and `L^T L` has the same eigenvalues.
-fn dominant(
-    matrix: &Mat<f64>,
-    watch: &mut dyn Watch,
-) -> Result<(Vec<f64>, Mat<f64>), ExactError> {
+fn dominant(matrix: &Mat<f64>, watch: &mut dyn Watch) -> Result<(Vec<f64>, Mat<f64>), ExactError> {
     let n = matrix.nrows();
     if n < LARGE {
         watch.spend(dense_work(n))?;

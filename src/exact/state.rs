@@ -218,9 +218,8 @@ impl ExactState {
     fn momentum_squared(&self, watch: &mut dyn Watch) -> Result<f64, ExactError> {
         let (n, m) = (self.basis.size(), self.orbitals.ncols());
         let c = self.orbitals.as_ref();
-        let squared = Mat::from_fn(n, n, |i, j| {
-            if i == j { self.basis.wave_number(i).powi(2) } else { 0.0 }
-        });
+        let squared =
+            Mat::from_fn(n, n, |i, j| if i == j { self.basis.wave_number(i).powi(2) } else { 0.0 });
         let squared = transform(squared.as_ref(), c);
         let total = &self.one_body.0 + &self.one_body.1;
         let mut sum = 0.0;

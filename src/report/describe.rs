@@ -46,6 +46,7 @@ pub fn external_words(external: &External) -> String {
         External::Lattice { .. } => "an optical lattice".into(),
         External::Formula(_) => "a potential of the user".into(),
         External::Sum(parts) => parts.iter().map(external_words).collect::<Vec<_>>().join(" and "),
+        External::Moved(moved) => external_words(&moved.0),
     }
 }
 
@@ -73,6 +74,7 @@ pub fn external(external: &External) -> String {
         }
         External::Formula(f) => f.text().into(),
         External::Sum(parts) => sum(&parts.iter().map(self::external).collect::<Vec<_>>()),
+        External::Moved(moved) => self::external(&moved.0),
     }
 }
 
@@ -96,6 +98,7 @@ pub fn interaction(interaction: &Interaction) -> String {
         },
         Interaction::InverseSquare { strength } => format!("{}/d²", number(*strength)),
         Interaction::Formula(f) => f.text().into(),
+        Interaction::Scaled(scaled) => self::interaction(&scaled.0),
     }
 }
 

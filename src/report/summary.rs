@@ -211,7 +211,8 @@ mod tests {
         let path = dir.path().join("summary.json");
         let mut full = summary();
         let not = f64::NAN;
-        full.health.quadrature = Some(RayleighQuotient { norm: 1.5, energy: 2.5 });
+        full.health.quadrature =
+            Some(RayleighQuotient { norm: 1.5, energy: 2.5, norm_error: 1e-9, energy_error: 1e-9 });
         full.nuclear_repulsion = 0.5;
         if let Some(reference) = &mut full.reference {
             reference.error_estimate = Some(0.5);

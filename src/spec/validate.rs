@@ -301,7 +301,7 @@ pub fn hamiltonian(hamiltonian: &Hamiltonian) -> Checked {
 fn check_external(path: &str, external: &External) -> Checked {
     let field = |name: &str| format!("{path}.{name}");
     match external {
-        External::Free | External::Formula(_) => Ok(()),
+        External::Free | External::Formula(_) | External::Moved(_) => Ok(()),
         External::Nuclei { charges, positions, softening } => {
             count(&field("charges"), charges.len(), 1, MAX_PARTS, "charge")?;
             if charges.len() != positions.len() {
@@ -355,7 +355,7 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
         }
         Interaction::Harmonic { stiffness } => finite(&field("stiffness"), *stiffness)?,
         Interaction::InverseSquare { strength } => finite(&field("strength"), *strength)?,
-        Interaction::Formula(_) => {}
+        Interaction::Formula(_) | Interaction::Scaled(_) => {}
     }
     for d in DISTANCES {
         let (right, left) = (interaction.value(d), interaction.value(-d));
