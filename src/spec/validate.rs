@@ -201,11 +201,6 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
     }
     if let Some(layers) = layers {
         within("wavefunction.layers", layers.len(), 0, 64)?;
-        for (i, layer) in layers.iter().enumerate() {
-            if let Err(error) = layer.exists_on(geometry) {
-                return rule(&format!("wavefunction.layers[{i}]"), &error.to_string());
-            }
-        }
     }
     for (field, n) in [
         ("wavefunction.monotone_cells", *monotone_cells),

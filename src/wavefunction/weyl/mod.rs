@@ -58,7 +58,7 @@ pub struct WeylSettings {
     pub coordinate_cells: usize,
     /// The mean-field coordinate follows the density to this power: below one, the tails get more room.
     pub coordinate_power: f64,
-    /// Cosines per coordinate of [`LayerKind::TwoBody`].
+    /// Cosines per coordinate of [`LayerKind::TwoBody`]; on a ring an odd number of waves, at least so many.
     pub two_body_functions: usize,
     /// Smallest slope of a trainable monotone layer, by construction.
     pub slope_floor: f64,
@@ -82,22 +82,6 @@ pub enum LayerKind {
     FromMeanField,
     /// F: a general two-body displacement field.
     TwoBody,
-}
-
-impl LayerKind {
-    /// Whether the layer exists on a geometry.
-    ///
-    /// # Errors
-    /// [`WavefunctionError::NotOnGeometry`] if not.
-    pub fn exists_on(self, geometry: &Geometry) -> Result<(), WavefunctionError> {
-        match (self, geometry) {
-            (LayerKind::TwoBody, Geometry::Ring { .. }) => Err(WavefunctionError::NotOnGeometry {
-                what: format!("the layer {self:?}, which needs walls,"),
-                geometry: "Ring",
-            }),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// The layers of a flow whose spec lists none.
@@ -367,7 +351,6 @@ impl Weyl {
         let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
         settings.base.exists_on(system.geometry)?;
         settings.base.exists_for(sector)?;
-        kinds.iter().try_for_each(|kind| kind.exists_on(system.geometry))?;
         if let (Geometry::Ring { .. }, Some(found)) =
             (system.geometry, sector.spins().map(|s| s.len()).find(|n| n % 2 == 0))
         {
@@ -423,7 +406,11 @@ impl Weyl {
                     one_body.fixed(sector, true)
                 }
                 LayerKind::TwoBody => {
-                    Layer::TwoBody(TwoBodyLayer::new(sector, settings.two_body_functions, share))
+                    let functions = settings.two_body_functions;
+                    Layer::TwoBody(match space {
+                        Space::Ring { .. } => TwoBodyLayer::on_circle(sector, functions, share),
+                        _ => TwoBodyLayer::new(sector, functions, share),
+                    })
                 }
             });
         }
