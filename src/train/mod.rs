@@ -320,10 +320,15 @@ fn iterate(
     state.average(iteration + tail, schedule.iterations);
     state.iteration = iteration + 1;
     state.optimiser = optimiser.memory();
-    if trouble.is_none() {
+    if trouble.is_none() && step.is_some() {
+        // An iteration that changes nothing looks flat and says nothing.
         state.history.push(&batch);
     }
-    state.settled = schedule.stopping == Stopping::Plateau && choosy && state.history.is_flat();
+    if choosy {
+        state.idle = if step.is_some() { 0 } else { state.idle + 1 };
+    }
+    let ended = state.is_stuck() || step.is_some() && state.history.is_flat();
+    state.settled = schedule.stopping == Stopping::Plateau && choosy && ended;
     Ok(IterationReport {
         iteration,
         energy,

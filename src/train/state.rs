@@ -47,6 +47,10 @@ impl Faults {
     }
 }
 
+/// Iterations in a row without a step after which there will be none: the factor on the damping has then gone from any value to its
+/// bound, and the weight of the variance before it.
+pub(super) const MOST_IDLE: usize = 8;
+
 /// Error bars above the best energy that count as divergence.
 const DIVERGED: f64 = 20.0;
 
@@ -68,6 +72,8 @@ pub struct TrainingState {
     pub(super) rejected: usize,
     /// Factor on the step.
     pub(super) caution: f64,
+    /// Iterations in a row in which no step could be taken.
+    pub(super) idle: usize,
     pub(super) history: History,
     /// Whether the training has settled before its last iteration.
     pub(super) settled: bool,
@@ -106,6 +112,7 @@ impl TrainingState {
             averaged: 0,
             rejected: 0,
             caution: 1.0,
+            idle: 0,
             history: History::default(),
             settled: false,
             refinements: 0,
@@ -118,7 +125,14 @@ impl TrainingState {
     /// Lets a training that had settled go on, when more iterations or another rule for stopping are asked for.
     pub fn unsettle(&mut self) {
         self.settled = false;
+        self.idle = 0;
         self.history = History::default();
+    }
+
+    /// Whether the training has ended because no step could be taken any more, whatever its damping and whatever the
+    /// weight of the variance: where the state is no eigenstate, it is stuck.
+    pub fn is_stuck(&self) -> bool {
+        self.idle >= MOST_IDLE
     }
 
     /// How many times the cells of the wavefunction's splines have been halved.

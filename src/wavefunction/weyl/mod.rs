@@ -28,8 +28,10 @@ use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
 use crate::system::{External, Geometry, Sector, System};
-use base::mean_field::{determinants, line_half_width, reach};
+use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
+pub use base::choice::Candidate;
+use base::choice::choose;
 pub use base::{
     BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
 };
@@ -178,6 +180,8 @@ pub struct Weyl {
     space: Space,
     layers: Vec<Layer>,
     base: Base,
+    /// How the base was chosen where the settings leave it open, the chosen one first.
+    choice: Vec<Candidate>,
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
@@ -198,6 +202,19 @@ enum Space {
 }
 
 impl Space {
+    /// The space of a geometry; `walls` are those of the computational box of the line, where its base lives.
+    fn of(geometry: Geometry, walls: Geometry, base: &Base) -> Self {
+        match (geometry, walls) {
+            (Geometry::Line, Geometry::Box { half_width }) => {
+                let reach = reach(base, half_width, NEGLIGIBLE_DENSITY);
+                Space::Line { half_width, reach }
+            }
+            (_, Geometry::Ring { circumference }) => Space::Ring { circumference },
+            (_, Geometry::Box { half_width }) => Space::Box { half_width },
+            (_, Geometry::Line) => unreachable!("the base gives walls to the line"),
+        }
+    }
+
     /// `d theta / d x`.
     fn scale(self) -> f64 {
         match self {
@@ -357,29 +374,21 @@ impl Weyl {
         {
             return Err(WavefunctionError::EvenOnRing { found });
         }
-        let orbitals = settings.base.orbitals(system.hamiltonian);
-        let walls = match *system.geometry {
-            Geometry::Line => {
-                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
+        let (walls, base, choice) = match &settings.base {
+            BaseSettings::Automatic => choose(sector, system)?,
+            base => {
+                let (walls, base) = base.build(sector, system)?;
+                (walls, base, Vec::new())
             }
-            geometry => geometry,
         };
         let inside = System { geometry: &walls, ..system };
-        let base = settings.base.build(sector, inside)?;
-        let space = match (*system.geometry, walls) {
-            (Geometry::Line, Geometry::Box { half_width }) => {
-                let reach = reach(&base, half_width, NEGLIGIBLE_DENSITY);
-                Space::Line { half_width, reach }
-            }
-            (_, Geometry::Ring { circumference }) => Space::Ring { circumference },
-            (_, Geometry::Box { half_width }) => Space::Box { half_width },
-            (_, Geometry::Line) => unreachable!("the line was given walls above"),
-        };
+        let space = Space::of(*system.geometry, walls, &base);
         let monotone = CircularSpline::identity(settings.monotone_cells, settings.slope_floor)?;
         let mut coordinates = Vec::new();
         if kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField)) {
             let other;
             let field = if settings.base == BaseSettings::FreeFermions {
+                let orbitals = settings.base.orbitals(system.hamiltonian);
                 other = Base::Determinants(determinants(orbitals, sector, inside)?);
                 &other
             } else {
@@ -429,11 +438,29 @@ impl Weyl {
             space,
             layers,
             base,
+            choice,
             offsets,
             parameters,
             #[cfg(test)]
             inverse_error: 0.0,
         })
+    }
+}
+
+impl Weyl {
+    /// The base itself, without any layer, between the walls that it was built for.
+    fn bare(sector: Sector, geometry: Geometry, walls: Geometry, base: Base) -> Self {
+        Weyl {
+            sector,
+            space: Space::of(geometry, walls, &base),
+            layers: Vec::new(),
+            base,
+            choice: Vec::new(),
+            offsets: vec![0],
+            parameters: Vec::new(),
+            #[cfg(test)]
+            inverse_error: 0.0,
+        }
     }
 }
 
@@ -470,7 +497,8 @@ impl Flow for Weyl {
     fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
         let n = self.sector.particles();
         trace.angles.resize(n, 0.0);
-        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(n)) {
+        let each = self.base.uniforms(n);
+        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(each)) {
             self.base.sample(uniforms, &mut trace.angles);
             self.pull_back(trace, x);
             if let Space::Ring { circumference } = self.space {
@@ -478,6 +506,24 @@ impl Flow for Weyl {
                 self.sector.sort(x);
             }
         }
+    }
+
+    fn sample_moved(
+        &self,
+        uniforms: &[f64],
+        shift: &[f64],
+        trace: &mut Trace<f64>,
+        x: &mut [f64],
+    ) -> Option<f64> {
+        if self.base.uniforms(x.len()) == x.len() {
+            return None;
+        }
+        trace.angles.resize(x.len(), 0.0);
+        self.base.sample(uniforms, &mut trace.angles);
+        let log = self.base.forward(&trace.angles, false, &mut trace.base).0;
+        trace.angles.iter_mut().zip(shift).for_each(|(a, s)| *a += s);
+        self.pull_back(trace, x);
+        Some(2.0 * log)
     }
 
     fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
@@ -565,8 +611,20 @@ impl Wavefunction for Weyl {
         }
     }
 
+    fn choices(&self) -> Vec<String> {
+        let measured = |c: &Candidate| match c.variance {
+            Some(v) => format!("{}, whose local energy varies by {v:.1e} of the kinetic energy squared", c.base),
+            None => format!("{}, without comparison", c.base),
+        };
+        self.choice
+            .iter()
+            .enumerate()
+            .map(|(i, c)| format!("{} {}", if i == 0 { "base:" } else { "instead of" }, measured(c)))
+            .collect()
+    }
+
     fn uniforms(&self) -> usize {
-        self.sector.particles()
+        self.base.uniforms(self.sector.particles())
     }
 
     fn orders(&self) -> f64 {
