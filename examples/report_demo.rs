@@ -17,6 +17,7 @@ use weylflow::report::record::{
 use weylflow::report::summary::write_summary;
 use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+use weylflow::train::StopReason;
 use weylflow::wavefunction::slopes::Slopes;
 
 const SPEC: &str = "(\n    title: \"Made-up run\",\n    hamiltonian: File(\"helium.ron\"),\n    \
@@ -55,6 +56,7 @@ fn cases() -> [Case; 3] {
         largest_local_energy_deviation: 0.021,
         median_local_energy_deviation: 1e-3,
         quadrature: None,
+        ..Health::default()
     };
     [
         Case {
@@ -96,6 +98,7 @@ fn cases() -> [Case; 3] {
                 largest_local_energy_deviation: 41.0,
                 median_local_energy_deviation: 1e-3,
                 quadrature: None,
+                ..Health::default()
             },
             hamiltonian: Hamiltonian {
                 title: String::new(),
@@ -192,6 +195,9 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
             source: "exact diagonalisation, sine DVR".into(),
             deviation: energy - case.exact,
         }),
+        stopped: Some(StopReason::Plateau),
+        verdict: None,
+        checks: Vec::new(),
         health: case.health.clone(),
     };
     write_summary(&folder.join(names::SUMMARY), &summary)?;

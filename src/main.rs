@@ -9,9 +9,11 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
+            let word = if code == Exit::DOUBTFUL { "warning" } else { "error" };
             // With nowhere left to complain to, the exit code has to do.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
-            error.downcast_ref::<Exit>().map_or(ExitCode::FAILURE, |exit| ExitCode::from(exit.code))
+            let _ = writeln!(std::io::stderr(), "{word}: {error}");
+            ExitCode::from(code)
         }
     }
 }

@@ -252,8 +252,8 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     wavefunction: Waveflow(layers: 2, hidden: [8, 8])",
         "(up: 3),
     geometry: Ring(circumference: 6),
-    wavefunction: Weyl(layers: [Pair, @Monotone])",
-        "the layer Monotone, which needs walls, does not exist on a Ring",
+    wavefunction: Weyl(layers: [Pair, @TwoBody])",
+        "the layer TwoBody, which needs walls, does not exist on a Ring",
     ),
     (
         "frequency: 1.0",

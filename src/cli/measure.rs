@@ -36,7 +36,7 @@ pub struct Measure {
     /// Observables, separated by commas [default: all].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     what: Vec<String>,
-    /// Number of samples.
+    /// Number of samples, at least: each replicate takes the next power of two from its share on.
     #[arg(long, default_value_t = 65_536, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1024..=1_000_000_000))]
     samples: u64,
@@ -100,7 +100,7 @@ impl Measure {
         }
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let seed = self.seed.unwrap_or(spec.seed);
-        let mut setup = Setup::new(psi.as_ref(), system, seed);
+        let mut setup = Setup::new(psi.as_ref(), system);
         let wants = |name: &str| entries.iter().any(|e| e.name == name);
         setup.first_excited = self.first_excited;
         if !self.no_exact {
@@ -127,8 +127,8 @@ impl Measure {
         let found = Observables {
             title: spec.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            samples: effort.samples / effort.replicates * effort.replicates,
-            replicates: effort.replicates,
+            samples: effort.drawn(),
+            replicates: effort.sets(),
             seed,
             measurements,
         };

@@ -83,6 +83,11 @@ pub struct Exit {
     pub message: String,
 }
 
+impl Exit {
+    /// Exit code of a run whose energy is doubtful.
+    pub const DOUBTFUL: u8 = 4;
+}
+
 /// A number of seconds, for clap.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

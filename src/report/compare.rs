@@ -79,7 +79,7 @@ fn table(page: &mut String, runs: &[RunFolder]) {
         "Infidelity",
         "Time",
         "Converged",
-        "Sampler",
+        "Checks",
         "Parameters",
         "Iterations",
         "Samples",
@@ -94,7 +94,7 @@ fn table(page: &mut String, runs: &[RunFolder]) {
         let s = &run.summary;
         let error = s.standard_error;
         let spec = &run.spec.0;
-        let sampler = verdict::sampler(s).into_iter().find(|v| !v.good);
+        let failed = verdict::checks(s, &run.rows).into_iter().find(|c| !c.passed);
         let cells = [
             format_with_uncertainty(s.energy, error),
             deviation(run).map(|d| format_with_uncertainty(d, 1e3 * error)).unwrap_or_default(),
@@ -107,7 +107,7 @@ fn table(page: &mut String, runs: &[RunFolder]) {
                 .unwrap_or_default(),
             format_duration(s.wall_seconds),
             verdict::convergence(&run.rows, s).headline,
-            sampler.map_or_else(|| "Healthy".into(), |v| v.headline),
+            failed.map_or_else(|| "Good".into(), |c| c.headline),
             s.parameters.to_string(),
             s.iterations.to_string(),
             s.samples.to_string(),

@@ -10,7 +10,8 @@ use super::number::{format_duration, format_significant, format_with_uncertainty
 use super::observables::Observables;
 use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Mark};
+use crate::estimate::{Check, Verdict};
 use crate::optimise::OptimiserSettings;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
@@ -43,11 +44,17 @@ pub fn render(input: &ReportInput) -> String {
     let ReportInput { summary, rows, .. } = input;
     let mut page = head(&summary.title);
     header(&mut page, input);
+    let judged = verdict::checks(summary, rows);
     let convergence = verdict::convergence(rows, summary);
-    let sampler = verdict::sampler(summary);
-    headline(&mut page, summary, &convergence, &sampler);
+    let _ = writeln!(
+        page,
+        "<p class=\"verdict\">{} {}</p>",
+        mark(verdict::verdict(summary, rows) == Verdict::Good),
+        escape(&verdict::line(summary, rows))
+    );
+    headline(&mut page, summary, &convergence, &judged);
     section(&mut page, "Checks");
-    checks(&mut page, &convergence, &sampler);
+    checks(&mut page, &convergence, &judged);
     section(&mut page, "Figures");
     page.push_str("<div class=\"figures\">\n");
     put_figures(&mut page, figures::all(input));
@@ -134,8 +141,8 @@ fn header(page: &mut String, input: &ReportInput) {
     );
 }
 
-/// The card: energy, deviation, convergence, sampler.
-fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler: &[Verdict]) {
+/// The card: energy, deviation, convergence, checks.
+fn headline(page: &mut String, summary: &Summary, convergence: &Mark, judged: &[Check]) {
     page.push_str("<section class=\"card\">\n");
     let error = summary.standard_error;
     let mut small = format!("{} ± {} Ha", energy_digits(summary.energy), small_error(error));
@@ -160,15 +167,10 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
             if reference.deviation > 0.0 {
                 deviation.insert(0, '+');
             }
-            let bars = match verdict::error_bars(summary) {
-                Some(bars) => format!("{} error bars", format_significant(bars.abs(), 2)),
-                None => "error bars unknown".into(),
-            };
             // The table below has all of it.
             let source = reference.source.split(" (").next().unwrap_or_default();
-            let side = if reference.deviation < 0.0 { "below" } else { "above" };
-            let small =
-                format!("{bars} {side} {} Ha ({})", energy_digits(reference.energy), source);
+            let words = verdict::deviation(summary).unwrap_or_default();
+            let small = format!("{words} from {} Ha ({source})", energy_digits(reference.energy));
             tile(page, "", "Against exact", None, &format!("{deviation} mHa"), &small);
         }
     }
@@ -181,17 +183,17 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
         &convergence.headline,
         &convergence.detail,
     );
-    let bad: Vec<&Verdict> = sampler.iter().filter(|v| !v.good).collect();
+    let bad: Vec<&Check> = judged.iter().filter(|c| !c.passed).collect();
     let (good, large, small) = match bad[..] {
-        [] => (true, "Healthy".to_string(), format!("All {} checks passed.", sampler.len())),
+        [] => (true, "Healthy".to_string(), format!("All {} checks passed.", judged.len())),
         [one] => (false, one.headline.clone(), one.detail.clone()),
         _ => (
             false,
-            format!("{} of {} checks failed", bad.len(), sampler.len()),
+            format!("{} of {} checks failed", bad.len(), judged.len()),
             bad.iter().map(|v| v.headline.clone()).collect::<Vec<_>>().join(". ") + ".",
         ),
     };
-    tile(page, "", "Sampler", Some(good), &large, &small);
+    tile(page, "", "Checks", Some(good), &large, &small);
     page.push_str("</section>\n");
     let _ = writeln!(
         page,
@@ -253,15 +255,17 @@ fn mark(good: bool) -> String {
     )
 }
 
-fn checks(page: &mut String, convergence: &Verdict, sampler: &[Verdict]) {
+fn checks(page: &mut String, convergence: &Mark, judged: &[Check]) {
     page.push_str("<ul class=\"checks\">\n");
-    for v in std::iter::once(convergence).chain(sampler) {
+    let first = (convergence.good, &convergence.headline, &convergence.detail);
+    let judged = judged.iter().map(|c| (c.passed, &c.headline, &c.detail));
+    for (good, headline, detail) in std::iter::once(first).chain(judged) {
         let _ = writeln!(
             page,
             "<li>{}<span><b>{}.</b> {}</span></li>",
-            mark(v.good),
-            escape(&v.headline),
-            escape(&v.detail)
+            mark(good),
+            escape(headline),
+            escape(detail)
         );
     }
     page.push_str("</ul>\n");

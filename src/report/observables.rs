@@ -2,7 +2,7 @@
 
 use super::files::{FileError, names, read_text, write_atomic};
 use super::npz::{Array, NpzError, write_npz};
-use crate::observables::Measurement;
+use crate::observables::{Measurement, Quantity};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
@@ -27,12 +27,12 @@ pub struct Observables {
 
 impl Observables {
     /// All quantities.
-    pub fn quantities(&self) -> impl Iterator<Item = &crate::observables::Quantity> {
+    pub fn quantities(&self) -> impl Iterator<Item = &Quantity> {
         self.measurements.iter().flat_map(|m| &m.quantities)
     }
 
     /// The quantity of this name.
-    pub fn quantity(&self, name: &str) -> Option<&crate::observables::Quantity> {
+    pub fn quantity(&self, name: &str) -> Option<&Quantity> {
         self.quantities().find(|q| q.name == name)
     }
 
@@ -59,9 +59,13 @@ impl Observables {
     }
 
     /// One row a value: quantity, unit, up to two coordinates (the middle of a bin), value, standard error.
+    ///
+    /// Without maps over two positions (pair densities, the density matrix): as rows they would be nearly all of the
+    /// file, megabytes of it, and nobody reads a matrix so.
     pub fn to_csv(&self) -> String {
         let mut text = String::from("quantity,unit,axis0,axis1,value,standard_error\n");
-        for q in self.quantities() {
+        let is_map = |q: &&Quantity| q.axes.iter().filter(|a| a.unit == "bohr").count() > 1;
+        for q in self.quantities().filter(|q| !is_map(q)) {
             let shape = q.shape();
             for (k, value) in q.values.iter().enumerate() {
                 // Writing to a String has no way to fail.
@@ -115,8 +119,8 @@ pub fn read_observables(path: &Path) -> Result<Observables, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observables::Axis;
     use crate::observables::quantity::Estimates;
-    use crate::observables::{Axis, Quantity};
 
     fn observables() -> Observables {
         let values = Estimates { values: vec![1.0, 2.0, 0.1 + 0.2, -4.0], errors: vec![0.5; 4] };
@@ -125,6 +129,9 @@ mod tests {
             Quantity::new("pairs", "1/bohr²", "a table", values)
                 .along(Axis::edges("x", "bohr", vec![0.0, 1.0, 2.0]))
                 .along(Axis::points("y", "bohr", vec![-1.0, 1.0])),
+            Quantity::new("orbitals", "", "a row", Estimates::one(2.5, 0.5))
+                .along(Axis::points("orbital", "", vec![3.0]))
+                .along(Axis::edges("x", "bohr", vec![0.0, 1.0])),
             Quantity::new("bare", "", "no errors", Estimates::without_errors(vec![7.0])),
         ];
         let measurements = vec![Measurement { observable: "all".into(), quantities }];
@@ -157,7 +164,9 @@ mod tests {
                 ("pairs_axis1", vec![2]),
             ]
         );
-        assert!(o.to_csv().contains("\npairs,1/bohr²,1.5,-1.0,0.30000000000000004,0.5\n"));
+        assert!(o.to_csv().contains("\norbitals,,3.0,0.5,2.5,0.5\n"));
+        // A map over two positions is in the other files only.
+        assert!(!o.to_csv().contains("pairs"));
         assert!(o.to_csv().ends_with("\nbare,,,,7.0,\n"));
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("2.0],\"edges", "2.0,3.0],\"edges")).unwrap();

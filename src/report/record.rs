@@ -1,7 +1,8 @@
 //! The numbers of a run, as they go into `energy.csv`, `summary.json` and `report.html`.
 
-use crate::estimate::{EnergyEstimate, Gain, RayleighQuotient};
+use crate::estimate::{Check, EnergyEstimate, Gain, RayleighQuotient, Scale, Tails, Verdict};
 use crate::sampling::Sampling;
+use crate::train::StopReason;
 use crate::wavefunction::slopes::Slopes;
 use crate::work::Work;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,15 @@ pub struct Summary {
     pub seed: u64,
     /// The exact energy, where one is known.
     pub reference: Option<Reference>,
+    /// Why training stopped; none in the summaries of versions that did not say.
+    #[serde(default)]
+    pub stopped: Option<StopReason>,
+    /// What the checks come to; none in the summaries of versions without.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    /// The checks of the result: see [`crate::estimate::judge`].
+    #[serde(default)]
+    pub checks: Vec<Check>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
 }
@@ -128,7 +138,7 @@ impl ErrorBar {
 }
 
 /// Checks of the flow at the final parameters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// Largest `|x - T^-1(T(x))|` over a set of samples, in bohr.
     pub round_trip_error: f64,
@@ -142,8 +152,20 @@ pub struct Health {
     /// Reasons why the energy is refused; empty for a healthy run.
     #[serde(default)]
     pub refusals: Vec<String>,
-    /// Samples with a non-finite or absurd local energy, which are left out of every mean.
+    /// Final samples with a non-finite or absurd local energy, which are left out of every mean.
     pub rejected_samples: usize,
+    /// The same of the training.
+    #[serde(default)]
+    pub rejected_in_training: usize,
+    /// Length of the interval that holds the particles, in bohr.
+    #[serde(default)]
+    pub length: Option<f64>,
+    /// Sizes of the parts of the energy.
+    #[serde(default)]
+    pub scale: Option<Scale>,
+    /// The energy from samples with more weight on the tails.
+    #[serde(default)]
+    pub tails: Option<Tails>,
     /// Largest `|E_L - energy|` among the final samples, in Hartree.
     pub largest_local_energy_deviation: f64,
     /// Median `|E_L - energy|` among them.

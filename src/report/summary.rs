@@ -39,6 +39,7 @@ mod tests {
     use crate::estimate::Gain;
     use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::train::StopReason;
     use crate::wavefunction::slopes::Slopes;
     use crate::work::Work;
 
@@ -79,6 +80,9 @@ mod tests {
                 source: "sine DVR".into(),
                 deviation: 1e-9,
             }),
+            stopped: Some(StopReason::Plateau),
+            verdict: None,
+            checks: Vec::new(),
             health: Health {
                 round_trip_error: 1e-13,
                 slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
@@ -88,6 +92,7 @@ mod tests {
                 largest_local_energy_deviation: 0.02,
                 median_local_energy_deviation: 1e-3,
                 quadrature: None,
+                ..Health::default()
             },
         }
     }

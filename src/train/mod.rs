@@ -10,7 +10,7 @@ mod stopping;
 
 pub use estimate::{Estimate, estimate, estimate_until};
 pub use state::{Faults, TrainingState};
-pub use stopping::Stopping;
+pub use stopping::{StopReason, Stopping};
 
 use crate::estimate::Moments;
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
@@ -22,6 +22,7 @@ use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 use merit::choose;
 use std::ops::ControlFlow;
+use stopping::STUCK;
 
 /// How long and with how many samples to train.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,6 +161,8 @@ pub struct Trained {
     pub restarts: usize,
     /// Iterations done.
     pub iterations: usize,
+    /// Why they were not more.
+    pub stopped: StopReason,
 }
 
 /// The configurations of a batch at other parameters.
@@ -237,6 +240,7 @@ pub fn train_from(
         rejected: state.rejected,
         restarts: state.restarts,
         iterations: state.iteration,
+        stopped: state.stopped(schedule.iterations),
     }))
 }
 
@@ -320,15 +324,14 @@ fn iterate(
     state.average(iteration + tail, schedule.iterations);
     state.iteration = iteration + 1;
     state.optimiser = optimiser.memory();
-    if trouble.is_none() && step.is_some() {
-        // An iteration that changes nothing looks flat and says nothing.
+    state.stuck = if step.is_some() || trouble.is_some() { 0 } else { state.stuck + 1 };
+    // An iteration without a step looks flat whether or not there is anything to gain.
+    if step.is_some() {
         state.history.push(&batch);
     }
-    if choosy {
-        state.idle = if step.is_some() { 0 } else { state.idle + 1 };
-    }
-    let ended = state.is_stuck() || step.is_some() && state.history.is_flat();
-    state.settled = schedule.stopping == Stopping::Plateau && choosy && ended;
+    state.settled = schedule.stopping == Stopping::Plateau
+        && choosy
+        && (state.stuck >= STUCK || step.is_some() && state.history.is_flat());
     Ok(IterationReport {
         iteration,
         energy,

@@ -1,6 +1,6 @@
 //! Where a training stands: everything that the rest of it depends on.
 
-use super::stopping::History;
+use super::stopping::{History, STUCK, StopReason};
 use super::{Schedule, TrainError};
 use crate::estimate::Moments;
 use crate::local_energy::Batch;
@@ -47,10 +47,6 @@ impl Faults {
     }
 }
 
-/// Iterations in a row without a step after which there will be none: the factor on the damping has then gone from any value to its
-/// bound, and the weight of the variance before it.
-pub(super) const MOST_IDLE: usize = 8;
-
 /// Error bars above the best energy that count as divergence.
 const DIVERGED: f64 = 20.0;
 
@@ -72,11 +68,12 @@ pub struct TrainingState {
     pub(super) rejected: usize,
     /// Factor on the step.
     pub(super) caution: f64,
-    /// Iterations in a row in which no step could be taken.
-    pub(super) idle: usize,
     pub(super) history: History,
     /// Whether the training has settled before its last iteration.
     pub(super) settled: bool,
+    /// Iterations in a row without a step.
+    #[serde(default)]
+    pub(super) stuck: usize,
     /// How many times the cells of the splines have been halved.
     pub(super) refinements: usize,
     best: Option<Best>,
@@ -112,9 +109,9 @@ impl TrainingState {
             averaged: 0,
             rejected: 0,
             caution: 1.0,
-            idle: 0,
             history: History::default(),
             settled: false,
+            stuck: 0,
             refinements: 0,
             best: None,
             adrift: 0,
@@ -125,14 +122,18 @@ impl TrainingState {
     /// Lets a training that had settled go on, when more iterations or another rule for stopping are asked for.
     pub fn unsettle(&mut self) {
         self.settled = false;
-        self.idle = 0;
+        self.stuck = 0;
         self.history = History::default();
     }
 
-    /// Whether the training has ended because no step could be taken any more, whatever its damping and whatever the
-    /// weight of the variance: where the state is no eigenstate, it is stuck.
-    pub fn is_stuck(&self) -> bool {
-        self.idle >= MOST_IDLE
+    /// Why a training of at most so many iterations stops here.
+    pub(super) fn stopped(&self, iterations: usize) -> StopReason {
+        match self.settled {
+            true if self.stuck >= STUCK => StopReason::NoStep,
+            true => StopReason::Plateau,
+            false if self.stuck >= STUCK && self.iteration >= iterations => StopReason::NoStep,
+            false => StopReason::Iterations,
+        }
     }
 
     /// How many times the cells of the wavefunction's splines have been halved.

@@ -188,16 +188,28 @@ fn distance(o: &Observables) -> Option<(Figure, String)> {
 
 fn momentum(o: &Observables) -> Option<(Figure, String)> {
     let x = Axis::linear("momentum p (1/bohr)");
-    let y = Axis::linear("n(p) (bohr)");
+    // On a ring momenta are discrete, and have occupations.
+    let found = |name: &str| o.quantity(&format!("momentum_{name}"));
+    let discrete = SPINS.iter().filter_map(|s| found(s.0)).any(|q| q.unit.is_empty());
+    let y = Axis::linear(if discrete { "occupation" } else { "n(p) (bohr)" });
     let mut figure = Figure::new("momentum", "Momentum distribution", x, y);
     for (name, words, colour) in SPINS {
-        if let Some(q) = o.quantity(&format!("momentum_{name}")) {
-            figure = curve(figure, q, words, colour);
+        if let Some(q) = found(name) {
+            figure = if discrete {
+                let points = q.axes[0].points.iter().zip(with_errors(q));
+                let points = points.map(|(p, (n, e))| (*p, n, e)).collect();
+                figure.with(Layer::points(points, colour).named(words))
+            } else {
+                curve(figure, q, words, colour)
+            };
         }
     }
-    let caption =
-        "Its integral is the number of particles. Bands are one standard error.".to_owned();
-    (!figure.layers.is_empty()).then_some((figure, caption))
+    let caption = if discrete {
+        "Occupations of plane waves; their sum is the number of particles. Bars are one standard error."
+    } else {
+        "Its integral is the number of particles. Bands are one standard error."
+    };
+    (!figure.layers.is_empty()).then(|| (figure, caption.to_owned()))
 }
 
 fn structure_factor(o: &Observables) -> Option<(Figure, String)> {

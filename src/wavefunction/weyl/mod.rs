@@ -9,11 +9,12 @@
 //!   group of type C).
 //! - On the line the angles are those of a computational box, wide enough for the mean-field density to vanish at
 //!   its ends; `T` commutes with permutations only (type A). Where `T` leads out of the box, `psi` is zero.
-//! - On a ring, `theta = 2 pi x / C`; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
+//! - On a ring, `theta = 2 pi (x - a) / C` with an [anchor](circle::anchor) `a` that goes with the potential; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
 //!   numbers per spin so does `psi`. The domain `x_1 < .. < x_n < x_1 + C` is the same for all n cyclic
 //!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
 
 pub mod base;
+pub mod circle;
 pub mod displacement;
 pub mod monotone;
 mod newton;
@@ -26,7 +27,7 @@ use super::slopes::Slopes;
 use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
-use crate::math::spline::CircularSpline;
+use crate::math::spline::{CircularSpline, PeriodicSpline};
 use crate::system::{External, Geometry, Sector, System};
 use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
@@ -35,6 +36,7 @@ use base::choice::choose;
 pub use base::{
     BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
 };
+use circle::{CircleLayer, CircleTrace, anchor};
 use monotone::{MonotoneLayer, MonotoneTrace};
 use pair::{PairLayer, PairSpace, PairTrace};
 use serde::{Deserialize, Serialize};
@@ -85,18 +87,17 @@ pub enum LayerKind {
 }
 
 impl LayerKind {
-    /// Whether the layer exists on a geometry: on a ring only those do that know no special point.
+    /// Whether the layer exists on a geometry.
     ///
     /// # Errors
     /// [`WavefunctionError::NotOnGeometry`] if not.
     pub fn exists_on(self, geometry: &Geometry) -> Result<(), WavefunctionError> {
         match (self, geometry) {
-            (LayerKind::Pair | LayerKind::PairInverse, _)
-            | (_, Geometry::Box { .. } | Geometry::Line) => Ok(()),
-            (_, Geometry::Ring { .. }) => Err(WavefunctionError::NotOnGeometry {
+            (LayerKind::TwoBody, Geometry::Ring { .. }) => Err(WavefunctionError::NotOnGeometry {
                 what: format!("the layer {self:?}, which needs walls,"),
                 geometry: "Ring",
             }),
+            _ => Ok(()),
         }
     }
 }
@@ -131,7 +132,13 @@ pub fn default_layers(system: System) -> Vec<LayerKind> {
             TwoBody,
             FromMeanField,
         ],
-        Geometry::Ring { .. } => vec![Pair, PairInverse, Pair, PairInverse],
+        Geometry::Ring { circumference } => {
+            match anchor(&system.hamiltonian.external, *circumference) {
+                // Nothing tells one place from another.
+                None => vec![Pair, PairInverse, Pair, PairInverse],
+                Some(_) => vec![Monotone, Pair, PairInverse, Monotone, Pair, PairInverse, Monotone],
+            }
+        }
     }
 }
 
@@ -197,19 +204,22 @@ enum Space {
     Box { half_width: f64 },
     /// A computational box, and the part of it where the density is not negligible.
     Line { half_width: f64, reach: f64 },
-    /// A circle.
-    Ring { circumference: f64 },
+    /// A circle, and where its angles begin.
+    Ring { circumference: f64, anchor: f64 },
 }
 
 impl Space {
     /// The space of a geometry; `walls` are those of the computational box of the line, where its base lives.
-    fn of(geometry: Geometry, walls: Geometry, base: &Base) -> Self {
-        match (geometry, walls) {
+    fn of(system: System, walls: Geometry, base: &Base) -> Self {
+        match (*system.geometry, walls) {
             (Geometry::Line, Geometry::Box { half_width }) => {
                 let reach = reach(base, half_width, NEGLIGIBLE_DENSITY);
                 Space::Line { half_width, reach }
             }
-            (_, Geometry::Ring { circumference }) => Space::Ring { circumference },
+            (_, Geometry::Ring { circumference }) => {
+                let anchor = anchor(&system.hamiltonian.external, circumference).unwrap_or(0.0);
+                Space::Ring { circumference, anchor }
+            }
             (_, Geometry::Box { half_width }) => Space::Box { half_width },
             (_, Geometry::Line) => unreachable!("the base gives walls to the line"),
         }
@@ -219,7 +229,7 @@ impl Space {
     fn scale(self) -> f64 {
         match self {
             Space::Box { half_width } | Space::Line { half_width, .. } => PI / (2.0 * half_width),
-            Space::Ring { circumference } => 2.0 * PI / circumference,
+            Space::Ring { circumference, .. } => 2.0 * PI / circumference,
         }
     }
 
@@ -227,7 +237,7 @@ impl Space {
     fn origin(self) -> f64 {
         match self {
             Space::Box { half_width } | Space::Line { half_width, .. } => -half_width,
-            Space::Ring { .. } => 0.0,
+            Space::Ring { anchor, .. } => anchor,
         }
     }
 }
@@ -238,6 +248,7 @@ const NEGLIGIBLE_DENSITY: f64 = 1e-14;
 #[derive(Clone, Debug)]
 enum Layer {
     Monotone(MonotoneLayer),
+    Circle(CircleLayer),
     Pair(Box<PairLayer>),
     TwoBody(TwoBodyLayer),
 }
@@ -246,6 +257,7 @@ enum Layer {
 #[derive(Clone, Debug, Default)]
 struct LayerTrace<T> {
     monotone: MonotoneTrace<T>,
+    circle: CircleTrace<T>,
     pair: PairTrace<T>,
     two_body: TwoBodyTrace<T>,
 }
@@ -254,6 +266,7 @@ impl Layer {
     fn parameters(&self) -> usize {
         match self {
             Layer::Monotone(l) => l.groups().iter().sum(),
+            Layer::Circle(l) => l.parameters(),
             Layer::Pair(l) => l.parameters(),
             Layer::TwoBody(l) => l.groups().iter().sum(),
         }
@@ -262,6 +275,7 @@ impl Layer {
     fn set_parameters(&mut self, parameters: &[f64]) {
         match self {
             Layer::Monotone(l) => l.set_parameters(parameters),
+            Layer::Circle(l) => l.set_parameters(parameters),
             Layer::Pair(l) => l.set_parameters(parameters),
             Layer::TwoBody(l) => l.set_parameters(parameters),
         }
@@ -271,6 +285,7 @@ impl Layer {
     fn refine(&mut self) -> Vec<f64> {
         match self {
             Layer::Monotone(l) => l.refine(),
+            Layer::Circle(l) => l.refine(),
             Layer::Pair(l) => l.refine(),
             // Made of waves, not of cells.
             Layer::TwoBody(l) => l.parameters().to_vec(),
@@ -281,6 +296,7 @@ impl Layer {
     fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         match self {
             Layer::Monotone(l) => logits_roughness(&l.groups()),
+            Layer::Circle(l) => l.roughness(),
             Layer::Pair(l) => l.roughness(),
             Layer::TwoBody(l) => l.roughness(),
         }
@@ -295,6 +311,7 @@ impl Layer {
     ) {
         match self {
             Layer::Monotone(l) => l.forward(angles, &mut trace.monotone, det),
+            Layer::Circle(l) => l.forward(angles, &mut trace.circle, det),
             Layer::Pair(l) => l.forward(angles, reverse, &mut trace.pair, det),
             Layer::TwoBody(l) => l.forward(angles, reverse, &mut trace.two_body, det),
         }
@@ -305,6 +322,7 @@ impl Layer {
         const LOG_DET_BAR: f64 = 0.5;
         match self {
             Layer::Monotone(l) => l.backward(bar, LOG_DET_BAR, &mut trace.monotone, out),
+            Layer::Circle(l) => l.backward(bar, LOG_DET_BAR, &mut trace.circle, out),
             Layer::Pair(l) => l.backward(bar, LOG_DET_BAR, &mut trace.pair, out),
             Layer::TwoBody(l) => l.backward(bar, LOG_DET_BAR, &mut trace.two_body, out),
         }
@@ -313,6 +331,7 @@ impl Layer {
     fn inverse(&self, angles: &mut [f64], trace: &mut LayerTrace<f64>) {
         match self {
             Layer::Monotone(l) => l.inverse(angles),
+            Layer::Circle(l) => l.inverse(angles),
             Layer::Pair(l) => l.inverse(angles, &mut trace.pair),
             Layer::TwoBody(l) => l.inverse(angles, &mut trace.two_body),
         }
@@ -382,22 +401,8 @@ impl Weyl {
             }
         };
         let inside = System { geometry: &walls, ..system };
-        let space = Space::of(*system.geometry, walls, &base);
-        let monotone = CircularSpline::identity(settings.monotone_cells, settings.slope_floor)?;
-        let mut coordinates = Vec::new();
-        if kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField)) {
-            let other;
-            let field = if settings.base == BaseSettings::FreeFermions {
-                let orbitals = settings.base.orbitals(system.hamiltonian);
-                other = Base::Determinants(determinants(orbitals, sector, inside)?);
-                &other
-            } else {
-                &base
-            };
-            for (spin, range) in sector.spins().enumerate() {
-                coordinates.push(coordinate(field, spin, range.len(), settings)?);
-            }
-        }
+        let space = Space::of(system, walls, &base);
+        let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
         let share = settings.bound_share;
         let physical = match space {
             Space::Box { .. } => PairSpace::between_walls(base.extent()),
@@ -405,26 +410,25 @@ impl Weyl {
             Space::Ring { .. } => PairSpace::Ring,
         };
         // In the mean-field coordinate the particles fill the box.
+        let spread = if physical == PairSpace::Ring { physical } else { PairSpace::Walls };
         let mut pairs = physical;
         let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(system.geometry));
         let mut layers = Vec::new();
         for kind in &kinds {
             layers.push(match kind {
-                LayerKind::Monotone => {
-                    Layer::Monotone(MonotoneLayer::trainable(sector, monotone.clone()))
-                }
+                LayerKind::Monotone => one_body.trainable(sector),
                 LayerKind::Pair | LayerKind::PairInverse => {
                     let inverted = *kind == LayerKind::PairInverse;
                     let cells = pair_cells;
                     Layer::Pair(Box::new(PairLayer::new(sector, cells, pairs, share, inverted)?))
                 }
                 LayerKind::ToMeanField => {
-                    pairs = PairSpace::Walls;
-                    Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), false))
+                    pairs = spread;
+                    one_body.fixed(sector, false)
                 }
                 LayerKind::FromMeanField => {
                     pairs = physical;
-                    Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), true))
+                    one_body.fixed(sector, true)
                 }
                 LayerKind::TwoBody => {
                     Layer::TwoBody(TwoBodyLayer::new(sector, settings.two_body_functions, share))
@@ -449,10 +453,10 @@ impl Weyl {
 
 impl Weyl {
     /// The base itself, without any layer, between the walls that it was built for.
-    fn bare(sector: Sector, geometry: Geometry, walls: Geometry, base: Base) -> Self {
+    fn bare(sector: Sector, system: System, walls: Geometry, base: Base) -> Self {
         Weyl {
             sector,
-            space: Space::of(geometry, walls, &base),
+            space: Space::of(system, walls, &base),
             layers: Vec::new(),
             base,
             choice: Vec::new(),
@@ -501,7 +505,7 @@ impl Flow for Weyl {
         for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(each)) {
             self.base.sample(uniforms, &mut trace.angles);
             self.pull_back(trace, x);
-            if let Space::Ring { circumference } = self.space {
+            if let Space::Ring { circumference, .. } = self.space {
                 x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
                 self.sector.sort(x);
             }
@@ -550,6 +554,64 @@ impl Flow for Weyl {
     }
 }
 
+/// The maps of one coordinate that the one-body layers of a flow begin with.
+enum OneBody {
+    /// The identity, and the mean-field coordinate of each spin where it is asked for.
+    Walls(CircularSpline, Vec<CircularSpline>),
+    /// The same on a circle.
+    Circle(PeriodicSpline, Vec<PeriodicSpline>),
+}
+
+impl OneBody {
+    /// For a system in a box or on a ring, with the layers of these kinds.
+    fn new(
+        settings: &WeylSettings,
+        sector: Sector,
+        system: System,
+        kinds: &[LayerKind],
+        base: &Base,
+    ) -> Result<Self, WavefunctionError> {
+        let (cells, floor) = (settings.monotone_cells, settings.slope_floor);
+        let wanted =
+            kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField));
+        let other;
+        let field = if wanted && settings.base == BaseSettings::FreeFermions {
+            let orbitals = settings.base.orbitals(system.hamiltonian);
+            other = Base::Determinants(determinants(orbitals, sector, system)?);
+            &other
+        } else {
+            base
+        };
+        let spins = sector.spins().enumerate().filter(|_| wanted);
+        if let Geometry::Ring { .. } = system.geometry {
+            let all = spins.map(|(spin, _)| turns(field, spin, settings));
+            let all = all.collect::<Result<_, WavefunctionError>>()?;
+            return Ok(OneBody::Circle(PeriodicSpline::identity(cells, floor)?, all));
+        }
+        let all = spins.map(|(spin, range)| coordinate(field, spin, range.len(), settings));
+        let all = all.collect::<Result<_, WavefunctionError>>()?;
+        Ok(OneBody::Walls(CircularSpline::identity(cells, floor)?, all))
+    }
+
+    fn trainable(&self, sector: Sector) -> Layer {
+        match self {
+            OneBody::Walls(s, _) => Layer::Monotone(MonotoneLayer::trainable(sector, s.clone())),
+            OneBody::Circle(s, _) => Layer::Circle(CircleLayer::trainable(sector, s)),
+        }
+    }
+
+    fn fixed(&self, sector: Sector, inverted: bool) -> Layer {
+        match self {
+            OneBody::Walls(_, all) => {
+                Layer::Monotone(MonotoneLayer::fixed(sector, all.clone(), inverted))
+            }
+            OneBody::Circle(_, all) => {
+                Layer::Circle(CircleLayer::fixed(sector, all.clone(), inverted))
+            }
+        }
+    }
+}
+
 /// The map of one spin's angles to those of free fermions with the same cumulative density.
 fn coordinate(
     field: &Base,
@@ -565,6 +627,24 @@ fn coordinate(
         (0..spline.weights()).map(|j| log_slope(spline.centre(j) / PI)).collect();
     spline.set_logits(&logits);
     Ok(spline.tabulated())
+}
+
+/// The same on a ring, where free fermions are spread evenly.
+fn turns(
+    field: &Base,
+    spin: usize,
+    settings: &WeylSettings,
+) -> Result<PeriodicSpline, WavefunctionError> {
+    let mut spline = PeriodicSpline::identity(settings.coordinate_cells, 0.0)?;
+    let cells = spline.parameters() - 1;
+    let density: Vec<f64> = (0..cells).map(|j| field.density(spin, spline.centre(j))).collect();
+    let log = |d: &f64| settings.coordinate_power * d.max(f64::MIN_POSITIVE).ln();
+    let largest = density.iter().map(log).fold(f64::NEG_INFINITY, f64::max);
+    let mut parameters: Vec<f64> =
+        density.iter().map(|d| log(d).max(largest - COORDINATE_RANGE)).collect();
+    parameters.push(0.0);
+    spline.set_parameters(&parameters);
+    Ok(spline)
 }
 
 impl Wavefunction for Weyl {

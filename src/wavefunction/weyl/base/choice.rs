@@ -60,7 +60,7 @@ pub fn choose(
     let mut measured: Vec<Candidate> = Vec::new();
     for settings in candidates {
         let Some((walls, base)) = settings.try_build(sector, system)? else { continue };
-        let psi = Weyl::bare(sector, *system.geometry, walls, base);
+        let psi = Weyl::bare(sector, system, walls, base);
         let variance = variance(&psi, system);
         let candidate = Candidate { base: settings, variance: Some(variance) };
         let best = measured.first().and_then(|c| c.variance).unwrap_or(f64::INFINITY);
@@ -144,7 +144,7 @@ pub(super) fn trapped(
     let energy = |frequency: f64| {
         let (walls, base) = state(frequency);
         let system = System { hamiltonian, geometry: &Geometry::Line };
-        let found = local_energies(&Weyl::bare(sector, Geometry::Line, walls, base), system);
+        let found = local_energies(&Weyl::bare(sector, system, walls, base), system);
         found.iter().map(|(t, v)| t + v).sum::<f64>()
     };
     let tried = (-FREQUENCIES..=FREQUENCIES).map(|k| guess * (0.25 * f64::from(k)).exp2());
