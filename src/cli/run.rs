@@ -231,6 +231,7 @@ impl Run {
             spec.iterations,
             spec.samples_per_iteration
         ));
+        psi.choices().iter().for_each(|choice| progress.message(choice));
         let schedule = Schedule::of(spec);
         let mut table = EnergyCsv::create(folder, &rows)?;
         let before = (rows.last().map_or(0.0, |r| r.seconds), checkpoint.cpu_seconds);

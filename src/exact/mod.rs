@@ -18,7 +18,7 @@ mod gap_basis;
 mod gaps;
 pub mod hartree_fock;
 mod integrals;
-mod linalg;
+pub(crate) mod linalg;
 mod natural;
 mod pair;
 mod problem;

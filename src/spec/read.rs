@@ -119,6 +119,7 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
     resolved
         .wavefunction
         .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
+    resolved.optimiser.complete(&resolved.wavefunction);
     Ok(resolved)
 }
 

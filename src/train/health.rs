@@ -10,6 +10,10 @@ use nalgebra::DMatrix;
 const SAMPLES: usize = 64;
 /// Step of its differences, relative to the distance from the nearer end of (0, 1).
 const STEP: f64 = 1e-3;
+/// The same in coordinates of the base, where they take the place of uniforms, in radians.
+const MOVE: f64 = 1e-4;
+/// Steps and weights of a difference of the fourth order.
+const FOURTH_ORDER: [(f64, f64); 4] = [(-2.0, 1.0), (-1.0, -8.0), (1.0, 8.0), (2.0, -1.0)];
 
 /// How far the density of the samples is from `|psi|²`: the median of `| |psi|² |dx/du| / k - 1 |` over samples
 /// `x(u)`, by differences.
@@ -30,10 +34,26 @@ pub fn density_drift(psi: &dyn Wavefunction, seed: u64) -> f64 {
             u.fill_with(|| sampling::open_uniform(&mut rng));
             evaluator.sample(&u, &mut x);
             let mut jacobian = DMatrix::<f64>::zeros(n, n);
+            let mut shift = vec![0.0; n];
+            if let Some(log_base) = evaluator.sample_moved(&u, &shift, &mut y) {
+                // More uniforms than coordinates: those of the base take their place.
+                for j in 0..n {
+                    for (steps, weight) in FOURTH_ORDER {
+                        shift[j] = steps * MOVE;
+                        evaluator.sample_moved(&u, &shift, &mut y);
+                        for i in 0..n {
+                            jacobian[(i, j)] += weight * (y[i] - x[i]) / (12.0 * MOVE);
+                        }
+                    }
+                    shift[j] = 0.0;
+                }
+                let log = 2.0 * evaluator.log_psi(&x).log_abs - log_base;
+                drifts.push((log.exp() * jacobian.determinant().abs() - 1.0).abs());
+                continue;
+            }
             for j in 0..n {
                 let (here, h) = (u[j], STEP * u[j].min(1.0 - u[j]));
-                // Fourth order.
-                for (steps, weight) in [(-2.0, 1.0), (-1.0, -8.0), (1.0, 8.0), (2.0, -1.0)] {
+                for (steps, weight) in FOURTH_ORDER {
                     u[j] = here + steps * h;
                     evaluator.sample(&u, &mut y);
                     for i in 0..n {

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Stopping {
-    /// When four iterations have lowered neither the energy beyond its error nor the (clipped) variance by a
-    /// twentieth, compared with the four before: for optimisers that choose among steps.
+    /// When four iterations with a step have lowered neither the energy beyond its error nor the (clipped) variance by a
+    /// twentieth, compared with the four before, or when six in a row found no step to take: for optimisers that choose
+    /// among steps.
     #[default]
     Plateau,
     /// Never.

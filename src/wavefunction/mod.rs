@@ -192,6 +192,11 @@ pub trait Wavefunction: Send + Sync {
         1.0
     }
 
+    /// What was chosen for the wavefunction that its settings leave open, and why; a line each.
+    fn choices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// An evaluator with scratch memory of its own; one per thread or chunk.
     fn evaluator(&self) -> Box<dyn Evaluator + '_>;
 }
@@ -227,6 +232,12 @@ pub trait Evaluator {
     /// `O_k` (to `out`) and its gradient `d O_k / d x_i` (to `mixed[i * parameters + k]`); returns the kinetic local
     /// energy.
     fn mixed_parameter_gradient(&mut self, x: &[f64], out: &mut [f64], mixed: &mut [f64]) -> f64;
+
+    /// [`Self::sample`] of one configuration, but with the coordinates of the base moved by `shift` before the flow; returns
+    /// the logarithm of the density of the base where it was drawn. None where there is one uniform for each coordinate.
+    fn sample_moved(&mut self, _uniforms: &[f64], _shift: &[f64], _x: &mut [f64]) -> Option<f64> {
+        None
+    }
 
     /// `T^-1(T(x)) - x`, largest component: how well the bijection undoes itself.
     fn round_trip_error(&mut self, x: &[f64]) -> f64;

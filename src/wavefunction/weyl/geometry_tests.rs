@@ -415,7 +415,7 @@ fn the_line_is_wide_enough_and_not_wasteful() {
     let width = |external: External, interaction: Interaction, n: usize| {
         let h = hamiltonian(external, interaction);
         let sector = Sector { up: n, down: 0 };
-        line_half_width(Orbitals::HartreeFock, sector, &h)
+        base::mean_field::line_half_width(Orbitals::HartreeFock, sector, &h)
     };
     // One particle in the oscillator: exp(-x²) is 1e-24 at 7.43.
     let one = width(External::Harmonic { frequency: 1.0 }, Interaction::None, 1).unwrap();

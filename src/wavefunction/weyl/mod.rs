@@ -29,8 +29,10 @@ use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
 use crate::system::{External, Geometry, Sector, System};
-use base::mean_field::{determinants, line_half_width, reach};
+use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
+pub use base::choice::Candidate;
+use base::choice::choose;
 pub use base::{
     BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
 };
@@ -169,6 +171,8 @@ pub struct Weyl {
     space: Space,
     layers: Vec<Layer>,
     base: Base,
+    /// How the base was chosen where the settings leave it open, the chosen one first.
+    choice: Vec<Candidate>,
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
@@ -189,6 +193,22 @@ enum Space {
 }
 
 impl Space {
+    /// The space of a geometry; `walls` are those of the computational box of the line, where its base lives.
+    fn of(system: System, walls: Geometry, base: &Base) -> Self {
+        match (*system.geometry, walls) {
+            (Geometry::Line, Geometry::Box { half_width }) => {
+                let reach = reach(base, half_width, NEGLIGIBLE_DENSITY);
+                Space::Line { half_width, reach }
+            }
+            (_, Geometry::Ring { circumference }) => {
+                let anchor = anchor(&system.hamiltonian.external, circumference).unwrap_or(0.0);
+                Space::Ring { circumference, anchor }
+            }
+            (_, Geometry::Box { half_width }) => Space::Box { half_width },
+            (_, Geometry::Line) => unreachable!("the base gives walls to the line"),
+        }
+    }
+
     /// `d theta / d x`.
     fn scale(self) -> f64 {
         match self {
@@ -356,27 +376,15 @@ impl Weyl {
         {
             return Err(WavefunctionError::EvenOnRing { found });
         }
-        let orbitals = settings.base.orbitals(system.hamiltonian);
-        let walls = match *system.geometry {
-            Geometry::Line => {
-                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
+        let (walls, base, choice) = match &settings.base {
+            BaseSettings::Automatic => choose(sector, system)?,
+            base => {
+                let (walls, base) = base.build(sector, system)?;
+                (walls, base, Vec::new())
             }
-            geometry => geometry,
         };
         let inside = System { geometry: &walls, ..system };
-        let base = settings.base.build(sector, inside)?;
-        let space = match (*system.geometry, walls) {
-            (Geometry::Line, Geometry::Box { half_width }) => {
-                let reach = reach(&base, half_width, NEGLIGIBLE_DENSITY);
-                Space::Line { half_width, reach }
-            }
-            (_, Geometry::Ring { circumference }) => {
-                let anchor = anchor(&system.hamiltonian.external, circumference).unwrap_or(0.0);
-                Space::Ring { circumference, anchor }
-            }
-            (_, Geometry::Box { half_width }) => Space::Box { half_width },
-            (_, Geometry::Line) => unreachable!("the line was given walls above"),
-        };
+        let space = Space::of(system, walls, &base);
         let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
         let share = settings.bound_share;
         let physical = match space {
@@ -421,11 +429,29 @@ impl Weyl {
             space,
             layers,
             base,
+            choice,
             offsets,
             parameters,
             #[cfg(test)]
             inverse_error: 0.0,
         })
+    }
+}
+
+impl Weyl {
+    /// The base itself, without any layer, between the walls that it was built for.
+    fn bare(sector: Sector, system: System, walls: Geometry, base: Base) -> Self {
+        Weyl {
+            sector,
+            space: Space::of(system, walls, &base),
+            layers: Vec::new(),
+            base,
+            choice: Vec::new(),
+            offsets: vec![0],
+            parameters: Vec::new(),
+            #[cfg(test)]
+            inverse_error: 0.0,
+        }
     }
 }
 
@@ -462,7 +488,8 @@ impl Flow for Weyl {
     fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
         let n = self.sector.particles();
         trace.angles.resize(n, 0.0);
-        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(n)) {
+        let each = self.base.uniforms(n);
+        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(each)) {
             self.base.sample(uniforms, &mut trace.angles);
             self.pull_back(trace, x);
             if let Space::Ring { circumference, .. } = self.space {
@@ -470,6 +497,24 @@ impl Flow for Weyl {
                 self.sector.sort(x);
             }
         }
+    }
+
+    fn sample_moved(
+        &self,
+        uniforms: &[f64],
+        shift: &[f64],
+        trace: &mut Trace<f64>,
+        x: &mut [f64],
+    ) -> Option<f64> {
+        if self.base.uniforms(x.len()) == x.len() {
+            return None;
+        }
+        trace.angles.resize(x.len(), 0.0);
+        self.base.sample(uniforms, &mut trace.angles);
+        let log = self.base.forward(&trace.angles, false, &mut trace.base).0;
+        trace.angles.iter_mut().zip(shift).for_each(|(a, s)| *a += s);
+        self.pull_back(trace, x);
+        Some(2.0 * log)
     }
 
     fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
@@ -633,8 +678,20 @@ impl Wavefunction for Weyl {
         }
     }
 
+    fn choices(&self) -> Vec<String> {
+        let measured = |c: &Candidate| match c.variance {
+            Some(v) => format!("{}, whose local energy varies by {v:.1e} of the kinetic energy squared", c.base),
+            None => format!("{}, without comparison", c.base),
+        };
+        self.choice
+            .iter()
+            .enumerate()
+            .map(|(i, c)| format!("{} {}", if i == 0 { "base:" } else { "instead of" }, measured(c)))
+            .collect()
+    }
+
     fn uniforms(&self) -> usize {
-        self.sector.particles()
+        self.base.uniforms(self.sector.particles())
     }
 
     fn orders(&self) -> f64 {

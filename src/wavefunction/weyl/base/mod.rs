@@ -1,35 +1,60 @@
 //! Base states: normalised on the fundamental domain of the angles, with exact samplers.
 
+pub mod calogero;
+pub mod choice;
 pub mod determinants;
 pub mod expansion;
 pub mod free_fermions;
 pub mod mean_field;
 pub mod multi_determinant;
+pub mod relative;
 pub mod series;
 
 use super::super::WavefunctionError;
 use crate::math::scalar::Scalar;
 use crate::system::{Geometry, Hamiltonian, Sector, System};
+use calogero::{Calogero, contact_power};
 use determinants::{Determinants, DeterminantsTrace};
 use expansion::{Expansion, ExpansionTrace};
+use mean_field::line_half_width;
 pub use mean_field::{MeanFieldSettings, Orbitals};
 pub use multi_determinant::{DeterminantSum, MultiDeterminantSettings};
+use relative::{RelativeMotion, RelativeTrace};
 use serde::{Deserialize, Serialize};
 use series::Domain;
 
 /// The base of a flow and its settings.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub enum BaseSettings {
-    /// A configuration interaction where [`multi_determinant::automatic`] gives one, elsewhere one determinant per spin of
-    /// the orbitals of [`Orbitals::for_system`].
+    /// The one that [`choice::choose`] finds to fit.
     #[default]
     Automatic,
     /// Determinants of mean-field orbitals.
     MeanField(MeanFieldSettings),
     /// A sum of determinants.
     MultiDeterminant(MultiDeterminantSettings),
+    /// Two particles by their centre of mass and their distance, on the line.
+    RelativeMotion,
+    /// Equal spins that repel each other by the inverse square of their distance, on the line: the exact state in a harmonic trap, and
+    /// the right power of the distance where two meet in any.
+    Calogero,
     /// Determinants of free fermions: in a box or on a ring.
     FreeFermions,
+}
+
+impl std::fmt::Display for BaseSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BaseSettings::MeanField(s) => write!(f, "MeanField({:?})", s.orbitals),
+            BaseSettings::MultiDeterminant(s) => match s.determinants {
+                DeterminantSum::HalfProjected => write!(f, "HalfProjected"),
+                DeterminantSum::ConfigurationInteraction { orbitals } => {
+                    write!(f, "ConfigurationInteraction({orbitals})")
+                }
+            },
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 impl BaseSettings {
@@ -43,6 +68,13 @@ impl BaseSettings {
                 what: "the base FreeFermions, which nothing would hold together,".to_owned(),
                 geometry: "Line",
             }),
+            (
+                BaseSettings::RelativeMotion | BaseSettings::Calogero,
+                Geometry::Box { .. } | Geometry::Ring { .. },
+            ) => Err(WavefunctionError::NotOnGeometry {
+                what: format!("the base {self:?}, which knows no walls,"),
+                geometry: if matches!(geometry, Geometry::Ring { .. }) { "Ring" } else { "Box" },
+            }),
             (BaseSettings::MultiDeterminant(settings), _) => settings.exist_on(geometry),
             _ => Ok(()),
         }
@@ -55,6 +87,24 @@ impl BaseSettings {
     pub fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
         match self {
             BaseSettings::MultiDeterminant(settings) => settings.exist_for(sector),
+            BaseSettings::Calogero
+                if sector.particles() < 2 || (sector.up > 0 && sector.down > 0) =>
+            {
+                Err(WavefunctionError::Base {
+                    problem: format!(
+                        "Calogero is of two and more particles of one spin, found {} and {}",
+                        sector.up, sector.down
+                    ),
+                })
+            }
+            BaseSettings::RelativeMotion if sector.particles() != 2 => {
+                Err(WavefunctionError::Base {
+                    problem: format!(
+                        "RelativeMotion is of two particles, found {}",
+                        sector.particles()
+                    ),
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -68,28 +118,50 @@ impl BaseSettings {
         }
     }
 
-    /// Builds the base of a system in a box or on a ring.
+    /// Builds the base of a system, and the walls between which it lives: on the line those of a computational box.
     ///
     /// # Errors
     /// See [`WavefunctionError`].
-    pub fn build(&self, sector: Sector, system: System) -> Result<Base, WavefunctionError> {
-        let domain = match system.geometry {
-            Geometry::Ring { .. } => Domain::Circle,
-            Geometry::Box { .. } | Geometry::Line => Domain::Walls,
-        };
-        Ok(match self {
-            BaseSettings::Automatic => {
-                let orbitals = self.orbitals(system.hamiltonian);
-                // Pairs in a harmonic trap leave nothing to a sum of determinants.
-                let sum = match orbitals {
-                    Orbitals::NonInteracting if sector.particles() == 2 => None,
-                    _ => multi_determinant::automatic(sector, system)?,
-                };
-                match sum {
-                    Some(settings) => Base::Expansion(Box::new(settings.build(sector, system)?)),
-                    None => Base::Determinants(mean_field::determinants(orbitals, sector, system)?),
-                }
+    pub fn build(
+        &self,
+        sector: Sector,
+        system: System,
+    ) -> Result<(Geometry, Base), WavefunctionError> {
+        let found = self.try_build(sector, system)?;
+        found.ok_or_else(|| WavefunctionError::Base {
+            problem: match self {
+                BaseSettings::Calogero => "Calogero needs an interaction that diverges at contact like the inverse \
+                                           square of the distance",
+                _ => "RelativeMotion needs an interaction that is finite at contact, and a potential that binds the \
+                      two particles",
             }
+            .to_owned(),
+        })
+    }
+
+    /// [`Self::build`]; none where the base turns out not to exist for the potentials.
+    fn try_build(
+        &self,
+        sector: Sector,
+        system: System,
+    ) -> Result<Option<(Geometry, Base)>, WavefunctionError> {
+        if *self == BaseSettings::Automatic {
+            let (walls, base, _) = choice::choose(sector, system)?;
+            return Ok(Some((walls, base)));
+        }
+        let walls = match *system.geometry {
+            Geometry::Line => {
+                let orbitals = self.orbitals(system.hamiltonian);
+                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
+            }
+            geometry => geometry,
+        };
+        let domain = match walls {
+            Geometry::Ring { .. } => Domain::Circle,
+            _ => Domain::Walls,
+        };
+        let system = System { geometry: &walls, ..system };
+        let base = match self {
             BaseSettings::MeanField(settings) => {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
             }
@@ -99,7 +171,23 @@ impl BaseSettings {
             BaseSettings::FreeFermions => {
                 Base::Determinants(free_fermions::determinants(sector, domain))
             }
-        })
+            BaseSettings::Calogero => {
+                let Geometry::Box { half_width } = walls else { return Ok(None) };
+                let Some(power) = contact_power(&system.hamiltonian.interaction) else {
+                    return Ok(None);
+                };
+                let found = choice::trapped(sector, system.hamiltonian, power, half_width);
+                return Ok(Some(found));
+            }
+            BaseSettings::RelativeMotion | BaseSettings::Automatic => {
+                let Geometry::Box { half_width } = walls else { return Ok(None) };
+                let found = relative::solve(sector, system.hamiltonian, half_width)?;
+                return Ok(found.map(|(half_width, state)| {
+                    (Geometry::Box { half_width }, Base::Relative(Box::new(state)))
+                }));
+            }
+        };
+        Ok(Some((walls, base)))
     }
 }
 
@@ -110,6 +198,10 @@ pub enum Base {
     Determinants(Determinants),
     /// A sum of determinants.
     Expansion(Box<Expansion>),
+    /// Centre of mass and distance.
+    Relative(Box<RelativeMotion>),
+    /// Powers of the distances.
+    Calogero(Box<Calogero>),
 }
 
 /// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
@@ -117,6 +209,8 @@ pub enum Base {
 pub struct BaseTrace<T> {
     determinants: DeterminantsTrace<T>,
     expansion: ExpansionTrace<T>,
+    relative: RelativeTrace<T>,
+    angles: Vec<T>,
 }
 
 /// Share of the particles beyond either end of their extent.
@@ -128,6 +222,8 @@ impl Base {
         match self {
             Base::Determinants(b) => b.spins(),
             Base::Expansion(b) => b.spins(),
+            Base::Relative(b) => b.spins(),
+            Base::Calogero(_) => 1,
         }
     }
 
@@ -136,6 +232,8 @@ impl Base {
         match self {
             Base::Determinants(b) => b.density(spin, theta),
             Base::Expansion(b) => b.density(spin, theta),
+            Base::Relative(b) => b.density(spin, theta),
+            Base::Calogero(b) => b.density(theta),
         }
     }
 
@@ -145,6 +243,8 @@ impl Base {
         let (below, (start, end)) = match self {
             Base::Determinants(b) => (b.below(), b.ends()),
             Base::Expansion(b) => (b.below(), b.ends()),
+            Base::Relative(b) => (b.below(), b.ends()),
+            Base::Calogero(b) => (b.below(), Domain::Walls.ends()),
         };
         let intervals = below.len() - 1;
         let particles = below[intervals];
@@ -163,6 +263,12 @@ impl Base {
         match self {
             Base::Determinants(b) => b.forward(angles, reverse, &mut trace.determinants),
             Base::Expansion(b) => b.forward(angles, reverse, &mut trace.expansion),
+            Base::Relative(b) => b.forward(angles, reverse, &mut trace.relative),
+            Base::Calogero(b) => {
+                trace.angles.clear();
+                trace.angles.extend_from_slice(angles);
+                b.forward(angles)
+            }
         }
     }
 
@@ -171,14 +277,26 @@ impl Base {
         match self {
             Base::Determinants(b) => b.backward(bar, &mut trace.determinants),
             Base::Expansion(b) => b.backward(bar, &mut trace.expansion),
+            Base::Relative(b) => b.backward(bar, &mut trace.relative),
+            Base::Calogero(b) => b.backward(&trace.angles, bar),
         }
     }
 
-    /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
+    /// Number of uniforms of a sample.
+    pub fn uniforms(&self, particles: usize) -> usize {
+        match self {
+            Base::Calogero(b) => b.uniforms(),
+            _ => particles,
+        }
+    }
+
+    /// Turns uniforms into angles distributed as `|psi_0|²`, ascending within each spin.
     pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         match self {
             Base::Determinants(b) => b.sample(uniforms, angles),
             Base::Expansion(b) => b.sample(uniforms, angles),
+            Base::Relative(b) => b.sample(uniforms, angles),
+            Base::Calogero(b) => b.sample(uniforms, angles),
         }
     }
 }

@@ -1,0 +1,188 @@
+//! The base of a flow whose spec names none: the cheapest of a few candidates whose local energy hardly varies.
+//!
+//! A rule on sector and potential cannot know how strong the coupling is. The variance of the local energy of the
+//! candidates themselves, on a few hundred samples of each, can: it is that of an eigenstate or far from it.
+
+use super::super::super::WavefunctionError;
+use super::super::Weyl;
+use super::calogero::{Calogero, contact_power, half_extent};
+use super::multi_determinant::{self, DeterminantSum, MultiDeterminantSettings};
+use super::{Base, BaseSettings};
+use crate::local_energy::Batch;
+use crate::optimise::relative_variance;
+use crate::parallel;
+use crate::sampling::{Points, Purpose, Sampling};
+use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
+use crate::wavefunction::Wavefunction;
+use serde::{Deserialize, Serialize};
+
+/// A base and what was found about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The base.
+    pub base: BaseSettings,
+    /// Variance of its local energy without the most remote values, in units of its kinetic energy squared; none where nothing had
+    /// to be compared.
+    pub variance: Option<f64>,
+}
+
+/// Samples of a candidate, and how many are drawn by one task.
+const SAMPLES: usize = 512;
+const CHUNK: usize = 64;
+/// Variance, in units of the kinetic energy squared, below which the flow does the rest.
+const GOOD: f64 = 1e-6;
+/// The same for three and more particles, whose sums of determinants are dear.
+const GOOD_MANY: f64 = 1e-3;
+/// Factor by which a dearer candidate must be better.
+const WORTH: f64 = 0.3;
+/// Orbitals of the sums of determinants for two particles.
+const PAIR_ORBITALS: [usize; 3] = [16, 24, 32];
+/// Most determinants of a sum for more particles where fewer are not good.
+const MOST_STRONG: u64 = 4_000;
+
+/// Builds the base that fits, with what was measured of it and of the others: the first of the list is the chosen one.
+///
+/// # Errors
+/// See [`WavefunctionError`].
+pub fn choose(
+    sector: Sector,
+    system: System,
+) -> Result<(Geometry, Base, Vec<Candidate>), WavefunctionError> {
+    let orbitals = BaseSettings::Automatic.orbitals(system.hamiltonian);
+    let plain = BaseSettings::MeanField(super::MeanFieldSettings { orbitals });
+    let candidates = candidates(sector, system)?;
+    if candidates.is_empty() {
+        let (walls, base) = plain.build(sector, system)?;
+        return Ok((walls, base, vec![Candidate { base: plain, variance: None }]));
+    }
+    let good = if sector.particles() == 2 { GOOD } else { GOOD_MANY };
+    let mut found: Option<(Geometry, Base)> = None;
+    let mut measured: Vec<Candidate> = Vec::new();
+    for settings in candidates {
+        let Some((walls, base)) = settings.try_build(sector, system)? else { continue };
+        let psi = Weyl::bare(sector, system, walls, base);
+        let variance = variance(&psi, system);
+        let candidate = Candidate { base: settings, variance: Some(variance) };
+        let best = measured.first().and_then(|c| c.variance).unwrap_or(f64::INFINITY);
+        // What is not a number is no better.
+        if found.is_none() || variance < WORTH * best {
+            found = Some((walls, psi.base));
+            measured.insert(0, candidate);
+        } else {
+            measured.push(candidate);
+        }
+        if variance < good {
+            break;
+        }
+    }
+    match found {
+        Some((walls, base)) => Ok((walls, base, measured)),
+        None => {
+            let (walls, base) = plain.build(sector, system)?;
+            Ok((walls, base, vec![Candidate { base: plain, variance: None }]))
+        }
+    }
+}
+
+/// Bases to compare, the cheapest first; none where one determinant per spin is exact or nothing else exists.
+fn candidates(sector: Sector, system: System) -> Result<Vec<BaseSettings>, WavefunctionError> {
+    let n = sector.particles();
+    let sum = |orbitals| {
+        BaseSettings::MultiDeterminant(MultiDeterminantSettings {
+            determinants: DeterminantSum::ConfigurationInteraction { orbitals },
+        })
+    };
+    let ring = matches!(system.geometry, Geometry::Ring { .. });
+    if n < 2 || ring || system.hamiltonian.interaction == Interaction::None {
+        return Ok(Vec::new());
+    }
+    let line = matches!(system.geometry, Geometry::Line);
+    let equal = sector.up == 0 || sector.down == 0;
+    if line && equal && contact_power(&system.hamiltonian.interaction).is_some() {
+        return Ok(vec![BaseSettings::Calogero]);
+    }
+    if n == 2 {
+        let relative = line.then_some(BaseSettings::RelativeMotion);
+        return Ok(relative.into_iter().chain(PAIR_ORBITALS.map(sum)).collect());
+    }
+    let Some(first) = multi_determinant::automatic(sector, system) else {
+        return Ok(Vec::new());
+    };
+    let DeterminantSum::ConfigurationInteraction { orbitals: first } = first.determinants else {
+        return Ok(Vec::new());
+    };
+    let more = [first + 4, first + 10].into_iter().filter(|&orbitals| {
+        let settings = MultiDeterminantSettings {
+            determinants: DeterminantSum::ConfigurationInteraction { orbitals },
+        };
+        settings.exist_for(sector).is_ok() && settings.count(sector) <= MOST_STRONG
+    });
+    Ok(std::iter::once(first).chain(more).map(sum).collect())
+}
+
+/// Halvings of the frequency, to either side, that are compared, in steps of a quarter.
+const FREQUENCIES: i32 = 10;
+
+/// The state of particles with a power of their distances whose energy is lowest in a trap, and its walls. `half_width` is
+/// that of a box that holds them without interaction.
+pub(super) fn trapped(
+    sector: Sector,
+    hamiltonian: &Hamiltonian,
+    power: f64,
+    half_width: f64,
+) -> (Geometry, Base) {
+    let n = sector.particles();
+    let state = |frequency: f64| {
+        let half_width = half_extent(n, power, frequency);
+        let base = Calogero::new(n, power, frequency, 0.0, half_width);
+        (Geometry::Box { half_width }, Base::Calogero(Box::new(base)))
+    };
+    if let External::Harmonic { frequency } = hamiltonian.external {
+        return state(frequency);
+    }
+    let guess = (half_extent(n, 1.0, 1.0) / half_width).powi(2);
+    let energy = |frequency: f64| {
+        let (walls, base) = state(frequency);
+        let system = System { hamiltonian, geometry: &Geometry::Line };
+        let found = local_energies(&Weyl::bare(sector, system, walls, base), system);
+        found.iter().map(|(t, v)| t + v).sum::<f64>()
+    };
+    let tried = (-FREQUENCIES..=FREQUENCIES).map(|k| guess * (0.25 * f64::from(k)).exp2());
+    let best = tried.map(|f| (energy(f), f)).min_by(|a, b| a.0.total_cmp(&b.0));
+    state(best.map_or(guess, |b| b.1))
+}
+
+/// The variance of the local energy of a wavefunction, in units of its kinetic energy squared.
+fn variance(psi: &Weyl, system: System) -> f64 {
+    let energies = local_energies(psi, system);
+    if energies.iter().any(|(t, v)| !(t + v).is_finite()) {
+        return f64::INFINITY;
+    }
+    relative_variance(&Batch {
+        local_energy: energies.iter().map(|(t, v)| t + v).collect(),
+        kinetic: energies.iter().map(|(t, _)| *t).collect(),
+        weight: vec![1.0; energies.len()],
+        ..Batch::default()
+    })
+}
+
+/// Kinetic and potential parts of local energies.
+fn local_energies(psi: &Weyl, system: System) -> Vec<(f64, f64)> {
+    let (n, d) = (psi.sector().particles(), psi.uniforms());
+    let points = Points::new(Sampling::QuasiRandom, 0, Purpose::Selection, 0, d);
+    // In this process alone: others build the same base by themselves.
+    let chunks = parallel::map_chunks(SAMPLES, CHUNK, |_, range| {
+        let mut points = points.starting_at(range.start);
+        let mut evaluator = psi.evaluator();
+        let (mut uniforms, mut x, mut gradient) = (vec![0.0; d], vec![0.0; n], vec![0.0; n]);
+        let mut energies = Vec::new();
+        for _ in range {
+            points.next(&mut uniforms);
+            evaluator.sample(&uniforms, &mut x);
+            let kinetic = evaluator.kinetic_energy(&x, &mut gradient);
+            energies.push((kinetic, system.hamiltonian.potential(system.geometry, &x)));
+        }
+        energies
+    });
+    chunks.into_iter().flatten().collect()
+}
