@@ -6,16 +6,19 @@ use super::interrupt::Interrupt;
 use super::resume;
 use crate::checkpoint::Checkpoint;
 use crate::estimate::{EnergyEstimate, rayleigh_quotient};
-use crate::exact::{self, ExactError, ExactOptions};
+use crate::exact::{self, Density, ExactError, ExactOptions};
 use crate::report::csv::{EnergyCsv, format_table, write_timing};
 use crate::report::density::write_density;
 use crate::report::faults::FaultsCsv;
 use crate::report::files::{Existing, FileError, create_output_folder, names, write_atomic};
 use crate::report::html::{ReportInput, render};
+use crate::report::links::Links;
 use crate::report::lock::FolderLock;
-use crate::report::number::format_with_uncertainty;
+use crate::report::number::{format_ratio, format_with_uncertainty};
 use crate::report::progress::Progress;
+use crate::report::provenance::Provenance;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
+use crate::report::reference_density;
 use crate::report::summary::write_summary;
 use crate::sampling::Sampling;
 use crate::spec::{ReferenceSource, ResolvedSpec, load, write};
@@ -34,11 +37,11 @@ use std::time::Instant;
 /// Train a wavefunction and write a report whose energy can be believed.
 ///
 /// Reads the spec, trains, estimates the energy on fresh samples, compares with the exact energy where
-/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, report.html and
-/// wavefunction into the output folder. The same spec and seed give the same numbers for any number of
+/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, reference_density.csv, report.html,
+/// provenance.json and wavefunction into the output folder. The same spec and seed give the same numbers for any number of
 /// threads.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  weylflow run runs/helium_triplet.ron --out out/helium")]
+#[command(after_help = "Example:\n  weylflow run runs/helium.ron --out out/helium")]
 pub struct Run {
     /// The spec, a RON file.
     #[arg(value_name = "SPEC")]
@@ -245,7 +248,7 @@ impl Run {
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         faults.push("estimate", state.iteration, &estimate.faults)?;
-        let reference = reference(spec, &estimate.energy, &mut progress);
+        let (reference, exact_density) = reference(spec, &estimate.energy, &mut progress);
         let saved = SavedWavefunction::new(spec, psi.as_ref(), state.refinements());
         let profile = profile(spec, &estimate);
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
@@ -289,6 +292,9 @@ impl Run {
         write_timing(folder, &rows)?;
         write_atomic(&folder.join(names::WAVEFUNCTION), saved.to_json()?.as_bytes())?;
         write_density(&folder.join(names::DENSITY), &profile)?;
+        reference_density::write(folder, exact_density.as_ref())?;
+        let provenance = Provenance::here();
+        provenance.write(folder)?;
         write_summary(&folder.join(names::SUMMARY), &summary)?;
         let page = render(&ReportInput {
             summary: &summary,
@@ -300,6 +306,9 @@ impl Run {
             optimiser: &spec.optimiser,
             spec_text: &spec_text,
             observables: None,
+            reference_density: exact_density.as_ref(),
+            provenance: Some(&provenance),
+            links: &Links::beside(folder),
         });
         write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
         checkpoint.finished = true;
@@ -393,20 +402,24 @@ fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
     }
 }
 
-/// The exact energy: a literal of the spec, or exact diagonalisation where it is cheap enough.
+/// The exact energy: a literal of the spec, or exact diagonalisation where it is cheap enough, with the density where that
+/// gives one.
 fn reference(
     spec: &ResolvedSpec,
     energy: &EnergyEstimate,
     progress: &mut Progress,
-) -> Option<Reference> {
+) -> (Option<Reference>, Option<Density>) {
     match &spec.reference {
-        ReferenceSource::None => None,
-        ReferenceSource::Literal { energy: exact, source } => Some(Reference {
-            energy: *exact,
-            error_estimate: None,
-            source: source.clone(),
-            deviation: energy.mean() - exact,
-        }),
+        ReferenceSource::None => (None, None),
+        ReferenceSource::Literal { energy: exact, source } => {
+            let reference = Reference {
+                energy: *exact,
+                error_estimate: None,
+                source: source.clone(),
+                deviation: energy.mean() - exact,
+            };
+            (Some(reference), None)
+        }
         ReferenceSource::Exact => {
             let options = ExactOptions {
                 work_limit: REFERENCE_WORK,
@@ -416,12 +429,15 @@ fn reference(
             let solved =
                 exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| ());
             match solved {
-                Ok(result) => Some(Reference {
-                    energy: result.energies[0],
-                    error_estimate: Some(result.error_estimates[0]),
-                    source: result.method,
-                    deviation: energy.mean() - result.energies[0],
-                }),
+                Ok(result) => {
+                    let reference = Reference {
+                        energy: result.energies[0],
+                        error_estimate: Some(result.error_estimates[0]),
+                        source: result.method,
+                        deviation: energy.mean() - result.energies[0],
+                    };
+                    (Some(reference), result.ground_state.ok().map(|ground| ground.density))
+                }
                 Err(error) => {
                     let hint = match error {
                         ExactError::Memory { .. } | ExactError::Work { .. } => {
@@ -430,7 +446,7 @@ fn reference(
                         _ => "",
                     };
                     progress.message(&format!("no exact energy: {error}{hint}"));
-                    None
+                    (None, None)
                 }
             }
         }
@@ -448,9 +464,9 @@ fn closing_lines(summary: &Summary, folder: &Path) -> String {
         summary.error_bar
     {
         text += &format!(
-            "    error bar from {scramblings} scramblings, {} times smaller than the {independent:.1e} Ha of \
-             independent samples\n",
-            format_with_uncertainty(gain.ratio, gain.uncertainty)
+            "    error bar from {scramblings} scramblings, {} than the {independent:.1e} Ha of independent \
+             samples\n",
+            format_ratio(gain.ratio, gain.uncertainty)
         );
     }
     if summary.nuclear_repulsion != 0.0 {

@@ -6,11 +6,17 @@ mod tables;
 
 use super::describe;
 use super::escape::escape;
-use super::number::{format_duration, format_significant, format_with_uncertainty};
+use super::links::Links;
+use super::number::{
+    format_difference, format_duration, format_ratio, format_significant, format_with_uncertainty,
+    unsigned_zero,
+};
 use super::observables::Observables;
+use super::provenance::Provenance;
 use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Verdict};
+use crate::exact::Density;
 use crate::optimise::OptimiserSettings;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
@@ -36,6 +42,12 @@ pub struct ReportInput<'a> {
     pub spec_text: &'a str,
     /// What `weylflow measure` found.
     pub observables: Option<&'a Observables>,
+    /// One-body density of the exact ground state, where it was computed.
+    pub reference_density: Option<&'a Density>,
+    /// Date, command and host of the run, where they are known.
+    pub provenance: Option<&'a Provenance>,
+    /// Where the files of data are.
+    pub links: &'a Links,
 }
 
 /// The report as an HTML document. The same input gives the same bytes.
@@ -46,6 +58,9 @@ pub fn render(input: &ReportInput) -> String {
     let convergence = verdict::convergence(rows, summary);
     let sampler = verdict::sampler(summary);
     headline(&mut page, summary, &convergence, &sampler);
+    if let Some(provenance) = input.provenance {
+        origin(&mut page, provenance);
+    }
     section(&mut page, "Checks");
     checks(&mut page, &convergence, &sampler);
     section(&mut page, "Figures");
@@ -69,6 +84,10 @@ pub fn render(input: &ReportInput) -> String {
     if let Some(found) = input.observables {
         section(&mut page, "Measured numbers");
         tables::write_observables(&mut page, found);
+    }
+    if !input.links.files.is_empty() {
+        section(&mut page, "Files");
+        tables::write_files(&mut page, input.links);
     }
     let _ = write!(
         page,
@@ -156,10 +175,7 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
             tile(page, "", "Against exact", None, "No reference", text);
         }
         Some(reference) => {
-            let mut deviation = format_with_uncertainty(1e3 * reference.deviation, 1e3 * error);
-            if reference.deviation > 0.0 {
-                deviation.insert(0, '+');
-            }
+            let deviation = format_difference(1e3 * reference.deviation, 1e3 * error);
             let bars = match verdict::error_bars(summary) {
                 Some(bars) => format!("{} error bars", format_significant(bars.abs(), 2)),
                 None => "error bars unknown".into(),
@@ -220,12 +236,26 @@ fn error_bar(summary: &Summary) -> String {
     if let Some(gain) = gain {
         let _ = write!(
             text,
-            " As many independent samples would have an error of {} Ha, {} times as much.",
-            format_significant(independent, 2),
-            format_with_uncertainty(gain.ratio, gain.uncertainty)
+            " It is {} than the {} Ha of as many independent samples.",
+            format_ratio(gain.ratio, gain.uncertainty),
+            format_significant(independent, 2)
         );
     }
     text
+}
+
+/// When, how and where, in a line.
+fn origin(page: &mut String, provenance: &Provenance) {
+    let Provenance { version, finished, command, cores, host } = provenance;
+    let _ = writeln!(
+        page,
+        "<p class=\"cost\">{}, weylflow {} on {} with {cores} {}: <code>{}</code></p>",
+        escape(finished),
+        escape(version),
+        escape(host),
+        if *cores == 1 { "core" } else { "cores" },
+        escape(command),
+    );
 }
 
 fn tile(page: &mut String, class: &str, label: &str, good: Option<bool>, large: &str, small: &str) {
@@ -269,7 +299,7 @@ fn checks(page: &mut String, convergence: &Verdict, sampler: &[Verdict]) {
 
 /// An energy to 0.1 nHa: far below any error bar here, and short enough to read.
 fn energy_digits(energy: f64) -> String {
-    format!("{energy:.10}")
+    unsigned_zero(format!("{energy:.10}"))
 }
 
 /// An error with two digits, never in powers of ten where the energy beside it is not.
