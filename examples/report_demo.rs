@@ -10,6 +10,7 @@ use weylflow::report::csv::EnergyCsv;
 use weylflow::report::density::write_density;
 use weylflow::report::files::{Existing, create_output_folder, names, write_atomic};
 use weylflow::report::html::{ReportInput, render};
+use weylflow::report::links::Links;
 use weylflow::report::progress::Progress;
 use weylflow::report::record::{
     DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary,
@@ -233,6 +234,9 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         spec_text: SPEC,
         observables: None,
         notices: &[],
+        reference_density: None,
+        provenance: None,
+        links: &Links::beside(folder),
     });
     write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
     Ok(())

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// log |psi| is -inf and what follows from it not a number.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  weylflow evaluate out/helium_triplet --points points.npz --out values.npz"
+    after_help = "Example:\n  weylflow evaluate out/helium --points points.npz --out values.npz"
 )]
 pub struct Evaluate {
     /// Output folder of a finished run.

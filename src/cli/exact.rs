@@ -28,7 +28,7 @@ const SPEED: f64 = 2e10;
 /// the table of that goes to standard error as it grows.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weylflow exact runs/helium_triplet.ron
+  weylflow exact runs/helium.ron
   weylflow exact hamiltonians/lithium.ron --up 2 --down 1 --json
   weylflow exact hamiltonians/helium.ron --up 1 --down 1 --density density.csv")]
 pub struct Exact {

@@ -12,7 +12,7 @@ use crate::report::csv::read_energy;
 use crate::report::files::{Existing, create_output_folder, names, write_atomic};
 use crate::report::folder::RunFolder;
 use crate::report::lock::FolderLock;
-use crate::report::number::format_with_uncertainty;
+use crate::report::number::{format_known, format_with_uncertainty};
 use crate::report::observables::{Observables, read_observables, write_observables};
 use crate::report::replace::{NEW_RESULTS, Set};
 use crate::report::summary::read_summary;
@@ -78,7 +78,7 @@ pub struct Measure {
 fn after_help() -> String {
     let list: String = REGISTRY.iter().map(|e| format!("  {:<17}{}\n", e.name, e.about)).collect();
     format!(
-        "Observables:\n{list}\nExample:\n  weylflow measure out/helium_triplet --what \
+        "Observables:\n{list}\nExample:\n  weylflow measure out/helium --what \
          energy,density_matrix --samples 200000"
     )
 }
@@ -402,7 +402,12 @@ fn table(found: &Observables) -> String {
     let mut text = String::new();
     for q in found.quantities() {
         if let Some((value, error)) = q.scalar() {
-            let value = format_with_uncertainty(value, error);
+            // Numbers that are not from samples have no error bar.
+            let value = if q.errors.is_empty() {
+                format_known(value)
+            } else {
+                format_with_uncertainty(value, error)
+            };
             text += &format!("{:<26} {value} {}\n", q.name, q.unit);
         } else if q.name == "occupations" || q.name == "nuclear_forces" {
             let shown: Vec<String> = (q.values.iter().zip(&q.errors).take(8))

@@ -39,12 +39,12 @@ pub struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  weylflow run runs/helium_triplet.ron      train, estimate, write out/helium_triplet/report.html
-  weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
-  weylflow exact runs/helium_triplet.ron    what is the exact energy of that problem?
-  weylflow regress --quick                  do all solvers still reproduce the exact energies?
-  weylflow measure out/helium_triplet       densities, occupations, momenta, .. of the trained state
-  weylflow report out/a out/b               compare runs in one page
+  weylflow run runs/helium.ron      train, estimate, write out/helium/report.html
+  weylflow check runs/helium.ron    is this spec valid, and what are its defaults?
+  weylflow exact runs/helium.ron    what is the exact energy of that problem?
+  weylflow regress --quick          do all solvers still reproduce the exact energies?
+  weylflow measure out/helium       densities, occupations, momenta, .. of the trained state
+  weylflow report out/a out/b --out both.html    compare runs in one page
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 

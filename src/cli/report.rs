@@ -1,6 +1,7 @@
 //! `weylflow report`: makes the report of a run again, or one that compares several runs.
 
 use super::guard::{self, Format};
+use crate::report::compare;
 use crate::report::files::{names, write_atomic};
 use crate::report::folder::{RunFolder, fitting_observables, run_beyond, set_stale_aside};
 use crate::report::lock::FolderLock;
@@ -13,11 +14,12 @@ use std::path::{Path, PathBuf};
 /// Make the report of a finished run again, or compare several runs in one page.
 ///
 /// With one folder, its report.html is made again from the files beside it, with the observables of `weylflow
-/// measure` if there are any. With several, a comparison is written: a table, convergence over iterations and
-/// over time, deviation from the exact energy, parameters against error.
+/// measure` if there are any. With several, a comparison is written: energies, densities in one figure, convergence over
+/// iterations and over time, deviation from the exact energy, parameters against error; and the same numbers as a
+/// table beside it, in a file of the same name that ends in .csv.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weylflow report out/helium_triplet
+  weylflow report out/helium
   weylflow report out/helium_triplet out/helium_triplet_weyl --out comparison.html")]
 pub struct Report {
     /// Output folders of finished runs.
@@ -50,7 +52,7 @@ impl Report {
         if let ([folder], None) = (&self.folders[..], &self.out) {
             set_stale_aside_in(folder)?;
         }
-        let runs: Vec<RunFolder> =
+        let mut runs: Vec<RunFolder> =
             self.folders.iter().map(|f| RunFolder::read(f)).collect::<Result<_, _>>()?;
         for (run, folder) in runs.iter().zip(&self.folders) {
             super::warn_of_refusal(folder, &run.summary);
@@ -58,6 +60,7 @@ impl Report {
                 super::note(&format!("note: `{}`: {notice}", folder.display()));
             }
         }
+        distinguish(&mut runs);
         let (path, page) = match (&runs[..], &self.out) {
             ([run], None) => (self.folders[0].join(names::REPORT), run.render()),
             (_, None) => {
@@ -65,16 +68,36 @@ impl Report {
             }
             ([run], Some(out)) => {
                 super::create_new(out, self.overwrite)?;
-                (out.clone(), run.render())
+                (out.clone(), run.render_for(out))
             }
             (runs, Some(out)) => {
+                let table = out.with_extension("csv");
+                if table == *out {
+                    return Err(format!(
+                        "`{}` would be the table of the comparison: name the page, which is HTML",
+                        out.display()
+                    )
+                    .into());
+                }
                 super::create_new(out, self.overwrite)?;
-                (out.clone(), crate::report::compare::render(runs))
+                super::create_new(&table, self.overwrite)?;
+                write_atomic(&table, compare::to_csv(runs).as_bytes())?;
+                (out.clone(), compare::render(runs, out, &table))
             }
         };
         write_atomic(&path, page.as_bytes())?;
         super::print(&format!("report: {}\n", path.display()))?;
         Ok(())
+    }
+}
+
+/// Gives runs whose folders have the same name the paths of these.
+fn distinguish(runs: &mut [RunFolder]) {
+    let names: Vec<String> = runs.iter().map(|r| r.name.clone()).collect();
+    for run in runs {
+        if names.iter().filter(|n| **n == run.name).count() > 1 {
+            run.name = run.path.display().to_string();
+        }
     }
 }
 

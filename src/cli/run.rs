@@ -8,7 +8,7 @@ use super::interrupt::Interrupt;
 use super::resume;
 use crate::checkpoint::Checkpoint;
 use crate::estimate::{EnergyEstimate, Verdict, judge, rayleigh_quotient};
-use crate::exact::{ExactError, ExactOptions, Step};
+use crate::exact::{Density, ExactError, ExactOptions, Step};
 use crate::input;
 use crate::optimise::Optimiser;
 use crate::report::csv::{EnergyCsv, format_table, write_timing};
@@ -20,10 +20,13 @@ use crate::report::files::{
 };
 use crate::report::folder::fitting_observables;
 use crate::report::html::{ReportInput, render};
+use crate::report::links::Links;
 use crate::report::lock::FolderLock;
-use crate::report::number::format_with_uncertainty;
+use crate::report::number::{format_ratio, format_with_uncertainty};
 use crate::report::progress::Progress;
+use crate::report::provenance::Provenance;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
+use crate::report::reference_density;
 use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
 use crate::report::summary::{read_summary, write_summary};
 use crate::report::verdict;
@@ -45,11 +48,11 @@ use std::time::Instant;
 /// Train a wavefunction and write a report whose energy can be believed.
 ///
 /// Reads the spec, trains, estimates the energy on fresh samples, compares with the exact energy where
-/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, report.html and
-/// wavefunction into the output folder. The same spec and seed give the same numbers for any number of
+/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, reference_density.csv, report.html,
+/// provenance.json and wavefunction into the output folder. The same spec and seed give the same numbers for any number of
 /// threads.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  weylflow run runs/helium_triplet.ron --out out/helium")]
+#[command(after_help = "Example:\n  weylflow run runs/helium.ron --out out/helium")]
 pub struct Run {
     /// The spec, a RON file.
     #[arg(value_name = "SPEC")]
@@ -307,10 +310,10 @@ impl Run {
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         faults.push(faults::ESTIMATE, state.iteration, &estimate.faults)?;
-        let (reference, no_reference) =
+        let (reference, exact_density, no_reference) =
             match reference(spec, &estimate.energy, progress, &interrupt) {
-                Ok(Ok(reference)) => (Some(reference), None),
-                Ok(Err(why)) => (None, why),
+                Ok(Ok((reference, density))) => (Some(reference), density, None),
+                Ok(Err(why)) => (None, None, why),
                 Err(_) if interrupt.exit_code().is_some() => {
                     return Err(interrupted(&interrupt, folder));
                 }
@@ -399,6 +402,14 @@ impl Run {
         write_timing(&to, &rows)?;
         write_atomic(&to.join(names::WAVEFUNCTION), saved.to_json()?.as_bytes())?;
         write_density(&to.join(names::DENSITY), &profile)?;
+        match &exact_density {
+            Some(density) => reference_density::write(&to, density)?,
+            // That of an earlier reference.
+            None => set.drop_from_place(names::REFERENCE_DENSITY),
+        }
+        let provenance = Provenance::here();
+        provenance.write(&to)?;
+        table.finish_in(&to)?;
         write_summary(&to.join(names::SUMMARY), &summary)?;
         let page = render(&ReportInput {
             summary: &summary,
@@ -411,11 +422,13 @@ impl Run {
             spec_text,
             observables: observables.as_ref(),
             notices: &notices,
+            reference_density: exact_density.as_ref(),
+            provenance: Some(&provenance),
+            links: &Links::of_files(|name| set.will_hold(name, place.replaces)),
         });
         write_atomic(&to.join(names::REPORT), page.as_bytes())?;
         checkpoint.finished = true;
         checkpoint.write_after(folder, &to)?;
-        table.finish_in(&to)?;
         set.put_in_place(place.replaces)?;
         let folder = results;
         if !self.quiet && summary.verdict != Some(Verdict::Refused) {
@@ -570,21 +583,25 @@ fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
     }
 }
 
-/// The exact energy, or why there is none: a literal of the spec, or exact diagonalisation where it is cheap enough.
+/// The exact energy, with the density where that gives one, or why there is none: a literal of the spec, or exact
+/// diagonalisation where it is cheap enough.
 fn reference(
     spec: &ResolvedSpec,
     energy: &EnergyEstimate,
     progress: &mut Progress,
     interrupt: &Interrupt,
-) -> Result<Result<Reference, Option<String>>, Box<dyn Error>> {
+) -> Result<Result<(Reference, Option<Density>), Option<String>>, Box<dyn Error>> {
     match &spec.reference {
         ReferenceSource::None => Ok(Err(None)),
-        ReferenceSource::Literal { energy: exact, source } => Ok(Ok(Reference {
-            energy: *exact,
-            error_estimate: None,
-            source: source.clone(),
-            deviation: energy.mean() - exact,
-        })),
+        ReferenceSource::Literal { energy: exact, source } => {
+            let reference = Reference {
+                energy: *exact,
+                error_estimate: None,
+                source: source.clone(),
+                deviation: energy.mean() - exact,
+            };
+            Ok(Ok((reference, None)))
+        }
         ReferenceSource::Exact => {
             let options = ExactOptions {
                 work_limit: REFERENCE_WORK,
@@ -606,12 +623,15 @@ fn reference(
             })?;
             drop(phase);
             match solved {
-                Ok(result) => Ok(Ok(Reference {
-                    energy: result.energies[0],
-                    error_estimate: Some(result.error_estimates[0]),
-                    source: result.method,
-                    deviation: energy.mean() - result.energies[0],
-                })),
+                Ok(result) => {
+                    let reference = Reference {
+                        energy: result.energies[0],
+                        error_estimate: Some(result.error_estimates[0]),
+                        source: result.method,
+                        deviation: energy.mean() - result.energies[0],
+                    };
+                    Ok(Ok((reference, result.ground_state.ok().map(|ground| ground.density))))
+                }
                 Err(ExactError::Interrupted) => Err(ExactError::Interrupted.into()),
                 Err(error) => {
                     let hint = match error {
@@ -640,9 +660,9 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
         summary.error_bar
     {
         text += &format!(
-            "    error bar from {scramblings} scramblings, {} times smaller than the {independent:.1e} Ha of \
-             independent samples\n",
-            format_with_uncertainty(gain.ratio, gain.uncertainty)
+            "    error bar from {scramblings} scramblings, {} than the {independent:.1e} Ha of independent \
+             samples\n",
+            format_ratio(gain.ratio, gain.uncertainty)
         );
     }
     if summary.nuclear_repulsion != 0.0 {

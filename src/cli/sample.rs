@@ -16,9 +16,7 @@ use std::path::PathBuf;
 /// first, then the spin-down ones, each sorted ascending; `local_energy`, shape (samples), in Hartree; and
 /// `spin`, shape (particles), 0.5 for up and -0.5 for down.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  weylflow sample out/helium_triplet -n 100000 --out samples.npz"
-)]
+#[command(after_help = "Example:\n  weylflow sample out/helium -n 100000 --out samples.npz")]
 pub struct Sample {
     /// Output folder of a finished run.
     #[arg(value_name = "DIR")]

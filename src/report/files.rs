@@ -17,6 +17,10 @@ pub mod names {
     pub const ENERGY_PARTIAL: &str = "energy.csv.partial";
     /// The result.
     pub const SUMMARY: &str = "summary.json";
+    /// One-body density that belongs to the exact energy.
+    pub const REFERENCE_DENSITY: &str = "reference_density.csv";
+    /// When, how and where the run was made.
+    pub const PROVENANCE: &str = "provenance.json";
     /// One-body density.
     pub const DENSITY: &str = "density.csv";
     /// The report for people.
@@ -56,12 +60,14 @@ pub mod names {
     ];
 
     /// What a run and its measurement write.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 16] = [
         SPEC,
         ENERGY,
         ENERGY_PARTIAL,
         SUMMARY,
         DENSITY,
+        REFERENCE_DENSITY,
+        PROVENANCE,
         REPORT,
         CHECKPOINT,
         CHECKPOINT_PREVIOUS,

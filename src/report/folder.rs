@@ -4,21 +4,27 @@ use super::csv::read_energy;
 use super::density::read_density;
 use super::files::{FileError, names, read_text};
 use super::html::{ReportInput, render};
+use super::links::Links;
 use super::observables::{Observables, read_observables};
+use super::provenance::Provenance;
 use super::record::{DensityProfile, IterationRow, Summary};
+use super::reference_density;
 use super::replace;
 use super::summary::read_summary;
 use crate::checkpoint::Checkpoint;
+use crate::exact::Density;
 use crate::spec::{ResolvedSpec, read::parse};
 use crate::wavefunction::saved::SavedWavefunction;
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Everything a run left that a report shows.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
-    /// Name of the folder.
+    /// The folder.
+    pub path: PathBuf,
+    /// Its name, or the whole path where several runs to compare have the same.
     pub name: String,
     /// The resolved spec and its text.
     pub spec: (ResolvedSpec, String),
@@ -28,12 +34,16 @@ pub struct RunFolder {
     pub rows: Vec<IterationRow>,
     /// One-body density.
     pub density: DensityProfile,
+    /// That of the exact ground state, where it was computed.
+    pub reference_density: Option<Density>,
+    /// Date, command and host.
+    pub provenance: Option<Provenance>,
     /// What `weylflow measure` found of this state, if it ran.
     pub observables: Option<Observables>,
     /// What does not belong together, or not to this state.
     pub notices: Vec<String>,
     /// Whether the last of them is about observables.
-    about_observables: bool,
+    pub(super) about_observables: bool,
 }
 
 impl RunFolder {
@@ -58,9 +68,12 @@ impl RunFolder {
         let about_observables = notice.is_some();
         notices.extend(notice);
         Ok(RunFolder {
+            path: folder.to_owned(),
             name: name.to_string_lossy().into_owned(),
             spec: (spec, text),
             density: read_density(&folder.join(names::DENSITY))?,
+            reference_density: reference_density::read(folder)?,
+            provenance: Provenance::read(folder)?,
             summary,
             rows,
             observables,
@@ -79,8 +92,17 @@ impl RunFolder {
         self.observables = Some(observables);
     }
 
-    /// The report of the run.
+    /// The report of the run, for its own folder.
     pub fn render(&self) -> String {
+        self.render_with(&Links::beside(&self.path))
+    }
+
+    /// The report of the run for a page anywhere.
+    pub fn render_for(&self, page: &Path) -> String {
+        self.render_with(&Links::from_page(page, &self.path))
+    }
+
+    fn render_with(&self, links: &Links) -> String {
         let spec = &self.spec.0;
         render(&ReportInput {
             summary: &self.summary,
@@ -93,6 +115,9 @@ impl RunFolder {
             spec_text: &self.spec.1,
             observables: self.observables.as_ref(),
             notices: &self.notices,
+            reference_density: self.reference_density.as_ref(),
+            provenance: self.provenance.as_ref(),
+            links,
         })
     }
 }

@@ -58,6 +58,7 @@ pub struct Set {
     /// Where it is.
     path: PathBuf,
     aside: Vec<(String, String)>,
+    drop: Vec<&'static str>,
 }
 
 impl Set {
@@ -85,7 +86,7 @@ impl Set {
         if !is_folder(&path) {
             return Err(FileError::NotAFolder { path });
         }
-        Ok(Set { folder: folder.to_owned(), path, aside: Vec::new() })
+        Ok(Set { folder: folder.to_owned(), path, aside: Vec::new(), drop: Vec::new() })
     }
 
     /// Where its files are written.
@@ -98,6 +99,17 @@ impl Set {
         self.aside.extend(pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())));
     }
 
+    /// Lets a file in place go when the set is put there, unless the set has one of that name.
+    pub fn drop_from_place(&mut self, name: &'static str) {
+        self.drop.push(name);
+    }
+
+    /// Whether the output folder will hold a file once the set is in place.
+    pub fn will_hold(&self, name: &str, of_another_run: bool) -> bool {
+        let stays = !of_another_run && !self.drop.contains(&name);
+        self.path.join(name).is_file() || stays && self.folder.join(name).is_file()
+    }
+
     /// Puts the files that were written in place; where they are those of another run, everything else of the earlier
     /// one goes.
     ///
@@ -108,7 +120,8 @@ impl Set {
         let put: Vec<&str> = names::ALL.iter().filter(written).copied().collect();
         let set_aside = names::STALE.iter().chain(&names::PREVIOUS).map(|pair| pair.1);
         let all = names::ALL.into_iter().chain(set_aside);
-        let drop = all.filter(|name| of_another_run && !put.contains(name));
+        let drop =
+            all.filter(|name| (of_another_run || self.drop.contains(name)) && !put.contains(name));
         let list = List {
             drop: drop.map(String::from).collect(),
             put: put.iter().map(ToString::to_string).collect(),

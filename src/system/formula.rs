@@ -834,4 +834,14 @@ mod tests {
         fn shared<T: Send + Sync>() {}
         shared::<Formula<'x'>>();
     }
+
+    #[test]
+    fn the_readme_lists_every_function_and_constant() {
+        let readme = include_str!("../../README.md");
+        let paragraph =
+            readme.split("A **formula** has").nth(1).unwrap().split("\n\n").next().unwrap();
+        for name in FUNCTIONS.into_iter().chain(CONSTANTS.map(|c| c.0)) {
+            assert!(paragraph.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

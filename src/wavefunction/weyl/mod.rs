@@ -29,10 +29,10 @@ use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
 use crate::system::{External, Geometry, Sector, System};
-use base::mean_field::{determinants, reach};
-use base::{Base, BaseTrace};
 pub use base::choice::Candidate;
 use base::choice::choose;
+use base::mean_field::{determinants, reach};
+use base::{Base, BaseTrace};
 pub use base::{
     BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
 };
@@ -680,13 +680,18 @@ impl Wavefunction for Weyl {
 
     fn choices(&self) -> Vec<String> {
         let measured = |c: &Candidate| match c.variance {
-            Some(v) => format!("{}, whose local energy varies by {v:.1e} of the kinetic energy squared", c.base),
+            Some(v) => format!(
+                "{}, whose local energy varies by {v:.1e} of the kinetic energy squared",
+                c.base
+            ),
             None => format!("{}, without comparison", c.base),
         };
         self.choice
             .iter()
             .enumerate()
-            .map(|(i, c)| format!("{} {}", if i == 0 { "base:" } else { "instead of" }, measured(c)))
+            .map(|(i, c)| {
+                format!("{} {}", if i == 0 { "base:" } else { "instead of" }, measured(c))
+            })
             .collect()
     }
 

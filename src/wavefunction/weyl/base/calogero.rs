@@ -165,12 +165,9 @@ mod tests {
 
     #[test]
     fn the_local_energy_is_the_exact_one() {
-        for (particles, power, frequency) in [
-            (2, 1.5, 1.0),
-            (2, 3.0, 0.01),
-            (6, 2.0, 1.0),
-            (4, 0.8, 30.0),
-        ] {
+        for (particles, power, frequency) in
+            [(2, 1.5, 1.0), (2, 3.0, 0.01), (6, 2.0, 1.0), (4, 0.8, 30.0)]
+        {
             let hamiltonian = Hamiltonian {
                 title: String::new(),
                 external: External::Harmonic { frequency },

@@ -116,8 +116,7 @@ impl RelativeMotion {
         let RelativeTrace { values, slopes, psi, plain } = trace;
         let m = self.weights.len();
         plain.iter_mut().for_each(|p| p.resize(m, 0.0));
-        let at =
-            [(angles[0] + angles[1]) * 0.5, (angles[0] - angles[1]) * 0.5 + FRAC_PI_2];
+        let at = [(angles[0] + angles[1]) * 0.5, (angles[0] - angles[1]) * 0.5 + FRAC_PI_2];
         let orders = 1 + T::ORDER + usize::from(reverse);
         for (part, t) in at.into_iter().enumerate() {
             values[part].clear();
@@ -158,9 +157,8 @@ impl RelativeMotion {
         let m = self.weights.len();
         let mut work = QuantileWork::default();
         let mut phi = std::array::from_fn(|_| vec![0.0; m]);
-        let square = |a: &[f64]| -> Vec<f64> {
-            (0..m * m).map(|ij| a[ij / m] * a[ij % m]).collect()
-        };
+        let square =
+            |a: &[f64]| -> Vec<f64> { (0..m * m).map(|ij| a[ij / m] * a[ij % m]).collect() };
         let marginal: Vec<f64> = (0..m * m)
             .map(|ij| if ij / m == ij % m { self.weights[ij % m].powi(2) } else { 0.0 })
             .collect();
@@ -327,8 +325,7 @@ impl Problem<'_> {
         let transform: Vec<f64> = (0..=2 * last)
             .map(|m| {
                 let terms = potential.iter().enumerate();
-                let sum: f64 =
-                    terms.map(|(i, v)| v * cosines[m * (2 * i + 1) % (4 * cells)]).sum();
+                let sum: f64 = terms.map(|(i, v)| v * cosines[m * (2 * i + 1) % (4 * cells)]).sum();
                 sum / cells as f64
             })
             .collect();
@@ -349,8 +346,7 @@ impl Problem<'_> {
         let external = self.external(centres, pilot);
         let interaction = self.interaction(pilot);
         // The mean field starts from two particles at one place.
-        let at_contact: Vec<f64> =
-            external.chunks_exact(pilot).map(|row| row[pilot / 2]).collect();
+        let at_contact: Vec<f64> = external.chunks_exact(pilot).map(|row| row[pilot / 2]).collect();
         let mut centre =
             self.eigenfunctions((1..=CENTRE_WAVES).collect(), &at_contact, CENTRE_FUNCTIONS)?;
         for _ in 0..ROUNDS {
@@ -366,8 +362,7 @@ impl Problem<'_> {
                 row.iter().enumerate().map(|(j, v)| share * mean[(j, 0)].powi(2) * v).sum()
             };
             let other: Vec<f64> = external.chunks_exact(pilot).map(of).collect();
-            centre =
-                self.eigenfunctions((1..=CENTRE_WAVES).collect(), &other, CENTRE_FUNCTIONS)?;
+            centre = self.eigenfunctions((1..=CENTRE_WAVES).collect(), &other, CENTRE_FUNCTIONS)?;
         }
         let tail = |f: &Functions| {
             let c = &f.coefficients;
