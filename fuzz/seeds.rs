@@ -29,7 +29,7 @@ const SPECS: [(&str, &str); 4] = [
         r#"(title: "two \u{e9} \\", hamiltonian: Inline(title: "h", external: Sum([Formula("x^2/2"), Lattice(depth: 1, period: 2)]),
         interaction: Gaussian(strength: 1, width: 0.5)), sector: (up: 1, down: 1), geometry: Box(half_width: 6),
         wavefunction: Waveflow(coordinate: Position, knots: 6, prior_knots: 6, hidden: [3]), optimiser: Adam(),
-        samples_per_iteration: 64, iterations: 3, final_samples: 64, sampling: Random, faults: Skip(share: 0.5),
+        samples_per_iteration: 64, iterations: 3, final_samples: 64, sampling: Random, faults: Skip(share: 0.4),
         stopping: Never, seed: 18446744073709551615, reference: Literal(energy: 1.5, source: "a book"))"#,
     ),
     (

@@ -8,6 +8,7 @@ use super::{ReferenceSource, ResolvedSpec, RunSpec, size};
 use crate::math::spline::circular::FEWEST_CELLS;
 use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::waveflow::WaveflowSettings;
 use crate::wavefunction::weyl::WeylSettings;
@@ -92,7 +93,9 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     // Two are the fewest with a scatter.
     within("scramblings", *scramblings, 2, 1024)?;
     check_memory(spec)?;
-    between("faults.share", faults.share(), 0.0, 0.5)?;
+    if *faults != Faults::Stop {
+        between("faults.share", faults.share(), 0.0, 0.5)?;
+    }
     check_reference(reference)
 }
 
