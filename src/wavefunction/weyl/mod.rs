@@ -391,7 +391,9 @@ impl Weyl {
         }
         let share = settings.bound_share;
         let physical = match space {
-            Space::Box { .. } => PairSpace::between_walls(base.extent()),
+            Space::Box { .. } => {
+                PairSpace::between_walls(base.extent(), |share| base.distances(share))
+            }
             Space::Line { .. } => PairSpace::Line { range: base.extent() },
             Space::Ring { .. } => PairSpace::Ring,
         };
