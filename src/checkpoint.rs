@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Number of the format.
-const FORMAT: u32 = 1;
+/// Number of the format, and of what the parameters mean: pairs between walls have ended otherwise since 2.
+const FORMAT: u32 = 2;
 /// First word of a checkpoint.
 const MAGIC: &str = "weylflow-checkpoint";
 /// Largest file that is read: a million iterations of the largest wavefunctions stay below.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{fails, read, succeeds};
+use common::{ended, fails, read, succeeds};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use std::fs;
@@ -73,7 +73,7 @@ fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
     let folder = dir.path();
     fs::write(folder.join("spec.ron"), spec(40, 4096)).unwrap();
     let begin = Instant::now();
-    assert!(start(folder, &["--out", "whole"]).wait().unwrap().success());
+    assert!(ended(start(folder, &["--out", "whole"]).wait().unwrap()));
     // Each of the killed processes gets a share of the time that the whole run takes, so that they get somewhere.
     let share = begin.elapsed() / 8;
     let mut rng = Pcg64::seed_from_u64(30);
@@ -85,7 +85,7 @@ fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
         sleep(share.mul_f64(rng.random_range(0.05..1.2)));
         if let Some(status) = child.try_wait().unwrap() {
             // It came to its end in spite of all: the next one starts anew.
-            assert!(status.success());
+            assert!(ended(status));
             assert!(results(&folder.join("whole")) == results(&folder.join("torn")));
             fs::remove_dir_all(folder.join("torn")).unwrap();
             finished += 1;
@@ -98,7 +98,7 @@ fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
     }
     println!("killed {kills} times, finished {finished} times before a kill");
     let last = start(folder, &["--out", "torn", "--resume"]).wait_with_output().unwrap();
-    assert!(last.status.success(), "{}", message(&last));
+    assert!(ended(last.status), "{}", message(&last));
     for ((name, a), (_, b)) in
         results(&folder.join("whole")).iter().zip(results(&folder.join("torn")))
     {
@@ -114,7 +114,7 @@ fn signals_save_the_state_and_have_their_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     fs::write(folder.join("spec.ron"), spec(12, 4096)).unwrap();
-    assert!(start(folder, &["--out", "whole"]).wait().unwrap().success());
+    assert!(ended(start(folder, &["--out", "whole"]).wait().unwrap()));
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
         let out = format!("out{code}");
         let child = start(folder, &["--out", &out, "--checkpoint-every", "1"]);

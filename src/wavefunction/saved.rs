@@ -5,8 +5,8 @@ use crate::spec::ResolvedSpec;
 use crate::system::System;
 use serde::{Deserialize, Serialize};
 
-/// Version of the file format.
-const FORMAT: u32 = 1;
+/// Version of the file format, and of what the parameters mean: pairs between walls have ended otherwise since 2.
+const FORMAT: u32 = 2;
 
 /// The content of a `wavefunction` file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,7 +163,7 @@ mod tests {
         saved.parameters[1] = saved.parameters[1].next_up();
         assert_ne!(saved.fingerprint().unwrap(), fingerprint);
         assert!(
-            SavedWavefunction::from_json(&text.replace("\"format\":1", "\"format\":9")).is_err()
+            SavedWavefunction::from_json(&text.replace("\"format\":2", "\"format\":9")).is_err()
         );
         assert!(
             SavedWavefunction::from_json(&text.replace("\"refinements\":1", "\"refinements\":2"))

@@ -388,7 +388,9 @@ impl Weyl {
         let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
         let share = settings.bound_share;
         let physical = match space {
-            Space::Box { .. } => PairSpace::between_walls(base.extent()),
+            Space::Box { .. } => {
+                PairSpace::between_walls(base.extent(), |share| base.distances(share))
+            }
             Space::Line { .. } => PairSpace::Line { range: base.extent() },
             Space::Ring { .. } => PairSpace::Ring,
         };
