@@ -1,8 +1,8 @@
 //! Observables of trained states against exact diagonalisation, and error bars that cover as often as they say.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::ops::ControlFlow;
 use weylflow::exact::{ExactOptions, ExactResult, solve};
 use weylflow::math::quadrature::GaussLegendre;
 use weylflow::observables::{Effort, Measurement, Quantity, REGISTRY, Setup, measure};
@@ -29,7 +29,10 @@ fn trained(run: &str, samples: usize, iterations: usize) -> (ResolvedSpec, Box<d
 
 fn exact(spec: &ResolvedSpec) -> ExactResult {
     let options = ExactOptions { tolerance: 1e-6, ..ExactOptions::default() };
-    solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+    solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap()
 }
 
 fn observe(

@@ -166,7 +166,8 @@ impl Drop for Progress {
 }
 
 const TEMPLATE: &str = "{bar:20.cyan} {pos}/{len}  {wide_msg}";
-const PHASE_TEMPLATE: &str = "{bar:20.cyan} {pos} % of the work allowed  {prefix}, {elapsed}  {wide_msg}";
+const PHASE_TEMPLATE: &str =
+    "{bar:20.cyan} {pos} % of the work allowed  {prefix}, {elapsed}  {wide_msg}";
 
 fn describe(row: &IterationRow, seconds_left: f64) -> String {
     format!(
