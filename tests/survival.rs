@@ -133,6 +133,43 @@ fn signals_save_the_state_and_have_their_exit_codes() {
     }
 }
 
+/// A signal while the exact energy is sought: the state is saved, and the run goes on.
+#[test]
+fn a_signal_ends_the_search_for_the_exact_energy() {
+    use std::io::{BufRead, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let text = spec(2, 256)
+        .replace("reference: None", "reference: Exact")
+        .replace("strength: 1.0", "strength: 300.0");
+    let text = text.replace("softening: 1.0", "softening: 0.05");
+    fs::write(folder.join("spec.ron"), &text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(["run", "spec.ron", "--threads", "1", "--out", "out"])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("exact energy")));
+    signal(&child, "-TERM");
+    let said: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("--resume")), "{said:?}");
+    assert!(!folder.join("out/summary.json").exists());
+    fs::write(folder.join("spec.ron"), text.replace("reference: Exact", "reference: None"))
+        .unwrap();
+    let resumed = Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(["run", "spec.ron", "--quiet", "--threads", "1", "--out", "out", "--resume"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    // Two iterations make no good energy: it may be refused, but the run is whole.
+    assert!(matches!(resumed.status.code(), Some(0 | 3 | 4)), "{}", message(&resumed));
+    assert!(folder.join("out/summary.json").exists());
+}
+
 #[test]
 fn a_finished_run_goes_on_when_asked_and_refuses_what_it_cannot_mend() {
     let dir = tempfile::tempdir().unwrap();

@@ -76,8 +76,8 @@ pub struct Exact {
     /// Memory that may be used.
     #[arg(long, default_value_t = 6.0, value_name = "GIB")]
     memory: f64,
-    /// Time that one refinement may take, as predicted from the arithmetic it needs; all together may take three
-    /// times that.
+    /// Time that one refinement may take, as predicted from the arithmetic it needs; all together may take
+    /// little more than twice that.
     #[arg(long, default_value_t = 400.0, value_name = "SECONDS")]
     time: f64,
     /// Do not use closed forms, even where one is known.

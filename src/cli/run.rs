@@ -95,7 +95,7 @@ pub struct Run {
 /// Bins of the one-body density.
 const DENSITY_BINS: usize = 100;
 /// Arithmetic one refinement of the exact energy of a report may cost, some ten seconds on two cores; the whole of it
-/// may cost three times that.
+/// may cost three times that ([`crate::exact::whole_work`]).
 const REFERENCE_WORK: f64 = 4e11;
 /// Memory it may take.
 const REFERENCE_MEMORY: u64 = 2 << 30;

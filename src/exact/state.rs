@@ -288,7 +288,8 @@ const SYMMETRY_POINTS: usize = 1001;
 
 /// The multiple of `unit` that `x` is, to the accuracy of labels.
 fn near(x: f64, unit: f64) -> Option<f64> {
-    let rounded = (x / unit).round() * unit;
+    // Without a negative zero.
+    let rounded = (x / unit).round() * unit + 0.0;
     ((x - rounded).abs() < 0.02 * unit).then_some(rounded)
 }
 
