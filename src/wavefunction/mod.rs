@@ -129,12 +129,13 @@ impl WavefunctionSettings {
         system: System,
         seed: u64,
     ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
+        // A Waveflow makes one particle after the other, and samples of either family are made spin by spin: one order
+        // of the spins serves for both.
+        if sector.up < sector.down {
+            let inner = self.build(sector.exchanged(), system, seed)?;
+            return Ok(Box::new(Exchanged::of(inner)));
+        }
         match self {
-            // It makes one particle after the other, so that its states know the order of the spins.
-            WavefunctionSettings::Waveflow(s) if sector.up < sector.down => {
-                let inner = Waveflow::new(s, sector.exchanged(), system, seed)?;
-                Ok(Box::new(Exchanged::of(Box::new(inner))))
-            }
             WavefunctionSettings::Waveflow(s) => {
                 Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
             }
