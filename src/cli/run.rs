@@ -129,6 +129,9 @@ impl Run {
         clocks: Clocks,
     ) -> Result<(), Box<dyn Error>> {
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let mut settled = spec.clone();
+        let choices = settled.wavefunction.settle(spec.sector, system)?;
+        let spec = &settled;
         // Everything that can be wrong with the input is found before a folder is made.
         let mut psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
         let spec_text = write::to_ron(spec)?;
@@ -174,7 +177,7 @@ impl Run {
             spec.iterations,
             spec.samples_per_iteration
         ));
-        psi.choices().iter().for_each(|choice| progress.message(choice));
+        choices.iter().for_each(|choice| progress.message(choice));
         let schedule = Schedule::of(spec);
         let mut table = EnergyCsv::create(folder, &rows)?;
         let before = (rows.last().map_or(0.0, |r| r.seconds), checkpoint.cpu_seconds);

@@ -22,10 +22,8 @@ pub fn ln_gamma(a: f64) -> f64 {
         return (PI / (PI * a).sin()).ln() - ln_gamma(1.0 - a);
     }
     let z = a - 1.0;
-    let sum = TERMS[1..]
-        .iter()
-        .enumerate()
-        .fold(TERMS[0], |sum, (i, c)| sum + c / (z + (i + 1) as f64));
+    let sum =
+        TERMS[1..].iter().enumerate().fold(TERMS[0], |sum, (i, c)| sum + c / (z + (i + 1) as f64));
     let t = z + G + 0.5;
     0.5 * (2.0 * PI).ln() + (z + 0.5) * t.ln() - t + sum.ln()
 }

@@ -432,7 +432,8 @@ mod tests {
     #[test]
     fn the_clip_does_not_collapse_where_most_samples_feel_nothing() {
         // Nine in ten are equal to rounding, the others felt an interaction of up to 10 Ha.
-        let energies = quantiles(|u| if u < 0.9 { 1.0 + 1e-9 * u } else { 100.0 * (u - 0.9) }, 1000);
+        let energies =
+            quantiles(|u| if u < 0.9 { 1.0 + 1e-9 * u } else { 100.0 * (u - 0.9) }, 1000);
         let (low, high) = clip_range(&energies, 30.0);
         assert!(low < 0.0 && high > 10.0, "{low} {high}");
         // A few absurd ones change nothing.

@@ -165,12 +165,9 @@ mod tests {
 
     #[test]
     fn the_local_energy_is_the_exact_one() {
-        for (particles, power, frequency) in [
-            (2, 1.5, 1.0),
-            (2, 3.0, 0.01),
-            (6, 2.0, 1.0),
-            (4, 0.8, 30.0),
-        ] {
+        for (particles, power, frequency) in
+            [(2, 1.5, 1.0), (2, 3.0, 0.01), (6, 2.0, 1.0), (4, 0.8, 30.0)]
+        {
             let hamiltonian = Hamiltonian {
                 title: String::new(),
                 external: External::Harmonic { frequency },
@@ -179,7 +176,7 @@ mod tests {
             let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
             let sector = Sector { up: particles, down: 0 };
             let psi = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
-            assert!(psi.choices()[0].contains("Calogero"), "{:?}", psi.choices());
+            assert!(psi.choices()[0].starts_with("base: Calogero"), "{:?}", psi.choices());
             assert!(density_drift(&psi, 1) < 1e-6);
             let n = particles as f64;
             let exact = frequency * (0.5 * n + 0.5 * power * n * (n - 1.0));

@@ -116,8 +116,7 @@ impl RelativeMotion {
         let RelativeTrace { values, slopes, psi, plain } = trace;
         let m = self.weights.len();
         plain.iter_mut().for_each(|p| p.resize(m, 0.0));
-        let at =
-            [(angles[0] + angles[1]) * 0.5, (angles[0] - angles[1]) * 0.5 + FRAC_PI_2];
+        let at = [(angles[0] + angles[1]) * 0.5, (angles[0] - angles[1]) * 0.5 + FRAC_PI_2];
         let orders = 1 + T::ORDER + usize::from(reverse);
         for (part, t) in at.into_iter().enumerate() {
             values[part].clear();
@@ -158,9 +157,8 @@ impl RelativeMotion {
         let m = self.weights.len();
         let mut work = QuantileWork::default();
         let mut phi = std::array::from_fn(|_| vec![0.0; m]);
-        let square = |a: &[f64]| -> Vec<f64> {
-            (0..m * m).map(|ij| a[ij / m] * a[ij % m]).collect()
-        };
+        let square =
+            |a: &[f64]| -> Vec<f64> { (0..m * m).map(|ij| a[ij / m] * a[ij % m]).collect() };
         let marginal: Vec<f64> = (0..m * m)
             .map(|ij| if ij / m == ij % m { self.weights[ij % m].powi(2) } else { 0.0 })
             .collect();
@@ -179,10 +177,12 @@ impl RelativeMotion {
 
 /// Largest coefficient, relative to the largest of all, that may be left at the upper end of a converged series.
 const CONVERGED: f64 = 1e-13;
+/// The same where more waves are not to be had.
+const ROUGH: f64 = 1e-6;
 /// Waves of the distance that are tried one after the other, and those of the centre of mass.
 const WAVES: [usize; 4] = [128, 320, 768, 1536];
 const CENTRE_WAVES: usize = 128;
-/// Points of the quadratures, per wave.
+/// Points of the quadratures, per wave; those of the distance are multiples of those of the centre of mass.
 const OVERSAMPLING: usize = 4;
 /// Functions of the centre of mass and of the distance in the configuration interaction.
 const CENTRE_FUNCTIONS: usize = 12;
@@ -290,14 +290,17 @@ impl Problem<'_> {
 
     /// The external potential of both particles at the middles of cells, row-major in (centre, distance).
     fn external(&self, centres: usize, distances: usize) -> Vec<f64> {
-        let l = self.half_width;
-        let v = |x: f64| self.hamiltonian.external.value(x);
+        // The places of the particles are multiples of L / distances, where there is a whole number of distances to a centre.
+        let m = distances / centres;
+        let place = |q: usize| self.half_width * (q as f64 / distances as f64 - 2.0);
+        let v: Vec<f64> =
+            (0..4 * distances).map(|q| self.hamiltonian.external.value(place(q))).collect();
         let mut all = Vec::with_capacity(centres * distances);
         for i in 0..centres {
-            let r = l * (2.0 * middle(i, centres) / PI - 1.0);
+            let r = m * (2 * i + 1);
             all.extend((0..distances).map(|j| {
-                let half = l * (2.0 * middle(j, distances) / PI - 1.0);
-                v(r + half) + v(r - half)
+                let half = 2 * j + 1;
+                v[r + half] + v[r + 2 * distances - half]
             }));
         }
         all
@@ -327,8 +330,7 @@ impl Problem<'_> {
         let transform: Vec<f64> = (0..=2 * last)
             .map(|m| {
                 let terms = potential.iter().enumerate();
-                let sum: f64 =
-                    terms.map(|(i, v)| v * cosines[m * (2 * i + 1) % (4 * cells)]).sum();
+                let sum: f64 = terms.map(|(i, v)| v * cosines[m * (2 * i + 1) % (4 * cells)]).sum();
                 sum / cells as f64
             })
             .collect();
@@ -349,8 +351,7 @@ impl Problem<'_> {
         let external = self.external(centres, pilot);
         let interaction = self.interaction(pilot);
         // The mean field starts from two particles at one place.
-        let at_contact: Vec<f64> =
-            external.chunks_exact(pilot).map(|row| row[pilot / 2]).collect();
+        let at_contact: Vec<f64> = external.chunks_exact(pilot).map(|row| row[pilot / 2]).collect();
         let mut centre =
             self.eigenfunctions((1..=CENTRE_WAVES).collect(), &at_contact, CENTRE_FUNCTIONS)?;
         for _ in 0..ROUNDS {
@@ -366,8 +367,7 @@ impl Problem<'_> {
                 row.iter().enumerate().map(|(j, v)| share * mean[(j, 0)].powi(2) * v).sum()
             };
             let other: Vec<f64> = external.chunks_exact(pilot).map(of).collect();
-            centre =
-                self.eigenfunctions((1..=CENTRE_WAVES).collect(), &other, CENTRE_FUNCTIONS)?;
+            centre = self.eigenfunctions((1..=CENTRE_WAVES).collect(), &other, CENTRE_FUNCTIONS)?;
         }
         let tail = |f: &Functions| {
             let c = &f.coefficients;
@@ -376,7 +376,7 @@ impl Problem<'_> {
             let largest = (0..n).map(size).fold(0.0, f64::max);
             (n - n / 8..n).map(size).fold(0.0, f64::max) / largest
         };
-        if tail(&centre) > CONVERGED {
+        if tail(&centre) > ROUGH {
             return Ok(None);
         }
         // The same field, on finer grids.
@@ -393,7 +393,9 @@ impl Problem<'_> {
             }
             let waves = self.distance_waves(most);
             let distance = self.eigenfunctions(waves, &field, DISTANCE_FUNCTIONS)?;
-            if tail(&distance) < CONVERGED {
+            // Where the interaction has a kink no series converges fast: the last is the best.
+            let last = most == WAVES[WAVES.len() - 1];
+            if tail(&distance) < if last { ROUGH } else { CONVERGED } {
                 return self.interacting(&centre, &distance, &external, &interaction).map(Some);
             }
         }
