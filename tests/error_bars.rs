@@ -5,7 +5,7 @@ use weylflow::optimise::OptimiserSettings;
 use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::train::{self, Estimate, Schedule};
-use weylflow::wavefunction::{Wavefunction, WavefunctionSettings};
+use weylflow::wavefunction::WavefunctionSettings;
 
 const PAIR: Sector = Sector { up: 1, down: 1 };
 

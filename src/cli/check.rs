@@ -26,13 +26,12 @@ impl Check {
     ///
     /// A spec that is not valid, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let spec = load(&self.spec)?;
-        let mut text = write::to_ron(&spec)?;
+        let mut spec = load(&self.spec)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let choices = spec.wavefunction.settle(spec.sector, system)?;
+        let mut text = write::to_ron(&spec)?;
         // Comments: the output is a spec.
-        for choice in spec.wavefunction.build(spec.sector, system, spec.seed)?.choices() {
-            text += &format!("// {choice}\n");
-        }
+        choices.iter().for_each(|choice| text += &format!("// {choice}\n"));
         super::print(&text)?;
         Ok(())
     }

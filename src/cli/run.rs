@@ -147,6 +147,9 @@ impl Run {
         clocks: Clocks,
     ) -> Result<(), Box<dyn Error>> {
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let mut settled = spec.clone();
+        let choices = settled.wavefunction.settle(spec.sector, system)?;
+        let spec = &settled;
         // Everything that can be wrong with the input is found before a folder is made.
         let mut psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
         let spec_text = write::to_ron(spec)?;
@@ -161,6 +164,7 @@ impl Run {
         } else {
             Place { folder: folder.to_owned(), replaces: false }
         };
+        choices.iter().for_each(|choice| progress.message(choice));
         let ended = self.train_in(
             spec,
             &spec_text,
@@ -234,7 +238,6 @@ impl Run {
             spec.iterations,
             spec.samples_per_iteration
         ));
-        psi.choices().iter().for_each(|choice| progress.message(choice));
         let schedule = Schedule::of(spec);
         let mut table = EnergyCsv::create(folder, &rows)?;
         let before = (rows.last().map_or(0.0, |r| r.seconds), checkpoint.cpu_seconds);

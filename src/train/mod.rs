@@ -15,7 +15,7 @@ pub use stopping::{StopReason, Stopping};
 use crate::estimate::Moments;
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::math::linalg::LinearError;
-use crate::optimise::{Landscape, Optimiser, Pace};
+use crate::optimise::{Landscape, Optimiser, Pace, relative_variance};
 use crate::sampling::{Purpose, Sampling};
 use crate::spec::RunSpec;
 use crate::system::System;
@@ -180,6 +180,9 @@ impl Landscape for FixedSamples<'_> {
     }
 }
 
+/// Variance of the local energy, in units of the kinetic energy squared, of a state that needs no training.
+const EIGENSTATE: f64 = 1e-18;
+
 /// Share of the run, at its end, over which parameters are averaged.
 const AVERAGED_SHARE: f64 = 0.25;
 
@@ -285,7 +288,15 @@ fn iterate(
     state.rejected += batch.rejected;
     let energy = Moments::weighted(&batch.local_energy, &batch.weight);
     let trouble = state.trouble(&batch, energy, schedule);
+    // Of an eigenstate, what is left of the variance is rounding.
+    let exact = schedule.stopping == Stopping::Plateau
+        && trouble.is_none()
+        && relative_variance(&batch) < EIGENSTATE;
     let (step, choosy) = match &trouble {
+        None if exact => {
+            state.remember_best(energy, optimiser);
+            (None, false)
+        }
         Some(error) => {
             if !state.restart(schedule.faults, optimiser) {
                 return Err(error.clone());
@@ -329,9 +340,10 @@ fn iterate(
     if step.is_some() {
         state.history.push(&batch);
     }
-    state.settled = schedule.stopping == Stopping::Plateau
-        && choosy
-        && (state.stuck >= STUCK || step.is_some() && state.history.is_flat());
+    state.settled = exact
+        || schedule.stopping == Stopping::Plateau
+            && choosy
+            && (state.stuck >= STUCK || step.is_some() && state.history.is_flat());
     Ok(IterationReport {
         iteration,
         energy,

@@ -111,6 +111,21 @@ impl WavefunctionSettings {
         }
     }
 
+    /// Chooses what is left open by measuring, and says what and why, a line each.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle(
+        &mut self,
+        sector: Sector,
+        system: System,
+    ) -> Result<Vec<String>, WavefunctionError> {
+        match self {
+            WavefunctionSettings::Waveflow(_) => Ok(Vec::new()),
+            WavefunctionSettings::Weyl(settings) => settings.settle(sector, system),
+        }
+    }
+
     /// Whether [`Wavefunction::refine`] can do something.
     pub fn can_refine(&self) -> bool {
         match self {
@@ -191,11 +206,6 @@ pub trait Wavefunction: Send + Sync {
     /// a spin may be drawn.
     fn orders(&self) -> f64 {
         1.0
-    }
-
-    /// What was chosen for the wavefunction that its settings leave open, and why; a line each.
-    fn choices(&self) -> Vec<String> {
-        Vec::new()
     }
 
     /// An evaluator with scratch memory of its own; one per thread or chunk.

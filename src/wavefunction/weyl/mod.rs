@@ -30,7 +30,7 @@ use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
 use crate::system::{External, Geometry, Sector, System};
 pub use base::choice::Candidate;
-use base::choice::choose;
+use base::choice::{Choice, choose};
 use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
 pub use base::{
@@ -136,6 +136,25 @@ pub fn default_pair_cells(geometry: &Geometry) -> usize {
 }
 
 impl WeylSettings {
+    /// Chooses a base where none is named, and says which and why, a line each.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle(
+        &mut self,
+        sector: Sector,
+        system: System,
+    ) -> Result<Vec<String>, WavefunctionError> {
+        if self.base != BaseSettings::Automatic {
+            return Ok(Vec::new());
+        }
+        let psi = Weyl::new(self, sector, system)?;
+        if let Some(chosen) = psi.choice.first() {
+            self.base = chosen.base.clone();
+        }
+        Ok(psi.choices())
+    }
+
     /// Writes out the defaults that depend on the system.
     pub fn complete(&mut self, system: System) {
         let geometry = system.geometry;
@@ -368,7 +387,6 @@ impl Weyl {
         if n == 0 || n > MOST_PARTICLES {
             return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
         }
-        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
         settings.base.exists_on(system.geometry)?;
         settings.base.exists_for(sector)?;
         if let (Geometry::Ring { .. }, Some(found)) =
@@ -376,13 +394,25 @@ impl Weyl {
         {
             return Err(WavefunctionError::EvenOnRing { found });
         }
-        let (walls, base, choice) = match &settings.base {
-            BaseSettings::Automatic => choose(sector, system)?,
-            base => {
-                let (walls, base) = base.build(sector, system)?;
-                (walls, base, Vec::new())
-            }
-        };
+        if settings.base == BaseSettings::Automatic {
+            let Choice { walls, base, candidates } = choose(settings, sector, system)?;
+            let mut psi = Self::over(settings, sector, system, walls, base)?;
+            psi.choice = candidates;
+            return Ok(psi);
+        }
+        let (walls, base) = settings.base.build(sector, system)?;
+        Self::over(settings, sector, system, walls, base)
+    }
+
+    /// The flow over a base that has been built.
+    fn over(
+        settings: &WeylSettings,
+        sector: Sector,
+        system: System,
+        walls: Geometry,
+        base: Base,
+    ) -> Result<Self, WavefunctionError> {
+        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
         let inside = System { geometry: &walls, ..system };
         let space = Space::of(system, walls, &base);
         let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
@@ -431,7 +461,7 @@ impl Weyl {
             space,
             layers,
             base,
-            choice,
+            choice: Vec::new(),
             offsets,
             parameters,
             #[cfg(test)]
@@ -454,6 +484,16 @@ impl Weyl {
             #[cfg(test)]
             inverse_error: 0.0,
         }
+    }
+}
+
+impl Weyl {
+    /// How the base was chosen where the settings leave it open.
+    fn choices(&self) -> Vec<String> {
+        let line = |(i, c): (usize, &Candidate)| {
+            if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
+        };
+        self.choice.iter().enumerate().map(line).collect()
     }
 }
 
@@ -678,23 +718,6 @@ impl Wavefunction for Weyl {
             Space::Line { reach, .. } => (-reach, reach),
             _ => geometry.interval(),
         }
-    }
-
-    fn choices(&self) -> Vec<String> {
-        let measured = |c: &Candidate| match c.variance {
-            Some(v) => format!(
-                "{}, whose local energy varies by {v:.1e} of the kinetic energy squared",
-                c.base
-            ),
-            None => format!("{}, without comparison", c.base),
-        };
-        self.choice
-            .iter()
-            .enumerate()
-            .map(|(i, c)| {
-                format!("{} {}", if i == 0 { "base:" } else { "instead of" }, measured(c))
-            })
-            .collect()
     }
 
     fn uniforms(&self) -> usize {

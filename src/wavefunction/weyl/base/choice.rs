@@ -4,26 +4,42 @@
 //! candidates themselves, on a few hundred samples of each, can: it is that of an eigenstate or far from it.
 
 use super::super::super::WavefunctionError;
-use super::super::Weyl;
+use super::super::{Weyl, WeylSettings};
 use super::calogero::{Calogero, contact_power, half_extent};
 use super::multi_determinant::{self, DeterminantSum, MultiDeterminantSettings};
 use super::{Base, BaseSettings};
 use crate::local_energy::Batch;
-use crate::optimise::relative_variance;
+use crate::optimise::{OptimiserSettings, relative_variance};
 use crate::parallel;
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
+use crate::team;
+use crate::train::{Faults, Schedule, Stopping, train};
 use crate::wavefunction::Wavefunction;
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A base and what was found about it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The base.
     pub base: BaseSettings,
     /// Variance of its local energy without the most remote values, in units of its kinetic energy squared; none where nothing had
     /// to be compared.
     pub variance: Option<f64>,
+    /// Whether that is after a few steps of training.
+    pub trained: bool,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let when = if self.trained { " after a few steps" } else { "" };
+        match self.variance {
+            Some(v) => {
+                write!(f, "{} (variance {v:.1e} of the kinetic energy squared{when})", self.base)
+            }
+            None => write!(f, "{}", self.base),
+        }
+    }
 }
 
 /// Samples of a candidate, and how many are drawn by one task.
@@ -40,48 +56,117 @@ const PAIR_ORBITALS: [usize; 3] = [16, 24, 32];
 /// Most determinants of a sum for more particles where fewer are not good.
 const MOST_STRONG: u64 = 4_000;
 
-/// Builds the base that fits, with what was measured of it and of the others: the first of the list is the chosen one.
+/// Variance, in units of the kinetic energy squared, beyond which a candidate is compared with one determinant per spin
+/// after a few steps of training: what the layers can do then counts for more than the base.
+const STRONG: f64 = 1e-3;
+/// Steps and samples of such a comparison.
+const STEPS: usize = 6;
+const STEP_SAMPLES: usize = 1024;
+
+/// A candidate with its base.
+struct Built {
+    candidate: Candidate,
+    walls: Geometry,
+    base: Base,
+}
+
+/// What is found to fit, and what was measured of it and of the others.
+pub struct Choice {
+    /// Walls between which the base lives.
+    pub walls: Geometry,
+    /// The base.
+    pub base: Base,
+    /// The candidates; the first is the chosen one.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Builds the base that fits, for a flow of given settings.
 ///
 /// # Errors
 /// See [`WavefunctionError`].
 pub fn choose(
+    settings: &WeylSettings,
     sector: Sector,
     system: System,
-) -> Result<(Geometry, Base, Vec<Candidate>), WavefunctionError> {
+) -> Result<Choice, WavefunctionError> {
     let orbitals = BaseSettings::Automatic.orbitals(system.hamiltonian);
     let plain = BaseSettings::MeanField(super::MeanFieldSettings { orbitals });
-    let candidates = candidates(sector, system)?;
-    if candidates.is_empty() {
-        let (walls, base) = plain.build(sector, system)?;
-        return Ok((walls, base, vec![Candidate { base: plain, variance: None }]));
-    }
     let good = if sector.particles() == 2 { GOOD } else { GOOD_MANY };
-    let mut found: Option<(Geometry, Base)> = None;
     let mut measured: Vec<Candidate> = Vec::new();
-    for settings in candidates {
-        let Some((walls, base)) = settings.try_build(sector, system)? else { continue };
-        let psi = Weyl::bare(sector, system, walls, base);
+    let mut found: Option<Built> = None;
+    for base in candidates(sector, system)? {
+        let Some((walls, built)) = base.try_build(sector, system)? else { continue };
+        let psi = Weyl::bare(sector, system, walls, built);
         let variance = variance(&psi, system);
-        let candidate = Candidate { base: settings, variance: Some(variance) };
-        let best = measured.first().and_then(|c| c.variance).unwrap_or(f64::INFINITY);
+        let candidate = Candidate { base, variance: Some(variance), trained: false };
+        measured.push(candidate.clone());
+        let best = found.as_ref().and_then(|b| b.candidate.variance).unwrap_or(f64::INFINITY);
         // What is not a number is no better.
         if found.is_none() || variance < WORTH * best {
-            found = Some((walls, psi.base));
-            measured.insert(0, candidate);
-        } else {
-            measured.push(candidate);
+            found = Some(Built { candidate, walls, base: psi.base });
         }
         if variance < good {
             break;
         }
     }
-    match found {
-        Some((walls, base)) => Ok((walls, base, measured)),
+    let one = |found: Option<f64>| -> Result<Built, WavefunctionError> {
+        let (walls, base) = plain.build(sector, system)?;
+        let candidate = Candidate { base: plain.clone(), variance: found, trained: false };
+        Ok(Built { candidate, walls, base })
+    };
+    let chosen = match found {
         None => {
-            let (walls, base) = plain.build(sector, system)?;
-            Ok((walls, base, vec![Candidate { base: plain, variance: None }]))
+            let built = one(None)?;
+            measured.push(built.candidate.clone());
+            built
         }
-    }
+        Some(best) if best.candidate.variance.is_some_and(|v| v < STRONG) => best,
+        // Nothing has the right power at contact but what was found.
+        Some(best) if best.candidate.base == BaseSettings::Calogero => best,
+        Some(best) => {
+            let mut trained = Vec::new();
+            for mut built in [one(None)?, best] {
+                let variance = trained_variance(settings, sector, system, &built)?;
+                built.candidate =
+                    Candidate { variance: Some(variance), trained: true, ..built.candidate };
+                measured.push(built.candidate.clone());
+                trained.push((variance, built));
+            }
+            let (second, first) = (trained.remove(1), trained.remove(0));
+            if first.0 < second.0 { first.1 } else { second.1 }
+        }
+    };
+    // The chosen one first; the last that is equal to it, because it was trained last.
+    let at = measured.iter().rposition(|c| *c == chosen.candidate).unwrap_or(0);
+    let first = measured.remove(at);
+    measured.insert(0, first);
+    Ok(Choice { walls: chosen.walls, base: chosen.base, candidates: measured })
+}
+
+/// [`variance`] after a few steps of training.
+fn trained_variance(
+    settings: &WeylSettings,
+    sector: Sector,
+    system: System,
+    built: &Built,
+) -> Result<f64, WavefunctionError> {
+    let mut psi = Weyl::over(settings, sector, system, built.walls, built.base.clone())?;
+    let schedule = Schedule {
+        iterations: STEPS,
+        samples: STEP_SAMPLES,
+        final_samples: STEP_SAMPLES,
+        sampling: Sampling::QuasiRandom,
+        scramblings: 1,
+        refinements: 0,
+        stopping: Stopping::Never,
+        faults: Faults::default(),
+        seed: 0,
+    };
+    let mut optimiser = OptimiserSettings::default().build();
+    // In this process alone: others know nothing of it.
+    let trained =
+        team::alone(|| train(&mut psi, system, optimiser.as_mut(), &schedule, |_| ()).is_ok());
+    Ok(if trained { variance(&psi, system) } else { f64::INFINITY })
 }
 
 /// Bases to compare, the cheapest first; none where one determinant per spin is exact or nothing else exists.

@@ -11,6 +11,7 @@ pub mod relative;
 pub mod series;
 
 use super::super::WavefunctionError;
+use super::WeylSettings;
 use crate::math::scalar::Scalar;
 use crate::system::{Geometry, Hamiltonian, Sector, System};
 use calogero::{Calogero, contact_power};
@@ -146,8 +147,8 @@ impl BaseSettings {
         system: System,
     ) -> Result<Option<(Geometry, Base)>, WavefunctionError> {
         if *self == BaseSettings::Automatic {
-            let (walls, base, _) = choice::choose(sector, system)?;
-            return Ok(Some((walls, base)));
+            let found = choice::choose(&WeylSettings::default(), sector, system)?;
+            return Ok(Some((found.walls, found.base)));
         }
         let walls = match *system.geometry {
             Geometry::Line => {

@@ -177,10 +177,12 @@ impl RelativeMotion {
 
 /// Largest coefficient, relative to the largest of all, that may be left at the upper end of a converged series.
 const CONVERGED: f64 = 1e-13;
+/// The same where more waves are not to be had.
+const ROUGH: f64 = 1e-6;
 /// Waves of the distance that are tried one after the other, and those of the centre of mass.
 const WAVES: [usize; 4] = [128, 320, 768, 1536];
 const CENTRE_WAVES: usize = 128;
-/// Points of the quadratures, per wave.
+/// Points of the quadratures, per wave; those of the distance are multiples of those of the centre of mass.
 const OVERSAMPLING: usize = 4;
 /// Functions of the centre of mass and of the distance in the configuration interaction.
 const CENTRE_FUNCTIONS: usize = 12;
@@ -288,14 +290,17 @@ impl Problem<'_> {
 
     /// The external potential of both particles at the middles of cells, row-major in (centre, distance).
     fn external(&self, centres: usize, distances: usize) -> Vec<f64> {
-        let l = self.half_width;
-        let v = |x: f64| self.hamiltonian.external.value(x);
+        // The places of the particles are multiples of L / distances, where there is a whole number of distances to a centre.
+        let m = distances / centres;
+        let place = |q: usize| self.half_width * (q as f64 / distances as f64 - 2.0);
+        let v: Vec<f64> =
+            (0..4 * distances).map(|q| self.hamiltonian.external.value(place(q))).collect();
         let mut all = Vec::with_capacity(centres * distances);
         for i in 0..centres {
-            let r = l * (2.0 * middle(i, centres) / PI - 1.0);
+            let r = m * (2 * i + 1);
             all.extend((0..distances).map(|j| {
-                let half = l * (2.0 * middle(j, distances) / PI - 1.0);
-                v(r + half) + v(r - half)
+                let half = 2 * j + 1;
+                v[r + half] + v[r + 2 * distances - half]
             }));
         }
         all
@@ -371,7 +376,7 @@ impl Problem<'_> {
             let largest = (0..n).map(size).fold(0.0, f64::max);
             (n - n / 8..n).map(size).fold(0.0, f64::max) / largest
         };
-        if tail(&centre) > CONVERGED {
+        if tail(&centre) > ROUGH {
             return Ok(None);
         }
         // The same field, on finer grids.
@@ -388,7 +393,9 @@ impl Problem<'_> {
             }
             let waves = self.distance_waves(most);
             let distance = self.eigenfunctions(waves, &field, DISTANCE_FUNCTIONS)?;
-            if tail(&distance) < CONVERGED {
+            // Where the interaction has a kink no series converges fast: the last is the best.
+            let last = most == WAVES[WAVES.len() - 1];
+            if tail(&distance) < if last { ROUGH } else { CONVERGED } {
                 return self.interacting(&centre, &distance, &external, &interaction).map(Some);
             }
         }
