@@ -304,10 +304,10 @@ fn deserved_samples(variance: f64) -> usize {
 }
 
 /// Between which values each occupation may come out: it is measured in orbitals that a quarter of the samples fixes
-/// (one in eight of them is used), and orbitals whose occupations the noise `sqrt(n n' / M)` of the matrix does not
+/// (an eighth is used, at least 64 of each of the 32 replicates), and orbitals whose occupations the noise `sqrt(n n' / M)` of the matrix does not
 /// tell apart there are mixed. Their occupations then lie between the exact ones.
 fn told_apart(occupations: &[f64], samples: usize) -> Vec<(f64, f64)> {
-    let used = (samples / 8 / 4) as f64;
+    let used = ((samples / 8).max(samples.min(64 * 32)) / 4) as f64;
     let mixed = |a: f64, b: f64| (a - b).abs() <= 2.0 * (a * b / used).sqrt();
     let range = |&n: &f64| {
         let near = occupations.iter().copied().filter(|&m| mixed(n, m));

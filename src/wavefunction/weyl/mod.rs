@@ -120,7 +120,10 @@ pub fn default_layers(system: System) -> Vec<LayerKind> {
             match anchor(&system.hamiltonian.external, *circumference) {
                 // Nothing tells one place from another.
                 None => vec![Pair, PairInverse, Pair, PairInverse],
-                Some(_) => vec![Monotone, Pair, PairInverse, Monotone, Pair, PairInverse, Monotone],
+                Some(_) => {
+                    use PairInverse as Inverse;
+                    vec![TwoBody, Inverse, Pair, TwoBody, Monotone, Inverse, Pair, TwoBody]
+                }
             }
         }
     }
