@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench exact_reference -- [FILTER] [--table] [--excited] [--numerical] [--tolerance T]`
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 use weylflow::exact::{ExactOptions, Step};
 use weylflow::problems::reference_cases;
@@ -51,6 +52,7 @@ fn main() {
             if table && let Step::Row(row) = s {
                 eprintln!("   {:7.2} s {row:?}", start.elapsed().as_secs_f64());
             }
+            ControlFlow::Continue(())
         };
         match case.solve(&options, &mut progress) {
             Err(e) => println!("{:<26} {e}", case.name),

@@ -10,6 +10,7 @@ use weylflow::report::csv::EnergyCsv;
 use weylflow::report::density::write_density;
 use weylflow::report::files::{Existing, create_output_folder, names, write_atomic};
 use weylflow::report::html::{ReportInput, render};
+use weylflow::report::links::Links;
 use weylflow::report::progress::Progress;
 use weylflow::report::record::{
     DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary,
@@ -167,6 +168,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
     let summary = Summary {
         title: case.title.into(),
         version: env!("CARGO_PKG_VERSION").into(),
+        fingerprint: None,
         energy,
         standard_error,
         error_bar: ErrorBar {
@@ -189,6 +191,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         processes: 1,
         work: None,
         seed: 1,
+        no_reference: None,
         reference: case.has_reference.then(|| Reference {
             energy: case.exact,
             error_estimate: Some(1e-10),
@@ -230,6 +233,10 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         optimiser: &OptimiserSettings::default(),
         spec_text: SPEC,
         observables: None,
+        notices: &[],
+        reference_density: None,
+        provenance: None,
+        links: &Links::beside(folder),
     });
     write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
     Ok(())

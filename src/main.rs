@@ -4,6 +4,7 @@ use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 use weylflow::cli::{Cli, Exit};
+use weylflow::report::escape::harmless;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
@@ -12,7 +13,8 @@ fn main() -> ExitCode {
             let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
             let word = if code == Exit::DOUBTFUL { "warning" } else { "error" };
             // With nowhere left to complain to, the exit code has to do.
-            let _ = writeln!(std::io::stderr(), "{word}: {error}");
+            let text = format!("{word}: {error}");
+            let _ = writeln!(std::io::stderr(), "{}", harmless(&text));
             ExitCode::from(code)
         }
     }

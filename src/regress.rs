@@ -155,7 +155,7 @@ fn exact_energy(source: &ExactSource, spec: &ResolvedSpec) -> Result<(f64, f64),
                 &spec.geometry,
                 spec.sector,
                 &options,
-                &mut |_| (),
+                &mut |_| std::ops::ControlFlow::Continue(()),
             )?;
             Ok((result.energies[0], result.error_estimates[0]))
         }

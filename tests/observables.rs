@@ -1,5 +1,6 @@
 //! Observables of trained states against exact diagonalisation, and error bars that cover as often as they say.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use weylflow::exact::{ExactOptions, ExactResult, solve};
@@ -9,7 +10,7 @@ use weylflow::optimise::OptimiserSettings;
 use weylflow::problems::{Problem, reference_case, reference_cases};
 use weylflow::sampling::Sampling;
 use weylflow::spec::{ResolvedSpec, load};
-use weylflow::system::{Geometry, System};
+use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::train::{self, Schedule, Stopping};
 use weylflow::wavefunction::weyl::WeylSettings;
 use weylflow::wavefunction::{Wavefunction, WavefunctionSettings};
@@ -28,7 +29,10 @@ fn trained(run: &str, samples: usize, iterations: usize) -> (ResolvedSpec, Box<d
 
 fn exact(spec: &ResolvedSpec) -> ExactResult {
     let options = ExactOptions { tolerance: 1e-6, ..ExactOptions::default() };
-    solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| ()).unwrap()
+    solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap()
 }
 
 fn observe(
@@ -182,6 +186,110 @@ fn trained_on(
     let mut optimiser = OptimiserSettings::default().build();
     train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
     psi
+}
+
+/// The state that training of a system would start from.
+fn untrained(system: System, sector: Sector) -> Box<dyn Wavefunction> {
+    let mut settings = WavefunctionSettings::Weyl(WeylSettings::default());
+    settings.complete(system);
+    settings.build(sector, system, 0).unwrap()
+}
+
+#[test]
+fn momenta_on_a_ring_are_discrete() {
+    let hamiltonian = Hamiltonian {
+        title: String::new(),
+        external: External::Free,
+        interaction: Interaction::None,
+    };
+    let geometry = Geometry::Ring { circumference: 6.0 };
+    let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+    let psi = untrained(system, Sector { up: 3, down: 0 });
+    let setup = Setup::new(psi.as_ref(), system);
+    let effort = Effort { samples: 256, replicates: 16, seed: 1 };
+    let found = observe(psi.as_ref(), &setup, &["density_matrix"], effort);
+    let q = quantity(&found, "momentum_up");
+    let unit = 2.0 * std::f64::consts::PI / 6.0;
+    let mut kinetic = 0.0;
+    for (p, n) in q.axes[0].points.iter().zip(&q.values) {
+        let k = (p / unit).round();
+        assert!((p / unit - k).abs() < 1e-12, "{p}");
+        let expected = if k.abs() <= 1.0 { 1.0 } else { 0.0 };
+        assert!((n - expected).abs() < 1e-9, "{p}: {n}");
+        kinetic += 0.5 * p * p * n;
+    }
+    assert!((kinetic - unit * unit).abs() < 1e-8, "{kinetic}");
+    assert!((q.values.iter().sum::<f64>() - 3.0).abs() < 1e-9);
+    assert!(found[0].quantities.iter().all(|q| q.name != "density_matrix_unresolved"));
+}
+
+/// A trap in boxes of any width, also where the density fills a hundredth of it, off its middle: the same state. And a
+/// box that is filled from wall to wall.
+#[test]
+fn the_grid_follows_the_density() {
+    let measured = |external: &str, half_width: f64, sector| {
+        let hamiltonian = Hamiltonian {
+            title: String::new(),
+            external: External::Formula(external.parse().unwrap()),
+            interaction: Interaction::None,
+        };
+        let geometry = Geometry::Box { half_width };
+        let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+        let psi = untrained(system, sector);
+        let setup = Setup::new(psi.as_ref(), system);
+        let effort = Effort { samples: 256, replicates: 16, seed: 1 };
+        let found = observe(psi.as_ref(), &setup, &["density_matrix", "density"], effort);
+        let (kinetic, _) = quantity(&found, "kinetic_gradient").scalar().unwrap();
+        let n = quantity(&found, "momentum_up");
+        let step = n.axes[0].points[1] - n.axes[0].points[0];
+        let total = n.values.iter().sum::<f64>() * step;
+        let q = quantity(&found, "density_up");
+        let width = q.axes[0].points[1] - q.axes[0].points[0];
+        let held = q.values.iter().sum::<f64>() * width;
+        let said = found[0].quantities.iter().any(|q| q.name == "density_matrix_unresolved");
+        (kinetic, total, held, width, said)
+    };
+    let two = Sector { up: 2, down: 0 };
+    for (external, half_width, frequency) in [
+        ("0.5*x^2", 6.0, 1.0),
+        ("0.5*x^2", 30.0, 1.0),
+        ("0.5*(x-17)^2", 30.0, 1.0),
+        ("0.5*400*(x+2)^2", 8.0, 20.0),
+    ] {
+        let (kinetic, total, held, width, said) = measured(external, half_width, two);
+        assert!((kinetic / frequency - 1.0).abs() < 1e-6, "{external}: {kinetic}");
+        assert!((total - 2.0).abs() < 1e-5 && (held - 2.0).abs() < 1e-9, "{external}: {total}");
+        // Bins that show something.
+        assert!(width * f64::sqrt(frequency) < 0.3 && !said, "{external}: {width}");
+    }
+    let five = Sector { up: 5, down: 0 };
+    let (kinetic, total, _, width, said) = measured("0*x", 100.0, five);
+    let exact = 55.0 * 0.5 * (std::f64::consts::PI / 200.0).powi(2);
+    assert!(
+        (kinetic / exact - 1.0).abs() < 1e-6 && (total - 5.0).abs() < 1e-3,
+        "{kinetic} {total}"
+    );
+    assert!((width - 2.0).abs() < 1e-9 && !said, "{width}");
+}
+
+/// A singlet: both spins have the same density, which is that of the exact solver. Every eighth point of the samples,
+/// instead of the first eighth, was off by 0.01.
+#[test]
+fn the_spins_of_a_singlet_have_the_same_density() {
+    let problem = reference_case("D_He").unwrap();
+    let geometry = problem.geometry.unwrap_or(Geometry::Line);
+    let system = System { hamiltonian: &problem.hamiltonian, geometry: &geometry };
+    let psi = trained_on(&problem, system, 1024, 10);
+    let setup = Setup::new(psi.as_ref(), system);
+    let effort = Effort { samples: 4096, replicates: 16, seed: 1 };
+    let found = observe(psi.as_ref(), &setup, &["density_matrix"], effort);
+    let [up, down] = ["up", "down"].map(|s| quantity(&found, &format!("smooth_density_{s}")));
+    for (k, x) in up.axes[0].points.iter().enumerate() {
+        let difference = up.values[k] - down.values[k];
+        let error = up.errors[k].hypot(down.errors[k]);
+        assert!(difference.abs() < 5.0 * error + 1e-9, "{x}: {difference} ± {error}");
+        assert!(difference.abs() < 5e-4, "{x}: {difference}");
+    }
 }
 
 /// As many samples as a state deserves whose variance is this, a power of two: the error of the state must stay

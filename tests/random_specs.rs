@@ -152,11 +152,9 @@ fn base() -> impl Strategy<Value = BaseSettings> {
 fn weyl() -> impl Strategy<Value = WavefunctionSettings> {
     use LayerKind::*;
     let kinds = vec![Monotone, Pair, PairInverse, ToMeanField, FromMeanField, TwoBody];
-    // On a ring all but TwoBody are accepted.
     let layers = prop_oneof![
         2 => Just(None),
-        2 => prop::collection::vec(prop::sample::select(kinds.clone()), 0..5).prop_map(Some),
-        2 => prop::collection::vec(prop::sample::select(kinds[..5].to_vec()), 0..3).prop_map(Some),
+        4 => prop::collection::vec(prop::sample::select(kinds), 0..5).prop_map(Some),
     ];
     let cells = (2usize..12, prop::option::of(2usize..12), 3usize..40);
     let odd = (

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{fails, read, succeeds, weylflow};
+use common::{ended, fails, read, succeeds, weylflow};
 
 const SPEC: &str = r#"(
     title: "quick pair",
@@ -91,8 +91,10 @@ fn the_numbers_do_not_depend_on_the_threads_but_on_the_seed() {
         let arguments =
             ["run", "quick.ron", "--quiet", "--out", out, "--threads", threads, "--seed", seed];
         let output = weylflow(folder.path(), &arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(ended(output.status), "{said}");
+        let doubtful = said.starts_with("warning: the energy is doubtful");
+        assert!(output.stdout.is_empty() && (said.is_empty() || doubtful), "{said}");
         let table = read(folder.path().join(out).join("energy.csv"));
         let rows: Vec<String> = without_time(&table).into_iter().map(str::to_owned).collect();
         let summary = read(folder.path().join(out).join("summary.json"));

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// which is itself a valid spec and depends on no other file, with the base that was chosen for the
 /// system as a comment. Nothing is trained and no file is written. An error names the file, the line, the column and the field.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  weylflow check runs/helium_triplet.ron > resolved.ron")]
+#[command(after_help = "Example:\n  weylflow check runs/helium.ron > resolved.ron")]
 pub struct Check {
     /// The spec, a RON file.
     #[arg(value_name = "SPEC")]

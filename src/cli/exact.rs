@@ -1,14 +1,21 @@
 //! `weylflow exact`: lowest energies of few particles by exact diagonalisation.
 
+use super::Exit;
 use super::exact_display::Display;
-use crate::exact::{ExactOptions, ExactResult, solve, solve_on_line};
-use crate::spec::{load, read::load_hamiltonian, read::names_hamiltonian, validate};
-use crate::system::{Geometry, Hamiltonian, Sector};
+use super::exact_work::{Task, solve_until};
+use super::guard::{self, Format};
+use super::interrupt::Interrupt;
+use crate::exact::{ExactError, ExactOptions, ExactResult, Labels};
+use crate::report::files::write_atomic;
+use crate::spec::read::{files, load_hamiltonian, names_hamiltonian};
+use crate::spec::{load, validate};
+use crate::system::{Geometry, Sector};
 use clap::Args;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Floating-point operations per second and thread that `--time` counts with.
 const SPEED: f64 = 2e10;
@@ -21,7 +28,7 @@ const SPEED: f64 = 2e10;
 /// the table of that goes to standard error as it grows.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weylflow exact runs/helium_triplet.ron
+  weylflow exact runs/helium.ron
   weylflow exact hamiltonians/lithium.ron --up 2 --down 1 --json
   weylflow exact hamiltonians/helium.ron --up 1 --down 1 --density density.csv")]
 pub struct Exact {
@@ -53,7 +60,8 @@ pub struct Exact {
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
-    /// Write the one-body density of the ground state to this CSV file.
+    /// Write the one-body densities of the states to this CSV file, two columns a state.
+    ///
     #[arg(long, value_name = "FILE")]
     density: Option<PathBuf>,
     /// Write the natural occupations of the ground state to this CSV file.
@@ -62,10 +70,14 @@ pub struct Exact {
     /// Write the pair density of the ground state to this CSV file.
     #[arg(long, value_name = "FILE")]
     pair_density: Option<PathBuf>,
+    /// Replace these files if they exist.
+    #[arg(long)]
+    overwrite: bool,
     /// Memory that may be used.
     #[arg(long, default_value_t = 6.0, value_name = "GIB")]
     memory: f64,
-    /// Time that refinement may take, as predicted from the arithmetic it needs.
+    /// Time that one refinement may take, as predicted from the arithmetic it needs; all together may take
+    /// little more than twice that.
     #[arg(long, default_value_t = 400.0, value_name = "SECONDS")]
     time: f64,
     /// Do not use closed forms, even where one is known.
@@ -76,13 +88,6 @@ pub struct Exact {
     threads: Option<u16>,
 }
 
-/// What to solve, after the file and the flags have been put together.
-struct Task {
-    hamiltonian: Hamiltonian,
-    sector: Sector,
-    geometry: Option<Geometry>,
-}
-
 impl Exact {
     /// Runs the subcommand.
     ///
@@ -91,8 +96,10 @@ impl Exact {
     /// A file that is not valid, a limit that is too low, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let task = self.task()?;
+        self.check_outputs()?;
         let threads = self.threads.map_or(0, usize::from);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let interrupt = Interrupt::listen()?;
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?);
         let options = ExactOptions {
             states: usize::from(self.states),
             tolerance: self.tolerance,
@@ -102,13 +109,10 @@ impl Exact {
             closed_forms: !self.numerical,
         };
         let mut display = Display::new(self.json, SPEED * pool.current_num_threads() as f64);
-        let mut progress = |step: &_| display.show(step);
-        let result = pool.install(|| match &task.geometry {
-            Some(g) => solve(&task.hamiltonian, g, task.sector, &options, &mut progress),
-            None => solve_on_line(&task.hamiltonian, task.sector, &options, &mut progress),
-        });
+        let solved =
+            solve_until(&task, &options, Some(pool), &interrupt, |step| display.show(step));
         display.finish();
-        let result = result?;
+        let result = solved?.map_err(|error| explained(error, &interrupt))?;
         self.write_files(&result)?;
         let repulsion = task.hamiltonian.nuclear_repulsion();
         if self.json {
@@ -161,26 +165,50 @@ impl Exact {
         Ok(task)
     }
 
+    /// Refuses, before the work, to write over inputs, other results, or one table over another.
+    fn check_outputs(&self) -> Result<(), Box<dyn Error>> {
+        let asked = [&self.density, &self.occupations, &self.pair_density];
+        let outputs: Vec<PathBuf> = asked.into_iter().flatten().cloned().collect();
+        let mut inputs = vec![self.file.clone()];
+        if names_hamiltonian(&self.file)? {
+            inputs = files(&self.file)?;
+        }
+        guard::not_over_inputs(&inputs, &outputs, |_| false)?;
+        for (i, path) in outputs.iter().enumerate() {
+            guard::named_as(path, Format::Csv)?;
+            super::create_new(path, self.overwrite)?;
+            if outputs[..i].iter().any(|other| guard::is_same_name(path, other)) {
+                return Err(format!("`{}` is named for two tables", path.display()).into());
+            }
+        }
+        Ok(())
+    }
+
     fn write_files(&self, r: &ExactResult) -> Result<(), Box<dyn Error>> {
         let ground = match &r.ground_state {
             Ok(ground) => ground,
             Err(limit) => {
                 let asked = [&self.density, &self.occupations, &self.pair_density];
                 if asked.iter().any(|path| path.is_some()) {
-                    super::note(&format!("no densities and occupations are written: {limit}"));
+                    let why = hinted(limit);
+                    super::note(&format!("no densities and occupations are written: {why}"));
                 }
                 return Ok(());
             }
         };
-        let save = |path: &Path, text: String| {
-            std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
-        };
+        let save = |path: &Path, text: String| write_atomic(path, text.as_bytes());
         if let Some(path) = &self.density {
-            let mut text = String::from("x,up,down\n");
-            let d = &ground.density;
-            for i in 0..d.x.len() {
-                let (x, u, d) = (d.x[i], d.up[i], d.down[i]);
-                writeln!(text, "{x},{u:e},{d:e}")?;
+            let mut text = String::from("x,up,down");
+            for k in 1..=r.excited_densities.len() {
+                write!(text, ",up_{k},down_{k}")?;
+            }
+            text.push('\n');
+            for (i, x) in ground.density.x.iter().enumerate() {
+                write!(text, "{x}")?;
+                for d in std::iter::once(&ground.density).chain(&r.excited_densities) {
+                    write!(text, ",{:e},{:e}", d.up[i], d.down[i])?;
+                }
+                text.push('\n');
             }
             save(path, text)?;
         }
@@ -204,6 +232,47 @@ impl Exact {
     }
 }
 
+/// Which flag raises the limit.
+fn hinted(error: &ExactError) -> String {
+    match error {
+        ExactError::Memory { .. } => format!("{error} (raise with --memory)"),
+        ExactError::Work { .. } => format!("{error} (raise with --time)"),
+        _ => error.to_string(),
+    }
+}
+
+fn explained(error: ExactError, interrupt: &Interrupt) -> Box<dyn Error> {
+    match interrupt.exit_code() {
+        Some(code) if error == ExactError::Interrupted => {
+            Box::new(Exit { code, message: error.to_string() })
+        }
+        _ => hinted(&error).into(),
+    }
+}
+
+/// Quantum numbers in words, after the energy.
+fn labelled(l: &Labels) -> String {
+    let mut words = vec![];
+    if let Some(s) = l.spin {
+        let (twice, whole) = ((2.0 * s).round() as u32, s.round() as u32);
+        words.push(if twice % 2 == 0 { format!("S = {whole}") } else { format!("S = {twice}/2") });
+    }
+    match l.parity {
+        Some(1) => words.push("even".into()),
+        Some(_) => words.push("odd".into()),
+        None => {}
+    }
+    match l.momentum {
+        Some(0) => words.push("momentum 0".into()),
+        Some(k) => words.push(format!("momentum +-{k} x 2 pi/circumference")),
+        None => {}
+    }
+    if l.degenerate {
+        words.push("degenerate".into());
+    }
+    if words.is_empty() { String::new() } else { format!("  ({})", words.join(", ")) }
+}
+
 fn to_text(r: &ExactResult, repulsion: f64) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
@@ -219,7 +288,15 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
     };
     for (k, (e, d)) in r.energies.iter().zip(&r.error_estimates).enumerate() {
         let name = if k == 0 { "energy".to_string() } else { format!("state {k}") };
-        let _ = writeln!(out, "{name:<19} {e:.12} +- {d:.1e} Hartree");
+        let labels = r.labels.get(k).map_or(String::new(), labelled);
+        let _ = writeln!(out, "{name:<19} {e:.12} +- {d:.1e} Hartree{labels}");
+    }
+    if r.labels.iter().any(|l| l.degenerate) {
+        let _ = writeln!(
+            out,
+            "Degenerate states share their energy with others: the density of one is that of one of many \
+             combinations."
+        );
     }
     if repulsion != 0.0 {
         let _ = writeln!(out, "nuclear repulsion   {repulsion:.12}");
@@ -235,7 +312,7 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
                 ground.natural_occupations.iter().take(6).map(|n| format!("{n:.6}")).collect();
             writeln!(out, "occupations         {}", shown.join(" "))
         }
-        Err(limit) => writeln!(out, "occupations         left out: {limit}"),
+        Err(limit) => writeln!(out, "occupations         left out: {}", hinted(limit)),
     };
     if !r.converged {
         let _ = writeln!(
@@ -254,6 +331,7 @@ fn to_json(r: &ExactResult, task: &Task, repulsion: f64) -> Value {
         "energies": r.energies,
         "error_estimates": r.error_estimates,
         "error_budget": r.error_budget,
+        "labels": r.labels,
         "components": r.components,
         "method": r.method,
         "nuclear_repulsion": repulsion,

@@ -57,6 +57,7 @@ impl Display {
                 }
             }
             Step::Iteration(iteration) => self.iteration(iteration),
+            Step::Work { .. } => self.bar.tick(),
             Step::Row(row) => {
                 if !self.quiet {
                     self.bar.suspend(|| note(&table_row(row)));

@@ -50,7 +50,7 @@ pub struct Check {
 }
 
 /// JSON has no word for what is not a finite number.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+pub(crate) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
@@ -76,8 +76,10 @@ pub struct Scale {
     /// Number of particles.
     pub particles: usize,
     /// Mean kinetic energy, in Hartree.
+    #[serde(deserialize_with = "number")]
     pub kinetic: f64,
     /// Mean interaction energy, in Hartree.
+    #[serde(deserialize_with = "number")]
     pub interaction: f64,
 }
 
@@ -103,11 +105,41 @@ pub struct Drift {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tails {
     /// The energy from them, in Hartree.
+    #[serde(deserialize_with = "number")]
     pub energy: f64,
     /// Its standard error.
+    #[serde(deserialize_with = "number")]
     pub standard_error: f64,
     /// What plain samples leave out of the variance, in Hartree²; zero where they see all of it within noise.
+    #[serde(deserialize_with = "number")]
     pub missing_variance: f64,
+}
+
+impl Tails {
+    /// From local energies with their importance weights, and the variance of the plain samples.
+    ///
+    /// The variance counts as missing where it exceeds that of the plain samples by so many of its standard errors.
+    pub fn of(energies: &[f64], weights: &[f64], plain_variance: f64, errors: f64) -> Self {
+        let total: f64 = weights.iter().sum();
+        let mean = |f: &dyn Fn(f64) -> f64| {
+            energies.iter().zip(weights).map(|(e, w)| w * f(*e)).sum::<f64>() / total
+        };
+        // Of a ratio of sums, to first order.
+        let error = |f: &dyn Fn(f64) -> f64, mean: f64| {
+            let squares = energies.iter().zip(weights).map(|(e, w)| (w * (f(*e) - mean)).powi(2));
+            squares.sum::<f64>().sqrt() / total
+        };
+        let energy = mean(&|e| e);
+        let square = |e: f64| (e - energy).powi(2);
+        let variance = mean(&square);
+        let excess = variance - plain_variance;
+        let significant = excess > errors * error(&square, variance);
+        Tails {
+            energy,
+            standard_error: error(&|e| e, energy),
+            missing_variance: if significant { excess } else { 0.0 },
+        }
+    }
 }
 
 /// An energy that the run's is compared with.

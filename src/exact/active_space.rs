@@ -3,6 +3,7 @@
 //! The natural orbitals are those of a larger calculation, averaged over the spins (P.-O. Löwdin, Phys. Rev. 97,
 //! 1474 (1955)); the ground state in the few that are kept is computed anew.
 
+use super::ExactError;
 use super::ci::{CiSpace, PairMatrices};
 use super::correlated::{orthonormal_span, pilot_orbitals};
 use super::davidson::{DavidsonOptions, lowest, start_vectors};
@@ -11,6 +12,7 @@ use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::integrals::{transform, two_body};
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use super::natural::{MeanField, determinant_geminals};
+use super::watch::{Unwatched, Watch};
 use crate::system::{Hamiltonian, Sector};
 use faer::{Mat, MatRef};
 
@@ -33,6 +35,18 @@ pub(crate) fn active_space(
     sector: Sector,
     count: usize,
 ) -> Result<ActiveSpace, EigenFailure> {
+    solve(hamiltonian, basis, sector, count).map_err(|e| match e {
+        ExactError::NotFinite(failure) => failure,
+        _ => unreachable!("what nobody watches has no limit to meet"),
+    })
+}
+
+fn solve(
+    hamiltonian: &Hamiltonian,
+    basis: OneBodyBasis,
+    sector: Sector,
+    count: usize,
+) -> Result<ActiveSpace, ExactError> {
     let n = basis.size();
     let h = one_body_matrix(&hamiltonian.external, &basis)?;
     let field = hartree_fock(hamiltonian, basis, sector, &HartreeFockOptions::default())?;
@@ -45,7 +59,7 @@ pub(crate) fn active_space(
     let (internal, _) = orthonormal_span(&occupied);
     let mean = field.mean_fock.as_ref();
     let (first, _) = MeanField::new(basis, grid(), h.as_ref(), mean, sector.particles())?
-        .natural_orbitals(&determinant_geminals(up, down), internal.as_ref())?;
+        .natural_orbitals(&determinant_geminals(up, down), internal.as_ref(), &mut Unwatched)?;
     let grid = grid();
     let solve = |orbitals: MatRef<'_, f64>| {
         let space = CiSpace::new(sector, orbitals.ncols());
@@ -61,19 +75,21 @@ pub(crate) fn active_space(
         };
         let options = DavidsonOptions {
             states: 1,
+            guards: 0,
+            probe: true,
             residual: 1e-9,
             value_error: 1e-12,
             passes: 150,
             subspace: 24,
         };
         let start = start_vectors(&diagonal, 1);
-        let apply = |c: &[f64]| space.apply(&matrices, c);
-        let mut pairs = lowest(apply, precondition, start, &options, &mut |_| ())?;
-        Ok::<_, EigenFailure>((space, pairs.vectors.swap_remove(0)))
+        let apply = |c: &[f64], watch: &mut dyn Watch| space.apply(&matrices, c, watch);
+        let mut pairs = lowest(apply, precondition, start, &options, &mut Unwatched)?;
+        Ok::<_, ExactError>((space, pairs.vectors.swap_remove(0)))
     };
     let pilot = first.subcols(0, pilot_orbitals(sector).max(count).min(n));
     let (space, state) = solve(pilot)?;
-    let (up, down) = space.pair_densities(&state).one_body(sector);
+    let (up, down) = space.pair_densities(&state, &mut Unwatched)?.one_body(sector);
     let (_, vectors) = symmetric_eigen((up + down).as_ref())?;
     let last = vectors.ncols() - 1;
     let kept = Mat::from_fn(last + 1, count, |i, k| vectors[(i, last - k)]);

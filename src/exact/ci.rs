@@ -5,8 +5,10 @@
 //! of spectators K, the amplitudes of the pairs that complete it are collected into a column, the
 //! matrix of `K` between pairs is applied to a block of columns, and the result is scattered back.
 
+use super::ExactError;
 use super::linalg::{mul, mul_into};
 use super::strings::{Additions, StringSpace, choose};
+use super::watch::Watch;
 use crate::system::Sector;
 use faer::{Accum, Mat, MatRef};
 use rayon::prelude::*;
@@ -61,6 +63,51 @@ impl PairMatrices {
         let opposite = Mat::from_fn(opposite, opposite, |i, j| direct(i / m, i % m, j / m, j % m));
         PairMatrices { equal, opposite }
     }
+
+    /// Products `a(1) a(2)` of a one-body operator with the matrix `a`.
+    pub(crate) fn of_products(a: &Mat<f64>, sector: Sector) -> Self {
+        let m = a.nrows();
+        let mut list = vec![];
+        for q in 1..m {
+            for p in 0..q {
+                list.push((p, q));
+            }
+        }
+        let pairs = if sector.up > 1 || sector.down > 1 { list.len() } else { 0 };
+        let equal = Mat::from_fn(pairs, pairs, |i, j| {
+            let ((p, q), (r, s)) = (list[i], list[j]);
+            a[(p, r)] * a[(q, s)] - a[(p, s)] * a[(q, r)]
+        });
+        let size = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
+        let opposite = Mat::from_fn(size, size, |i, j| a[(i / m, j / m)] * a[(i % m, j % m)]);
+        PairMatrices { equal, opposite }
+    }
+
+    /// The part between the first `few` of `orbitals` orbitals.
+    pub(crate) fn restricted(&self, orbitals: usize, few: usize) -> Self {
+        let pairs = if self.equal.nrows() == 0 { 0 } else { few * (few - 1) / 2 };
+        let equal = self.equal.submatrix(0, 0, pairs, pairs).to_owned();
+        let size = if self.opposite.nrows() == 0 { 0 } else { few * few };
+        let at = |i: usize| i / few * orbitals + i % few;
+        let opposite = Mat::from_fn(size, size, |i, j| self.opposite[(at(i), at(j))]);
+        PairMatrices { equal, opposite }
+    }
+
+    /// `S² - M (M + 1) - n_down`: exchange of opposite spins, `-sum_pq a+_p,up a+_q,down a_p,down a_q,up`.
+    pub(crate) fn spin_exchange(orbitals: usize, sector: Sector) -> Self {
+        let m = orbitals;
+        let pairs = if sector.up > 1 || sector.down > 1 { m * (m - 1) / 2 } else { 0 };
+        let size = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
+        let opposite =
+            Mat::from_fn(
+                size,
+                size,
+                |i, j| {
+                    if i / m == j % m && i % m == j / m { -1.0 } else { 0.0 }
+                },
+            );
+        PairMatrices { equal: Mat::zeros(pairs, pairs), opposite }
+    }
 }
 
 /// Which pairs a pass over the spectators completes.
@@ -89,6 +136,9 @@ pub(crate) struct CiCost {
     /// Floating-point operations of one product with H.
     pub(crate) flops: u64,
 }
+
+/// Work of collecting and scattering one amplitude, in floating-point operations of a matrix product.
+const GATHER_WORK: f64 = 100.0;
 
 /// Amplitudes of one block of columns.
 struct Columns {
@@ -274,13 +324,16 @@ impl CiSpace {
         c: &[f64],
         work: impl Fn(&Columns) -> T + Sync,
         mut reduce: impl FnMut(Columns, T),
-    ) {
+        mut before: impl FnMut(f64) -> Result<(), ExactError>,
+    ) -> Result<(), ExactError> {
         let spectators = self.spectators(block);
         let rows = self.rows(block);
         let columns = spectators.0.count * spectators.1.count;
         let width = (Self::COLUMN_DOUBLES / rows.max(1)).clamp(16, 256);
         let starts: Vec<usize> = (0..columns).step_by(width).collect();
         for batch in starts.chunks(Self::BATCH) {
+            let amplitudes = (rows * (width * batch.len()).min(columns)) as f64;
+            before(amplitudes * (2.0 * rows as f64 + GATHER_WORK))?;
             let done: Vec<_> = batch
                 .par_iter()
                 .map(|&s| {
@@ -293,6 +346,7 @@ impl CiSpace {
                 reduce(cols, result);
             }
         }
+        Ok(())
     }
 
     fn matrix<'a>(block: Block, k: &'a PairMatrices) -> MatRef<'a, f64> {
@@ -303,7 +357,12 @@ impl CiSpace {
     }
 
     /// `H c`.
-    pub(crate) fn apply(&self, k: &PairMatrices, c: &[f64]) -> Vec<f64> {
+    pub(crate) fn apply(
+        &self,
+        k: &PairMatrices,
+        c: &[f64],
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<f64>, ExactError> {
         let mut sigma = vec![0.0; c.len()];
         for block in self.blocks() {
             let matrix = Self::matrix(block, k);
@@ -328,9 +387,10 @@ impl CiSpace {
                         }
                     }
                 },
-            );
+                |work| watch.spend(work),
+            )?;
         }
-        sigma
+        Ok(sigma)
     }
 
     /// Diagonal of H.
@@ -387,7 +447,13 @@ impl CiSpace {
 
     /// Two-body density matrices in the same packing as [`PairMatrices`]: spin up, spin down,
     /// opposite spins. Their traces are the numbers of pairs.
-    pub(crate) fn pair_densities(&self, c: &[f64]) -> PairDensities {
+    ///
+    /// They are what becomes of a state that is there: their work is not counted.
+    pub(crate) fn pair_densities(
+        &self,
+        c: &[f64],
+        watch: &mut dyn Watch,
+    ) -> Result<PairDensities, ExactError> {
         let mut out = PairDensities {
             orbitals: self.orbitals,
             up: Mat::zeros(0, 0),
@@ -405,14 +471,15 @@ impl CiSpace {
                     let d = cols.amplitudes;
                     sum += mul(d.as_ref(), d.transpose());
                 },
-            );
+                |_| watch.look(),
+            )?;
             match block {
                 Block::UpUp => out.up = sum,
                 Block::DownDown => out.down = sum,
                 Block::UpDown => out.opposite = sum,
             }
         }
-        out
+        Ok(out)
     }
 }
 
@@ -453,6 +520,21 @@ impl PairDensities {
         let up = Mat::from_fn(m, m, |p, r| share * (same(&self.up, p, r) + cross(p, r, true)));
         let down = Mat::from_fn(m, m, |p, r| share * (same(&self.down, p, r) + cross(p, r, false)));
         (up, down)
+    }
+
+    /// `<S²>` of a state of `sector`.
+    pub(crate) fn spin_squared(&self, sector: Sector) -> f64 {
+        let m = self.orbitals;
+        let projection = 0.5 * (sector.up as f64 - sector.down as f64);
+        let mut exchange = 0.0;
+        if self.opposite.nrows() > 0 {
+            for p in 0..m {
+                for q in 0..m {
+                    exchange += self.opposite[(p * m + q, q * m + p)];
+                }
+            }
+        }
+        projection * (projection + 1.0) + sector.down as f64 - exchange
     }
 
     /// Expectation value of a two-body operator.

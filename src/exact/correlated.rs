@@ -3,12 +3,14 @@
 use super::ci::{CiSpace, PairDensities, PairMatrices};
 use super::davidson::{Eigenpairs, lowest, start_vectors};
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
-use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::integrals::{transform, two_body};
+use super::linalg::symmetric_eigen;
 use super::natural::{MeanField, determinant_geminals, natural_geminals};
 use super::problem::{CHECK_WORK, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
-use super::{ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, Step};
+use super::strings::choose;
+use super::watch::{Finishing, Watch};
+use super::{ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement};
 use crate::system::{Geometry, Sector};
 use faer::Mat;
 
@@ -53,8 +55,7 @@ impl Problem<'_> {
         let n = basis.size();
         let cells = (2 * n + 16).max(self.least_cells);
         let h = one_body_matrix(&self.hamiltonian.external, &basis)?;
-        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
-        let hf = hartree_fock(self.hamiltonian, basis, sector, &options)?;
+        let hf = self.mean_field(basis)?;
         let grid = PairGrid::new(&self.hamiltonian.interaction, &basis.geometry(), cells);
         let field =
             MeanField::new(basis, grid, h.as_ref(), hf.mean_fock.as_ref(), sector.particles())?;
@@ -64,8 +65,11 @@ impl Problem<'_> {
             if k < sector.up { up[(i, k)] } else { down[(i, k - sector.up)] }
         });
         let (internal, _) = orthonormal_span(&occupied);
-        let (mut orbitals, _) =
-            field.natural_orbitals(&determinant_geminals(up, down), internal.as_ref())?;
+        let (mut orbitals, _) = field.natural_orbitals(
+            &determinant_geminals(up, down),
+            internal.as_ref(),
+            self.watch,
+        )?;
         let pilot = pilot_orbitals(sector).min(n);
         let mut m = (pilot * 2 / 3).max(sector.particles() + 2).min(n);
         let mut last = f64::INFINITY;
@@ -73,8 +77,9 @@ impl Problem<'_> {
             let setup = Correlated { basis, h: h.clone(), orbitals: orbitals.clone() };
             let level = self.level(&setup, m, cells, false, None)?;
             let used = orbitals.subcols(0, m).to_owned();
-            let geminals = natural_geminals(&averaged(&level), used.as_ref(), 1e-7)?;
-            orbitals = field.natural_orbitals(&geminals, used.as_ref())?.0;
+            let densities = averaged(&level, self.watch)?;
+            let geminals = natural_geminals(&densities, used.as_ref(), 1e-7, self.watch)?;
+            orbitals = field.natural_orbitals(&geminals, used.as_ref(), self.watch)?.0;
             let energy = level.pairs.values[0];
             let larger = (m * 5 / 4).min(n);
             let work = CiSpace::cost(sector, larger, 0, cells).flops as f64 * EXPECTED_PRODUCTS;
@@ -88,11 +93,18 @@ impl Problem<'_> {
         Ok(Correlated { basis, h, orbitals })
     }
 
-    fn matrices(&self, setup: &Correlated, m: usize, cells: usize) -> PairMatrices {
+    fn matrices(
+        &mut self,
+        setup: &Correlated,
+        m: usize,
+        cells: usize,
+    ) -> Result<PairMatrices, ExactError> {
+        self.watch.spend(super::integrals::two_body_work(m, cells))?;
         let c = setup.orbitals.subcols(0, m);
         let grid = PairGrid::new(&self.hamiltonian.interaction, &setup.basis.geometry(), cells);
         let g = two_body(&setup.basis, &grid, c);
-        PairMatrices::new(transform(setup.h.as_ref(), c).as_ref(), g.as_ref(), self.sector)
+        let h = transform(setup.h.as_ref(), c);
+        Ok(PairMatrices::new(h.as_ref(), g.as_ref(), self.sector))
     }
 
     pub(super) fn level(
@@ -104,26 +116,25 @@ impl Problem<'_> {
         guess: Option<&CorrelatedLevel>,
     ) -> Result<CorrelatedLevel, ExactError> {
         let cost = CiSpace::cost(self.sector, m, 0, cells);
-        let options = self.davidson(cost.determinants, precise);
+        let mut options = self.davidson(cost.determinants, precise);
+        options.probe = precise && cost.flops as f64 * PROBE_PRODUCTS < PROBE_WORK;
         let cost = CiSpace::cost(self.sector, m, options.subspace, cells);
         self.check(
             cost.determinants,
             cost.bytes,
             cost.flops as f64 * EXPECTED_PRODUCTS * self.options.states as f64,
         )?;
-        let matrices = self.matrices(setup, m, cells);
+        let matrices = self.matrices(setup, m, cells)?;
         let space = CiSpace::new(self.sector, m);
         let diagonal = space.diagonal(&matrices);
         let start = match guess {
-            // A state of fewer of the same orbitals is a good start, but only the noise of a fresh
-            // start protects against an order of states that changes with the number of orbitals.
-            Some(g) if space.dimension() > 100_000 => {
-                g.pairs.vectors.iter().map(|v| space.embed(&g.space, v)).collect()
-            }
-            _ => start_vectors(&diagonal, self.options.states),
+            // With the states of fewer of the same orbitals, energies cannot rise; their guards stand for
+            // other symmetries.
+            Some(g) => g.pairs.start(2).map(|v| space.embed(&g.space, v)).collect(),
+            None => model_states(&space, &matrices, options.states, options.guards, self.watch)?,
         };
         let pairs = lowest(
-            |c| space.apply(&matrices, c),
+            |c, watch| space.apply(&matrices, c, watch),
             |theta, r| {
                 for (x, d) in r.iter_mut().zip(&diagonal) {
                     let gap = d - theta;
@@ -132,7 +143,7 @@ impl Problem<'_> {
             },
             start,
             &options,
-            &mut |i| (self.progress)(&Step::Iteration(i)),
+            self.watch,
         )?;
         self.products += pairs.products;
         Ok(CorrelatedLevel { pairs, space })
@@ -198,12 +209,12 @@ impl Problem<'_> {
         level: &CorrelatedLevel,
         m: usize,
         tolerance: f64,
-    ) -> (usize, f64) {
-        let densities = averaged(level);
+    ) -> Result<(usize, f64), ExactError> {
+        let densities = averaged(level, self.watch)?;
         let mut cells = (2 * setup.basis.size() + 16).max(self.least_cells);
         let mut sequence = Sequence::default();
         loop {
-            let energy = densities.expectation(&self.matrices(setup, m, cells));
+            let energy = densities.expectation(&self.matrices(setup, m, cells)?);
             sequence.push(&[energy]);
             self.record(ConvergenceRow {
                 refinement: Refinement::Quadrature,
@@ -217,7 +228,7 @@ impl Problem<'_> {
             });
             let change = sequence.change().unwrap_or(f64::INFINITY);
             if change < tolerance || (cells > 2400 && change.is_finite()) {
-                return (cells, sequence.estimate(0).min(4.0 * change));
+                return Ok((cells, sequence.estimate(0).min(4.0 * change)));
             }
             cells = cells * 3 / 2;
         }
@@ -275,7 +286,7 @@ impl Problem<'_> {
             }
             size = (size as f64 * GROWTH).ceil() as usize;
         };
-        let (cells, quadrature) = self.refine_cells(&setup, &check, m, 0.05 * tolerance);
+        let (cells, quadrature) = self.refine_cells(&setup, &check, m, 0.05 * tolerance)?;
         let Nested { m, level, sequence: orbitals } =
             self.refine_orbitals(&setup, cells, 0.5 * tolerance, self.options.work_limit)?;
         let n = setup.basis.size();
@@ -298,18 +309,79 @@ impl Problem<'_> {
         );
         let used = setup.orbitals.subcols(0, m).to_owned();
         let energies = level.pairs.values.clone();
-        let mut vectors = level.pairs.vectors;
-        let state = ExactState::new(setup.basis, used, self.sector, vectors.swap_remove(0));
-        self.finish(state, energies, budgets, cells, method)
+        let degenerate = level.pairs.degenerate();
+        let exchange = PairMatrices::spin_exchange(m, self.sector);
+        let vectors = level.pairs.disentangled(
+            |v, watch| level.space.apply(&exchange, v, watch),
+            &mut Finishing(self.watch),
+        )?;
+        let mut states = vec![];
+        for v in vectors {
+            let (basis, used) = (setup.basis, used.clone());
+            states.push(ExactState::new(basis, used, self.sector, v, self.watch)?);
+        }
+        self.finish(states, energies, degenerate, budgets, cells, method)
     }
 }
 
+/// Largest dimension of the model whose eigenvectors a calculation starts from.
+const MODEL_DIMENSION: usize = 400;
+/// Products with the Hamiltonian that a probe for missed states takes, and floating-point operations that it may.
+const PROBE_PRODUCTS: f64 = 16.0;
+const PROBE_WORK: f64 = 4e9;
+/// How far above the states asked for those of the model are of interest, in Hartree.
+const MODEL_WINDOW: f64 = 0.3;
+
+/// Start of a calculation that has no smaller one to go on from: the lowest states in the few orbitals whose
+/// determinants can be diagonalised at once, all spins and symmetries of them, and noise.
+fn model_states(
+    space: &CiSpace,
+    matrices: &PairMatrices,
+    states: usize,
+    guards: usize,
+    watch: &mut dyn Watch,
+) -> Result<Vec<Vec<f64>>, ExactError> {
+    let Sector { up, down } = space.sector;
+    let dimension = |m: usize| choose(m, up).saturating_mul(choose(m, down)) as usize;
+    let fits = |m: &usize| dimension(*m) <= MODEL_DIMENSION;
+    let few = (up.max(down).max(2)..=space.orbitals).take_while(fits).last();
+    let Some(few) = few.filter(|m| dimension(*m) > states) else {
+        return Ok(start_vectors(&space.diagonal(matrices), states));
+    };
+    let model = CiSpace::new(space.sector, few);
+    let part = matrices.restricted(space.orbitals, few);
+    let size = model.dimension();
+    let mut h = Mat::zeros(size, size);
+    for j in 0..size {
+        let mut unit = vec![0.0; size];
+        unit[j] = 1.0;
+        for (i, x) in model.apply(&part, &unit, watch)?.into_iter().enumerate() {
+            h[(i, j)] = x;
+        }
+    }
+    let h = super::dvr::symmetrised(h.as_ref());
+    watch.spend(super::dense_work(size))?;
+    let (values, vectors) = symmetric_eigen(h.as_ref())?;
+    let top = values[states - 1] + MODEL_WINDOW;
+    let near = values.iter().take_while(|v| **v < top).count();
+    let kept = near.max(states + 4).min(states + guards.max(1)).min(size);
+    let mut start: Vec<Vec<f64>> = (0..kept)
+        .map(|k| {
+            let v: Vec<f64> = (0..size).map(|i| vectors[(i, k)]).collect();
+            space.embed(&model, &v)
+        })
+        .collect();
+    let diagonal = space.diagonal(matrices);
+    start.extend(start_vectors(&diagonal, states).pop());
+    Ok(start)
+}
+
 /// Two-body density matrices averaged over the states of a level.
-fn averaged(level: &CorrelatedLevel) -> PairDensities {
+fn averaged(level: &CorrelatedLevel, watch: &mut dyn Watch) -> Result<PairDensities, ExactError> {
     let count = level.pairs.vectors.len();
-    let mut sum = level.space.pair_densities(&level.pairs.vectors[0]);
+    let mut sum = level.space.pair_densities(&level.pairs.vectors[0], watch)?;
     for v in &level.pairs.vectors[1..] {
-        let d = level.space.pair_densities(v);
+        let d = level.space.pair_densities(v, watch)?;
         sum.up += d.up;
         sum.down += d.down;
         sum.opposite += d.opposite;
@@ -318,7 +390,7 @@ fn averaged(level: &CorrelatedLevel) -> PairDensities {
     sum.up *= scale;
     sum.down *= scale;
     sum.opposite *= scale;
-    sum
+    Ok(sum)
 }
 
 /// Orthonormal basis of the span of the columns, and the singular values squared.

@@ -4,8 +4,9 @@ use super::dvr::{OneBodyBasis, one_body_matrix};
 use super::linalg::{mul, symmetric_eigen};
 use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
+use super::watch::Watch;
 use super::{
-    ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, Step, pair,
+    ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, dense_work, pair,
 };
 use crate::system::{Geometry, Sector};
 use faer::Mat;
@@ -16,8 +17,9 @@ pub(super) struct Level {
     solver_errors: Vec<f64>,
     pub(super) basis: OneBodyBasis,
     orbitals: Mat<f64>,
-    /// Coefficients of the states over determinants (particles > 2) or pair functions by columns.
+    /// Coefficients of the states over orbitals, or pair functions by columns.
     vectors: Vec<Vec<f64>>,
+    degenerate: Vec<bool>,
 }
 
 impl Problem<'_> {
@@ -30,12 +32,19 @@ impl Problem<'_> {
     ) -> Result<Level, ExactError> {
         if sector.particles() == 1 {
             let h = one_body_matrix(&self.hamiltonian.external, &basis)?;
+            self.watch.spend(dense_work(basis.size()))?;
             let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
             let states = self.options.states.min(energies.len());
             let vectors = (0..states)
                 .map(|k| (0..orbitals.ncols()).map(|i| f64::from(u8::from(i == k))).collect())
                 .collect();
+            let same = |a: usize, b: usize| {
+                b < energies.len() && energies[b] - energies[a] < 1e-11 * (1.0 + energies[a].abs())
+            };
             return Ok(Level {
+                degenerate: (0..states)
+                    .map(|k| same(k, k + 1) || k > 0 && same(k - 1, k))
+                    .collect(),
                 solver_errors: vec![1e-13; states],
                 energies: energies[..states].to_vec(),
                 basis,
@@ -47,16 +56,18 @@ impl Problem<'_> {
         let options = self.davidson((n * n) as u64, true);
         let (bytes, work) = pair::cost(n, cells, options.subspace);
         self.check((n * n) as u64, bytes, work as f64 * 25.0)?;
-        let found = pair::solve(self.hamiltonian, &basis, cells, sector, &options, &mut |i| {
-            (self.progress)(&Step::Iteration(i))
-        })?;
+        let found = pair::solve(self.hamiltonian, &basis, cells, sector, &options, self.watch)?;
         self.products += found.pairs.products;
         Ok(Level {
             energies: found.pairs.values.clone(),
             solver_errors: found.pairs.value_errors.clone(),
+            degenerate: found.pairs.degenerate(),
+            vectors: found.pairs.disentangled(
+                |v, _| Ok((0..n * n).map(|i| -v[i % n * n + i / n]).collect()),
+                self.watch,
+            )?,
             basis,
             orbitals: found.orbitals,
-            vectors: found.pairs.vectors,
         })
     }
 
@@ -155,21 +166,23 @@ impl Problem<'_> {
                 solver: level.solver_errors[k] + 1e-12 * (1.0 + level.energies[k].abs()),
             })
             .collect();
-        let (state, method) = if self.sector.particles() == 1 {
-            let orbital = level.orbitals.subcols(0, 1).to_owned();
-            (
-                ExactState::new(level.basis, orbital, self.sector, vec![1.0]),
-                "one particle, dense diagonalisation".to_string(),
-            )
+        let mut states = vec![];
+        let method = if self.sector.particles() == 1 {
+            for k in 0..level.energies.len() {
+                let orbital = level.orbitals.subcols(k, 1).to_owned();
+                let (basis, sector) = (level.basis, self.sector);
+                states.push(ExactState::new(basis, orbital, sector, vec![1.0], self.watch)?);
+            }
+            "one particle, dense diagonalisation".to_string()
         } else {
             let n = level.basis.size();
-            let c = faer::MatRef::from_column_major_slice(&level.vectors[0], n, n);
-            (
-                pair_state(&level, c, self.sector)?,
-                format!("two particles in all {n} one-body functions, Davidson"),
-            )
+            for v in &level.vectors {
+                let c = faer::MatRef::from_column_major_slice(v, n, n);
+                states.push(pair_state(&level, c, self.sector, self.watch)?);
+            }
+            format!("two particles in all {n} one-body functions, Davidson")
         };
-        self.finish(state, level.energies, budgets, cells, method)
+        self.finish(states, level.energies, level.degenerate, budgets, cells, method)
     }
 }
 
@@ -178,6 +191,7 @@ fn pair_state(
     level: &Level,
     c: faer::MatRef<'_, f64>,
     sector: Sector,
+    watch: &mut dyn Watch,
 ) -> Result<ExactState, ExactError> {
     let n = c.nrows();
     let d = &mul(c, c.transpose()) + &mul(c.transpose(), c);
@@ -197,5 +211,5 @@ fn pair_state(
         list
     };
     let orbitals = mul(level.orbitals.as_ref(), u.as_ref());
-    Ok(ExactState::new(level.basis, orbitals, sector, coefficients))
+    ExactState::new(level.basis, orbitals, sector, coefficients, watch)
 }

@@ -7,10 +7,11 @@
 //! the mean field of the others times polynomials. What the mean field leaves of the potential is taken
 //! on the product of the Gauss quadratures that belong to them.
 
-use super::Iteration;
+use super::ExactError;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
 use super::gap_basis::GapFunctions;
 use super::linalg::{EigenFailure, dot, mul, mul_into};
+use super::watch::Watch;
 use crate::system::Interaction;
 use faer::{Accum, Mat, MatMut, MatRef};
 use rayon::prelude::*;
@@ -243,41 +244,48 @@ struct Operator {
 }
 
 impl Operator {
-    fn on_points(&self, c: &[f64]) -> Vec<f64> {
+    fn on_points(&self, c: &[f64], watch: &mut dyn Watch) -> Result<Vec<f64>, ExactError> {
         let mut sizes = vec![self.m; self.gaps];
         let mut x = c.to_vec();
         for k in (0..self.gaps).rev() {
             let mut y = vec![0.0; x.len() / self.m * self.q];
+            watch.spend(2.0 * (self.m * y.len()) as f64)?;
             along(&x, &sizes, k, self.to_points[k].as_ref(), &mut y, Accum::Replace);
             sizes[k] = self.q;
             x = y;
         }
-        x
+        Ok(x)
     }
 
-    fn gaps_of_points(&self, mut x: Vec<f64>) -> Vec<f64> {
+    fn gaps_of_points(
+        &self,
+        mut x: Vec<f64>,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<f64>, ExactError> {
         let mut sizes = vec![self.q; self.gaps];
         for k in 0..self.gaps {
             let mut y = vec![0.0; x.len() / self.q * self.m];
+            watch.spend(2.0 * (self.q * y.len()) as f64)?;
             along(&x, &sizes, k, self.to_points[k].transpose(), &mut y, Accum::Replace);
             sizes[k] = self.m;
             x = y;
         }
-        x
+        Ok(x)
     }
 
-    fn apply(&self, c: &[f64]) -> Vec<f64> {
-        let mut x = self.on_points(c);
+    fn apply(&self, c: &[f64], watch: &mut dyn Watch) -> Result<Vec<f64>, ExactError> {
+        let mut x = self.on_points(c, watch)?;
         x.par_iter_mut().zip(&self.rest).for_each(|(x, v)| *x *= v);
-        let mut y = self.gaps_of_points(x);
+        let mut y = self.gaps_of_points(x, watch)?;
         y.par_iter_mut().zip(c).zip(&self.levels).for_each(|((y, c), e)| *y += c * e);
         let sizes = vec![self.m; self.gaps];
         let mut t = vec![0.0; c.len()];
         for k in 1..self.gaps {
+            watch.spend(4.0 * (self.m * c.len()) as f64)?;
             along(c, &sizes, k, self.derivatives[k].as_ref(), &mut t, Accum::Replace);
             along(&t, &sizes, k - 1, self.derivatives[k - 1].as_ref(), &mut y, Accum::Add);
         }
-        y
+        Ok(y)
     }
 
     /// A function over other one-dimensional functions of the same gaps.
@@ -372,14 +380,20 @@ impl GapBasis {
         m: usize,
         options: &DavidsonOptions,
         guess: Option<&GapLevel>,
-        report: &mut dyn FnMut(Iteration),
-    ) -> Result<GapLevel, EigenFailure> {
+        watch: &mut dyn Watch,
+    ) -> Result<GapLevel, ExactError> {
+        // The ground state of particles in a given order has no node and is the only one of its kind.
+        let options = &DavidsonOptions {
+            guards: if options.states == 1 { 0 } else { options.guards },
+            ..*options
+        };
+        watch.look()?;
         let h = self.operator(m)?;
         let mut first = vec![0.0; h.levels.len()];
         first[0] = 1.0;
-        let shift = h.apply(&first)[0] - h.levels[0];
+        let shift = h.apply(&first, watch)?[0] - h.levels[0];
         let start = match guess {
-            Some(g) => g.pairs.vectors.iter().map(|v| h.embed(v, &g.functions)).collect(),
+            Some(g) => g.pairs.start(2).map(|v| h.embed(v, &g.functions)).collect(),
             None => {
                 // Not only the nodeless product: other symmetries hold excited states.
                 let mut list = start_vectors(&h.levels, options.states);
@@ -390,7 +404,7 @@ impl GapBasis {
             }
         };
         let pairs = lowest(
-            |c| h.apply(c),
+            |c, watch| h.apply(c, watch),
             |theta, r| {
                 r.par_iter_mut().zip(&h.levels).for_each(|(x, e)| {
                     let gap = e + shift - theta;
@@ -399,14 +413,19 @@ impl GapBasis {
             },
             start,
             options,
-            report,
+            watch,
         )?;
-        let (external, interaction) = self.components(&h, &pairs.vectors[0]);
+        let (external, interaction) = self.components(&h, &pairs.vectors[0], watch)?;
         Ok(GapLevel { pairs, functions: h.functions, external, interaction })
     }
 
-    fn components(&self, h: &Operator, c: &[f64]) -> (f64, f64) {
-        let density: Vec<f64> = h.on_points(c).into_iter().map(|x| x * x).collect();
+    fn components(
+        &self,
+        h: &Operator,
+        c: &[f64],
+        watch: &mut dyn Watch,
+    ) -> Result<(f64, f64), ExactError> {
+        let density: Vec<f64> = h.on_points(c, watch)?.into_iter().map(|x| x * x).collect();
         let trap = Operator::tabulate(&h.points, |g, _| self.trap.trap_potential(g));
         let both = Operator::tabulate(&h.points, |g, _| self.trap.potential(g, None));
         let external = dot(&density, &trap);
@@ -418,7 +437,7 @@ impl GapBasis {
             along(c, &sizes, k, f.matrix(&w, h.m).as_ref(), &mut t, Accum::Replace);
             interaction += dot(&t, c);
         }
-        (external, interaction)
+        Ok((external, interaction))
     }
 }
 
@@ -431,12 +450,14 @@ mod tests {
         let basis = GapBasis::new(trap, &field, 56, m + EXTRA_POINTS).unwrap();
         let options = DavidsonOptions {
             states: 1,
+            guards: 0,
+            probe: false,
             residual: 1e-7,
             value_error: 1e-10,
             passes: 100,
             subspace: 20,
         };
-        let level = basis.solve(m, &options, None, &mut |_| ()).unwrap();
+        let level = basis.solve(m, &options, None, &mut crate::exact::watch::Unwatched).unwrap();
         level.pairs.values[0] + 0.5 * trap.frequency
     }
 

@@ -5,8 +5,13 @@
 
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use super::watch::{Unwatched, Watch};
+use super::{ExactError, dense_work};
 use crate::system::{Hamiltonian, Sector};
 use faer::Mat;
+
+/// Work of an element-wise operation on a matrix, in floating-point operations of a matrix product.
+const ELEMENT_WORK: f64 = 60.0;
 
 /// A matrix for spin up and one for spin down.
 type PerSpin = [Mat<f64>; 2];
@@ -128,12 +133,32 @@ pub fn hartree_fock(
     options: &HartreeFockOptions,
 ) -> Result<HartreeFock, EigenFailure> {
     crate::parallel::pin_linear_algebra();
+    self_consistent(hamiltonian, basis, sector, options, &mut Unwatched).map_err(|e| match e {
+        ExactError::NotFinite(failure) => failure,
+        _ => unreachable!("what nobody watches has no limit to meet"),
+    })
+}
+
+/// As [`hartree_fock`], and counts its work.
+pub(crate) fn self_consistent(
+    hamiltonian: &Hamiltonian,
+    basis: OneBodyBasis,
+    sector: Sector,
+    options: &HartreeFockOptions,
+    watch: &mut dyn Watch,
+) -> Result<HartreeFock, ExactError> {
     let n = basis.size();
+    let spins = if sector.down == 0 { 1 } else { 2 };
+    watch.spend(dense_work(n))?;
     let h = one_body_matrix(&hamiltonian.external, &basis)?;
     let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), 2 * n + 16);
     let weight = grid.first.weight;
     let phi = [basis.evaluate(&grid.first.points), basis.evaluate(&grid.second.points)];
-    let fock = |d: &[Mat<f64>; 2]| -> [Mat<f64>; 2] {
+    let (size, points) = (n as f64, phi[0].nrows() as f64);
+    // Densities and exchange by matrix products, the classical potential point by point.
+    let exchange_work = 4.0 * size * points * (size + points) + ELEMENT_WORK * points * points;
+    let fock = |d: &[Mat<f64>; 2], watch: &mut dyn Watch| -> Result<[Mat<f64>; 2], ExactError> {
+        watch.spend(exchange_work)?;
         // Densities on the second grid give the classical potential on the first.
         let total = &d[0] + &d[1];
         let on_grid = mul(phi[1].as_ref(), total.as_ref());
@@ -160,8 +185,11 @@ pub fn hartree_fock(
             super::dvr::symmetrised(f.as_ref())
         };
         let up = one(&d[0]);
-        let down = if sector.down == 0 { up.clone() } else { one(&d[1]) };
-        [up, down]
+        if spins == 1 {
+            return Ok([up.clone(), up]);
+        }
+        watch.spend(exchange_work)?;
+        Ok([up, one(&d[1])])
     };
     let start = symmetric_eigen(h.as_ref())?;
     let mut orbitals = [start.1.clone(), start.1];
@@ -176,10 +204,9 @@ pub fn hartree_fock(
     let mut best = (f64::INFINITY, d.clone());
     let mut converged = false;
     let mut iterations = 0;
-    let mut f = fock(&d);
+    let mut f = fock(&d, watch)?;
     for iteration in 1..=options.iterations.max(1) {
         iterations = iteration;
-        let spins = if sector.down == 0 { 1 } else { 2 };
         energy = (0..spins)
             .map(|s| 0.5 * (trace_product(&h, &d[s]) + trace_product(&f[s], &d[s])))
             .sum();
@@ -204,6 +231,7 @@ pub fn hartree_fock(
         }
         let mixed = extrapolated(&history).unwrap_or_else(|| f.clone());
         for s in 0..2 {
+            watch.spend(dense_work(n))?;
             let (e, u) = symmetric_eigen(mixed[s].as_ref())?;
             energies[s] = e;
             orbitals[s] = u;
@@ -215,14 +243,15 @@ pub fn hartree_fock(
         } else {
             new
         };
-        f = fock(&d);
+        f = fock(&d, watch)?;
     }
     if !converged && best.0 < energy {
         energy = best.0;
-        f = fock(&best.1);
+        f = fock(&best.1, watch)?;
     }
     let mean_fock = 0.5 * (&f[0] + &f[1]);
     for s in 0..2 {
+        watch.spend(dense_work(n))?;
         let (e, u) = symmetric_eigen(f[s].as_ref())?;
         energies[s] = e;
         orbitals[s] = u;

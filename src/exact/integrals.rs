@@ -39,6 +39,12 @@ pub(crate) fn two_body(
     super::dvr::symmetrised(g.as_ref())
 }
 
+/// Floating-point operations of [`two_body`] between so many orbitals.
+pub(crate) fn two_body_work(orbitals: usize, cells: usize) -> f64 {
+    let (products, points) = (0.5 * (orbitals * (orbitals + 1)) as f64, cells as f64);
+    2.0 * products * points * (points + products + 30.0)
+}
+
 /// `C^T h C`.
 pub(crate) fn transform(h: MatRef<'_, f64>, c: MatRef<'_, f64>) -> Mat<f64> {
     symmetrised_product(c, h, c)

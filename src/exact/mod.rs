@@ -28,6 +28,7 @@ mod state;
 pub(crate) mod strings;
 mod trap;
 mod walls;
+mod watch;
 
 pub(crate) use active_space::active_space;
 pub use linalg::EigenFailure;
@@ -47,8 +48,8 @@ pub struct ExactOptions {
     pub tolerance: f64,
     /// Largest memory, in bytes.
     pub memory_limit_bytes: u64,
-    /// Largest arithmetic work, in floating-point operations. Two ordinary cores do about 4e10 per
-    /// second.
+    /// Largest arithmetic work of one refinement, in floating-point operations; all together may take
+    /// [`whole_work`]. Two ordinary cores do about 4e10 per second.
     pub work_limit: f64,
     /// Whether to compute the pair density of the ground state.
     pub pair_density: bool,
@@ -90,7 +91,7 @@ pub enum ExactError {
     )]
     SingularBetweenOppositeSpins,
     /// The smallest calculation needs more memory than allowed.
-    #[error("needs {:.2} GiB of memory, allowed are {:.2} GiB (raise with --memory)", gib(*needed), gib(*limit))]
+    #[error("needs {:.2} GiB of memory, allowed are {:.2} GiB", gib(*needed), gib(*limit))]
     Memory {
         /// Bytes needed.
         needed: u64,
@@ -98,9 +99,7 @@ pub enum ExactError {
         limit: u64,
     },
     /// The smallest calculation needs more arithmetic than allowed.
-    #[error(
-        "needs about {needed:.1e} floating-point operations, allowed are {limit:.1e} (raise with --time)"
-    )]
+    #[error("needs about {needed:.1e} floating-point operations, allowed are {limit:.1e}")]
     Work {
         /// Operations needed.
         needed: f64,
@@ -118,6 +117,23 @@ pub enum ExactError {
         /// Change of the energy at the last enlargement, in Hartree.
         change: f64,
     },
+    /// The caller's progress function said to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Work of the checks of walls, functions and quadrature that come before the refinement, in floating-point operations.
+const CHECKS_WORK: f64 = 4e11;
+
+/// Work that all calculations together may take where one refinement may take `limit`, in floating-point operations.
+pub fn whole_work(limit: f64) -> f64 {
+    2.0 * limit + CHECKS_WORK
+}
+
+/// Work of a dense symmetric eigenproblem, in floating-point operations of a matrix product, which is several times
+/// as fast as the reduction of a matrix.
+pub(crate) fn dense_work(size: usize) -> f64 {
+    25.0 * (size as f64).powi(3)
 }
 
 fn gib(bytes: u64) -> f64 {
@@ -208,6 +224,13 @@ pub enum Step {
     Iteration(Iteration),
     /// A calculation finished.
     Row(ConvergenceRow),
+    /// Work goes on: the occasion to stop it.
+    Work {
+        /// Floating-point operations so far.
+        done: f64,
+        /// And at most.
+        limit: f64,
+    },
 }
 
 /// How far the eigensolver is.
@@ -258,6 +281,20 @@ pub struct GroundState {
     pub state: ExactState,
 }
 
+/// Quantum numbers of a state; none where there is no such symmetry, or where degenerate states mix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Labels {
+    /// Total spin.
+    pub spin: Option<f64>,
+    /// Sign under reflection of all particles at the middle, where the potential is even about it.
+    pub parity: Option<i8>,
+    /// Magnitude of the total momentum in `2 pi / circumference`, on a ring whose potential is constant.
+    pub momentum: Option<u32>,
+    /// Whether another state has the same energy within what the eigensolver resolves: the density is then that
+    /// of one of many combinations.
+    pub degenerate: bool,
+}
+
 /// The lowest states of a sector.
 #[derive(Clone, Debug)]
 pub struct ExactResult {
@@ -269,6 +306,10 @@ pub struct ExactResult {
     pub error_budget: ErrorBudget,
     /// Components of the ground-state energy.
     pub components: Components,
+    /// Quantum numbers of the states; empty where a limit left no wavefunctions.
+    pub labels: Vec<Labels>,
+    /// Densities of the states above the ground state; empty where a limit left none.
+    pub excited_densities: Vec<Density>,
     /// How the numbers were obtained.
     pub method: String,
     /// The convergence table.

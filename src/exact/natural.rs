@@ -9,6 +9,8 @@
 
 use super::dvr::{OneBodyBasis, PairGrid};
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use super::watch::Watch;
+use super::{ExactError, dense_work};
 use faer::{Mat, MatRef};
 
 /// A pair function in basis coefficients, antisymmetric or general, with its weight.
@@ -72,8 +74,11 @@ impl MeanField {
         &self,
         geminals: &[Geminal],
         internal: MatRef<'_, f64>,
-    ) -> Result<(Mat<f64>, Vec<f64>), EigenFailure> {
+        watch: &mut dyn Watch,
+    ) -> Result<(Mat<f64>, Vec<f64>), ExactError> {
         let n = self.basis.size();
+        let (size, points) = (n as f64, self.grid.first.points.len() as f64);
+        let each = 20.0 * size.powi(3) + 4.0 * size * points * (size + points);
         let u = self.canonical.as_ref();
         let inside = mul(u.transpose(), internal);
         let project = |t: &Mat<f64>| {
@@ -82,6 +87,7 @@ impl MeanField {
         };
         let mut density = Mat::<f64>::zeros(n, n);
         for g in geminals {
+            watch.spend(each)?;
             let c = mul(u.transpose(), mul(g.function.as_ref(), u).as_ref());
             let mut on_grid =
                 mul(mul(self.phi[0].as_ref(), c.as_ref()).as_ref(), self.phi[1].transpose());
@@ -116,6 +122,7 @@ impl MeanField {
             density += g.weight * mul(t.as_ref(), t.transpose());
             density += g.weight * mul(t.transpose(), t.as_ref());
         }
+        watch.spend(dense_work(n))?;
         let (values, vectors) = symmetric_eigen(density.as_ref())?;
         let orbitals = mul(u, vectors.as_ref());
         let reversed = Mat::from_fn(n, n, |i, k| orbitals[(i, n - 1 - k)]);
@@ -148,12 +155,65 @@ pub(crate) fn determinant_geminals(up: MatRef<'_, f64>, down: MatRef<'_, f64>) -
     list
 }
 
+/// Size from which a density matrix is compressed before it is diagonalised.
+const LARGE: usize = 500;
+/// What the compression leaves out, as a part of the trace.
+const LEFT_OUT: f64 = 1e-15;
+
+/// The eigenpairs of a positive matrix that matter, ascending. A large one has few: it is written as `L L^T`
+/// with few columns (Cholesky with complete pivoting, N. J. Higham, "Analysis of the Cholesky decomposition
+/// of a semi-definite matrix", OUP 1990), and `L^T L` has the same eigenvalues.
+fn dominant(matrix: &Mat<f64>, watch: &mut dyn Watch) -> Result<(Vec<f64>, Mat<f64>), ExactError> {
+    let n = matrix.nrows();
+    if n < LARGE {
+        watch.spend(dense_work(n))?;
+        return Ok(symmetric_eigen(matrix.as_ref())?);
+    }
+    let mut left: Vec<f64> = (0..n).map(|i| matrix[(i, i)]).collect();
+    let trace: f64 = left.iter().sum();
+    if !trace.is_finite() {
+        return Err(EigenFailure { size: n }.into());
+    }
+    let mut columns: Vec<Vec<f64>> = vec![];
+    while columns.len() < n {
+        watch.spend(20.0 * (n * columns.len()) as f64)?;
+        let largest = (0..n).fold(0, |a, b| if left[b] > left[a] { b } else { a });
+        if left[largest] <= LEFT_OUT * trace {
+            break;
+        }
+        let root = left[largest].sqrt();
+        let mut column: Vec<f64> = (0..n).map(|i| matrix[(i, largest)]).collect();
+        for c in &columns {
+            let s = c[largest];
+            column.iter_mut().zip(c).for_each(|(x, c)| *x -= s * c);
+        }
+        for (x, left) in column.iter_mut().zip(&mut left) {
+            *x /= root;
+            *left -= *x * *x;
+        }
+        columns.push(column);
+    }
+    let rank = columns.len();
+    let l = Mat::from_fn(n, rank, |i, k| columns[k][i]);
+    watch.spend(dense_work(rank))?;
+    let (values, v) = symmetric_eigen(mul(l.transpose(), l.as_ref()).as_ref())?;
+    let mut vectors = mul(l.as_ref(), v.as_ref());
+    for k in 0..rank {
+        let scale = 1.0 / values[k].max(f64::MIN_POSITIVE).sqrt();
+        for i in 0..n {
+            vectors[(i, k)] *= scale;
+        }
+    }
+    Ok((values, vectors))
+}
+
 /// The dominant natural pair functions of two-body density matrices given in `orbitals`.
 pub(crate) fn natural_geminals(
     densities: &super::ci::PairDensities,
     orbitals: MatRef<'_, f64>,
     neglect: f64,
-) -> Result<Vec<Geminal>, EigenFailure> {
+    watch: &mut dyn Watch,
+) -> Result<Vec<Geminal>, ExactError> {
     let m = orbitals.ncols();
     let mut list = vec![];
     for (matrix, equal_spins) in
@@ -162,7 +222,7 @@ pub(crate) fn natural_geminals(
         if matrix.nrows() == 0 {
             continue;
         }
-        let (values, vectors) = symmetric_eigen(matrix.as_ref())?;
+        let (values, vectors) = dominant(matrix, watch)?;
         for k in (0..values.len()).rev() {
             if values[k] < neglect {
                 break;
@@ -182,4 +242,30 @@ pub(crate) fn natural_geminals(
         }
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::Unwatched;
+    use super::*;
+
+    /// A positive matrix of low rank, with and without compression: values, and vectors that are eigenvectors.
+    #[test]
+    fn large_matrices_of_low_rank_are_compressed_without_loss() {
+        let mut noise = super::super::Noise::default();
+        let n = LARGE + 20;
+        let c = Mat::from_fn(n, 6, |_, k| noise.next() * 10_f64.powi(-(k as i32)));
+        let matrix = mul(c.as_ref(), c.transpose());
+        let (values, vectors) = dominant(&matrix, &mut Unwatched).unwrap();
+        let (exact, _) = symmetric_eigen(matrix.as_ref()).unwrap();
+        assert!(values.len() < 40, "{}", values.len());
+        let scale = exact[n - 1];
+        for k in 1..=6 {
+            let (value, column) = (values[values.len() - k], vectors.col(values.len() - k));
+            assert!((value - exact[n - k]).abs() < 1e-13 * scale, "value {k}");
+            let image = &matrix * column;
+            let error = (0..n).map(|i| (image[i] - value * column[i]).powi(2)).sum::<f64>().sqrt();
+            assert!(error < 1e-12 * scale, "vector {k}: {error:e}");
+        }
+    }
 }

@@ -1,10 +1,13 @@
 //! Two particles in the complete one-body basis: the pair function is a matrix and `w` is diagonal on
 //! the quadrature grid.
 
-use super::Iteration;
+use super::ci::PairMatrices;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
-use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use super::integrals::{two_body, two_body_work};
+use super::linalg::{mul, symmetric_eigen};
+use super::watch::Watch;
+use super::{ExactError, dense_work};
 use crate::system::{Hamiltonian, Sector};
 use faer::{Mat, MatRef};
 
@@ -31,11 +34,12 @@ pub(crate) fn solve(
     cells: usize,
     sector: Sector,
     options: &DavidsonOptions,
-    report: &mut dyn FnMut(Iteration),
-) -> Result<PairStates, EigenFailure> {
+    watch: &mut dyn Watch,
+) -> Result<PairStates, ExactError> {
     let n = basis.size();
     let antisymmetric = sector.up != 1;
     let h = one_body_matrix(&hamiltonian.external, basis)?;
+    watch.spend(dense_work(n))?;
     let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
     let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), cells);
     let root = grid.first.weight.sqrt();
@@ -45,7 +49,10 @@ pub(crate) fn solve(
         p
     };
     let phi = [on(&grid.first.points), on(&grid.second.points)];
-    let apply = |c: &[f64]| -> Vec<f64> {
+    let (size, points) = (n as f64, phi[0].nrows() as f64);
+    let half = 2.0 * size * points * (size + points) + 10.0 * points * points;
+    let apply = |c: &[f64], watch: &mut dyn Watch| -> Result<Vec<f64>, ExactError> {
+        watch.spend(half)?;
         let c = MatRef::from_column_major_slice(c, n, n);
         let mut on_grid = mul(mul(phi[0].as_ref(), c).as_ref(), phi[1].transpose());
         for y in 0..on_grid.ncols() {
@@ -53,9 +60,11 @@ pub(crate) fn solve(
                 on_grid[(x, y)] *= grid.w[(x, y)];
             }
         }
+        watch.spend(half)?;
         let mut s = mul(phi[0].transpose(), mul(on_grid.as_ref(), phi[1].as_ref()).as_ref());
         if grid.first.points.len() != grid.second.points.len() || grid.first != grid.second {
             // The two coordinates use different grids: restore the symmetry of the product.
+            watch.spend(2.0 * half)?;
             let other = {
                 let mut g = mul(mul(phi[1].as_ref(), c).as_ref(), phi[0].transpose());
                 for y in 0..g.ncols() {
@@ -74,7 +83,7 @@ pub(crate) fn solve(
                 out[b * n + a] = v + (energies[a] + energies[b]) * c[(a, b)];
             }
         }
-        out
+        Ok(out)
     };
     // <ab|w|ab>: with a strong interaction the one-body energies alone are a poor diagonal.
     let square = |p: &Mat<f64>| Mat::from_fn(p.nrows(), n, |q, a| p[(q, a)] * p[(q, a)]);
@@ -91,36 +100,53 @@ pub(crate) fn solve(
             }
         }
     };
-    let start = start_vectors(n, antisymmetric, options.states, &energies);
-    let pairs = lowest(apply, precondition, start, options, report)?;
+    let few = n.min(MODEL_ORBITALS.max(2 + options.states.isqrt()));
+    watch.spend(two_body_work(few, cells) + dense_work(few * few))?;
+    let g = two_body(basis, &grid, orbitals.subcols(0, few));
+    let levels = Mat::from_fn(few, few, |i, j| if i == j { energies[i] } else { 0.0 });
+    let model = PairMatrices::new(levels.as_ref(), g.as_ref(), sector);
+    let mut start = model_states(n, few, antisymmetric, &model, options)?;
+    start.push(noise(n, antisymmetric, &energies));
+    let pairs = lowest(apply, precondition, start, options, watch)?;
     Ok(PairStates { pairs, orbitals })
 }
 
-/// The lowest products of orbitals, plus one vector with a little of everything, so that no symmetry
-/// is left out.
-fn start_vectors(n: usize, antisymmetric: bool, states: usize, energies: &[f64]) -> Vec<Vec<f64>> {
-    let mut list = vec![];
-    let few = n.min(states + 8);
-    for a in 0..few {
-        for b in 0..few {
-            if !antisymmetric || a < b {
-                list.push((energies[a] + energies[b], a, b));
+/// Orbitals in which pairs are diagonalised at once, for a start.
+const MODEL_ORBITALS: usize = 14;
+
+/// The lowest pair functions in `few` orbitals: all symmetries of what is nearly degenerate.
+fn model_states(
+    n: usize,
+    few: usize,
+    antisymmetric: bool,
+    model: &PairMatrices,
+    options: &DavidsonOptions,
+) -> Result<Vec<Vec<f64>>, ExactError> {
+    let pairs: Vec<(usize, usize)> = if antisymmetric {
+        (1..few).flat_map(|b| (0..b).map(move |a| (a, b))).collect()
+    } else {
+        (0..few * few).map(|i| (i / few, i % few)).collect()
+    };
+    let matrix = if antisymmetric { &model.equal } else { &model.opposite };
+    let (values, vectors) = symmetric_eigen(matrix.as_ref())?;
+    let window = values[options.states.min(values.len()) - 1] + 0.3;
+    let near = values.iter().take_while(|v| **v < window).count();
+    let (least, most) = (options.states + 4, options.states + options.guards.max(4));
+    let state = |k: usize| {
+        let mut v = vec![0.0; n * n];
+        for (i, &(a, b)) in pairs.iter().enumerate() {
+            v[b * n + a] = vectors[(i, k)];
+            if antisymmetric {
+                v[a * n + b] = -vectors[(i, k)];
             }
         }
-    }
-    list.sort_by(|x, y| x.0.total_cmp(&y.0));
-    let mut start: Vec<Vec<f64>> = list
-        .iter()
-        .take(2 * states + 2)
-        .map(|&(_, a, b)| {
-            let mut v = vec![0.0; n * n];
-            v[b * n + a] = 1.0;
-            if antisymmetric {
-                v[a * n + b] = -1.0;
-            }
-            v
-        })
-        .collect();
+        v
+    };
+    Ok((0..near.clamp(least, most).min(values.len())).map(state).collect())
+}
+
+/// A vector with a little of everything, so that no symmetry is left out.
+fn noise(n: usize, antisymmetric: bool, energies: &[f64]) -> Vec<f64> {
     let mut v = vec![0.0; n * n];
     let mut noise = super::Noise::default();
     for a in 0..n {
@@ -134,6 +160,5 @@ fn start_vectors(n: usize, antisymmetric: bool, states: usize, energies: &[f64])
             }
         }
     }
-    start.push(v);
-    start
+    v
 }

@@ -2,10 +2,11 @@
 
 use super::davidson::DavidsonOptions;
 use super::dvr::{OneBodyBasis, cells_that_see, default_cells};
-use super::hartree_fock::{HartreeFockOptions, hartree_fock};
+use super::hartree_fock::{HartreeFock, HartreeFockOptions, self_consistent};
+use super::watch::Watch;
 use super::{
     ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, GroundState,
-    Step,
+    Labels, Step,
 };
 use crate::system::{Geometry, Hamiltonian, Sector};
 
@@ -27,7 +28,7 @@ pub(super) struct Problem<'a> {
     pub(super) hamiltonian: &'a Hamiltonian,
     pub(super) sector: Sector,
     pub(super) options: &'a ExactOptions,
-    pub(super) progress: &'a mut dyn FnMut(&Step),
+    pub(super) watch: &'a mut dyn Watch,
     pub(super) table: Vec<ConvergenceRow>,
     pub(super) products: usize,
     /// Fewest quadrature cells, and what they still miss of the interaction, in Hartree.
@@ -45,13 +46,13 @@ impl<'a> Problem<'a> {
         hamiltonian: &'a Hamiltonian,
         sector: Sector,
         options: &'a ExactOptions,
-        progress: &'a mut dyn FnMut(&Step),
+        watch: &'a mut dyn Watch,
     ) -> Self {
         Problem {
             hamiltonian,
             sector,
             options,
-            progress,
+            watch,
             table: vec![],
             products: 0,
             least_cells: 0,
@@ -99,15 +100,28 @@ impl<'a> Problem<'a> {
     pub(super) fn davidson(&self, dimension: u64, precise: bool) -> DavidsonOptions {
         let states = self.options.states;
         let (few, each) = if dimension > 1_000_000 { (8, 3) } else { (20, 4) };
-        let subspace = states.saturating_mul(each).saturating_add(few);
+        let guards = match dimension {
+            0..=100_000 => 12,
+            0..=1_000_000 => 6,
+            _ => 4,
+        };
+        let subspace = states.saturating_mul(each).saturating_add(few + guards);
         let residual =
             if precise { (self.options.tolerance * 100.0).clamp(1e-8, 2e-6) } else { 1e-5 };
         let value_error = if precise { 0.05 * self.options.tolerance } else { 1e-7 };
-        DavidsonOptions { states, residual, value_error, passes: 150, subspace }
+        DavidsonOptions {
+            states,
+            guards,
+            probe: false,
+            residual,
+            value_error,
+            passes: 150,
+            subspace,
+        }
     }
 
     pub(super) fn record(&mut self, row: ConvergenceRow) {
-        (self.progress)(&Step::Row(row.clone()));
+        self.watch.tell(&Step::Row(row.clone()));
         self.table.push(row);
     }
 
@@ -117,7 +131,7 @@ impl<'a> Problem<'a> {
         bytes: u64,
         work: f64,
     ) -> Result<(), ExactError> {
-        (self.progress)(&Step::Predicted { determinants, bytes, work });
+        self.watch.tell(&Step::Predicted { determinants, bytes, work });
         if bytes > self.options.memory_limit_bytes {
             return Err(ExactError::Memory {
                 needed: bytes,
@@ -130,18 +144,23 @@ impl<'a> Problem<'a> {
         Ok(())
     }
 
+    /// The mean field of the sector, as well as orbitals and walls need it.
+    pub(super) fn mean_field(&mut self, basis: OneBodyBasis) -> Result<HartreeFock, ExactError> {
+        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
+        self_consistent(self.hamiltonian, basis, self.sector, &options, self.watch)
+    }
+
     /// A pair does not know how tightly many particles are bound: raises the cutoff until the
     /// Hartree-Fock orbitals of the whole sector have no kinetic energy in the last fifth of it.
-    pub(super) fn mean_field_cutoff(&self, basis: OneBodyBasis) -> Result<f64, ExactError> {
+    pub(super) fn mean_field_cutoff(&mut self, basis: OneBodyBasis) -> Result<f64, ExactError> {
         let mut cutoff = basis.wave_number(basis.size() - 1);
         if self.sector.particles() <= 2 {
             return Ok(cutoff);
         }
-        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
         for _ in 0..5 {
             let least = self.sector.particles() + 8;
             let basis = self.basis(basis.geometry(), cutoff, least)?;
-            let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+            let hf = self.mean_field(basis)?;
             if hf.kinetic_tail(self.sector) < 0.2 * self.options.tolerance {
                 break;
             }
@@ -164,20 +183,33 @@ impl<'a> Problem<'a> {
 
     pub(super) fn finish(
         &mut self,
-        state: ExactState,
+        mut states: Vec<ExactState>,
         energies: Vec<f64>,
+        degenerate: Vec<bool>,
         budgets: Vec<ErrorBudget>,
         cells: usize,
         method: String,
     ) -> Result<ExactResult, ExactError> {
-        let points = (2 * state.basis.size() + 3).max(401) | 1;
+        let mut labels = vec![];
+        for (state, degenerate) in states.iter().zip(degenerate) {
+            labels.push(Labels { degenerate, ..state.labels(self.hamiltonian, self.watch)? });
+        }
+        let points = (2 * states[0].basis.size() + 3).max(401) | 1;
+        let excited_densities = states[1..].iter().map(|s| s.density(points)).collect();
+        let state = states.swap_remove(0);
         let error_estimates: Vec<f64> = budgets.iter().map(ErrorBudget::total).collect();
+        let pair_density = match self.options.pair_density {
+            true => Some(state.pair_density(81, self.watch)?),
+            false => None,
+        };
         Ok(ExactResult {
             converged: error_estimates.iter().all(|e| *e <= self.options.tolerance),
             error_estimates,
             energies,
             error_budget: budgets[0],
-            components: state.components(self.hamiltonian, cells)?,
+            components: state.components(self.hamiltonian, cells, self.watch)?,
+            labels,
+            excited_densities,
             method,
             convergence: std::mem::take(&mut self.table),
             sector: self.sector,
@@ -186,7 +218,7 @@ impl<'a> Problem<'a> {
             ground_state: Ok(GroundState {
                 density: state.density(points),
                 natural_occupations: state.natural_occupations()?,
-                pair_density: self.options.pair_density.then(|| state.pair_density(81)),
+                pair_density,
                 state,
             }),
         })

@@ -4,8 +4,10 @@ use super::closed_forms::{self, ClosedForm};
 use super::dvr::finite_at_contact;
 use super::problem::{CHECK_WORK, Problem};
 use super::trap::TrapEnergies;
-use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Step};
+use super::watch::{Meter, Watch};
+use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Step, whole_work};
 use crate::system::{Geometry, Hamiltonian, Sector};
+use std::ops::ControlFlow;
 
 /// Lowest states of `sector` in the given geometry; on the line as by [`solve_on_line`].
 ///
@@ -17,20 +19,31 @@ pub fn solve(
     geometry: &Geometry,
     sector: Sector,
     options: &ExactOptions,
-    progress: &mut dyn FnMut(&Step),
+    progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
 ) -> Result<ExactResult, ExactError> {
     crate::parallel::pin_linear_algebra();
     if *geometry == Geometry::Line {
         return solve_on_line(hamiltonian, sector, options, progress);
     }
+    let mut meter = Meter::new(progress, whole_work(options.work_limit));
+    within(hamiltonian, geometry, sector, options, &mut meter)
+}
+
+fn within(
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
-    if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, progress)? {
+    if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, watch)? {
         let limited = for_densities(hamiltonian, options);
-        let mut problem = Problem::new(hamiltonian, sector, &limited, progress);
-        let densities = problem.solve(*geometry, vec![0.0]);
+        let mut problem = Problem::new(hamiltonian, sector, &limited, watch);
+        let densities = problem.solve(*geometry, vec![0.0; options.states]);
         return energies.with_densities(densities, sector, Some(*geometry), options.tolerance);
     }
-    let mut problem = Problem::new(hamiltonian, sector, options, progress);
+    let mut problem = Problem::new(hamiltonian, sector, options, watch);
     problem.solve(*geometry, vec![0.0; options.states])
 }
 
@@ -40,9 +53,9 @@ fn in_gaps(
     geometry: Option<&Geometry>,
     sector: Sector,
     options: &ExactOptions,
-    progress: &mut dyn FnMut(&Step),
+    watch: &mut dyn Watch,
 ) -> Result<Option<TrapEnergies>, ExactError> {
-    let mut problem = Problem::new(hamiltonian, sector, options, progress);
+    let mut problem = Problem::new(hamiltonian, sector, options, watch);
     let Some((trap, walls)) = problem.as_trap(geometry)? else { return Ok(None) };
     match problem.solve_trap(&trap, walls) {
         Ok(energies) => Ok(Some(energies)),
@@ -52,13 +65,12 @@ fn in_gaps(
     }
 }
 
-/// Densities and occupations need the determinants, but not the last digit of the energy.
+/// Densities, occupations and labels need the determinants, but not the last digit of the energy.
 fn for_densities(hamiltonian: &Hamiltonian, options: &ExactOptions) -> ExactOptions {
     // Where the interaction diverges, sine functions converge so slowly that a tight tolerance would
     // only meet the limits.
     let singular = !finite_at_contact(&hamiltonian.interaction);
     ExactOptions {
-        states: 1,
         tolerance: if singular { options.tolerance.max(1e-4) } else { options.tolerance },
         work_limit: options.work_limit.min(5.0 * CHECK_WORK),
         closed_forms: false,
@@ -91,7 +103,18 @@ pub fn solve_on_line(
     hamiltonian: &Hamiltonian,
     sector: Sector,
     options: &ExactOptions,
-    progress: &mut dyn FnMut(&Step),
+    progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+) -> Result<ExactResult, ExactError> {
+    crate::parallel::pin_linear_algebra();
+    let mut meter = Meter::new(progress, whole_work(options.work_limit));
+    on_line(hamiltonian, sector, options, &mut meter)
+}
+
+fn on_line(
+    hamiltonian: &Hamiltonian,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
 ) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
     if options.states == 1
@@ -104,7 +127,7 @@ pub fn solve_on_line(
             closed_forms: false,
             ..options.clone()
         };
-        return match solve_on_line(hamiltonian, sector, &coarse, progress) {
+        return match on_line(hamiltonian, sector, &coarse, watch) {
             Ok(result) => Ok(with_closed_form(result, &form)),
             Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
                 Ok(bare_closed_form(sector, &form, limit))
@@ -112,10 +135,10 @@ pub fn solve_on_line(
             Err(e) => Err(e),
         };
     }
-    let energies = in_gaps(hamiltonian, None, sector, options, progress)?;
+    let energies = in_gaps(hamiltonian, None, sector, options, watch)?;
     let limited =
         if energies.is_some() { for_densities(hamiltonian, options) } else { options.clone() };
-    let mut problem = Problem::new(hamiltonian, sector, &limited, progress);
+    let mut problem = Problem::new(hamiltonian, sector, &limited, watch);
     let result = problem.find_walls().and_then(|(half_width, wall_errors)| {
         problem.solve(Geometry::Box { half_width }, wall_errors)
     });
@@ -148,6 +171,8 @@ fn bare_closed_form(sector: Sector, form: &ClosedForm, limit: ExactError) -> Exa
         error_estimates: vec![rounding],
         error_budget: ErrorBudget { solver: rounding, ..ErrorBudget::default() },
         components: form.components,
+        labels: vec![],
+        excited_densities: vec![],
         method: format!("closed form: {}", form.source),
         convergence: vec![],
         ground_state: Err(limit),

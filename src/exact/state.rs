@@ -5,8 +5,9 @@ use super::dvr::{OneBodyBasis, PairGrid, external_matrix};
 use super::integrals::{transform, two_body};
 use super::linalg::{EigenFailure, mul, norm, symmetric_eigen};
 use super::strings::StringSpace;
-use super::{Components, Density, PairDensity};
-use crate::system::{Hamiltonian, Sector};
+use super::watch::Watch;
+use super::{Components, Density, ExactError, Labels, Noise, PairDensity};
+use crate::system::{External, Geometry, Hamiltonian, Sector};
 use faer::Mat;
 
 /// A state as a sum of determinants over orbitals that are sine series (or plane waves).
@@ -20,6 +21,8 @@ pub struct ExactState {
     pub(crate) coefficients: Vec<f64>,
     /// One-body density matrices in the orbitals, spin up and spin down.
     pub(crate) one_body: (Mat<f64>, Mat<f64>),
+    /// `<S²>`.
+    spin_squared: f64,
 }
 
 impl ExactState {
@@ -28,19 +31,21 @@ impl ExactState {
         orbitals: Mat<f64>,
         sector: Sector,
         mut coefficients: Vec<f64>,
-    ) -> Self {
+        watch: &mut dyn Watch,
+    ) -> Result<Self, ExactError> {
         let space = CiSpace::new(sector, orbitals.ncols());
         let length = norm(&coefficients);
         coefficients.iter_mut().for_each(|c| *c /= length);
-        let one_body = if sector.particles() == 1 {
+        let (one_body, spin_squared) = if sector.particles() == 1 {
             let m = orbitals.ncols();
             let d = Mat::from_fn(m, m, |i, j| coefficients[i] * coefficients[j]);
             let none = Mat::zeros(m, m);
-            if sector.up == 1 { (d, none) } else { (none, d) }
+            (if sector.up == 1 { (d, none) } else { (none, d) }, 0.75)
         } else {
-            space.pair_densities(&coefficients).one_body(sector)
+            let pairs = space.pair_densities(&coefficients, watch)?;
+            (pairs.one_body(sector), pairs.spin_squared(sector))
         };
-        ExactState { basis, orbitals, space, coefficients, one_body }
+        Ok(ExactState { basis, orbitals, space, coefficients, one_body, spin_squared })
     }
 
     /// The sector the state belongs to.
@@ -105,17 +110,22 @@ impl ExactState {
     }
 
     /// Pair density on `points` by `points` equally spaced points from end to end.
-    pub(crate) fn pair_density(&self, points: usize) -> PairDensity {
+    pub(crate) fn pair_density(
+        &self,
+        points: usize,
+        watch: &mut dyn Watch,
+    ) -> Result<PairDensity, ExactError> {
         let (a, b) = self.basis.geometry().interval();
         let h = (b - a) / (points - 1) as f64;
         let x: Vec<f64> = (0..points).map(|i| a + i as f64 * h).collect();
         let mut values = vec![0.0; points * points];
         if self.space.sector.particles() > 1 {
             let phi = mul(self.basis.evaluate(&x).as_ref(), self.orbitals.as_ref());
-            let g = self.space.pair_densities(&self.coefficients);
+            let g = self.space.pair_densities(&self.coefficients, watch)?;
             let m = self.space.orbitals;
             let pair = |p: usize, q: usize| super::ci::pair_index(p, q);
             for i in 0..points {
+                watch.look()?;
                 for (block, equal) in [(&g.up, true), (&g.down, true), (&g.opposite, false)] {
                     if block.nrows() == 0 {
                         continue;
@@ -150,7 +160,88 @@ impl ExactState {
                 }
             }
         }
-        PairDensity { x, values }
+        Ok(PairDensity { x, values })
+    }
+
+    /// Quantum numbers, as far as the state has them.
+    pub(crate) fn labels(
+        &self,
+        hamiltonian: &Hamiltonian,
+        watch: &mut dyn Watch,
+    ) -> Result<Labels, ExactError> {
+        let geometry = self.basis.geometry();
+        let (a, b) = geometry.interval();
+        let momentum = match geometry {
+            Geometry::Ring { circumference } if constant(&hamiltonian.external, a, b) => {
+                let waves = self.momentum_squared(watch)?.max(0.0).sqrt() * circumference
+                    / (2.0 * std::f64::consts::PI);
+                near(waves, 1.0).map(|k| k as u32)
+            }
+            _ => None,
+        };
+        let parity = if even(&hamiltonian.external, a, b) { self.parity(watch)? } else { None };
+        let spin = 0.5 * ((1.0 + 4.0 * self.spin_squared).sqrt() - 1.0);
+        Ok(Labels { spin: near(spin, 0.5), parity, momentum, degenerate: false })
+    }
+
+    /// Sign under reflection of all particles at the middle, from the amplitudes of configurations and of their
+    /// mirror images: for a state with a parity they agree one by one.
+    fn parity(&self, watch: &mut dyn Watch) -> Result<Option<i8>, ExactError> {
+        let (a, b) = self.basis.geometry().interval();
+        let density = self.density(401);
+        let mut noise = Noise::default();
+        let mut draw = |weights: &[f64]| {
+            let total: f64 = weights.iter().sum();
+            let mut rest = 0.5 * (noise.next() + 1.0) * total;
+            let at = weights.iter().position(|w| {
+                rest -= w;
+                rest <= 0.0
+            });
+            // Off the points of the grid, on which a function may vanish by symmetry.
+            density.x[at.unwrap_or(0)] + (b - a) / 400.0 * (0.3 + 0.1 * noise.next())
+        };
+        let Sector { up, down } = self.space.sector;
+        let (mut product, mut squares) = (0.0, 0.0);
+        for _ in 0..PARITY_SAMPLES {
+            watch.look()?;
+            let mut x: Vec<f64> = (0..up).map(|_| draw(&density.up)).collect();
+            x.extend((0..down).map(|_| draw(&density.down)));
+            let mirrored: Vec<f64> = x.iter().map(|x| a + b - x).collect();
+            let (here, there) = (self.psi(&x), self.psi(&mirrored));
+            product += here * there;
+            squares += 0.5 * (here * here + there * there);
+        }
+        Ok(near(product / squares, 1.0).filter(|p| *p != 0.0).map(|p| p as i8))
+    }
+
+    /// `<P²>` of the total momentum on a ring, in 1/bohr².
+    fn momentum_squared(&self, watch: &mut dyn Watch) -> Result<f64, ExactError> {
+        let (n, m) = (self.basis.size(), self.orbitals.ncols());
+        let c = self.orbitals.as_ref();
+        let squared =
+            Mat::from_fn(n, n, |i, j| if i == j { self.basis.wave_number(i).powi(2) } else { 0.0 });
+        let squared = transform(squared.as_ref(), c);
+        let total = &self.one_body.0 + &self.one_body.1;
+        let mut sum = 0.0;
+        for i in 0..m {
+            for j in 0..m {
+                sum += squared[(i, j)] * total[(i, j)];
+            }
+        }
+        if self.space.sector.particles() > 1 {
+            // d/dx turns the cosine at an odd place into the sine after it, and back.
+            let slope = Mat::from_fn(n, n, |i, j| match (i, j) {
+                (i, j) if j % 2 == 1 && i == j + 1 => -self.basis.wave_number(j),
+                (i, j) if i % 2 == 1 && j == i + 1 => self.basis.wave_number(j),
+                _ => 0.0,
+            });
+            let d = mul(c.transpose(), mul(slope.as_ref(), c).as_ref());
+            let products = PairMatrices::of_products(&d, self.space.sector);
+            let pairs = self.space.pair_densities(&self.coefficients, watch)?;
+            // p p' = - d/dx d/dx', both orders of each pair.
+            sum -= 2.0 * pairs.expectation(&products);
+        }
+        Ok(sum)
     }
 
     /// Kinetic, external and interaction energy.
@@ -158,7 +249,8 @@ impl ExactState {
         &self,
         hamiltonian: &Hamiltonian,
         cells: usize,
-    ) -> Result<Components, EigenFailure> {
+        watch: &mut dyn Watch,
+    ) -> Result<Components, ExactError> {
         let c = self.orbitals.as_ref();
         let n = self.basis.size();
         let total = &self.one_body.0 + &self.one_body.1;
@@ -173,10 +265,11 @@ impl ExactState {
         let sector = self.space.sector;
         let interaction = if sector.particles() > 1 {
             let grid = PairGrid::new(&hamiltonian.interaction, &self.basis.geometry(), cells);
+            watch.look()?;
             let g = two_body(&self.basis, &grid, c);
             let m = self.orbitals.ncols();
             let w = PairMatrices::new(Mat::zeros(m, m).as_ref(), g.as_ref(), sector);
-            self.space.pair_densities(&self.coefficients).expectation(&w)
+            self.space.pair_densities(&self.coefficients, watch)?.expectation(&w)
         } else {
             0.0
         };
@@ -186,6 +279,36 @@ impl ExactState {
             interaction,
         })
     }
+}
+
+/// Configurations whose mirror images are looked at.
+const PARITY_SAMPLES: usize = 16;
+/// Points at which symmetries of a potential are looked for.
+const SYMMETRY_POINTS: usize = 1001;
+
+/// The multiple of `unit` that `x` is, to the accuracy of labels.
+fn near(x: f64, unit: f64) -> Option<f64> {
+    // Without a negative zero.
+    let rounded = (x / unit).round() * unit + 0.0;
+    ((x - rounded).abs() < 0.02 * unit).then_some(rounded)
+}
+
+/// Whether `v` is even about the middle between `a` and `b`.
+fn even(v: &External, a: f64, b: f64) -> bool {
+    (0..SYMMETRY_POINTS).all(|i| {
+        let x = a + (b - a) * (i as f64 + 0.5) / SYMMETRY_POINTS as f64;
+        let (here, there) = (v.value(x), v.value(a + b - x));
+        (here - there).abs() <= 1e-9 * (1.0 + here.abs())
+    })
+}
+
+/// Whether `v` is the same everywhere between `a` and `b`.
+fn constant(v: &External, a: f64, b: f64) -> bool {
+    let first = v.value(a);
+    (0..SYMMETRY_POINTS).all(|i| {
+        let x = a + (b - a) * (i as f64 + 0.37) / SYMMETRY_POINTS as f64;
+        (v.value(x) - first).abs() <= 1e-9 * (1.0 + first.abs())
+    })
 }
 
 /// All minors of the rows `first ..` of `phi` that a string space selects.

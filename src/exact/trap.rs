@@ -2,10 +2,9 @@
 
 use super::closed_forms::recognised;
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
-use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::problem::Problem;
 use super::refine::Sequence;
-use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement, Step};
+use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement};
 use crate::system::{External, Geometry, Sector};
 
 /// Polynomials that resolve the function of one gap in the mean field.
@@ -44,7 +43,7 @@ impl Problem<'_> {
     ///
     /// Two particles without a divergence at contact are left to the complete basis.
     pub(super) fn as_trap(
-        &self,
+        &mut self,
         geometry: Option<&Geometry>,
     ) -> Result<Option<(Trap, f64)>, ExactError> {
         let Sector { up, down } = self.sector;
@@ -68,8 +67,7 @@ impl Problem<'_> {
                 let Ok(basis) = self.basis(Geometry::Box { half_width }, cutoff, n + 8) else {
                     return Ok(None);
                 };
-                let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
-                let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+                let hf = self.mean_field(basis)?;
                 // Work done against the pressure while the walls come in from infinity: it decays
                 // at least like the tail of the density, at twice the wave number at the wall,
                 // which is near frequency times distance.
@@ -94,8 +92,7 @@ impl Problem<'_> {
         }
         let (flops, bytes) = gaps::cost(count, m, options.subspace);
         self.check(dimension, bytes, flops as f64 * PRODUCTS * self.options.states as f64)?;
-        let level =
-            basis.solve(m, &options, guess, &mut |i| (self.progress)(&Step::Iteration(i)))?;
+        let level = basis.solve(m, &options, guess, self.watch)?;
         self.products += level.pairs.products;
         Ok(level)
     }
@@ -240,6 +237,8 @@ impl TrapEnergies {
                     energies: self.energies,
                     error_budget: self.budgets[0],
                     components: self.components,
+                    labels: vec![],
+                    excited_densities: vec![],
                     method: self.method,
                     convergence: self.table,
                     ground_state: Err(limit),

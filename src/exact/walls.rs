@@ -1,6 +1,5 @@
 //! The infinite line: walls are moved out until they do not matter.
 
-use super::hartree_fock::{HartreeFockOptions, hartree_fock};
 use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, Problem};
 use super::refine::Sequence;
 use super::{ConvergenceRow, ExactError, Refinement};
@@ -34,11 +33,10 @@ impl Problem<'_> {
         let mut cutoff = 1.5 * FIRST_CUTOFF;
         let mut raised = 0;
         let mut previous = f64::INFINITY;
-        let options = HartreeFockOptions { tolerance: 1e-6, iterations: 60, mixing: 0.0 };
         loop {
             let geometry = Geometry::Box { half_width };
             let basis = self.basis(geometry, cutoff, self.sector.particles() + 8)?;
-            let hf = hartree_fock(self.hamiltonian, basis, self.sector, &options)?;
+            let hf = self.mean_field(basis)?;
             let pressure = hf.wall_pressure(self.sector);
             if pressure < 30.0 * self.options.tolerance || half_width > 0.7 * MOST_HALF_WIDTH {
                 break;

@@ -1,7 +1,7 @@
 //! Where the particles of a state are, and how many points resolve its amplitudes.
 //!
 //! A box may be much wider than what it holds: points spread over all of it would resolve nothing. The window ends
-//! where psi itself, followed outwards from a few samples, says that nothing comes any more; the number of points in
+//! where psi itself, followed outwards from a few samples, says that hardly anything comes any more; the number of points in
 //! it follows from the wave numbers of the amplitudes of one particle given all others.
 
 use super::amplitude::conditional;
@@ -11,8 +11,9 @@ use std::f64::consts::PI;
 
 /// Samples from which psi is followed outwards, and whose amplitudes are looked at.
 const PROBES: usize = 8;
-/// Share of a sample's `|psi|²` that counts as nothing.
-const NEGLIGIBLE: f64 = 1e-13;
+/// Share of the particles that a window may leave out at either end; the second where the first leaves a window too wide
+/// for the usual spacing (orbitals of a very wide box have a background of finite series).
+const NEGLIGIBLE: [f64; 2] = [1e-12, 1e-7];
 /// First step outwards, in widths of the samples, and the growth from one to the next.
 const STEP: f64 = 1.0 / 32.0;
 const GROWTH: f64 = 1.1;
@@ -39,8 +40,22 @@ pub(super) fn window(psi: &dyn Wavefunction, geometry: &Geometry, x: &[f64]) -> 
         return whole;
     }
     let step = (STEP * (high - low)).max(1e-6 * length);
-    let left = low - outwards(psi, x, low, step, low - whole.0, -1.0);
-    let right = high + outwards(psi, x, high, step, whole.1 - high, 1.0);
+    let left = outwards(psi, x, low, step, low - whole.0, -1.0);
+    let right = outwards(psi, x, high, step, whole.1 - high, 1.0);
+    let found = NEGLIGIBLE.map(|share| {
+        let beyond = |tail: &[(f64, f64)]| -> f64 {
+            // From the far end to where more than the share is beyond.
+            let mut sum = 0.0;
+            let reached = tail.iter().rposition(|(_, mass)| {
+                sum += mass / (high - low);
+                !(sum <= share)
+            });
+            reached.map_or(step, |k| tail.get(k + 1).map_or(f64::INFINITY, |t| t.0))
+        };
+        ((low - beyond(&left)).max(whole.0), (high + beyond(&right)).min(whole.1))
+    });
+    let (left, right) =
+        if found[0].1 - found[0].0 > CELLS.1 as f64 * SPACING { found[1] } else { found[0] };
     if right - left >= WHOLE * length {
         return whole;
     }
@@ -49,7 +64,8 @@ pub(super) fn window(psi: &dyn Wavefunction, geometry: &Geometry, x: &[f64]) -> 
     (left.max(whole.0), right.min(whole.1))
 }
 
-/// How far from `edge`, at most `room`, psi is not negligible when the outermost particle of a spin is taken there.
+/// `|psi|²` relative to that of a sample, times the step, where the outermost particle of a spin is taken to places further
+/// and further from `edge` as far as there is `room`: distances and means over samples.
 fn outwards(
     psi: &dyn Wavefunction,
     x: &[f64],
@@ -57,7 +73,7 @@ fn outwards(
     mut step: f64,
     room: f64,
     direction: f64,
-) -> f64 {
+) -> Vec<(f64, f64)> {
     let sector = psi.sector();
     let n = sector.particles();
     let mut evaluator = psi.evaluator();
@@ -65,24 +81,24 @@ fn outwards(
         x.chunks_exact(n).take(PROBES).map(|x| (x, evaluator.log_psi(x).log_abs)).collect();
     let mut moved = vec![0.0; n];
     let mut distance = 0.0;
-    let mut found = 0.0;
+    let mut found = Vec::new();
     while distance < room {
-        // The step behind the last place counts too.
         distance += step;
-        step *= GROWTH;
         let place = edge + direction * distance.min(room * (1.0 - 1e-9));
-        let reached = probes.iter().any(|(x, log_abs)| {
-            sector.spins().any(|spin| {
+        let mut sum = 0.0;
+        for (x, log_abs) in &probes {
+            for spin in sector.spins() {
                 moved.copy_from_slice(x);
                 moved[if direction > 0.0 { spin.end - 1 } else { spin.start }] = place;
-                2.0 * (evaluator.log_psi(&moved).log_abs - log_abs) > NEGLIGIBLE.ln()
-            })
-        });
-        if reached {
-            found = distance + step;
+                let ratio = (2.0 * (evaluator.log_psi(&moved).log_abs - log_abs)).exp();
+                // Where psi underflows its logarithm may be anything.
+                sum += if ratio.is_finite() { ratio } else { 0.0 };
+            }
         }
+        found.push((distance, step * sum / probes.len() as f64));
+        step *= GROWTH;
     }
-    f64::min(found.max(step), room)
+    found
 }
 
 /// Points of a window that resolve psi, as far as [`MOST_CELLS`] do.

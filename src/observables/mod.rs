@@ -254,6 +254,13 @@ impl Bins {
         (b >= 0.0 && b < self.count as f64).then_some(b as usize)
     }
 
+    /// The bin that holds a number, or the one next to it: rounding may put a coordinate beyond the last edge, and a
+    /// window leaves out what hardly ever comes.
+    fn nearest(&self, x: f64) -> usize {
+        // The conversion saturates.
+        (((x - self.start) / self.width).floor() as usize).min(self.count - 1)
+    }
+
     fn edges(&self) -> Vec<f64> {
         (0..=self.count).map(|i| self.start + self.width * i as f64).collect()
     }
@@ -422,6 +429,7 @@ mod tests {
         let found: Vec<_> =
             [-1.5, -1.0, -0.1, 0.0, 0.9, 1.0, f64::NAN].map(|x| bins.find(x)).into();
         assert_eq!(found, [None, Some(0), Some(1), Some(2), Some(3), None, None]);
+        assert_eq!([-1.5, -0.1, 0.9, 1.0, 7.0].map(|x| bins.nearest(x)), [0, 1, 3, 3, 3]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::exact::{Components, ExactError, ExactOptions, ExactResult, Step, solve, solve_on_line};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use serde::Deserialize;
+use std::ops::ControlFlow;
 
 /// What is known about the lowest states of a problem. Energies in Hartree, without the repulsion of
 /// the nuclei.
@@ -53,7 +54,7 @@ impl Problem {
     pub fn solve(
         &self,
         options: &ExactOptions,
-        progress: &mut dyn FnMut(&Step),
+        progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
     ) -> Result<ExactResult, ExactError> {
         match &self.geometry {
             Some(g) => solve(&self.hamiltonian, g, self.sector, options, progress),

@@ -6,12 +6,18 @@ mod tables;
 
 use super::describe;
 use super::escape::escape;
-use super::number::{format_duration, format_significant, format_with_uncertainty};
+use super::links::Links;
+use super::number::{
+    format_difference, format_duration, format_ratio, format_significant, format_with_uncertainty,
+    unsigned_zero,
+};
 use super::observables::Observables;
+use super::provenance::Provenance;
 use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Mark};
 use crate::estimate::{Check, Verdict};
+use crate::exact::Density;
 use crate::optimise::OptimiserSettings;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
@@ -35,8 +41,16 @@ pub struct ReportInput<'a> {
     pub optimiser: &'a OptimiserSettings,
     /// The resolved spec, as RON.
     pub spec_text: &'a str,
-    /// What `weylflow measure` found.
+    /// What `weylflow measure` found of this very state.
     pub observables: Option<&'a Observables>,
+    /// What else a reader must know of the files the report is made from, a sentence each.
+    pub notices: &'a [String],
+    /// One-body density of the exact ground state, where it was computed.
+    pub reference_density: Option<&'a Density>,
+    /// Date, command and host of the run, where they are known.
+    pub provenance: Option<&'a Provenance>,
+    /// Where the files of data are.
+    pub links: &'a Links,
 }
 
 /// The report as an HTML document. The same input gives the same bytes.
@@ -53,6 +67,16 @@ pub fn render(input: &ReportInput) -> String {
         escape(&verdict::line(summary, rows))
     );
     headline(&mut page, summary, &convergence, &judged);
+    if !input.notices.is_empty() {
+        page.push_str("<ul class=\"checks\">\n");
+        for notice in input.notices {
+            let _ = writeln!(page, "<li>{}<span>{}</span></li>", mark(false), escape(notice));
+        }
+        page.push_str("</ul>\n");
+    }
+    if let Some(provenance) = input.provenance {
+        origin(&mut page, provenance);
+    }
     section(&mut page, "Checks");
     checks(&mut page, &convergence, &judged);
     section(&mut page, "Figures");
@@ -76,6 +100,10 @@ pub fn render(input: &ReportInput) -> String {
     if let Some(found) = input.observables {
         section(&mut page, "Measured numbers");
         tables::write_observables(&mut page, found);
+    }
+    if !input.links.files.is_empty() {
+        section(&mut page, "Files");
+        tables::write_files(&mut page, input.links);
     }
     let _ = write!(
         page,
@@ -163,10 +191,7 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Mark, judged: &[
             tile(page, "", "Against exact", None, "No reference", text);
         }
         Some(reference) => {
-            let mut deviation = format_with_uncertainty(1e3 * reference.deviation, 1e3 * error);
-            if reference.deviation > 0.0 {
-                deviation.insert(0, '+');
-            }
+            let deviation = format_difference(1e3 * reference.deviation, 1e3 * error);
             // The table below has all of it.
             let source = reference.source.split(" (").next().unwrap_or_default();
             let words = verdict::deviation(summary).unwrap_or_default();
@@ -222,12 +247,26 @@ fn error_bar(summary: &Summary) -> String {
     if let Some(gain) = gain {
         let _ = write!(
             text,
-            " As many independent samples would have an error of {} Ha, {} times as much.",
-            format_significant(independent, 2),
-            format_with_uncertainty(gain.ratio, gain.uncertainty)
+            " It is {} than the {} Ha of as many independent samples.",
+            format_ratio(gain.ratio, gain.uncertainty),
+            format_significant(independent, 2)
         );
     }
     text
+}
+
+/// When, how and where, in a line.
+fn origin(page: &mut String, provenance: &Provenance) {
+    let Provenance { version, finished, command, cores, host } = provenance;
+    let _ = writeln!(
+        page,
+        "<p class=\"cost\">{}, weylflow {} on {} with {cores} {}: <code>{}</code></p>",
+        escape(finished),
+        escape(version),
+        escape(host),
+        if *cores == 1 { "core" } else { "cores" },
+        escape(command),
+    );
 }
 
 fn tile(page: &mut String, class: &str, label: &str, good: Option<bool>, large: &str, small: &str) {
@@ -273,7 +312,7 @@ fn checks(page: &mut String, convergence: &Mark, judged: &[Check]) {
 
 /// An energy to 0.1 nHa: far below any error bar here, and short enough to read.
 fn energy_digits(energy: f64) -> String {
-    format!("{energy:.10}")
+    unsigned_zero(format!("{energy:.10}"))
 }
 
 /// An error with two digits, never in powers of ten where the energy beside it is not.

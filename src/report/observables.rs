@@ -15,6 +15,9 @@ pub struct Observables {
     pub title: String,
     /// Version of weylflow.
     pub version: String,
+    /// Fingerprint of the wavefunction that was measured; none in the files of versions without.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// Samples of all replicates.
     pub samples: usize,
     /// Independent replicates behind every error bar.
@@ -86,14 +89,20 @@ impl Observables {
     }
 }
 
+/// The content of `observables.json`.
+pub fn to_json(observables: &Observables) -> String {
+    // Serialising plain structs of numbers and strings to memory has no way to fail.
+    let mut json = serde_json::to_string(observables).unwrap_or_default();
+    json.push('\n');
+    json
+}
+
 /// Writes the three files, each atomically.
 ///
 /// # Errors
 /// [`NpzError`] if a file cannot be written.
 pub fn write_observables(folder: &Path, observables: &Observables) -> Result<(), NpzError> {
-    // Serialising plain structs of numbers and strings to memory has no way to fail.
-    let mut json = serde_json::to_string(observables).unwrap_or_default();
-    json.push('\n');
+    let json = to_json(observables);
     write_npz(&folder.join(names::OBSERVABLES_NPZ), &observables.arrays())?;
     write_atomic(&folder.join(names::OBSERVABLES_CSV), observables.to_csv().as_bytes())?;
     // Last, as its presence says that all are there.
@@ -138,6 +147,7 @@ mod tests {
         Observables {
             title: "t".into(),
             version: "0".into(),
+            fingerprint: Some("0123456789abcdef".into()),
             samples: 64,
             replicates: 16,
             seed: u64::MAX,
@@ -178,8 +188,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut o = observables();
         o.measurements[0].quantities[0].values = vec![f64::NAN];
+        o.measurements[0].quantities[1].axes[1].points[0] = f64::NEG_INFINITY;
         write_observables(folder.path(), &o).unwrap();
         let again = read_observables(&folder.path().join(names::OBSERVABLES)).unwrap();
         assert!(again.scalar("energy").unwrap().0.is_nan());
+        assert!(again.quantity("pairs").unwrap().axes[1].points[0].is_nan());
     }
 }

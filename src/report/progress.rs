@@ -1,9 +1,11 @@
 //! What a run says while it goes on: a bar on a terminal, sparse lines elsewhere, or nothing.
 
+use super::escape::harmless;
 use super::number::{format_duration, format_significant, format_with_uncertainty};
 use super::record::IterationRow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 /// Tells a person how a run is going. Everything goes to standard error, so that standard output
 /// stays free for results.
@@ -72,6 +74,7 @@ impl Progress {
 
     /// Says something between iterations, for instance that the final estimate begins.
     pub fn message(&mut self, text: &str) {
+        let text = &*harmless(text);
         match &mut self.mode {
             Mode::Silent => {}
             Mode::Bar(bar) => bar.println(text),
@@ -80,6 +83,30 @@ impl Progress {
                 let _ = sink.flush();
             }
         }
+    }
+
+    /// Begins a part of the work that is not an iteration.
+    pub fn phase(&mut self, name: &str) -> Phase<'_> {
+        let bar = match &mut self.mode {
+            Mode::Silent => None,
+            Mode::Bar(_) => {
+                let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
+                let style = ProgressStyle::with_template(PHASE_TEMPLATE)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar())
+                    .progress_chars("━╸ ");
+                bar.set_style(style);
+                bar.set_prefix(name.to_owned());
+                bar.tick();
+                Some(bar)
+            }
+            Mode::Lines(sink) => {
+                let _ = writeln!(sink, "{name}");
+                let _ = sink.flush();
+                None
+            }
+        };
+        let (name, detail, spoken) = (name.to_owned(), String::new(), Instant::now());
+        Phase { progress: self, bar, name, detail, spoken }
     }
 
     /// Leaves the terminal as it is after the last iteration. Called on drop as well.
@@ -92,6 +119,48 @@ impl Progress {
     }
 }
 
+/// A part of the work with a name, until it is dropped.
+pub struct Phase<'a> {
+    progress: &'a mut Progress,
+    bar: Option<ProgressBar>,
+    name: String,
+    detail: String,
+    spoken: Instant,
+}
+
+/// Between two lines of a phase.
+const PHASE_PAUSE: Duration = Duration::from_secs(10);
+
+impl Phase<'_> {
+    /// What is being done.
+    pub fn note(&mut self, detail: &str) {
+        detail.clone_into(&mut self.detail);
+        if let Some(bar) = &self.bar {
+            bar.set_message(self.detail.clone());
+        }
+    }
+
+    /// How much of what may be done is done, from 0 to 1.
+    pub fn at(&mut self, share: f64) {
+        let percent = (100.0 * share.clamp(0.0, 1.0)) as u64;
+        if let Some(bar) = &self.bar {
+            bar.set_position(percent);
+        } else if self.spoken.elapsed() > PHASE_PAUSE {
+            self.spoken = Instant::now();
+            let line = format!("{}: {percent} % of the work allowed, {}", self.name, self.detail);
+            self.progress.message(&line);
+        }
+    }
+}
+
+impl Drop for Phase<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
@@ -99,6 +168,8 @@ impl Drop for Progress {
 }
 
 const TEMPLATE: &str = "{bar:20.cyan} {pos}/{len}  {wide_msg}";
+const PHASE_TEMPLATE: &str =
+    "{bar:20.cyan} {pos} % of the work allowed  {prefix}, {elapsed}  {wide_msg}";
 
 fn describe(row: &IterationRow, seconds_left: f64) -> String {
     format!(
@@ -175,5 +246,6 @@ mod tests {
         assert!(matches!(progress.mode, Mode::Silent));
         progress.iteration(&row(0), 0);
         assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+        assert!(ProgressStyle::with_template(PHASE_TEMPLATE).is_ok());
     }
 }

@@ -5,7 +5,7 @@ use crate::sampling::Sampling;
 use crate::train::StopReason;
 use crate::wavefunction::slopes::Slopes;
 use crate::work::Work;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One optimisation step: a row of `energy.csv`. Energies in Hartree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Summary {
     pub title: String,
     /// Version of weylflow.
     pub version: String,
+    /// Fingerprint of the wavefunction it belongs to; none in the summaries of versions without.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// Electronic energy from fresh samples, in Hartree.
     pub energy: f64,
     /// Standard error of `energy`.
@@ -98,8 +101,16 @@ pub struct Summary {
     /// The checks of the result: see [`crate::estimate::judge`].
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// Why there is none, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_reference: Option<String>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
+}
+
+/// A number that is there and not finite is `null`; one that is not there is left out.
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or(f64::NAN)))
 }
 
 fn one() -> usize {
@@ -147,7 +158,7 @@ pub struct Health {
     #[serde(default)]
     pub slopes: Option<Slopes>,
     /// How far the density of the samples is from `|psi|²`, relative; none in the summaries of versions that did not look.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_nan")]
     pub density_drift: Option<f64>,
     /// Reasons why the energy is refused; empty for a healthy run.
     #[serde(default)]
@@ -179,8 +190,8 @@ pub struct Health {
 pub struct DensityProfile {
     /// Bin edges in bohr, one more than there are bins.
     pub edges: Vec<f64>,
-    /// Spin-up density per bin, in particles per bohr, and its standard error.
+    /// Spin-up density per bin, in particles per bohr, and its standard error; empty without such particles.
     pub up: Vec<(f64, f64)>,
-    /// Spin-down density per bin, empty for a spin-polarised system.
+    /// Spin-down density per bin, likewise.
     pub down: Vec<(f64, f64)>,
 }

@@ -187,6 +187,7 @@ mod tests {
         Summary {
             title: String::new(),
             version: String::new(),
+            fingerprint: None,
             energy: -1.0,
             standard_error: 1e-3,
             error_bar: ERROR_BAR,
@@ -204,6 +205,7 @@ mod tests {
             processes: 1,
             work: None,
             seed: 1,
+            no_reference: None,
             reference: None,
             stopped: None,
             verdict: None,

@@ -1,6 +1,7 @@
 //! External potentials `v(x)`.
 
 use super::formula::Formula;
+use super::frame::Frame;
 use crate::math::scalar::{Dual, Scalar};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,9 @@ pub enum External {
     Formula(Formula<'x'>),
     /// The sum of several potentials.
     Sum(Vec<External>),
+    /// A potential in other units and from another origin: made by [`Frame::hamiltonian`], never read from a file.
+    #[serde(skip)]
+    Moved(Box<(External, Frame)>),
 }
 
 fn one() -> f64 {
@@ -65,6 +69,10 @@ impl External {
         match self {
             External::Formula(f) => f.value(x),
             External::Sum(parts) => parts.iter().map(|p| p.value(x)).sum(),
+            External::Moved(moved) => {
+                let (of, Frame { origin, length, energy }) = moved.as_ref();
+                (of.value(origin + length * x) - energy) * (length * length)
+            }
             _ => self.closed_form(x),
         }
     }
@@ -74,13 +82,19 @@ impl External {
         match self {
             External::Formula(f) => f.derivative(x),
             External::Sum(parts) => parts.iter().map(|p| p.derivative(x)).sum(),
+            External::Moved(moved) => {
+                let (of, Frame { origin, length, .. }) = moved.as_ref();
+                of.derivative(origin + length * x) * length.powi(3)
+            }
             _ => self.closed_form(Dual::var(x)).dx,
         }
     }
 
     fn closed_form<T: Scalar>(&self, x: T) -> T {
         match self {
-            External::Free | External::Formula(_) | External::Sum(_) => T::zero(),
+            External::Free | External::Formula(_) | External::Sum(_) | External::Moved(_) => {
+                T::zero()
+            }
             External::Nuclei { charges, positions, softening } => {
                 let mut v = T::zero();
                 for (z, r) in charges.iter().zip(positions) {
@@ -98,6 +112,26 @@ impl External {
                 s * s * *depth
             }
         }
+    }
+
+    /// Where the potential may have kinks, poles or narrow wells, ascending.
+    pub(crate) fn special_points(&self) -> Vec<f64> {
+        let mut points = match self {
+            External::Free | External::Harmonic { .. } => vec![0.0],
+            // All wells of a lattice are the same.
+            External::Lattice { .. } => vec![0.0],
+            External::Nuclei { positions, .. } => positions.clone(),
+            External::DoubleWell { half_separation: b, .. } => vec![-b, 0.0, *b],
+            External::Formula(f) => f.special_points(),
+            External::Sum(parts) => parts.iter().flat_map(External::special_points).collect(),
+            External::Moved(moved) => {
+                let (of, Frame { origin, length, .. }) = moved.as_ref();
+                of.special_points().into_iter().map(|x| (x - origin) / length).collect()
+            }
+        };
+        points.sort_by(f64::total_cmp);
+        points.dedup();
+        points
     }
 
     /// Repulsion of the nuclei among themselves, all parts of a sum together.

@@ -118,6 +118,8 @@ pub fn estimate_until(
         Sampling::Random => EnergyEstimate::independent(energies[0]),
         Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
     };
+    let tails = tails(psi, system, schedule, &energy, || watch(sets * samples))?;
+    let energy = energy.missing(tails.missing_variance);
     let mean = energy.mean();
     let (round_trip_error, slopes) = health(psi, schedule.seed);
     for e in &mut kept {
@@ -133,9 +135,51 @@ pub fn estimate_until(
         slopes,
         density_drift: density_drift(psi, schedule.seed),
         scale: parts.scale(psi.sector().particles(), mean),
-        tails: None,
+        tails: Some(tails),
         faults,
     })
+}
+
+/// Share of the samples of the tail test that go to the tails.
+const TAILS: f64 = 0.5;
+/// Samples of the tail test: one for so many of the estimate, but no fewer than [`LEAST_TAIL_SAMPLES`].
+const TAIL_SHARE: usize = 8;
+const LEAST_TAIL_SAMPLES: usize = 8192;
+/// Standard errors by which the variance with the tails has to exceed that of the plain samples.
+const TAIL_ERRORS: f64 = 2.0;
+
+/// The energy and its variance from independent samples half of which went to the tails, as the importance weights of a
+/// mixture give them (T. Hesterberg, "Weighted average importance sampling and defensive mixture distributions",
+/// Technometrics 37, 185 (1995)): what plain samples reach once in a million is often among them, with the weight it has.
+fn tails(
+    psi: &dyn Wavefunction,
+    system: System,
+    schedule: &Schedule,
+    plain: &EnergyEstimate,
+    mut watch: impl FnMut() -> ControlFlow<()>,
+) -> Option<Tails> {
+    let samples = (plain.count() / TAIL_SHARE).max(LEAST_TAIL_SAMPLES);
+    let (mut energies, mut weights) = (Vec::new(), Vec::new());
+    let mut first = 0;
+    while first < samples {
+        let part = ESTIMATE_BATCH.min(samples - first);
+        let id = BatchId {
+            sampling: Sampling::Random,
+            seed: schedule.seed,
+            purpose: Purpose::Health,
+            number: 2,
+            first,
+            tails: TAILS,
+        };
+        let batch = local_energy::draw(psi, system, id, part, Derivatives::None);
+        energies.extend(batch.local_energy);
+        weights.extend(batch.weight);
+        first += part;
+        if watch().is_break() {
+            return None;
+        }
+    }
+    Some(Tails::of(&energies, &weights, plain.variance(), TAIL_ERRORS))
 }
 
 /// Sums over samples of the two parts of the potential energy.

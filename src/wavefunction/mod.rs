@@ -5,7 +5,9 @@
 //! is an exact, independent sample of `|psi|²`.
 
 pub mod coordinate;
+mod exchanged;
 mod flow;
+mod polarised;
 pub mod saved;
 pub mod slopes;
 pub mod waveflow;
@@ -14,10 +16,12 @@ pub mod weyl;
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
+use exchanged::Exchanged;
+use polarised::Polarised;
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
 use waveflow::{Waveflow, WaveflowSettings};
-use weyl::{Weyl, WeylSettings};
+use weyl::{BaseSettings, Weyl, WeylSettings};
 
 /// The wavefunction of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -142,9 +146,22 @@ impl WavefunctionSettings {
         system: System,
         seed: u64,
     ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
+        // A Waveflow makes one particle after the other, and samples of either family are made spin by spin: one order
+        // of the spins serves for both.
+        if sector.up < sector.down {
+            let inner = self.build(sector.exchanged(), system, seed)?;
+            return Ok(Box::new(Exchanged::of(inner)));
+        }
         match self {
             WavefunctionSettings::Waveflow(s) => {
                 Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
+            }
+            WavefunctionSettings::Weyl(s)
+                if s.base == BaseSettings::Fermionised && sector.down > 0 =>
+            {
+                let all = Sector { up: sector.particles(), down: 0 };
+                let inner = Box::new(Weyl::new(s, all, system)?);
+                Ok(Box::new(Polarised::of(inner, sector)))
             }
             WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
         }

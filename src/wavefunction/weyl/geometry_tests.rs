@@ -65,12 +65,13 @@ fn cases() -> Vec<Case> {
         &[PairInverse, Monotone],
         &[Monotone, Pair, PairInverse, ToMeanField, Pair, Monotone, TwoBody, FromMeanField],
     ];
-    let ring: [&[LayerKind]; 5] = [
+    let ring: [&[LayerKind]; 6] = [
         &[Pair],
         &[PairInverse],
         &[Pair, PairInverse],
         &[Monotone],
-        &[Monotone, Pair, ToMeanField, PairInverse, FromMeanField, Monotone],
+        &[TwoBody],
+        &[Monotone, Pair, ToMeanField, PairInverse, TwoBody, FromMeanField, Monotone],
     ];
     let mut all = Vec::new();
     for layers in line {
@@ -322,7 +323,7 @@ fn signs_follow_exchanges_and_turns() {
 #[test]
 fn a_shifted_potential_gives_the_shifted_state() {
     use LayerKind::*;
-    let layers = [Monotone, Pair, ToMeanField, PairInverse, FromMeanField, Monotone];
+    let layers = [Monotone, Pair, ToMeanField, PairInverse, TwoBody, FromMeanField, Monotone];
     let of = |shift: f64| {
         let formula = format!("cos(tau*(x-{shift})/5) + 0.5*sin(2*tau*(x-{shift})/5)");
         let h = hamiltonian(External::Formula(formula.parse().unwrap()), soft_coulomb());

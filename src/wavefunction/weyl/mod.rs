@@ -30,7 +30,7 @@ use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
 use crate::system::{External, Geometry, Sector, System};
 pub use base::choice::Candidate;
-use base::choice::{Choice, choose};
+use base::choice::{Choice, choose, settle};
 use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
 pub use base::{
@@ -60,7 +60,7 @@ pub struct WeylSettings {
     pub coordinate_cells: usize,
     /// The mean-field coordinate follows the density to this power: below one, the tails get more room.
     pub coordinate_power: f64,
-    /// Cosines per coordinate of [`LayerKind::TwoBody`].
+    /// Cosines per coordinate of [`LayerKind::TwoBody`]; on a ring an odd number of waves, at least so many.
     pub two_body_functions: usize,
     /// Smallest slope of a trainable monotone layer, by construction.
     pub slope_floor: f64,
@@ -84,22 +84,6 @@ pub enum LayerKind {
     FromMeanField,
     /// F: a general two-body displacement field.
     TwoBody,
-}
-
-impl LayerKind {
-    /// Whether the layer exists on a geometry.
-    ///
-    /// # Errors
-    /// [`WavefunctionError::NotOnGeometry`] if not.
-    pub fn exists_on(self, geometry: &Geometry) -> Result<(), WavefunctionError> {
-        match (self, geometry) {
-            (LayerKind::TwoBody, Geometry::Ring { .. }) => Err(WavefunctionError::NotOnGeometry {
-                what: format!("the layer {self:?}, which needs walls,"),
-                geometry: "Ring",
-            }),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// The layers of a flow whose spec lists none.
@@ -164,11 +148,11 @@ impl WeylSettings {
         if self.base != BaseSettings::Automatic {
             return Ok(Vec::new());
         }
-        let psi = Weyl::new(self, sector, system)?;
-        if let Some(chosen) = psi.choice.first() {
+        let candidates = settle(self, sector, system)?;
+        if let Some(chosen) = candidates.first() {
             self.base = chosen.base.clone();
         }
-        Ok(psi.choices())
+        Ok(lines(&candidates))
     }
 
     /// Writes out the defaults that depend on the system.
@@ -206,8 +190,6 @@ pub struct Weyl {
     space: Space,
     layers: Vec<Layer>,
     base: Base,
-    /// How the base was chosen where the settings leave it open, the chosen one first.
-    choice: Vec<Candidate>,
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
@@ -403,20 +385,16 @@ impl Weyl {
         if n == 0 || n > MOST_PARTICLES {
             return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
         }
-        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
         settings.base.exists_on(system.geometry)?;
         settings.base.exists_for(sector)?;
-        kinds.iter().try_for_each(|kind| kind.exists_on(system.geometry))?;
         if let (Geometry::Ring { .. }, Some(found)) =
             (system.geometry, sector.spins().map(|s| s.len()).find(|n| n % 2 == 0))
         {
             return Err(WavefunctionError::EvenOnRing { found });
         }
         if settings.base == BaseSettings::Automatic {
-            let Choice { walls, base, candidates } = choose(settings, sector, system)?;
-            let mut psi = Self::over(settings, sector, system, walls, base)?;
-            psi.choice = candidates;
-            return Ok(psi);
+            let Choice { walls, base, .. } = choose(settings, sector, system)?;
+            return Self::over(settings, sector, system, walls, base);
         }
         let (walls, base) = settings.base.build(sector, system)?;
         Self::over(settings, sector, system, walls, base)
@@ -436,7 +414,9 @@ impl Weyl {
         let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
         let share = settings.bound_share;
         let physical = match space {
-            Space::Box { .. } => PairSpace::between_walls(base.extent()),
+            Space::Box { .. } => {
+                PairSpace::between_walls(base.extent(), |share| base.distances(share))
+            }
             Space::Line { .. } => PairSpace::Line { range: base.extent() },
             Space::Ring { .. } => PairSpace::Ring,
         };
@@ -462,7 +442,11 @@ impl Weyl {
                     one_body.fixed(sector, true)
                 }
                 LayerKind::TwoBody => {
-                    Layer::TwoBody(TwoBodyLayer::new(sector, settings.two_body_functions, share))
+                    let functions = settings.two_body_functions;
+                    Layer::TwoBody(match space {
+                        Space::Ring { .. } => TwoBodyLayer::on_circle(sector, functions, share),
+                        _ => TwoBodyLayer::new(sector, functions, share),
+                    })
                 }
             });
         }
@@ -473,7 +457,6 @@ impl Weyl {
             space,
             layers,
             base,
-            choice: Vec::new(),
             offsets,
             parameters,
             #[cfg(test)]
@@ -490,7 +473,6 @@ impl Weyl {
             space: Space::of(system, walls, &base),
             layers: Vec::new(),
             base,
-            choice: Vec::new(),
             offsets: vec![0],
             parameters: Vec::new(),
             #[cfg(test)]
@@ -499,14 +481,12 @@ impl Weyl {
     }
 }
 
-impl Weyl {
-    /// How the base was chosen where the settings leave it open.
-    fn choices(&self) -> Vec<String> {
-        let line = |(i, c): (usize, &Candidate)| {
-            if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
-        };
-        self.choice.iter().enumerate().map(line).collect()
-    }
+/// What was chosen, and what else there was.
+fn lines(candidates: &[Candidate]) -> Vec<String> {
+    let line = |(i, c): (usize, &Candidate)| {
+        if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
+    };
+    candidates.iter().enumerate().map(line).collect()
 }
 
 impl Flow for Weyl {

@@ -13,8 +13,8 @@ pub mod series;
 use super::super::WavefunctionError;
 use super::WeylSettings;
 use crate::math::scalar::Scalar;
-use crate::system::{Geometry, Hamiltonian, Sector, System};
-use calogero::{Calogero, contact_power};
+use crate::system::{External, Geometry, Hamiltonian, Sector, System};
+use calogero::{Calogero, contact_power, half_extent};
 use determinants::{Determinants, DeterminantsTrace};
 use expansion::{Expansion, ExpansionTrace};
 use mean_field::line_half_width;
@@ -39,6 +39,9 @@ pub enum BaseSettings {
     /// Equal spins that repel each other by the inverse square of their distance, on the line: the exact state in a harmonic trap, and
     /// the right power of the distance where two meet in any.
     Calogero,
+    /// One determinant of all particles, as if they had equal spins: for particles of both spins that repel each other so
+    /// strongly that they hardly ever meet. The ground state is lower by the energy of their exchange.
+    Fermionised,
     /// Determinants of free fermions: in a box or on a ring.
     FreeFermions,
 }
@@ -115,6 +118,8 @@ impl BaseSettings {
         match self {
             BaseSettings::MeanField(settings) => settings.orbitals,
             BaseSettings::FreeFermions => Orbitals::HartreeFock,
+            // No mean field of an interaction that diverges.
+            BaseSettings::Calogero => Orbitals::NonInteracting,
             _ => Orbitals::for_system(hamiltonian),
         }
     }
@@ -153,7 +158,14 @@ impl BaseSettings {
         let walls = match *system.geometry {
             Geometry::Line => {
                 let orbitals = self.orbitals(system.hamiltonian);
-                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
+                let half_width = match (self, &system.hamiltonian.external) {
+                    (
+                        BaseSettings::RelativeMotion | BaseSettings::Calogero,
+                        External::Harmonic { frequency },
+                    ) => half_extent(1, 0.0, *frequency),
+                    _ => line_half_width(orbitals, sector, system.hamiltonian)?,
+                };
+                Geometry::Box { half_width }
             }
             geometry => geometry,
         };
@@ -165,6 +177,10 @@ impl BaseSettings {
         let base = match self {
             BaseSettings::MeanField(settings) => {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
+            }
+            BaseSettings::Fermionised => {
+                let orbitals = self.orbitals(system.hamiltonian);
+                Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
             }
             BaseSettings::MultiDeterminant(settings) => {
                 Base::Expansion(Box::new(settings.build(sector, system)?))
@@ -241,17 +257,52 @@ impl Base {
     /// The distance between the outermost places where particles are found: a share of 1e-5 of all is beyond
     /// on either side, in radians.
     pub fn extent(&self) -> f64 {
-        let (below, (start, end)) = match self {
-            Base::Determinants(b) => (b.below(), b.ends()),
-            Base::Expansion(b) => (b.below(), b.ends()),
-            Base::Relative(b) => (b.below(), b.ends()),
-            Base::Calogero(b) => (b.below(), Domain::Walls.ends()),
-        };
+        let (below, (start, end)) = self.below();
         let intervals = below.len() - 1;
         let particles = below[intervals];
         let (least, most) = (OUTSIDE * particles, (1.0 - OUTSIDE) * particles);
         let inside = below.windows(2).filter(|w| w[1] >= least && w[0] <= most).count();
         (end - start) * inside as f64 / intervals as f64
+    }
+
+    /// Particles below equidistant angles, and the first and last of these.
+    fn below(&self) -> (Vec<f64>, (f64, f64)) {
+        match self {
+            Base::Determinants(b) => (b.below(), b.ends()),
+            Base::Expansion(b) => (b.below(), b.ends()),
+            Base::Relative(b) => (b.below(), b.ends()),
+            Base::Calogero(b) => (b.below(), Domain::Walls.ends()),
+        }
+    }
+
+    /// The distance, in radians, that all but a share of the pairs are within, and the distance that all but the same share of the
+    /// particles keep from the mirror images of others, between walls and for particles that know nothing of each other.
+    pub fn distances(&self, share: f64) -> (f64, f64) {
+        let (below, (start, end)) = self.below();
+        let intervals = below.len() - 1;
+        let width = (end - start) / intervals as f64;
+        let mass: Vec<f64> =
+            below.windows(2).map(|w| (w[1] - w[0]).max(0.0) / below[intervals]).collect();
+        let (mut pairs, mut images) = (vec![0.0; intervals + 1], vec![0.0; intervals + 1]);
+        for (i, a) in mass.iter().enumerate() {
+            for (j, b) in mass.iter().enumerate() {
+                // Intervals i and j are less than |i - j| + 1 apart, the image in the nearer wall at least so many away.
+                pairs[i.abs_diff(j) + 1] += a * b;
+                images[(i + j).min(2 * intervals - 2 - (i + j))] += a * b;
+            }
+        }
+        // The first interval with which the shares so far exceed the one asked for.
+        let first = |shares: &[f64]| {
+            let mut sum = 0.0;
+            let beyond = shares.iter().position(|p| {
+                sum += p;
+                sum > share
+            });
+            beyond.unwrap_or(0)
+        };
+        let end = first(&images) as f64 * width;
+        pairs.reverse();
+        ((intervals - first(&pairs)) as f64 * width, end)
     }
 
     /// `log |psi_0|` and sign.
