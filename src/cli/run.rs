@@ -156,6 +156,7 @@ impl Run {
         let mut optimiser = spec.optimiser.build();
         let _lock = self.claim(folder)?;
         let mut progress = Progress::new(self.quiet);
+        choices.iter().for_each(|choice| progress.message(choice));
         // The results of an earlier run stay in place until there are those that replace them.
         let place = if self.overwrite && holds_a_run(folder) {
             Place { folder: Set::empty(folder, NEW_RUN)?.path().to_owned(), replaces: true }

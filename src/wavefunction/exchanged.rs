@@ -88,6 +88,13 @@ impl Evaluator for ExchangedEvaluator<'_> {
         }
     }
 
+    fn sample_moved(&mut self, uniforms: &[f64], shift: &[f64], x: &mut [f64]) -> Option<f64> {
+        // The inside has coordinates of its own; which of them moves is only a matter of names.
+        let found = self.inner.sample_moved(uniforms, shift, x);
+        x.rotate_left(self.sector.down);
+        found
+    }
+
     fn log_psi(&mut self, x: &[f64]) -> LogPsi {
         self.enter(x);
         self.inner.log_psi(&self.x)

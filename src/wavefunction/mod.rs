@@ -7,6 +7,7 @@
 pub mod coordinate;
 mod exchanged;
 mod flow;
+mod polarised;
 pub mod saved;
 pub mod slopes;
 pub mod waveflow;
@@ -16,10 +17,11 @@ use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
 use exchanged::Exchanged;
+use polarised::Polarised;
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
 use waveflow::{Waveflow, WaveflowSettings};
-use weyl::{Weyl, WeylSettings};
+use weyl::{BaseSettings, Weyl, WeylSettings};
 
 /// The wavefunction of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,6 +155,13 @@ impl WavefunctionSettings {
         match self {
             WavefunctionSettings::Waveflow(s) => {
                 Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
+            }
+            WavefunctionSettings::Weyl(s)
+                if s.base == BaseSettings::Fermionised && sector.down > 0 =>
+            {
+                let all = Sector { up: sector.particles(), down: 0 };
+                let inner = Box::new(Weyl::new(s, all, system)?);
+                Ok(Box::new(Polarised::of(inner, sector)))
             }
             WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
         }

@@ -30,7 +30,7 @@ use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
 use crate::system::{External, Geometry, Sector, System};
 pub use base::choice::Candidate;
-use base::choice::{Choice, choose};
+use base::choice::{Choice, choose, settle};
 use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
 pub use base::{
@@ -151,11 +151,11 @@ impl WeylSettings {
         if self.base != BaseSettings::Automatic {
             return Ok(Vec::new());
         }
-        let psi = Weyl::new(self, sector, system)?;
-        if let Some(chosen) = psi.choice.first() {
+        let candidates = settle(self, sector, system)?;
+        if let Some(chosen) = candidates.first() {
             self.base = chosen.base.clone();
         }
-        Ok(psi.choices())
+        Ok(lines(&candidates))
     }
 
     /// Writes out the defaults that depend on the system.
@@ -193,8 +193,6 @@ pub struct Weyl {
     space: Space,
     layers: Vec<Layer>,
     base: Base,
-    /// How the base was chosen where the settings leave it open, the chosen one first.
-    choice: Vec<Candidate>,
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
@@ -398,10 +396,8 @@ impl Weyl {
             return Err(WavefunctionError::EvenOnRing { found });
         }
         if settings.base == BaseSettings::Automatic {
-            let Choice { walls, base, candidates } = choose(settings, sector, system)?;
-            let mut psi = Self::over(settings, sector, system, walls, base)?;
-            psi.choice = candidates;
-            return Ok(psi);
+            let Choice { walls, base, .. } = choose(settings, sector, system)?;
+            return Self::over(settings, sector, system, walls, base);
         }
         let (walls, base) = settings.base.build(sector, system)?;
         Self::over(settings, sector, system, walls, base)
@@ -464,7 +460,6 @@ impl Weyl {
             space,
             layers,
             base,
-            choice: Vec::new(),
             offsets,
             parameters,
             #[cfg(test)]
@@ -481,7 +476,6 @@ impl Weyl {
             space: Space::of(system, walls, &base),
             layers: Vec::new(),
             base,
-            choice: Vec::new(),
             offsets: vec![0],
             parameters: Vec::new(),
             #[cfg(test)]
@@ -490,14 +484,12 @@ impl Weyl {
     }
 }
 
-impl Weyl {
-    /// How the base was chosen where the settings leave it open.
-    fn choices(&self) -> Vec<String> {
-        let line = |(i, c): (usize, &Candidate)| {
-            if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
-        };
-        self.choice.iter().enumerate().map(line).collect()
-    }
+/// What was chosen, and what else there was.
+fn lines(candidates: &[Candidate]) -> Vec<String> {
+    let line = |(i, c): (usize, &Candidate)| {
+        if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
+    };
+    candidates.iter().enumerate().map(line).collect()
 }
 
 impl Flow for Weyl {

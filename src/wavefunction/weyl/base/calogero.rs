@@ -176,7 +176,8 @@ mod tests {
             let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
             let sector = Sector { up: particles, down: 0 };
             let psi = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
-            assert!(psi.choices()[0].starts_with("base: Calogero"), "{:?}", psi.choices());
+            let chosen = WeylSettings::default().settle(sector, system).unwrap();
+            assert!(chosen[0].starts_with("base: Calogero"), "{chosen:?}");
             assert!(density_drift(&psi, 1) < 1e-6);
             let n = particles as f64;
             let exact = frequency * (0.5 * n + 0.5 * power * n * (n - 1.0));

@@ -8,6 +8,7 @@ use super::super::{Weyl, WeylSettings};
 use super::calogero::{Calogero, contact_power, half_extent};
 use super::multi_determinant::{self, DeterminantSum, MultiDeterminantSettings};
 use super::{Base, BaseSettings};
+use crate::estimate::Moments;
 use crate::local_energy::Batch;
 use crate::optimise::{OptimiserSettings, relative_variance};
 use crate::parallel;
@@ -15,7 +16,7 @@ use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use crate::team;
 use crate::train::{Faults, Schedule, Stopping, train};
-use crate::wavefunction::Wavefunction;
+use crate::wavefunction::{Wavefunction, WavefunctionSettings};
 use std::fmt;
 
 /// A base and what was found about it.
@@ -89,6 +90,15 @@ pub fn choose(
     sector: Sector,
     system: System,
 ) -> Result<Choice, WavefunctionError> {
+    Ok(search(settings, sector, system)?.0)
+}
+
+/// [`choose`], and whether it took a comparison after steps of training, with what they came to.
+fn search(
+    settings: &WeylSettings,
+    sector: Sector,
+    system: System,
+) -> Result<(Choice, Option<Trained>), WavefunctionError> {
     let orbitals = BaseSettings::Automatic.orbitals(system.hamiltonian);
     let plain = BaseSettings::MeanField(super::MeanFieldSettings { orbitals });
     let good = if sector.particles() == 2 { GOOD } else { GOOD_MANY };
@@ -114,6 +124,7 @@ pub fn choose(
         let candidate = Candidate { base: plain.clone(), variance: found, trained: false };
         Ok(Built { candidate, walls, base })
     };
+    let mut trained = None;
     let chosen = match found {
         None => {
             let built = one(None)?;
@@ -124,49 +135,107 @@ pub fn choose(
         // Nothing has the right power at contact but what was found.
         Some(best) if best.candidate.base == BaseSettings::Calogero => best,
         Some(best) => {
-            let mut trained = Vec::new();
+            let mut compared = Vec::new();
             for mut built in [one(None)?, best] {
-                let variance = trained_variance(settings, sector, system, &built)?;
-                built.candidate =
-                    Candidate { variance: Some(variance), trained: true, ..built.candidate };
+                let mut psi =
+                    Weyl::over(settings, sector, system, built.walls, built.base.clone())?;
+                let found = Trained::of(&mut psi, system);
+                built.candidate.trained = true;
+                built.candidate.variance = Some(found.variance);
                 measured.push(built.candidate.clone());
-                trained.push((variance, built));
+                compared.push((found, built));
             }
-            let (second, first) = (trained.remove(1), trained.remove(0));
-            if first.0 < second.0 { first.1 } else { second.1 }
+            let (second, first) = (compared.remove(1), compared.remove(0));
+            let (found, built) = if first.0.is_better_than(&second.0) { first } else { second };
+            trained = Some(found);
+            built
         }
     };
     // The chosen one first; the last that is equal to it, because it was trained last.
     let at = measured.iter().rposition(|c| *c == chosen.candidate).unwrap_or(0);
     let first = measured.remove(at);
     measured.insert(0, first);
-    Ok(Choice { walls: chosen.walls, base: chosen.base, candidates: measured })
+    let choice = Choice { walls: chosen.walls, base: chosen.base, candidates: measured };
+    Ok((choice, trained))
 }
 
-/// [`variance`] after a few steps of training.
-fn trained_variance(
+/// [`choose`] for the settings of a run, where also the state of as many particles of one spin may be chosen: the candidates, the
+/// chosen one first.
+///
+/// # Errors
+/// See [`WavefunctionError`].
+pub fn settle(
     settings: &WeylSettings,
     sector: Sector,
     system: System,
-    built: &Built,
-) -> Result<f64, WavefunctionError> {
-    let mut psi = Weyl::over(settings, sector, system, built.walls, built.base.clone())?;
-    let schedule = Schedule {
-        iterations: STEPS,
-        samples: STEP_SAMPLES,
-        final_samples: STEP_SAMPLES,
-        sampling: Sampling::QuasiRandom,
-        scramblings: 1,
-        refinements: 0,
-        stopping: Stopping::Never,
-        faults: Faults::default(),
-        seed: 0,
+) -> Result<Vec<Candidate>, WavefunctionError> {
+    let (Choice { mut candidates, .. }, trained) = search(settings, sector, system)?;
+    let Some(best) = trained.filter(|_| sector.up > 0 && sector.down > 0) else {
+        return Ok(candidates);
     };
-    let mut optimiser = OptimiserSettings::default().build();
-    // In this process alone: others know nothing of it.
-    let trained =
-        team::alone(|| train(&mut psi, system, optimiser.as_mut(), &schedule, |_| ()).is_ok());
-    Ok(if trained { variance(&psi, system) } else { f64::INFINITY })
+    let base = BaseSettings::Fermionised;
+    let alike = WavefunctionSettings::Weyl(WeylSettings { base: base.clone(), ..settings.clone() });
+    let mut psi = alike.build(sector, system, 0)?;
+    let found = Trained::of(psi.as_mut(), system);
+    let candidate = Candidate { base, variance: Some(found.variance), trained: true };
+    // Its variance says nothing: it is close to another eigenstate.
+    if found.energy < best.energy - CERTAIN * found.error.hypot(best.error) {
+        candidates.insert(0, candidate);
+    } else {
+        candidates.push(candidate);
+    }
+    Ok(candidates)
+}
+
+/// What a state has come to after a few steps of training.
+#[derive(Clone, Copy, Debug)]
+struct Trained {
+    energy: f64,
+    /// Standard error.
+    error: f64,
+    /// In units of the kinetic energy squared.
+    variance: f64,
+}
+
+/// Standard errors by which an energy is lower for sure.
+const CERTAIN: f64 = 3.0;
+
+impl Trained {
+    fn of(psi: &mut dyn Wavefunction, system: System) -> Self {
+        let schedule = Schedule {
+            iterations: STEPS,
+            samples: STEP_SAMPLES,
+            final_samples: STEP_SAMPLES,
+            sampling: Sampling::QuasiRandom,
+            scramblings: 1,
+            refinements: 0,
+            stopping: Stopping::Never,
+            faults: Faults::default(),
+            seed: 0,
+        };
+        let mut optimiser = OptimiserSettings::default().build();
+        // In this process alone: others know nothing of it.
+        let done =
+            team::alone(|| train(psi, system, optimiser.as_mut(), &schedule, |_| ()).is_ok());
+        let found: Vec<f64> = local_energies(psi, system).iter().map(|(t, v)| t + v).collect();
+        let moments = Moments::of(&found);
+        let (energy, error) = (moments.mean(), moments.standard_error());
+        if done && energy.is_finite() && error.is_finite() {
+            Trained { energy, error, variance: variance(psi, system) }
+        } else {
+            Trained { energy: f64::INFINITY, error: 0.0, variance: f64::INFINITY }
+        }
+    }
+
+    /// Whether the energy is lower for sure, or else the variance.
+    fn is_better_than(&self, other: &Trained) -> bool {
+        let certain = CERTAIN * self.error.hypot(other.error);
+        match self.energy - other.energy {
+            lower if lower < -certain => true,
+            higher if higher > certain => false,
+            _ => self.variance < other.variance,
+        }
+    }
 }
 
 /// Bases to compare, the cheapest first; none where one determinant per spin is exact or nothing else exists.
@@ -238,7 +307,7 @@ pub(super) fn trapped(
 }
 
 /// The variance of the local energy of a wavefunction, in units of its kinetic energy squared.
-fn variance(psi: &Weyl, system: System) -> f64 {
+fn variance(psi: &dyn Wavefunction, system: System) -> f64 {
     let energies = local_energies(psi, system);
     if energies.iter().any(|(t, v)| !(t + v).is_finite()) {
         return f64::INFINITY;
@@ -252,7 +321,7 @@ fn variance(psi: &Weyl, system: System) -> f64 {
 }
 
 /// Kinetic and potential parts of local energies.
-fn local_energies(psi: &Weyl, system: System) -> Vec<(f64, f64)> {
+fn local_energies(psi: &dyn Wavefunction, system: System) -> Vec<(f64, f64)> {
     let (n, d) = (psi.sector().particles(), psi.uniforms());
     let points = Points::new(Sampling::QuasiRandom, 0, Purpose::Selection, 0, d);
     // In this process alone: others build the same base by themselves.

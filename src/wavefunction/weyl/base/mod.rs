@@ -13,8 +13,8 @@ pub mod series;
 use super::super::WavefunctionError;
 use super::WeylSettings;
 use crate::math::scalar::Scalar;
-use crate::system::{Geometry, Hamiltonian, Sector, System};
-use calogero::{Calogero, contact_power};
+use crate::system::{External, Geometry, Hamiltonian, Sector, System};
+use calogero::{Calogero, contact_power, half_extent};
 use determinants::{Determinants, DeterminantsTrace};
 use expansion::{Expansion, ExpansionTrace};
 use mean_field::line_half_width;
@@ -39,6 +39,9 @@ pub enum BaseSettings {
     /// Equal spins that repel each other by the inverse square of their distance, on the line: the exact state in a harmonic trap, and
     /// the right power of the distance where two meet in any.
     Calogero,
+    /// One determinant of all particles, as if they had equal spins: for particles of both spins that repel each other so
+    /// strongly that they hardly ever meet. The ground state is lower by the energy of their exchange.
+    Fermionised,
     /// Determinants of free fermions: in a box or on a ring.
     FreeFermions,
 }
@@ -115,6 +118,8 @@ impl BaseSettings {
         match self {
             BaseSettings::MeanField(settings) => settings.orbitals,
             BaseSettings::FreeFermions => Orbitals::HartreeFock,
+            // No mean field of an interaction that diverges.
+            BaseSettings::Calogero => Orbitals::NonInteracting,
             _ => Orbitals::for_system(hamiltonian),
         }
     }
@@ -153,7 +158,14 @@ impl BaseSettings {
         let walls = match *system.geometry {
             Geometry::Line => {
                 let orbitals = self.orbitals(system.hamiltonian);
-                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
+                let half_width = match (self, &system.hamiltonian.external) {
+                    (
+                        BaseSettings::RelativeMotion | BaseSettings::Calogero,
+                        External::Harmonic { frequency },
+                    ) => half_extent(1, 0.0, *frequency),
+                    _ => line_half_width(orbitals, sector, system.hamiltonian)?,
+                };
+                Geometry::Box { half_width }
             }
             geometry => geometry,
         };
@@ -165,6 +177,10 @@ impl BaseSettings {
         let base = match self {
             BaseSettings::MeanField(settings) => {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
+            }
+            BaseSettings::Fermionised => {
+                let orbitals = self.orbitals(system.hamiltonian);
+                Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
             }
             BaseSettings::MultiDeterminant(settings) => {
                 Base::Expansion(Box::new(settings.build(sector, system)?))
