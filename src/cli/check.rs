@@ -1,6 +1,6 @@
 //! `weylflow check`: is a spec valid, and what does it say with every default written out?
 
-use crate::spec::{load, write};
+use crate::spec::{load, validate, write};
 use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;
@@ -26,6 +26,8 @@ impl Check {
     /// A spec that is not valid, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let spec = load(&self.spec)?;
+        validate::trainable(&spec.hamiltonian, spec.sector)
+            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
         super::print(&write::to_ron(&spec)?)?;
         Ok(())
     }

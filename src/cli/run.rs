@@ -18,7 +18,7 @@ use crate::report::progress::Progress;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use crate::report::summary::write_summary;
 use crate::sampling::Sampling;
-use crate::spec::{ReferenceSource, ResolvedSpec, load, write};
+use crate::spec::{ReferenceSource, ResolvedSpec, load, validate, write};
 use crate::system::System;
 use crate::team;
 use crate::train::{self, Estimate, IterationReport, Schedule, TrainingState};
@@ -113,6 +113,8 @@ impl Run {
             spec.iterations = iterations;
         }
         spec.validate()?;
+        validate::trainable(&spec.hamiltonian, spec.sector)
+            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
         self.start_threads()?;
         let folder = self.out.clone().unwrap_or_else(|| {
             let stem = self.spec.file_stem().unwrap_or(self.spec.as_os_str());

@@ -33,7 +33,6 @@ pub(crate) fn solve(
     options: &DavidsonOptions,
     report: &mut dyn FnMut(Iteration),
 ) -> Result<PairStates, EigenFailure> {
-    let n = basis.size();
     let antisymmetric = sector.up != 1;
     let h = one_body_matrix(&hamiltonian.external, basis)?;
     let (energies, orbitals) = symmetric_eigen(h.as_ref())?;
@@ -45,55 +44,81 @@ pub(crate) fn solve(
         p
     };
     let phi = [on(&grid.first.points), on(&grid.second.points)];
-    let apply = |c: &[f64]| -> Vec<f64> {
-        let c = MatRef::from_column_major_slice(c, n, n);
-        let mut on_grid = mul(mul(phi[0].as_ref(), c).as_ref(), phi[1].transpose());
-        for y in 0..on_grid.ncols() {
-            for x in 0..on_grid.nrows() {
-                on_grid[(x, y)] *= grid.w[(x, y)];
-            }
-        }
-        let mut s = mul(phi[0].transpose(), mul(on_grid.as_ref(), phi[1].as_ref()).as_ref());
-        if grid.first.points.len() != grid.second.points.len() || grid.first != grid.second {
-            // The two coordinates use different grids: restore the symmetry of the product.
-            let other = {
-                let mut g = mul(mul(phi[1].as_ref(), c).as_ref(), phi[0].transpose());
-                for y in 0..g.ncols() {
-                    for x in 0..g.nrows() {
-                        g[(x, y)] *= grid.w[(y, x)];
-                    }
-                }
-                mul(phi[1].transpose(), mul(g.as_ref(), phi[0].as_ref()).as_ref())
-            };
-            s = 0.5 * (s + other);
-        }
-        let mut out = vec![0.0; n * n];
-        for b in 0..n {
-            for a in 0..n {
-                let v = if antisymmetric { 0.5 * (s[(a, b)] - s[(b, a)]) } else { s[(a, b)] };
-                out[b * n + a] = v + (energies[a] + energies[b]) * c[(a, b)];
-            }
-        }
-        out
-    };
-    // <ab|w|ab>: with a strong interaction the one-body energies alone are a poor diagonal.
-    let square = |p: &Mat<f64>| Mat::from_fn(p.nrows(), n, |q, a| p[(q, a)] * p[(q, a)]);
-    let direct = {
-        let squares = [square(&phi[0]), square(&phi[1])];
-        mul(mul(squares[0].transpose(), grid.w.as_ref()).as_ref(), squares[1].as_ref())
-    };
-    let precondition = |theta: f64, r: &mut [f64]| {
-        for b in 0..n {
-            for a in 0..n {
-                let mean = 0.5 * (direct[(a, b)] + direct[(b, a)]);
-                let gap = energies[a] + energies[b] + mean - theta;
-                r[b * n + a] /= -if gap.abs() < 0.05 { 0.05_f64.copysign(gap) } else { gap };
-            }
-        }
-    };
-    let start = start_vectors(n, antisymmetric, options.states, &energies);
-    let pairs = lowest(apply, precondition, start, options, report)?;
+    let shifted = grid.first.points.len() != grid.second.points.len() || grid.first != grid.second;
+    let on_grid = OnGrid { energies: &energies, phi, w: &grid.w, shifted };
+    let pairs = on_grid.solve(antisymmetric, options, report)?;
     Ok(PairStates { pairs, orbitals })
+}
+
+/// Orbitals on two grids, one for each coordinate, and the interaction between their points.
+pub(crate) struct OnGrid<'a> {
+    pub(crate) energies: &'a [f64],
+    /// Values times the root of the weight: a row for each point, a column for each orbital.
+    pub(crate) phi: [Mat<f64>; 2],
+    pub(crate) w: &'a Mat<f64>,
+    /// Whether the two grids differ.
+    pub(crate) shifted: bool,
+}
+
+impl OnGrid<'_> {
+    /// Lowest states.
+    pub(crate) fn solve(
+        &self,
+        antisymmetric: bool,
+        options: &DavidsonOptions,
+        report: &mut dyn FnMut(Iteration),
+    ) -> Result<Eigenpairs, EigenFailure> {
+        let OnGrid { energies, phi, w, shifted } = self;
+        let n = energies.len();
+        let apply = |c: &[f64]| -> Vec<f64> {
+            let c = MatRef::from_column_major_slice(c, n, n);
+            let mut on_grid = mul(mul(phi[0].as_ref(), c).as_ref(), phi[1].transpose());
+            for y in 0..on_grid.ncols() {
+                for x in 0..on_grid.nrows() {
+                    on_grid[(x, y)] *= w[(x, y)];
+                }
+            }
+            let mut s = mul(phi[0].transpose(), mul(on_grid.as_ref(), phi[1].as_ref()).as_ref());
+            if *shifted {
+                // The two coordinates use different grids: restore the symmetry of the product.
+                let other = {
+                    let mut g = mul(mul(phi[1].as_ref(), c).as_ref(), phi[0].transpose());
+                    for y in 0..g.ncols() {
+                        for x in 0..g.nrows() {
+                            g[(x, y)] *= w[(y, x)];
+                        }
+                    }
+                    mul(phi[1].transpose(), mul(g.as_ref(), phi[0].as_ref()).as_ref())
+                };
+                s = 0.5 * (s + other);
+            }
+            let mut out = vec![0.0; n * n];
+            for b in 0..n {
+                for a in 0..n {
+                    let v = if antisymmetric { 0.5 * (s[(a, b)] - s[(b, a)]) } else { s[(a, b)] };
+                    out[b * n + a] = v + (energies[a] + energies[b]) * c[(a, b)];
+                }
+            }
+            out
+        };
+        // <ab|w|ab>: with a strong interaction the one-body energies alone are a poor diagonal.
+        let square = |p: &Mat<f64>| Mat::from_fn(p.nrows(), n, |q, a| p[(q, a)] * p[(q, a)]);
+        let direct = {
+            let squares = [square(&phi[0]), square(&phi[1])];
+            mul(mul(squares[0].transpose(), w.as_ref()).as_ref(), squares[1].as_ref())
+        };
+        let precondition = |theta: f64, r: &mut [f64]| {
+            for b in 0..n {
+                for a in 0..n {
+                    let mean = 0.5 * (direct[(a, b)] + direct[(b, a)]);
+                    let gap = energies[a] + energies[b] + mean - theta;
+                    r[b * n + a] /= -if gap.abs() < 0.05 { 0.05_f64.copysign(gap) } else { gap };
+                }
+            }
+        };
+        let start = start_vectors(n, antisymmetric, options.states, energies);
+        lowest(apply, precondition, start, options, report)
+    }
 }
 
 /// The lowest products of orbitals, plus one vector with a little of everything, so that no symmetry

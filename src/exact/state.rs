@@ -6,7 +6,7 @@ use super::integrals::{transform, two_body};
 use super::linalg::{EigenFailure, mul, norm, symmetric_eigen};
 use super::strings::StringSpace;
 use super::{Components, Density, PairDensity};
-use crate::system::{Hamiltonian, Sector};
+use crate::system::{Frame, Hamiltonian, Sector};
 use faer::Mat;
 
 /// A state as a sum of determinants over orbitals that are sine series (or plane waves).
@@ -20,6 +20,8 @@ pub struct ExactState {
     pub(crate) coefficients: Vec<f64>,
     /// One-body density matrices in the orbitals, spin up and spin down.
     pub(crate) one_body: (Mat<f64>, Mat<f64>),
+    /// The units of basis and orbitals.
+    pub(super) frame: Frame,
 }
 
 impl ExactState {
@@ -40,7 +42,7 @@ impl ExactState {
         } else {
             space.pair_densities(&coefficients).one_body(sector)
         };
-        ExactState { basis, orbitals, space, coefficients, one_body }
+        ExactState { basis, orbitals, space, coefficients, one_body, frame: Frame::ATOMIC }
     }
 
     /// The sector the state belongs to.
@@ -48,7 +50,7 @@ impl ExactState {
         self.space.sector
     }
 
-    /// The basis of the orbitals.
+    /// The basis of the orbitals, in the units of the system.
     pub fn basis(&self) -> OneBodyBasis {
         self.basis
     }
@@ -69,7 +71,9 @@ impl ExactState {
     pub fn psi(&self, x: &[f64]) -> f64 {
         let Sector { up, down } = self.space.sector;
         assert_eq!(x.len(), up + down, "one coordinate per particle");
-        let phi = mul(self.basis.evaluate(x).as_ref(), self.orbitals.as_ref());
+        let Frame { origin, length, .. } = self.frame;
+        let x: Vec<f64> = x.iter().map(|x| (x - origin) / length).collect();
+        let phi = mul(self.basis.evaluate(&x).as_ref(), self.orbitals.as_ref());
         let a = minors(&self.space.up, &phi, 0);
         let b = minors(&self.space.down, &phi, up);
         let mut sum = 0.0;
@@ -79,7 +83,7 @@ impl ExactState {
         }
         let largest =
             self.coefficients.iter().fold(0.0_f64, |m, c| if c.abs() > m.abs() { *c } else { m });
-        sum * largest.signum()
+        sum * largest.signum() * length.powf(-0.5 * (up + down) as f64)
     }
 
     /// Occupations of the natural orbitals of the spin-summed density matrix, descending.

@@ -7,8 +7,8 @@
 //!
 //! - In a box, `theta = pi (x + L) / 2L` in `(0, pi)`; `T` commutes with reflections at the walls (the affine Weyl
 //!   group of type C).
-//! - On the line the angles are those of a computational box, wide enough for the mean-field density to vanish at
-//!   its ends; `T` commutes with permutations only (type A). Where `T` leads out of the box, `psi` is zero.
+//! - On the line, and in a box whose walls are too far out to matter, the angles are those of a computational box, wide
+//!   enough for the mean-field density to vanish at its ends; `T` commutes with permutations only (type A). Where `T` leads out of the box, `psi` is zero.
 //! - On a ring, `theta = 2 pi x / C`; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
 //!   numbers per spin so does `psi`. The domain `x_1 < .. < x_n < x_1 + C` is the same for all n cyclic
 //!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
@@ -27,7 +27,8 @@ use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::CircularSpline;
-use crate::system::{External, Geometry, Sector, System};
+use crate::system::landscape::Landscape;
+use crate::system::{External, Frame, Geometry, Sector, System};
 use base::mean_field::{determinants, line_half_width, reach};
 use base::{Base, BaseTrace};
 pub use base::{
@@ -191,8 +192,8 @@ pub struct Weyl {
 enum Space {
     /// Walls at plus and minus the half-width.
     Box { half_width: f64 },
-    /// A computational box, and the part of it where the density is not negligible.
-    Line { half_width: f64, reach: f64 },
+    /// A computational box, its middle, and the part of it where the density is not negligible.
+    Line { half_width: f64, reach: f64, centre: f64 },
     /// A circle.
     Ring { circumference: f64 },
 }
@@ -209,9 +210,49 @@ impl Space {
     /// The coordinate with angle zero.
     fn origin(self) -> f64 {
         match self {
-            Space::Box { half_width } | Space::Line { half_width, .. } => -half_width,
+            Space::Box { half_width } => -half_width,
+            Space::Line { half_width, centre, .. } => centre - half_width,
             Space::Ring { .. } => 0.0,
         }
+    }
+}
+
+/// The units of a system and the walls, in them, between which its orbitals are found.
+struct Place {
+    frame: Frame,
+    walls: Geometry,
+    /// Whether the walls are those of a computational box.
+    on_line: bool,
+}
+
+impl Place {
+    /// On the line, and between walls too far out to matter, the walls are those of a computational box.
+    fn of(orbitals: Orbitals, sector: Sector, system: System) -> Result<Self, WavefunctionError> {
+        let System { hamiltonian, geometry } = system;
+        let mut landscape = Landscape::of(hamiltonian, geometry, sector);
+        if landscape.free {
+            let frame = Frame::of(&landscape);
+            let place = |x: f64| (x - frame.origin) / frame.length;
+            let region = (place(landscape.region.0), place(landscape.region.1));
+            let most = match geometry {
+                Geometry::Box { half_width } => (half_width - frame.origin.abs()) / frame.length,
+                _ => f64::INFINITY,
+            };
+            let natural = frame.hamiltonian(hamiltonian);
+            match (line_half_width(orbitals, sector, &natural, region, most), geometry) {
+                (Ok(half_width), _) => {
+                    let walls = Geometry::Box { half_width };
+                    return Ok(Place { frame, walls, on_line: true });
+                }
+                (Err(WavefunctionError::Unbound { most }), Geometry::Line) => {
+                    return Err(WavefunctionError::Unbound { most: most * frame.length });
+                }
+                (Err(WavefunctionError::Unbound { .. }), _) => landscape.free = false,
+                (Err(e), _) => return Err(e),
+            }
+        }
+        let frame = Frame::of(&landscape);
+        Ok(Place { frame, walls: frame.geometry(geometry), on_line: false })
     }
 }
 
@@ -358,22 +399,22 @@ impl Weyl {
             return Err(WavefunctionError::EvenOnRing { found });
         }
         let orbitals = settings.base.orbitals(system.hamiltonian);
-        let walls = match *system.geometry {
-            Geometry::Line => {
-                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
-            }
-            geometry => geometry,
-        };
-        let inside = System { geometry: &walls, ..system };
+        // Orbitals are found in the units of the system; as functions of an angle they have none.
+        let Place { frame, walls, on_line } = Place::of(orbitals, sector, system)?;
+        let natural = frame.hamiltonian(system.hamiltonian);
+        let inside = System { hamiltonian: &natural, geometry: &walls };
         let base = settings.base.build(sector, inside)?;
-        let space = match (*system.geometry, walls) {
-            (Geometry::Line, Geometry::Box { half_width }) => {
-                let reach = reach(&base, half_width, NEGLIGIBLE_DENSITY);
-                Space::Line { half_width, reach }
+        let length = frame.length;
+        let space = match walls {
+            Geometry::Box { half_width } if on_line => {
+                let reach = length * reach(&base, half_width, NEGLIGIBLE_DENSITY);
+                Space::Line { half_width: length * half_width, reach, centre: frame.origin }
             }
-            (_, Geometry::Ring { circumference }) => Space::Ring { circumference },
-            (_, Geometry::Box { half_width }) => Space::Box { half_width },
-            (_, Geometry::Line) => unreachable!("the line was given walls above"),
+            Geometry::Box { half_width } => Space::Box { half_width: length * half_width },
+            Geometry::Ring { circumference } => {
+                Space::Ring { circumference: length * circumference }
+            }
+            Geometry::Line => unreachable!("the line is given walls"),
         };
         let monotone = CircularSpline::identity(settings.monotone_cells, settings.slope_floor)?;
         let mut coordinates = Vec::new();
@@ -560,7 +601,7 @@ impl Wavefunction for Weyl {
 
     fn interval(&self, geometry: &Geometry) -> (f64, f64) {
         match self.space {
-            Space::Line { reach, .. } => (-reach, reach),
+            Space::Line { reach, centre, .. } => (centre - reach, centre + reach),
             _ => geometry.interval(),
         }
     }
