@@ -158,10 +158,10 @@ impl Exact {
         positive("tolerance", self.tolerance)?;
         positive("memory", self.memory)?;
         positive("time", self.time)?;
-        if let Some(g) = &task.geometry {
-            validate::hamiltonian_in(&task.hamiltonian, g)
-                .map_err(|v| format!("{}: {}: {}", self.file.display(), v.field, v.problem))?;
-        }
+        let geometry = task.geometry.unwrap_or(Geometry::Line);
+        validate::hamiltonian_in(&task.hamiltonian, &geometry)
+            .and_then(|()| validate::ground_state(&task.hamiltonian, &geometry, task.sector))
+            .map_err(|v| format!("{}: {}: {}", self.file.display(), v.field, v.problem))?;
         Ok(task)
     }
 
@@ -278,6 +278,9 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "method              {}", r.method);
     let _ = match r.geometry {
+        Some(Geometry::Box { half_width }) if r.centre != 0.0 => {
+            writeln!(out, "walls               at {} +- {half_width} bohr", r.centre)
+        }
         Some(Geometry::Box { half_width }) => {
             writeln!(out, "walls               at +-{half_width} bohr")
         }
@@ -338,6 +341,7 @@ fn to_json(r: &ExactResult, task: &Task, repulsion: f64) -> Value {
         "total_energies": r.energies.iter().map(|e| e + repulsion).collect::<Vec<_>>(),
         "sector": r.sector,
         "geometry": r.geometry,
+        "centre": r.centre,
         "walls_chosen_by_tool": task.geometry.is_none(),
         "natural_occupations": ground.map(|g| &g.natural_occupations),
         "densities_left_out": r.ground_state.as_ref().err().map(ToString::to_string),

@@ -1,18 +1,22 @@
 //! Exact diagonalisation: the lowest states of a sector with an error estimate that can be trusted.
 //!
-//! One particle is a dense eigenproblem in sine functions or plane waves ([`dvr`]). Two particles are
-//! solved in the complete one-body basis. More are solved by full configuration interaction in natural
+//! Everything is computed in the units of the system ([`crate::system::frame`]), so that no length or energy is special.
+//! What separates into one coordinate at a time (one particle, particles without interaction, a pair in a harmonic
+//! trap) is solved by spectral elements that follow kinks and cores. Two particles are
+//! solved in the complete basis of sine functions or plane waves ([`dvr`]). More are solved by full configuration interaction in natural
 //! orbitals, whose number grows until the energies stop moving. Equal spins in a harmonic trap have a
 //! route of their own, in the gaps between neighbours. Every approximation (number of basis
 //! functions, of quadrature points, of orbitals, position of the walls where the tool chose them) is
 //! refined separately, and the changes add up to the error estimate.
 
 mod active_space;
+mod apart;
 mod ci;
 pub mod closed_forms;
 mod correlated;
 mod davidson;
 pub mod dvr;
+mod elements;
 mod few;
 mod gap_basis;
 mod gaps;
@@ -27,6 +31,7 @@ mod solve;
 mod state;
 pub(crate) mod strings;
 mod trap;
+mod units;
 mod walls;
 mod watch;
 
@@ -36,6 +41,7 @@ pub(crate) use linalg::symmetric_eigen;
 pub use solve::{solve, solve_on_line};
 pub use state::ExactState;
 
+use crate::system::judgement::NoGroundState;
 use crate::system::{Geometry, Sector};
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +50,8 @@ use serde::{Deserialize, Serialize};
 pub struct ExactOptions {
     /// Number of states, lowest first.
     pub states: usize,
-    /// Refinement stops when the estimated error of each energy is below this, in Hartree.
+    /// Refinement stops when the estimated error of each energy is below this, in Hartree for a system as wide as one
+    /// bohr and in its own unit of energy, `1 / length²`, for any other.
     pub tolerance: f64,
     /// Largest memory, in bytes.
     pub memory_limit_bytes: u64,
@@ -84,12 +91,9 @@ pub enum ExactError {
         "the external potential or the interaction is not a finite number somewhere in the geometry"
     )]
     NotFinite(#[from] EigenFailure),
-    /// `w` diverges at contact and opposite spins meet there.
-    #[error(
-        "the interaction diverges at contact, where opposite spins may meet: only spin-polarised \
-         sectors are solved (a strong enough divergence makes all spin orders degenerate with them)"
-    )]
-    SingularBetweenOppositeSpins,
+    /// There is no ground state of finite energy.
+    #[error(transparent)]
+    NoGroundState(#[from] NoGroundState),
     /// The smallest calculation needs more memory than allowed.
     #[error("needs {:.2} GiB of memory, allowed are {:.2} GiB", gib(*needed), gib(*limit))]
     Memory {
@@ -108,7 +112,7 @@ pub enum ExactError {
     },
     /// No box was large enough: the state is not bound.
     #[error(
-        "the state is not bound, or too weakly for a box of half-width {half_width} bohr (energy still \
+        "the state is not bound, or too weakly for a box of half-width {half_width:.4} bohr (energy still \
          changes by {change:.1e} Hartree): give the walls with --half-width"
     )]
     Unbound {
@@ -322,6 +326,8 @@ pub struct ExactResult {
     /// The geometry the numbers belong to, chosen by the tool on a line; `None` where it needed no
     /// walls.
     pub geometry: Option<Geometry>,
+    /// Where the middle between walls that the tool chose is, in bohr.
+    pub centre: f64,
     /// Products with the Hamiltonian in all calculations: a measure of work.
     pub products: usize,
     /// Whether the estimates are below the tolerance that was asked for.

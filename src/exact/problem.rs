@@ -10,7 +10,7 @@ use super::{
 };
 use crate::system::{Geometry, Hamiltonian, Sector};
 
-/// First cutoff of the wave numbers, in 1/bohr.
+/// First cutoff of the wave numbers, in the inverse of the unit of length.
 pub(super) const FIRST_CUTOFF: f64 = 4.0;
 /// Growth of the number of functions from one level to the next.
 pub(super) const GROWTH: f64 = 1.25;
@@ -23,8 +23,25 @@ const DENSE_WORK: f64 = 10.0;
 /// Largest number of one-body functions.
 pub(super) const MOST_FUNCTIONS: usize = 700;
 
+/// Where the particles are before anything is computed, in the units of the system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// The interval in which the external potential is below the levels they fill.
+    pub(super) region: (f64, f64),
+    /// Largest half-width of walls that are looked for.
+    pub(super) most: f64,
+}
+
+impl Setting {
+    /// How far the region reaches from the origin.
+    pub(super) fn reach(&self) -> f64 {
+        self.region.0.abs().max(self.region.1.abs())
+    }
+}
+
 /// Everything a level of the calculation needs.
 pub(super) struct Problem<'a> {
+    pub(super) setting: Setting,
     pub(super) hamiltonian: &'a Hamiltonian,
     pub(super) sector: Sector,
     pub(super) options: &'a ExactOptions,
@@ -43,12 +60,14 @@ pub(super) fn length(geometry: &Geometry) -> f64 {
 
 impl<'a> Problem<'a> {
     pub(super) fn new(
+        setting: Setting,
         hamiltonian: &'a Hamiltonian,
         sector: Sector,
         options: &'a ExactOptions,
         watch: &'a mut dyn Watch,
     ) -> Self {
         Problem {
+            setting,
             hamiltonian,
             sector,
             options,
@@ -214,6 +233,7 @@ impl<'a> Problem<'a> {
             convergence: std::mem::take(&mut self.table),
             sector: self.sector,
             geometry: Some(state.basis.geometry()),
+            centre: 0.0,
             products: self.products,
             ground_state: Ok(GroundState {
                 density: state.density(points),

@@ -1,6 +1,5 @@
 //! Refinement of the route in gaps, and how its energies join the densities of the other route.
 
-use super::closed_forms::recognised;
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
 use super::problem::Problem;
 use super::refine::Sequence;
@@ -18,16 +17,20 @@ const FURTHER: f64 = 1.12;
 
 /// What the route in gaps finds.
 pub(super) struct TrapEnergies {
-    energies: Vec<f64>,
-    budgets: Vec<ErrorBudget>,
-    components: Components,
-    method: String,
-    table: Vec<ConvergenceRow>,
-    products: usize,
+    pub(super) energies: Vec<f64>,
+    pub(super) budgets: Vec<ErrorBudget>,
+    pub(super) components: Components,
+    pub(super) method: String,
+    pub(super) table: Vec<ConvergenceRow>,
+    pub(super) products: usize,
 }
 
 /// Lowest sums of relative levels and of `frequency (k + 1/2)`, with the index of the level.
-fn with_centre_of_mass(relative: &[f64], frequency: f64, states: usize) -> Vec<(f64, usize)> {
+pub(super) fn with_centre_of_mass(
+    relative: &[f64],
+    frequency: f64,
+    states: usize,
+) -> Vec<(f64, usize)> {
     let mut sums: Vec<(f64, usize)> = relative
         .iter()
         .enumerate()
@@ -54,27 +57,35 @@ impl Problem<'_> {
         {
             return Ok(None);
         }
-        let (External::Harmonic { frequency }, interaction) = recognised(self.hamiltonian) else {
-            return Ok(None);
-        };
+        let External::Harmonic { frequency } = self.hamiltonian.external else { return Ok(None) };
+        let interaction = self.hamiltonian.interaction.clone();
         let Some(trap) = Trap::new(frequency, interaction, n) else { return Ok(None) };
         match geometry {
             None | Some(Geometry::Line) => Ok(Some((trap, 0.0))),
             Some(Geometry::Ring { .. }) => Ok(None),
             Some(&Geometry::Box { half_width }) => {
-                // Walls too far out for sine functions up to them: the other route says so.
-                let cutoff = 8.0 * frequency.sqrt().max(1.0);
-                let Ok(basis) = self.basis(Geometry::Box { half_width }, cutoff, n + 8) else {
-                    return Ok(None);
-                };
-                let hf = self.mean_field(basis)?;
-                // Work done against the pressure while the walls come in from infinity: it decays
-                // at least like the tail of the density, at twice the wave number at the wall,
-                // which is near frequency times distance.
-                let cost = 3.0 * hf.wall_pressure(self.sector) / (frequency * half_width);
-                Ok((cost < 0.1 * self.options.tolerance).then_some((trap, cost)))
+                Ok(self.wall_cost(frequency, half_width)?.map(|cost| (trap, cost)))
             }
         }
+    }
+
+    /// What hard walls cost the particles of a trap; `None` where that is not negligible, or too much work to say.
+    pub(super) fn wall_cost(
+        &mut self,
+        frequency: f64,
+        half_width: f64,
+    ) -> Result<Option<f64>, ExactError> {
+        // Walls too far out for sine functions up to them: the other route says so.
+        let cutoff = 8.0 * frequency.sqrt().max(1.0);
+        let least = self.sector.particles() + 8;
+        let Ok(basis) = self.basis(Geometry::Box { half_width }, cutoff, least) else {
+            return Ok(None);
+        };
+        let hf = self.mean_field(basis)?;
+        // Work done against the pressure while the walls come in from infinity: it decays at least like the tail of
+        // the density, at twice the wave number at the wall, which is near frequency times distance.
+        let cost = 3.0 * hf.wall_pressure(self.sector) / (frequency * half_width);
+        Ok((cost < 0.1 * self.options.tolerance).then_some(cost))
     }
 
     fn gap_level(
@@ -218,20 +229,20 @@ impl TrapEnergies {
         self.budgets[0].total()
     }
 
-    /// With densities of the other route, or with the limit that it met.
+    /// With densities of the other route, or with what kept it from finding any.
     pub(super) fn with_densities(
         self,
         other: Result<ExactResult, ExactError>,
         sector: Sector,
         geometry: Option<Geometry>,
         tolerance: f64,
-    ) -> Result<ExactResult, ExactError> {
+    ) -> ExactResult {
         match other {
-            Ok(other) => Ok(self.joined(other, tolerance)),
-            Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
+            Ok(other) => self.joined(other, tolerance),
+            Err(limit) => {
                 let error_estimates: Vec<f64> =
                     self.budgets.iter().map(ErrorBudget::total).collect();
-                Ok(ExactResult {
+                ExactResult {
                     converged: error_estimates.iter().all(|e| *e <= tolerance),
                     error_estimates,
                     energies: self.energies,
@@ -244,10 +255,10 @@ impl TrapEnergies {
                     ground_state: Err(limit),
                     sector,
                     geometry,
+                    centre: 0.0,
                     products: self.products,
-                })
+                }
             }
-            Err(e) => Err(e),
         }
     }
 
