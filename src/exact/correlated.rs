@@ -117,7 +117,8 @@ impl Problem<'_> {
     ) -> Result<CorrelatedLevel, ExactError> {
         let cost = CiSpace::cost(self.sector, m, 0, cells);
         let mut options = self.davidson(cost.determinants, precise);
-        options.probe = precise && cost.flops as f64 * PROBE_PRODUCTS < PROBE_WORK;
+        options.probe =
+            precise && guess.is_none() && cost.flops as f64 * PROBE_PRODUCTS < PROBE_WORK;
         let cost = CiSpace::cost(self.sector, m, options.subspace, cells);
         self.check(
             cost.determinants,
@@ -159,7 +160,7 @@ impl Problem<'_> {
     ) -> Result<Nested, ExactError> {
         let n = setup.basis.size();
         let geometry = setup.basis.geometry();
-        let mut sequence = Sequence::default();
+        let mut sequence = Sequence::of_orbitals();
         let mut m = (pilot_orbitals(self.sector) * 2 / 3).max(self.sector.particles() + 3).min(n);
         let mut best: Option<(usize, CorrelatedLevel)> = None;
         let mut spent = 0.0;
@@ -191,7 +192,7 @@ impl Problem<'_> {
                 change: sequence.change(),
             });
             best = Some((m, level));
-            if m == n || sequence.worst() < tolerance {
+            if m == n || (sequence.has_ratio() && sequence.worst() < tolerance) {
                 break;
             }
             m = (m + (m / 6).max(2)).min(n);
