@@ -3,9 +3,10 @@
 use super::closed_forms::{self, ClosedForm};
 use super::dvr::finite_at_contact;
 use super::problem::{CHECK_WORK, Problem};
+use super::mps;
 use super::trap::TrapEnergies;
 use super::watch::{Meter, Watch};
-use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Step, WHOLE_WORK};
+use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, WHOLE_WORK};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::ops::ControlFlow;
 
@@ -37,6 +38,9 @@ fn within(
     watch: &mut dyn Watch,
 ) -> Result<ExactResult, ExactError> {
     validate(hamiltonian, sector, options)?;
+    if let Some(result) = by_products(hamiltonian, geometry, sector, options, watch)? {
+        return Ok(result);
+    }
     if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, watch)? {
         let limited = for_densities(hamiltonian, options);
         let mut problem = Problem::new(hamiltonian, sector, &limited, watch);
@@ -45,6 +49,31 @@ fn within(
     }
     let mut problem = Problem::new(hamiltonian, sector, options, watch);
     problem.solve(*geometry, vec![0.0; options.states])
+}
+
+/// Particles from which matrix product states are the cheaper route.
+const MANY: usize = 5;
+
+/// Matrix product states, where they are asked for or the cheaper route.
+fn by_products(
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<Option<ExactResult>, ExactError> {
+    match options.method {
+        Method::Mps => mps::solve(hamiltonian, geometry, sector, options, watch).map(Some),
+        Method::Auto if sector.particles() >= MANY && mps::applies(&hamiltonian.interaction) => {
+            match mps::solve(hamiltonian, geometry, sector, options, watch) {
+                Ok(result) => Ok(Some(result)),
+                // Another basis may still hold what a uniform grid cannot.
+                Err(ExactError::TooFine { .. } | ExactError::NotOnGrid) => Ok(None),
+                Err(e) => Err(e),
+            }
+        }
+        Method::Auto | Method::Ci | Method::Gaps => Ok(None),
+    }
 }
 
 /// The route in gaps, where it applies and the limits allow it.
@@ -56,9 +85,16 @@ fn in_gaps(
     watch: &mut dyn Watch,
 ) -> Result<Option<TrapEnergies>, ExactError> {
     let mut problem = Problem::new(hamiltonian, sector, options, watch);
-    let Some((trap, walls)) = problem.as_trap(geometry)? else { return Ok(None) };
+    if options.method == Method::Ci {
+        return Ok(None);
+    }
+    let asked = options.method == Method::Gaps;
+    let Some((trap, walls)) = problem.as_trap(geometry)? else {
+        return if asked { Err(ExactError::NoGaps) } else { Ok(None) };
+    };
     match problem.solve_trap(&trap, walls) {
         Ok(energies) => Ok(Some(energies)),
+        Err(e) if asked => Err(e),
         // Too many gaps: the other route may still do.
         Err(ExactError::Memory { .. } | ExactError::Work { .. }) => Ok(None),
         Err(e) => Err(e),
@@ -134,6 +170,9 @@ fn on_line(
             }
             Err(e) => Err(e),
         };
+    }
+    if let Some(result) = by_products(hamiltonian, &Geometry::Line, sector, options, watch)? {
+        return Ok(result);
     }
     let energies = in_gaps(hamiltonian, None, sector, options, watch)?;
     let limited =

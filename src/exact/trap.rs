@@ -143,6 +143,7 @@ impl Problem<'_> {
                 determinants: (m as u64).pow(count as u32),
                 energy: energies[0],
                 change: sequence.change(),
+                discarded: None,
             });
             if m == checked {
                 at_check = energies;
@@ -178,6 +179,7 @@ impl Problem<'_> {
                 determinants: (checked as u64).pow(count as u32),
                 energy: energies[0],
                 change: change.iter().copied().reduce(f64::max),
+                discarded: None,
             });
             moved.push(change);
         }

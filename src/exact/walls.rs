@@ -11,7 +11,7 @@ const MOST_HALF_WIDTH: f64 = 60.0;
 /// How far out the potential is lowest, in bohr: walls that move out from the origin stop at a state
 /// held there, even if a deeper well lies behind a barrier. Zero where it is lowest at the edge of
 /// what is looked at, as nothing is bound there.
-fn lowest_point(external: &External) -> f64 {
+pub(super) fn lowest_point(external: &External) -> f64 {
     let step = 0.05;
     let last = (MOST_HALF_WIDTH / step) as i32;
     let depth = |k: i32| {
@@ -94,6 +94,7 @@ impl Problem<'_> {
                 determinants: 0,
                 energy: energies[0],
                 change,
+                discarded: None,
             });
             let noise = probe.map_or(0.0, |p| p.1).max(pilot_functions.worst());
             let resolved = 0.3 * noise.max(self.options.tolerance);
