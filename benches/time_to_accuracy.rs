@@ -23,9 +23,11 @@ fn exact_energy(spec: &ResolvedSpec) -> f64 {
         ReferenceSource::Literal { energy, .. } => *energy,
         _ => {
             let options = ExactOptions::default();
-            exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| ControlFlow::Continue(()))
-                .expect("the problem is small")
-                .energies[0]
+            exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .expect("the problem is small")
+            .energies[0]
         }
     }
 }

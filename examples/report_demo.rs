@@ -10,6 +10,7 @@ use weylflow::report::csv::EnergyCsv;
 use weylflow::report::density::write_density;
 use weylflow::report::files::{Existing, create_output_folder, names, write_atomic};
 use weylflow::report::html::{ReportInput, render};
+use weylflow::report::links::Links;
 use weylflow::report::progress::Progress;
 use weylflow::report::record::{
     DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary,
@@ -17,6 +18,7 @@ use weylflow::report::record::{
 use weylflow::report::summary::write_summary;
 use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+use weylflow::train::StopReason;
 use weylflow::wavefunction::slopes::Slopes;
 
 const SPEC: &str = "(\n    title: \"Made-up run\",\n    hamiltonian: File(\"helium.ron\"),\n    \
@@ -55,6 +57,7 @@ fn cases() -> [Case; 3] {
         largest_local_energy_deviation: 0.021,
         median_local_energy_deviation: 1e-3,
         quadrature: None,
+        ..Health::default()
     };
     [
         Case {
@@ -96,6 +99,7 @@ fn cases() -> [Case; 3] {
                 largest_local_energy_deviation: 41.0,
                 median_local_energy_deviation: 1e-3,
                 quadrature: None,
+                ..Health::default()
             },
             hamiltonian: Hamiltonian {
                 title: String::new(),
@@ -164,6 +168,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
     let summary = Summary {
         title: case.title.into(),
         version: env!("CARGO_PKG_VERSION").into(),
+        fingerprint: None,
         energy,
         standard_error,
         error_bar: ErrorBar {
@@ -193,6 +198,9 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
             source: "exact diagonalisation, sine DVR".into(),
             deviation: energy - case.exact,
         }),
+        stopped: Some(StopReason::Plateau),
+        verdict: None,
+        checks: Vec::new(),
         health: case.health.clone(),
     };
     write_summary(&folder.join(names::SUMMARY), &summary)?;
@@ -225,6 +233,10 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         optimiser: &OptimiserSettings::default(),
         spec_text: SPEC,
         observables: None,
+        notices: &[],
+        reference_density: None,
+        provenance: None,
+        links: &Links::beside(folder),
     });
     write_atomic(&folder.join(names::REPORT), page.as_bytes())?;
     Ok(())

@@ -3,6 +3,7 @@
 //! The first line names the format, the version of the program, the length of the body and its checksum; the body is
 //! JSON. The file before the current one is kept under [`names::CHECKPOINT_PREVIOUS`].
 
+use crate::input;
 use crate::report::csv::format_row;
 use crate::report::files::{FileError, names, write_atomic};
 use crate::report::record::IterationRow;
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Number of the format.
-const FORMAT: u32 = 1;
+/// Number of the format, and of what the parameters mean: pairs between walls have ended otherwise since 2.
+const FORMAT: u32 = 2;
 /// First word of a checkpoint.
 const MAGIC: &str = "weylflow-checkpoint";
 /// Largest file that is read: a million iterations of the largest wavefunctions stay below.
@@ -108,18 +109,27 @@ impl Checkpoint {
     /// # Errors
     /// [`FileError`]; the checkpoint before is then still there.
     pub fn write(&self, folder: &Path) -> Result<(), FileError> {
+        self.write_after(folder, folder)
+    }
+
+    /// The same, where the checkpoint before is in another folder of the same file system.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn write_after(&self, before: &Path, folder: &Path) -> Result<(), FileError> {
         let path = folder.join(names::CHECKPOINT);
         let bytes = self.to_bytes().map_err(FileError::io("write", &path))?;
         // A copy by name, so that at no moment there is no current checkpoint.
+        let last = before.join(names::CHECKPOINT);
         let previous = folder.join(names::CHECKPOINT_PREVIOUS);
         let aside = folder.join(".weylflow-previous.tmp");
         let _ = fs::remove_file(&aside);
-        match fs::hard_link(&path, &aside) {
+        match fs::hard_link(&last, &aside) {
             Ok(()) => fs::rename(&aside, &previous).map_err(FileError::io("write", &previous))?,
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
             // Not every file system has links.
             Err(_) => {
-                let old = fs::read(&path).map_err(FileError::io("read", &path))?;
+                let old = read_bounded(&last)?;
                 write_atomic(&previous, &old)?;
             }
         }
@@ -131,13 +141,8 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] with the reason.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let size = fs::metadata(path).map_err(FileError::io("read", path))?.len();
         let unusable = |reason| CheckpointError::Unusable { path: path.to_owned(), reason };
-        if size > LARGEST {
-            return Err(unusable(format!("{size} bytes, more than any checkpoint has")));
-        }
-        let bytes = fs::read(path).map_err(FileError::io("read", path))?;
-        Self::parse(&bytes).map_err(unusable)
+        Self::parse(&read_bounded(path)?).map_err(unusable)
     }
 
     /// Reads the text of a checkpoint.
@@ -168,6 +173,11 @@ impl Checkpoint {
         checkpoint.spec.validate().map_err(|e| e.to_string())?;
         Ok(checkpoint)
     }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, FileError> {
+    input::read(path, LARGEST)
+        .map_err(|problem| FileError::Unreadable { path: path.to_owned(), problem })
 }
 
 fn header(version: &str, body: &[u8]) -> String {

@@ -1,9 +1,10 @@
 //! Files from outside, opened and read within bounds.
 //!
 //! Whatever a name leads to, reading it ends and takes memory in proportion to what is really there: only regular
-//! files are opened, since a pipe may wait for ever and a device need not end, and none is read beyond a bound.
+//! files are opened, since a pipe may wait for ever and a device need not end, and none is read beyond a bound. What is
+//! written goes into regular files as well, and through no link: it would change a file of another name.
 
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -26,6 +27,9 @@ pub enum FileProblem {
     /// A device, a pipe or a socket.
     #[error("this is not a regular file")]
     NotRegular,
+    /// A link, where something is to be written.
+    #[error("this is a link, and nothing is written through links")]
+    Link,
     /// Larger than any such file has reason to be.
     #[error("the file is larger than {limit} bytes, the most that is read of such a file")]
     TooLarge {
@@ -52,18 +56,62 @@ impl From<io::Error> for FileProblem {
 /// # Errors
 /// [`FileProblem`].
 pub fn open(path: &Path, limit: u64) -> Result<File, FileProblem> {
-    // Before opening: opening a pipe would wait for its other end.
-    let metadata = std::fs::metadata(path)?;
+    // Before opening: opening a device may do something.
+    regular(&std::fs::metadata(path)?)?;
+    let file = without_waiting(File::options().read(true)).open(path)?;
+    // The name may lead elsewhere by now.
+    let metadata = file.metadata()?;
+    regular(&metadata)?;
+    if metadata.len() > limit {
+        return Err(FileProblem::TooLarge { limit });
+    }
+    Ok(file)
+}
+
+fn regular(metadata: &Metadata) -> Result<(), FileProblem> {
     if metadata.is_dir() {
         return Err(FileProblem::Folder);
     }
     if !metadata.is_file() {
         return Err(FileProblem::NotRegular);
     }
-    if metadata.len() > limit {
-        return Err(FileProblem::TooLarge { limit });
+    Ok(())
+}
+
+/// Opening a pipe then does not wait for its other end; regular files do not care.
+fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NONBLOCK);
+    options
+}
+
+/// Whether something may be written under this name: nothing is there yet, or a regular file.
+///
+/// # Errors
+/// [`FileProblem`] for a link, a folder, a device, a pipe.
+pub fn writable(path: &Path) -> Result<(), FileProblem> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(metadata) if metadata.is_symlink() => Err(FileProblem::Link),
+        Ok(metadata) => regular(&metadata),
     }
-    Ok(File::open(path)?)
+}
+
+/// Opens a file to write into what is there, if it is a regular file and no link; `options` say how.
+///
+/// # Errors
+/// [`FileProblem`].
+pub fn open_to_write(path: &Path, options: &mut OpenOptions) -> Result<File, FileProblem> {
+    writable(path)?;
+    #[cfg(unix)]
+    let options = {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
+    };
+    let file = options.open(path)?;
+    regular(&file.metadata()?)?;
+    Ok(file)
 }
 
 /// Reads a regular file of at most `limit` bytes.
@@ -81,6 +129,13 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileProblem> {
     Ok(bytes)
 }
 
+/// Takes the byte order mark of UTF-8 from the beginning of a text: it says nothing, and nobody sees it.
+pub fn drop_byte_order_mark(text: &mut String) {
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +150,32 @@ mod tests {
         assert!(matches!(read(&path, 4), Err(FileProblem::TooLarge { limit: 4 })));
         assert!(matches!(read(dir.path(), 4), Err(FileProblem::Folder)));
         assert!(matches!(read(&dir.path().join("none"), 4), Err(FileProblem::Missing)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_links_or_into_pipes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("target"), b"precious").unwrap();
+        std::os::unix::fs::symlink(path("target"), path("link")).unwrap();
+        std::os::unix::fs::symlink(path("nowhere"), path("dangling")).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        let open =
+            |name: &str| open_to_write(&path(name), File::options().write(true).create(true));
+        for link in ["link", "dangling"] {
+            assert!(matches!(open(link), Err(FileProblem::Link)), "{link}");
+        }
+        assert!(matches!(open("pipe"), Err(FileProblem::NotRegular)));
+        assert!(matches!(
+            open_to_write(dir.path(), File::options().write(true)),
+            Err(FileProblem::Folder)
+        ));
+        assert!(matches!(read(&path("pipe"), 9), Err(FileProblem::NotRegular)));
+        assert!(open("target").is_ok() && open("new").is_ok());
+        // A link may be read through, up to the bound.
+        assert_eq!(read(&path("link"), 8).unwrap(), b"precious");
+        assert!(!path("nowhere").exists());
     }
 
     #[cfg(target_os = "linux")]

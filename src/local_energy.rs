@@ -41,6 +41,8 @@ pub struct Batch {
     pub x: Vec<f64>,
     /// Local energies in Hartree.
     pub local_energy: Vec<f64>,
+    /// Their kinetic parts.
+    pub kinetic: Vec<f64>,
     /// Weights `|psi|² / (density the sample was drawn from)`; their expectation is 1.
     pub weight: Vec<f64>,
     /// `log |psi|` with [`Derivatives::LocalEnergy`].
@@ -236,6 +238,7 @@ fn concatenated(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Ba
     for chunk in chunks {
         batch.x.extend(chunk.x);
         batch.local_energy.extend(chunk.local_energy);
+        batch.kinetic.extend(chunk.kinetic);
         batch.log_psi.extend(chunk.log_psi);
         batch.weight.extend(chunk.weight);
         batch.tangent.append(chunk.tangent);
@@ -315,6 +318,7 @@ impl<'a> Chunk<'a> {
         if energy.abs() < ABSURD && bounded && derivatives.all(|v| v.is_finite()) {
             batch.x.extend_from_slice(x);
             batch.local_energy.push(energy);
+            batch.kinetic.push(kinetic);
             batch.log_psi.extend(log_psi);
             batch.weight.push(weight);
             batch.tangent.push(&self.factors);
@@ -407,6 +411,7 @@ impl Batch {
         for values in [
             &self.x[..],
             &self.local_energy,
+            &self.kinetic,
             &self.weight,
             &self.log_psi,
             self.tangent.as_slice(),
@@ -434,6 +439,7 @@ impl Batch {
         let mut batch = Batch {
             x: from.reals()?,
             local_energy: from.reals()?,
+            kinetic: from.reals()?,
             weight: from.reals()?,
             log_psi: from.reals()?,
             tangent: tangent.with_factors(from.reals()?)?,

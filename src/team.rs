@@ -42,6 +42,14 @@ pub fn current() -> Option<Rc<dyn Team>> {
     TEAM.with_borrow(Clone::clone)
 }
 
+/// Runs a task without the team, if there is one: what it computes is no matter of others.
+pub fn alone<R>(task: impl FnOnce() -> R) -> R {
+    let team = TEAM.take();
+    let result = task();
+    TEAM.set(team);
+    result
+}
+
 /// Runs `task` with a team to lead; the one before comes back after it.
 pub fn leading<R>(team: Rc<dyn Team>, task: impl FnOnce() -> R) -> R {
     struct Before(Option<Rc<dyn Team>>);

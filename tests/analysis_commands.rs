@@ -112,6 +112,20 @@ fn a_finished_run_can_be_sampled_evaluated_measured_and_compared() {
     fails(here, &["report", "out/third"], "not the output folder of a finished");
     succeeds(here, &["report", "out/pair", "out/second", "--out", "both.html"]);
     let both = read(here.join("both.html"));
-    assert!(both.contains("Parameters against error") && both.contains("<th>second</th>"));
+    assert!(
+        both.contains("Parameters against error")
+            && both.contains("href=\"out/second/report.html\">second</a>")
+    );
+    assert!(both.contains("One-body density, spin up") && both.contains("href=\"both.csv\""));
+    let table = read(here.join("both.csv"));
+    let mut lines = table.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let rows: Vec<Vec<&str>> = lines.map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.iter().map(|r| r[0]).collect::<Vec<_>>(), ["pair", "second"]);
+    let energy = header.iter().position(|h| *h == "total_energy").unwrap();
+    let summary: serde_json::Value =
+        serde_json::from_str(&read(here.join("out/second/summary.json"))).unwrap();
+    assert_eq!(rows[1][energy].parse::<f64>().ok(), summary["total_energy"].as_f64());
+    fails(here, &["report", "out/pair", "out/second", "--out", "new.csv"], "name the page");
     fails(here, &["report", "out/pair", "out/second", "--out", "both.html"], "--overwrite");
 }

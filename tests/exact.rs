@@ -115,7 +115,10 @@ fn hellmann_feynman_holds() {
             interaction: Interaction::SoftCoulomb { strength, softening: 1.0 },
         };
         let geometry = Geometry::Box { half_width: 9.0 };
-        solve(&h, &geometry, Sector { up: 2, down: 1 }, &options(), &mut |_| ControlFlow::Continue(())).unwrap()
+        solve(&h, &geometry, Sector { up: 2, down: 1 }, &options(), &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap()
     };
     let step = 1e-2;
     let slope = (at(0.4 + step).energies[0] - at(0.4 - step).energies[0]) / (2.0 * step);
@@ -141,11 +144,15 @@ fn helium(position: f64, softening: f64, strength: f64, between: f64) -> Hamilto
 #[test]
 fn forces_are_expectations_of_derivatives() {
     let geometry = Geometry::Box { half_width: 11.0 };
-    let at = |position: f64, between: f64| {
-        let options = ExactOptions { pair_density: true, tolerance: 1e-10, ..options() };
-        let h = helium(position, 1.0, 1.0, between);
-        solve(&h, &geometry, Sector { up: 1, down: 1 }, &options, &mut |_| ControlFlow::Continue(())).unwrap()
-    };
+    let at =
+        |position: f64, between: f64| {
+            let options = ExactOptions { pair_density: true, tolerance: 1e-10, ..options() };
+            let h = helium(position, 1.0, 1.0, between);
+            solve(&h, &geometry, Sector { up: 1, down: 1 }, &options, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap()
+        };
     let (r, a, step) = (0.7, 0.9, 2e-3);
     let middle = at(r, a);
     let nucleus = External::Nuclei { charges: vec![1.0], positions: vec![r], softening: 1.0 };
@@ -250,8 +257,12 @@ fn estimates_hold_for_unseen_systems() {
         let at = |tolerance: f64, work_limit: f64| {
             let options = ExactOptions { tolerance, work_limit, ..options() };
             match &geometry {
-                Some(g) => solve(&h, g, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap(),
-                None => solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap(),
+                Some(g) => {
+                    solve(&h, g, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+                }
+                None => {
+                    solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+                }
             }
         };
         let work = if up + down == 2 { 1e12 } else { 8e10 };
@@ -353,7 +364,9 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let case = reference_case("E_soft_g1_a1_21").unwrap();
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| case.solve(&options(), &mut |_| ControlFlow::Continue(())).unwrap().energies[0])
+        pool.install(|| {
+            case.solve(&options(), &mut |_| ControlFlow::Continue(())).unwrap().energies[0]
+        })
     };
     assert_eq!(with(1).to_bits(), with(3).to_bits());
 }
@@ -363,11 +376,20 @@ fn limits_are_errors_that_tell_what_is_needed() {
     let case = reference_case("D_Be").unwrap();
     let geometry = Geometry::Box { half_width: 12.0 };
     let tight = ExactOptions { memory_limit_bytes: 1 << 20, ..options() };
-    let e = solve(&case.hamiltonian, &geometry, case.sector, &tight, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let e =
+        solve(
+            &case.hamiltonian,
+            &geometry,
+            case.sector,
+            &tight,
+            &mut |_| ControlFlow::Continue(()),
+        )
+        .unwrap_err();
     assert!(matches!(e, ExactError::Memory { needed, limit } if needed > limit), "{e}");
     assert!(!e.to_string().contains("--"), "a library has no flags: {e}");
     let none = Sector { up: 0, down: 0 };
-    let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ControlFlow::Continue(())).unwrap_err();
+    let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ControlFlow::Continue(()))
+        .unwrap_err();
     assert_eq!(e, ExactError::EmptySector);
 }
 
@@ -384,7 +406,14 @@ fn trap_with(interaction: &str) -> Hamiltonian {
 #[test]
 fn a_narrow_interaction_is_seen() {
     let h = trap_with("Gaussian(strength: 30, width: 0.02)");
-    let r = solve_on_line(&h, Sector { up: 2, down: 0 }, &options(), &mut |_| ControlFlow::Continue(())).unwrap();
+    let r =
+        solve_on_line(
+            &h,
+            Sector { up: 2, down: 0 },
+            &options(),
+            &mut |_| ControlFlow::Continue(()),
+        )
+        .unwrap();
     let deviation = (r.energies[0] - 2.000_237_858_279).abs();
     assert!(deviation < 1e-7 && deviation <= r.error_estimates[0] + 1e-9, "{deviation:e}");
 }
@@ -396,7 +425,9 @@ fn a_kink_in_the_potential_is_integrated() {
     let external: External = ron::from_str("Formula(\"2*abs(x-0.3)\")").unwrap();
     let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
     let options = ExactOptions { states: 2, ..options() };
-    let r = solve_on_line(&h, Sector { up: 1, down: 0 }, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+    let r =
+        solve_on_line(&h, Sector { up: 1, down: 0 }, &options, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
     for (k, a) in [1.018_792_971_647_471, 2.338_107_410_459_767].into_iter().enumerate() {
         let deviation = (r.energies[k] - a * 2_f64.cbrt()).abs();
         assert!(deviation <= r.error_estimates[k], "state {k}: {deviation:e}");
@@ -413,7 +444,8 @@ fn a_limit_on_the_density_leaves_the_energy() {
     let in_a_box = Geometry::Box { half_width: 9.0 };
     for r in [
         case.solve(&few, &mut |_| ControlFlow::Continue(())).unwrap(),
-        solve(&case.hamiltonian, &in_a_box, case.sector, &few, &mut |_| ControlFlow::Continue(())).unwrap(),
+        solve(&case.hamiltonian, &in_a_box, case.sector, &few, &mut |_| ControlFlow::Continue(()))
+            .unwrap(),
     ] {
         let deviation = (r.energies[0] - case.energy).abs();
         assert!(deviation <= r.error_estimates[0] && deviation < 1e-5, "{deviation:e}");
@@ -421,7 +453,9 @@ fn a_limit_on_the_density_leaves_the_energy() {
     }
     let free = trap_with("None");
     let few = ExactOptions { closed_forms: true, memory_limit_bytes: 10 << 20, ..few };
-    let r = solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ControlFlow::Continue(())).unwrap();
+    let r =
+        solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
     assert_eq!(r.energies, vec![20.0]);
     assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })));
 }
@@ -476,10 +510,152 @@ fn a_deep_well_far_away_is_found() {
     let well = |text: &str| -> External { ron::from_str(text).unwrap() };
     let at = |external: External| {
         let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
-        solve_on_line(&h, Sector { up: 1, down: 0 }, &options(), &mut |_| ControlFlow::Continue(())).unwrap()
+        solve_on_line(&h, Sector { up: 1, down: 0 }, &options(), &mut |_| ControlFlow::Continue(()))
+            .unwrap()
     };
     let both = at(well("Formula(\"-exp(-x^2) - 4*exp(-(x-14)^2)\")"));
     let deep = at(well("Formula(\"-4*exp(-x^2)\")"));
     let apart = (both.energies[0] - deep.energies[0]).abs();
     assert!(apart <= both.error_estimates[0] + deep.error_estimates[0], "{apart:e}");
+}
+
+/// Four wells with one particle each: the six spin states are within 7e-4 Hartree of each other, in several
+/// symmetries. Energies from calculations of other numbers of states, with 278784 determinants.
+#[test]
+fn the_lowest_of_nearly_degenerate_spin_states_is_found() {
+    let h = Hamiltonian {
+        title: String::new(),
+        external: External::Lattice { depth: 20.0, period: 2.0 },
+        interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 0.5 },
+    };
+    let geometry = Geometry::Box { half_width: 4.0 };
+    let options = ExactOptions { tolerance: 1e-5, work_limit: 2e10, ..options() };
+    let sector = Sector { up: 2, down: 2 };
+    let go_on = &mut |_: &Step| ControlFlow::Continue(());
+    let r = solve(&h, &geometry, sector, &options, go_on).unwrap();
+    let deviation = (r.energies[0] - 22.257_430_865).abs();
+    assert!(deviation <= r.error_estimates[0] && deviation < 1e-4, "{deviation:e}");
+    assert_eq!((r.labels[0].spin, r.labels[0].parity), (Some(0.0), Some(1)));
+    assert!(r.excited_densities.is_empty());
+}
+
+/// Spin, parity, momentum and densities of all states.
+#[test]
+fn states_are_labelled() {
+    let inside = Geometry::Box { half_width: 8.0 };
+    let go_on = &mut |_: &Step| ControlFlow::Continue(());
+    let at = |tolerance: f64, states: usize| ExactOptions { tolerance, states, ..options() };
+    let helium = file("helium");
+    let sector = Sector { up: 1, down: 1 };
+    let r = solve(&helium, &inside, sector, &at(1e-6, 3), go_on).unwrap();
+    let known: Vec<_> = r.labels.iter().map(|l| (l.spin, l.parity, l.degenerate)).collect();
+    // Both in the even orbital; then one in the odd orbital, the triplet below the singlet.
+    let (singlet, triplet) = (Some(0.0), Some(1.0));
+    let expected =
+        [(singlet, Some(1), false), (triplet, Some(-1), false), (singlet, Some(-1), false)];
+    assert_eq!(known, expected);
+    assert_eq!(r.excited_densities.len(), 2);
+    for d in &r.excited_densities {
+        let step = d.x[1] - d.x[0];
+        let total: f64 = d.up.iter().chain(&d.down).map(|n| step * n).sum();
+        assert!((total - 2.0).abs() < 1e-9, "{total}");
+    }
+    // No particle apart from its mirror image: no parity in a potential that is not even.
+    let tilted =
+        External::Sum(vec![helium.external.clone(), ron::from_str("Formula(\"0.1*x\")").unwrap()]);
+    let h = Hamiltonian { external: tilted, ..helium.clone() };
+    let r = solve(&h, &inside, sector, &at(1e-6, 1), go_on).unwrap();
+    assert_eq!(r.labels[0].parity, None);
+
+    let ring = Geometry::Ring { circumference: 5.0 };
+    let h = Hamiltonian { external: External::Free, ..helium };
+    for (up, down, momentum, degenerate, spin) in
+        [(3, 0, 0, false, 1.5), (2, 0, 1, true, 1.0), (2, 1, 1, true, 0.5), (1, 0, 0, false, 0.5)]
+    {
+        let r = solve(&h, &ring, Sector { up, down }, &at(1e-5, 1), go_on).unwrap();
+        let l = r.labels[0];
+        assert_eq!(
+            (l.momentum, l.degenerate, l.spin),
+            (Some(momentum), degenerate, Some(spin)),
+            "({up}, {down})"
+        );
+    }
+}
+
+/// Wherever it is asked to stop, it does.
+#[test]
+fn an_interruption_is_heard_everywhere() {
+    let soft = "SoftCoulomb(strength: 1, softening: 1)";
+    let go = |up: usize, down: usize, geometry: Option<Geometry>, after: usize| {
+        let mut told = 0;
+        let mut progress = |_: &Step| {
+            told += 1;
+            if told > after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let (h, sector) = (trap_with(soft), Sector { up, down });
+        let options = ExactOptions { tolerance: 1e-5, ..options() };
+        let result = match geometry {
+            Some(g) => solve(&h, &g, sector, &options, &mut progress),
+            None => solve_on_line(&h, sector, &options, &mut progress),
+        };
+        (result.err(), told)
+    };
+    let inside = Some(Geometry::Box { half_width: 6.0 });
+    for (up, down, geometry) in [(1, 1, None), (2, 1, inside), (3, 0, None), (1, 0, inside)] {
+        let (error, all) = go(up, down, geometry, usize::MAX);
+        assert_eq!(error, None);
+        for after in [0, all / 3, 2 * all / 3, all - 2] {
+            let (error, told) = go(up, down, geometry, after);
+            assert_eq!(
+                error,
+                Some(ExactError::Interrupted),
+                "({up}, {down}) after {after} of {all}"
+            );
+            // News in passing may come before the next piece of work asks.
+            assert!(told <= after + 4, "({up}, {down}): {told} after {after}");
+        }
+    }
+}
+
+/// Work is counted while it is done, and the limit on all of it is kept; a steep pair needs more.
+#[test]
+fn the_whole_work_is_limited() {
+    let h = trap_with("SoftCoulomb(strength: 100, softening: 0.1)");
+    let (mut most, mut allowed) = (0.0_f64, 0.0);
+    let mut progress = |step: &Step| {
+        if let Step::Work { done, limit } = step {
+            assert!(*done >= most && done <= limit, "{done:e} of {limit:e}");
+            (most, allowed) = (*done, *limit);
+        }
+        ControlFlow::Continue(())
+    };
+    let options = ExactOptions { tolerance: 1e-3, work_limit: 1e10, ..options() };
+    let inside = Geometry::Box { half_width: 6.0 };
+    let _ = solve(&h, &inside, Sector { up: 1, down: 1 }, &options, &mut progress);
+    assert!(most > 1e8 && allowed == weylflow::exact::whole_work(1e10), "{most:e} {allowed:e}");
+}
+
+/// The command ends at a signal with the exit code of the signal.
+#[cfg(unix)]
+#[test]
+fn the_command_is_interrupted_by_signals() {
+    use std::io::{BufRead, BufReader};
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_weylflow"))
+            .args(["exact", "hamiltonians/beryllium.ron", "--up", "2", "--down", "2"])
+            .args(["--tolerance", "1e-13", "--time", "1e5", "--threads", "1"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("determinants"));
+        let kill =
+            std::process::Command::new("kill").args([name, &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let said: Vec<String> = lines.map(Result::unwrap).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{said:?}");
+        assert!(said.last().unwrap().contains("interrupted"), "{said:?}");
+    }
 }

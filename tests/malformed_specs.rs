@@ -247,15 +247,6 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
         "the base MultiDeterminant, which needs walls or a trap, does not exist on a Ring",
     ),
     (
-        "(up: 2, down: 1),
-    geometry: Box(half_width: 10.0),
-    wavefunction: Waveflow(layers: 2, hidden: [8, 8])",
-        "(up: 3),
-    geometry: Ring(circumference: 6),
-    wavefunction: Weyl(layers: [Pair, @Monotone])",
-        "the layer Monotone, which needs walls, does not exist on a Ring",
-    ),
-    (
         "frequency: 1.0",
         "frequency: @0",
         "field hamiltonian.external.frequency: must be positive, found 0",

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{read, succeeds};
+use common::{ended, read, succeeds};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -97,7 +97,7 @@ fn processes_give_the_bytes_of_one() {
         for processes in [1, 2, 4] {
             let out = format!("team{processes}");
             let output = end(start(folder, processes, &["--out", &out]));
-            assert!(output.status.success(), "{name}, {processes}: {}", error(&output));
+            assert!(ended(output.status), "{name}, {processes}: {}", error(&output));
             assert!(results(&folder.join(&out)) == alone, "{name}, {processes} processes");
             let summary = read(folder.join(&out).join("summary.json"));
             assert!(summary.contains(&format!("\"processes\": {processes}")));
@@ -180,7 +180,7 @@ fn a_lost_process_and_a_signal_end_all_and_the_run_goes_on_from_its_checkpoint()
         assert!(!folder.join(case).join("summary.json").exists(), "{case}: it was over too soon");
         // With another number of processes than before.
         let output = end(start(folder, 3, &["--out", case, "--resume"]));
-        assert!(output.status.success(), "{}", error(&output));
+        assert!(ended(output.status), "{}", error(&output));
         assert!(results(&folder.join(case)) == alone, "{case}");
     }
 }

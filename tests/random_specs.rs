@@ -152,12 +152,9 @@ fn base() -> impl Strategy<Value = BaseSettings> {
 fn weyl() -> impl Strategy<Value = WavefunctionSettings> {
     use LayerKind::*;
     let kinds = vec![Monotone, Pair, PairInverse, ToMeanField, FromMeanField, TwoBody];
-    // On a ring only the last kind is accepted.
     let layers = prop_oneof![
         2 => Just(None),
-        2 => prop::collection::vec(prop::sample::select(kinds), 0..5).prop_map(Some),
-        2 => prop::collection::vec(prop::sample::select(vec![Pair, PairInverse]), 0..3)
-            .prop_map(Some),
+        4 => prop::collection::vec(prop::sample::select(kinds), 0..5).prop_map(Some),
     ];
     let cells = (2usize..12, prop::option::of(2usize..12), 3usize..40);
     let odd = (

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{fails, read, succeeds};
+use common::{ended, fails, read, succeeds};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use std::fs;
@@ -46,9 +46,16 @@ fn wait_for(path: &Path) {
 
 /// What must not depend on how often a run was killed.
 fn results(folder: &Path) -> Vec<(&'static str, String)> {
-    ["energy.csv", "wavefunction", "density.csv", "spec.ron"]
+    let mut all = ["energy.csv", "wavefunction", "density.csv", "spec.ron"]
         .map(|name| (name, read(folder.join(name))))
-        .to_vec()
+        .to_vec();
+    let summary = read(folder.join("summary.json"));
+    let mut summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    for key in ["wall_seconds", "cpu_seconds", "threads"] {
+        assert!(summary[key].take().is_number(), "{key}");
+    }
+    all.push(("summary.json", summary.to_string()));
+    all
 }
 
 fn signal(child: &Child, name: &str) {
@@ -66,7 +73,7 @@ fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
     let folder = dir.path();
     fs::write(folder.join("spec.ron"), spec(40, 4096)).unwrap();
     let begin = Instant::now();
-    assert!(start(folder, &["--out", "whole"]).wait().unwrap().success());
+    assert!(ended(start(folder, &["--out", "whole"]).wait().unwrap()));
     // Each of the killed processes gets a share of the time that the whole run takes, so that they get somewhere.
     let share = begin.elapsed() / 8;
     let mut rng = Pcg64::seed_from_u64(30);
@@ -78,7 +85,7 @@ fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
         sleep(share.mul_f64(rng.random_range(0.05..1.2)));
         if let Some(status) = child.try_wait().unwrap() {
             // It came to its end in spite of all: the next one starts anew.
-            assert!(status.success());
+            assert!(ended(status));
             assert!(results(&folder.join("whole")) == results(&folder.join("torn")));
             fs::remove_dir_all(folder.join("torn")).unwrap();
             finished += 1;
@@ -91,7 +98,7 @@ fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
     }
     println!("killed {kills} times, finished {finished} times before a kill");
     let last = start(folder, &["--out", "torn", "--resume"]).wait_with_output().unwrap();
-    assert!(last.status.success(), "{}", message(&last));
+    assert!(ended(last.status), "{}", message(&last));
     for ((name, a), (_, b)) in
         results(&folder.join("whole")).iter().zip(results(&folder.join("torn")))
     {
@@ -107,7 +114,7 @@ fn signals_save_the_state_and_have_their_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     fs::write(folder.join("spec.ron"), spec(12, 4096)).unwrap();
-    assert!(start(folder, &["--out", "whole"]).wait().unwrap().success());
+    assert!(ended(start(folder, &["--out", "whole"]).wait().unwrap()));
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
         let out = format!("out{code}");
         let child = start(folder, &["--out", &out, "--checkpoint-every", "1"]);
@@ -124,6 +131,43 @@ fn signals_save_the_state_and_have_their_exit_codes() {
         );
         assert_eq!(results(&folder.join("whole")), results(&folder.join(&out)));
     }
+}
+
+/// A signal while the exact energy is sought: the state is saved, and the run goes on.
+#[test]
+fn a_signal_ends_the_search_for_the_exact_energy() {
+    use std::io::{BufRead, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let text = spec(2, 256)
+        .replace("reference: None", "reference: Exact")
+        .replace("strength: 1.0", "strength: 300.0");
+    let text = text.replace("softening: 1.0", "softening: 0.05");
+    fs::write(folder.join("spec.ron"), &text).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(["run", "spec.ron", "--threads", "1", "--out", "out"])
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("exact energy")));
+    signal(&child, "-TERM");
+    let said: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("--resume")), "{said:?}");
+    assert!(!folder.join("out/summary.json").exists());
+    fs::write(folder.join("spec.ron"), text.replace("reference: Exact", "reference: None"))
+        .unwrap();
+    let resumed = Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(["run", "spec.ron", "--quiet", "--threads", "1", "--out", "out", "--resume"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    // Two iterations make no good energy: it may be refused, but the run is whole.
+    assert!(matches!(resumed.status.code(), Some(0 | 3 | 4)), "{}", message(&resumed));
+    assert!(folder.join("out/summary.json").exists());
 }
 
 #[test]

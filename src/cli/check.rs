@@ -1,6 +1,7 @@
 //! `weylflow check`: is a spec valid, and what does it say with every default written out?
 
 use crate::spec::{load, write};
+use crate::system::System;
 use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,10 +9,10 @@ use std::path::PathBuf;
 /// Check a spec and print it with every default written out.
 ///
 /// Reads the spec and the Hamiltonian file it names, checks every bound, and prints the resolved spec,
-/// which is itself a valid spec and depends on no other file. Nothing is computed and no file is
-/// written. An error names the file, the line, the column and the field.
+/// which is itself a valid spec and depends on no other file, with the base that was chosen for the
+/// system as a comment. Nothing is trained and no file is written. An error names the file, the line, the column and the field.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  weylflow check runs/helium_triplet.ron > resolved.ron")]
+#[command(after_help = "Example:\n  weylflow check runs/helium.ron > resolved.ron")]
 pub struct Check {
     /// The spec, a RON file.
     #[arg(value_name = "SPEC")]
@@ -25,8 +26,13 @@ impl Check {
     ///
     /// A spec that is not valid, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let spec = load(&self.spec)?;
-        super::print(&write::to_ron(&spec)?)?;
+        let mut spec = load(&self.spec)?;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let choices = spec.wavefunction.settle(spec.sector, system)?;
+        let mut text = write::to_ron(&spec)?;
+        // Comments: the output is a spec.
+        choices.iter().for_each(|choice| text += &format!("// {choice}\n"));
+        super::print(&text)?;
         Ok(())
     }
 }

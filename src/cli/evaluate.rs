@@ -1,5 +1,6 @@
 //! `weylflow evaluate`: a trained wavefunction at given points, for analyses of one's own.
 
+use super::guard::{self, Format};
 use super::{create_new, read_wavefunction};
 use crate::observables::amplitude::evaluate_at;
 use crate::report::npz::{Array, read_npz, write_npz};
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 /// log |psi| is -inf and what follows from it not a number.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  weylflow evaluate out/helium_triplet --points points.npz --out values.npz"
+    after_help = "Example:\n  weylflow evaluate out/helium --points points.npz --out values.npz"
 )]
 pub struct Evaluate {
     /// Output folder of a finished run.
@@ -41,8 +42,13 @@ impl Evaluate {
     ///
     /// A folder without a wavefunction, points that do not fit it, or a file that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        guard::named_as(&self.out, Format::Npz)?;
         let saved = read_wavefunction(&self.folder)?;
         create_new(&self.out, self.overwrite)?;
+        let inputs =
+            [&super::files_in(&self.folder)[..], std::slice::from_ref(&self.points)].concat();
+        guard::not_over_inputs(&inputs, std::slice::from_ref(&self.out), |_| false)?;
+        super::warn_of_refused_state(&self.folder, &saved)?;
         let n = saved.spec.sector.particles();
         let x = self.read_points(n)?;
         let (low, high) = saved.spec.geometry.interval();

@@ -3,9 +3,12 @@
 use super::Exit;
 use super::exact_display::Display;
 use super::exact_work::{Task, solve_until};
+use super::guard::{self, Format};
 use super::interrupt::Interrupt;
 use crate::exact::{ExactError, ExactOptions, ExactResult, Labels, Method};
-use crate::spec::{load, read::load_hamiltonian, read::names_hamiltonian, validate};
+use crate::report::files::write_atomic;
+use crate::spec::read::{files, load_hamiltonian, names_hamiltonian};
+use crate::spec::{load, validate};
 use crate::system::{Geometry, Sector};
 use clap::Args;
 use serde_json::{Value, json};
@@ -25,7 +28,7 @@ const SPEED: f64 = 2e10;
 /// the table of that goes to standard error as it grows.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weylflow exact runs/helium_triplet.ron
+  weylflow exact runs/helium.ron
   weylflow exact hamiltonians/lithium.ron --up 2 --down 1 --json
   weylflow exact hamiltonians/helium.ron --up 1 --down 1 --density density.csv")]
 pub struct Exact {
@@ -73,11 +76,14 @@ pub struct Exact {
     /// Route: configuration interaction, gaps between neighbours, matrix product states, or what is the cheapest.
     #[arg(long, default_value = "auto", value_name = "auto|ci|gaps|mps", value_parser = method)]
     method: Method,
+    /// Replace these files if they exist.
+    #[arg(long)]
+    overwrite: bool,
     /// Memory that may be used.
     #[arg(long, default_value_t = 6.0, value_name = "GIB")]
     memory: f64,
-    /// Time that one refinement may take, as predicted from the arithmetic it needs; all together may take three
-    /// times that.
+    /// Time that one refinement may take, as predicted from the arithmetic it needs; all together may take
+    /// little more than twice that.
     #[arg(long, default_value_t = 400.0, value_name = "SECONDS")]
     time: f64,
     /// Do not use closed forms, even where one is known.
@@ -96,6 +102,7 @@ impl Exact {
     /// A file that is not valid, a limit that is too low, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let task = self.task()?;
+        self.check_outputs()?;
         let threads = self.threads.map_or(0, usize::from);
         let interrupt = Interrupt::listen()?;
         let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?);
@@ -165,6 +172,25 @@ impl Exact {
         Ok(task)
     }
 
+    /// Refuses, before the work, to write over inputs, other results, or one table over another.
+    fn check_outputs(&self) -> Result<(), Box<dyn Error>> {
+        let asked = [&self.density, &self.occupations, &self.pair_density, &self.entropy];
+        let outputs: Vec<PathBuf> = asked.into_iter().flatten().cloned().collect();
+        let mut inputs = vec![self.file.clone()];
+        if names_hamiltonian(&self.file)? {
+            inputs = files(&self.file)?;
+        }
+        guard::not_over_inputs(&inputs, &outputs, |_| false)?;
+        for (i, path) in outputs.iter().enumerate() {
+            guard::named_as(path, Format::Csv)?;
+            super::create_new(path, self.overwrite)?;
+            if outputs[..i].iter().any(|other| guard::is_same_name(path, other)) {
+                return Err(format!("`{}` is named for two tables", path.display()).into());
+            }
+        }
+        Ok(())
+    }
+
     fn write_files(&self, r: &ExactResult) -> Result<(), Box<dyn Error>> {
         let ground = match &r.ground_state {
             Ok(ground) => ground,
@@ -178,9 +204,7 @@ impl Exact {
                 return Ok(());
             }
         };
-        let save = |path: &Path, text: String| {
-            std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
-        };
+        let save = |path: &Path, text: String| write_atomic(path, text.as_bytes());
         if let Some(path) = &self.density {
             let mut text = String::from("x,up,down");
             for k in 1..=r.excited_densities.len() {

@@ -1,6 +1,7 @@
 //! `weylflow measure`: observables of a trained wavefunction, with error bars.
 
-use super::read_wavefunction;
+use super::run::REFUSED;
+use super::{Exit, guard, read_wavefunction};
 use crate::exact::{self, ExactOptions};
 use crate::observables::quantity::Estimates;
 use crate::observables::{
@@ -8,12 +9,17 @@ use crate::observables::{
     measure,
 };
 use crate::report::csv::read_energy;
-use crate::report::files::{Existing, create_output_folder, names};
-use crate::report::number::format_with_uncertainty;
-use crate::report::observables::{Observables, write_observables};
-use crate::spec::{ResolvedSpec, load};
+use crate::report::files::{Existing, create_output_folder, names, write_atomic};
+use crate::report::folder::RunFolder;
+use crate::report::lock::FolderLock;
+use crate::report::number::{format_known, format_with_uncertainty};
+use crate::report::observables::{Observables, read_observables, write_observables};
+use crate::report::replace::{NEW_RESULTS, Set};
+use crate::report::summary::read_summary;
+use crate::spec::{ResolvedSpec, load, read};
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
+use crate::wavefunction::saved::SavedWavefunction;
 use clap::Args;
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -37,7 +43,7 @@ pub struct Measure {
     /// Observables, separated by commas [default: all].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     what: Vec<String>,
-    /// Number of samples.
+    /// Number of samples, at least: each replicate takes the next power of two from its share on.
     #[arg(long, default_value_t = 65_536, value_name = "N",
           value_parser = clap::value_parser!(u64).range(1024..=1_000_000_000))]
     samples: u64,
@@ -47,7 +53,7 @@ pub struct Measure {
     replicates: u64,
     /// Energy of the first excited state of the sector, in Hartree, for the lower bound of Temple
     /// [default: by exact diagonalisation where it is feasible].
-    #[arg(long, value_name = "HARTREE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "HARTREE", allow_negative_numbers = true, value_parser = finite)]
     first_excited: Option<f64>,
     /// Do not compute the exact state: no fidelity.
     #[arg(long)]
@@ -72,7 +78,7 @@ pub struct Measure {
 fn after_help() -> String {
     let list: String = REGISTRY.iter().map(|e| format!("  {:<17}{}\n", e.name, e.about)).collect();
     format!(
-        "Observables:\n{list}\nExample:\n  weylflow measure out/helium_triplet --what \
+        "Observables:\n{list}\nExample:\n  weylflow measure out/helium --what \
          energy,density_matrix --samples 200000"
     )
 }
@@ -93,15 +99,31 @@ impl Measure {
         // Before anything that uses threads: building a wavefunction does.
         let threads = self.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-        let (spec, psi) = self.wavefunction()?;
-        let folder = self.folder()?;
+        let State { spec, psi, fingerprint } = self.state()?;
+        let (folder, _lock) = self.folder()?;
         let results = [names::OBSERVABLES, names::OBSERVABLES_CSV, names::OBSERVABLES_NPZ];
-        for name in results {
-            super::create_new(&folder.join(name), self.overwrite)?;
+        let written = results.map(|name| folder.join(name));
+        for path in &written {
+            super::create_new(path, self.overwrite)?;
         }
+        let inputs = if self.source.is_dir() {
+            vec![self.source.join(names::WAVEFUNCTION), self.source.join(names::ENERGY)]
+        } else {
+            read::files(&self.source)?
+        };
+        guard::not_over_inputs(
+            &inputs,
+            &[&written[..], &[folder.join(names::REPORT)]].concat(),
+            |_| false,
+        )?;
+        let refusals = match self.source.is_dir() {
+            true => self.refusals()?,
+            false => Vec::new(),
+        };
+        belongs(&folder, &fingerprint)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let seed = self.seed.unwrap_or(spec.seed);
-        let mut setup = Setup::new(psi.as_ref(), system, seed);
+        let mut setup = Setup::new(psi.as_ref(), system);
         let wants = |name: &str| entries.iter().any(|e| e.name == name);
         setup.first_excited = self.first_excited;
         if !self.no_exact {
@@ -125,24 +147,107 @@ impl Measure {
         if wants("energy") {
             measurements.extend(along_the_run(&self.source)?);
         }
-        let found = Observables {
+        let bound = |m: &Measurement| m.quantities.iter().any(has_no_bound);
+        if let (Some(excited), true) = (self.first_excited, measurements.iter().any(bound)) {
+            let energy =
+                measurements.iter().flat_map(|m| &m.quantities).find(|q| q.name == "energy");
+            let (value, error) = energy.and_then(Quantity::scalar).unwrap_or((f64::NAN, f64::NAN));
+            return Err(format!(
+                "--first-excited {excited}: not above the energy, {} Ha: that is no energy of an excited state, and the \
+                 lower bound does not exist",
+                format_with_uncertainty(value, error)
+            )
+            .into());
+        }
+        for measurement in &mut measurements {
+            if measurement.quantities.iter().any(has_no_bound) {
+                self.note(
+                    "no lower bound: the energy is not below that of the first excited state",
+                );
+                measurement.quantities.retain(|q| !has_no_bound(q));
+            }
+        }
+        let mut found = Observables {
             title: spec.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            samples: effort.samples / effort.replicates * effort.replicates,
-            replicates: effort.replicates,
+            fingerprint: Some(fingerprint),
+            samples: effort.drawn(),
+            replicates: effort.sets(),
             seed,
             measurements,
         };
-        write_observables(&folder, &found)?;
-        if !self.quiet {
-            super::print(&table(&found))?;
+        let measured = table(&found);
+        let mut set = Set::empty(&folder, NEW_RESULTS)?;
+        if self.keep_earlier(&folder, &mut found)? == Earlier::SetAside {
+            set.set_aside(&names::PREVIOUS);
         }
-        if let Some(path) = super::report::remake(&folder)?
-            && !self.quiet
-        {
-            super::print(&format!("report: {}\n", path.display()))?;
+        write_observables(set.path(), &found)?;
+        let report = folder.join(names::SUMMARY).is_file();
+        if report {
+            let mut run = RunFolder::read(&folder)?;
+            // As it will be read again.
+            run.show_observables(read_observables(&set.path().join(names::OBSERVABLES))?);
+            write_atomic(&set.path().join(names::REPORT), run.render().as_bytes())?;
+        }
+        set.put_in_place(false)?;
+        if !self.quiet {
+            super::print(&measured)?;
+            if report {
+                super::print(&format!("report: {}\n", folder.join(names::REPORT).display()))?;
+            }
+        }
+        if !refusals.is_empty() && wants("energy") {
+            let message = format!(
+                "the energy is refused, as that of the run was, because\n  {}",
+                refusals.join("\n  ")
+            );
+            return Err(Box::new(Exit { code: REFUSED, message }));
         }
         Ok(())
+    }
+
+    /// What refused the energy of the run that is measured.
+    fn refusals(&self) -> Result<Vec<String>, Box<dyn Error>> {
+        super::warn_of_refused_state(&self.source, &read_wavefunction(&self.source)?)
+    }
+
+    /// Takes the earlier observables that are not measured again into `found`, where they are of the same state and
+    /// samples, so that their error bars mean the same; says what becomes of them.
+    fn keep_earlier(
+        &self,
+        folder: &Path,
+        found: &mut Observables,
+    ) -> Result<Earlier, Box<dyn Error>> {
+        let path = folder.join(names::OBSERVABLES);
+        if std::fs::symlink_metadata(&path).is_err() {
+            return Ok(Earlier::Gone);
+        }
+        let before = read_observables(&path)?;
+        let again =
+            |m: &Measurement| found.measurements.iter().any(|n| n.observable == m.observable);
+        let mut rest = before.measurements;
+        rest.retain(|m| !again(m));
+        if rest.is_empty() {
+            return Ok(Earlier::Gone);
+        }
+        let names: Vec<&str> = rest.iter().map(|m| m.observable.as_str()).collect();
+        let same = (&before.fingerprint, before.samples, before.replicates, before.seed)
+            == (&found.fingerprint, found.samples, found.replicates, found.seed);
+        if !same {
+            self.note(&format!(
+                "the earlier observables, of other samples or another state, are set aside as {}",
+                names::PREVIOUS[0].1
+            ));
+            return Ok(Earlier::SetAside);
+        }
+        self.note(&format!("kept from the earlier measurement: {}", names.join(", ")));
+        found.measurements.extend(rest);
+        // The order of the registry; what is not in it comes last, as it was.
+        let place = |m: &Measurement| {
+            REGISTRY.iter().position(|e| e.name == m.observable).unwrap_or(REGISTRY.len())
+        };
+        found.measurements.sort_by_key(place);
+        Ok(Earlier::Kept)
     }
 
     fn entries(&self) -> Result<Vec<&'static Entry>, Box<dyn Error>> {
@@ -164,28 +269,29 @@ impl Measure {
         Ok(REGISTRY.iter().filter(|e| self.what.iter().any(|w| w.trim() == e.name)).collect())
     }
 
-    fn wavefunction(&self) -> Result<(ResolvedSpec, Box<dyn Wavefunction>), Box<dyn Error>> {
+    fn state(&self) -> Result<State, Box<dyn Error>> {
         if self.source.is_file() {
             let spec = load(&self.source)?;
             let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
             let psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
-            return Ok((spec, psi));
+            let fingerprint = SavedWavefunction::new(&spec, psi.as_ref(), 0).fingerprint()?;
+            return Ok(State { spec, psi, fingerprint });
         }
         let saved = read_wavefunction(&self.source)?;
         let psi = saved.build()?;
-        Ok((saved.spec, psi))
+        let fingerprint = saved.fingerprint()?;
+        Ok(State { spec: saved.spec, psi, fingerprint })
     }
 
-    fn folder(&self) -> Result<PathBuf, Box<dyn Error>> {
+    /// The folder to write into, for this measurement alone.
+    fn folder(&self) -> Result<(PathBuf, FolderLock), Box<dyn Error>> {
+        // A folder with other things in it is welcome: only the files of a measurement count.
+        let take = |folder: &PathBuf| -> Result<_, Box<dyn Error>> {
+            Ok((folder.clone(), create_output_folder(folder, Existing::Keep)?))
+        };
         match &self.out {
-            Some(folder) => {
-                // A folder with other things in it is welcome: only the files of a measurement count.
-                if !folder.is_dir() {
-                    create_output_folder(folder, Existing::Refuse)?;
-                }
-                Ok(folder.clone())
-            }
-            None if self.source.is_dir() => Ok(self.source.clone()),
+            Some(folder) => take(folder),
+            None if self.source.is_dir() => take(&self.source),
             None => Err("a spec has no folder of results: name one with --out".into()),
         }
     }
@@ -224,9 +330,55 @@ impl Measure {
 
     fn note(&self, line: &str) {
         if !self.quiet {
-            // If nobody listens there, nobody misses it.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{line}\n"));
+            super::note(line);
         }
+    }
+}
+
+/// What is measured.
+struct State {
+    spec: ResolvedSpec,
+    psi: Box<dyn Wavefunction>,
+    fingerprint: String,
+}
+
+/// What becomes of the observables of an earlier measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Earlier {
+    /// There are none, or all are measured again.
+    Gone,
+    /// They stand beside the new ones.
+    Kept,
+    /// They get another name.
+    SetAside,
+}
+
+/// Whether a quantity is the lower bound that does not exist.
+fn has_no_bound(q: &Quantity) -> bool {
+    q.name == "temple_bound" && q.scalar().is_some_and(|(value, _)| value.is_nan())
+}
+
+/// Refuses to write the observables of one wavefunction beside the results of another.
+fn belongs(folder: &Path, fingerprint: &str) -> Result<(), Box<dyn Error>> {
+    let path = folder.join(names::SUMMARY);
+    if std::fs::symlink_metadata(&path).is_err() {
+        return Ok(());
+    }
+    match read_summary(&path)?.fingerprint {
+        Some(other) if other != fingerprint => Err(format!(
+            "`{}` holds the results of another wavefunction: name another folder with --out",
+            folder.display()
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// A finite number, for clap.
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err("expected a finite number".into()),
     }
 }
 
@@ -253,7 +405,12 @@ fn table(found: &Observables) -> String {
     let mut text = String::new();
     for q in found.quantities() {
         if let Some((value, error)) = q.scalar() {
-            let value = format_with_uncertainty(value, error);
+            // Numbers that are not from samples have no error bar.
+            let value = if q.errors.is_empty() {
+                format_known(value)
+            } else {
+                format_with_uncertainty(value, error)
+            };
             text += &format!("{:<26} {value} {}\n", q.name, q.unit);
         } else if q.name == "occupations" || q.name == "nuclear_forces" {
             let shown: Vec<String> = (q.values.iter().zip(&q.errors).take(8))

@@ -6,6 +6,7 @@ mod evaluate;
 mod exact;
 mod exact_display;
 mod exact_work;
+mod guard;
 mod interrupt;
 mod measure;
 mod regress;
@@ -14,12 +15,17 @@ mod resume;
 mod run;
 mod sample;
 
+use crate::report::escape::harmless;
 use crate::report::files::{names, read_text};
+use crate::report::folder::not_finished;
+use crate::report::record::Summary;
+use crate::report::replace;
+use crate::report::summary::read_summary;
 use crate::wavefunction::saved::SavedWavefunction;
 use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Quantum Monte Carlo for one-dimensional fermions.
 ///
@@ -33,12 +39,12 @@ pub struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  weylflow run runs/helium_triplet.ron      train, estimate, write out/helium_triplet/report.html
-  weylflow check runs/helium_triplet.ron    is this spec valid, and what are its defaults?
-  weylflow exact runs/helium_triplet.ron    what is the exact energy of that problem?
-  weylflow regress --quick                  do all solvers still reproduce the exact energies?
-  weylflow measure out/helium_triplet       densities, occupations, momenta, .. of the trained state
-  weylflow report out/a out/b               compare runs in one page
+  weylflow run runs/helium.ron      train, estimate, write out/helium/report.html
+  weylflow check runs/helium.ron    is this spec valid, and what are its defaults?
+  weylflow exact runs/helium.ron    what is the exact energy of that problem?
+  weylflow regress --quick          do all solvers still reproduce the exact energies?
+  weylflow measure out/helium       densities, occupations, momenta, .. of the trained state
+  weylflow report out/a out/b --out both.html    compare runs in one page
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
 
@@ -84,6 +90,11 @@ pub struct Exit {
     pub message: String,
 }
 
+impl Exit {
+    /// Exit code of a run whose energy is doubtful.
+    pub const DOUBTFUL: u8 = 4;
+}
+
 /// A number of seconds, for clap.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -92,8 +103,9 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Writes to standard output. A reader that stops reading (`| head`) is no error.
+/// Writes to standard output. A reader that stops reading (`| head`) is no error. Control characters stay out of a terminal.
 fn print(text: &str) -> io::Result<()> {
+    let text = harmless(text);
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -103,22 +115,57 @@ fn print(text: &str) -> io::Result<()> {
 
 /// The trained wavefunction of a run folder.
 fn read_wavefunction(folder: &Path) -> Result<SavedWavefunction, Box<dyn Error>> {
+    replace::settle_to_read(folder)?;
     let path = folder.join(names::WAVEFUNCTION);
-    if !path.is_file() {
-        return Err(format!(
-            "`{}` holds no file `{}`: it is not the output folder of a finished `weylflow run`",
-            folder.display(),
-            names::WAVEFUNCTION
-        )
-        .into());
+    if std::fs::symlink_metadata(&path).is_err() {
+        return Err(not_finished(folder, names::WAVEFUNCTION).into());
     }
     Ok(SavedWavefunction::from_json(&read_text(&path)?)
         .map_err(|e| format!("{}: {e}", path.display()))?)
 }
 
+/// Says on standard error where the energy of a run was refused; returns the reasons.
+fn warn_of_refusal(folder: &Path, summary: &Summary) -> Vec<String> {
+    let reasons = summary.health.refusals.clone();
+    if !reasons.is_empty() {
+        note(&format!(
+            "warning: the energy of the run in `{}` was refused, and nothing that follows from its wavefunction can be \
+             believed, because\n  {}",
+            folder.display(),
+            reasons.join("\n  ")
+        ));
+    }
+    reasons
+}
+
+/// The same for a wavefunction that was read from a folder; a summary may be missing there.
+fn warn_of_refused_state(
+    folder: &Path,
+    saved: &SavedWavefunction,
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let path = folder.join(names::SUMMARY);
+    if std::fs::symlink_metadata(&path).is_err() {
+        return Ok(Vec::new());
+    }
+    let summary = read_summary(&path)?;
+    if summary.fingerprint.is_some() && summary.fingerprint != Some(saved.fingerprint()?) {
+        note(&format!(
+            "warning: `{}` does not belong to the wavefunction beside it",
+            path.display()
+        ));
+    }
+    Ok(warn_of_refusal(folder, &summary))
+}
+
+/// All files of a run folder: what its reader depends on.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    names::ALL.iter().map(|name| folder.join(name)).collect()
+}
+
 /// Refuses a file that exists, unless it may be replaced: better before the work than after it.
 fn create_new(path: &Path, overwrite: bool) -> Result<(), String> {
-    if path.exists() && !overwrite {
+    // A link that leads nowhere is something as well.
+    if std::fs::symlink_metadata(path).is_ok() && !overwrite {
         return Err(format!("`{}` exists; replace it with --overwrite", path.display()));
     }
     Ok(())
@@ -126,7 +173,7 @@ fn create_new(path: &Path, overwrite: bool) -> Result<(), String> {
 
 /// A line on standard error. If nobody listens there, nobody misses it.
 fn note(line: &str) {
-    let _ = io::stderr().write_fmt(format_args!("{line}\n"));
+    let _ = io::stderr().write_fmt(format_args!("{}\n", harmless(line)));
 }
 
 #[cfg(test)]

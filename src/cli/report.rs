@@ -1,7 +1,12 @@
 //! `weylflow report`: makes the report of a run again, or one that compares several runs.
 
+use super::guard::{self, Format};
+use crate::report::compare;
 use crate::report::files::{names, write_atomic};
-use crate::report::folder::RunFolder;
+use crate::report::folder::{RunFolder, fitting_observables, run_beyond, set_stale_aside};
+use crate::report::lock::FolderLock;
+use crate::report::replace;
+use crate::report::summary::read_summary;
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,11 +14,12 @@ use std::path::{Path, PathBuf};
 /// Make the report of a finished run again, or compare several runs in one page.
 ///
 /// With one folder, its report.html is made again from the files beside it, with the observables of `weylflow
-/// measure` if there are any. With several, a comparison is written: a table, convergence over iterations and
-/// over time, deviation from the exact energy, parameters against error.
+/// measure` if there are any. With several, a comparison is written: energies, densities in one figure, convergence over
+/// iterations and over time, deviation from the exact energy, parameters against error; and the same numbers as a
+/// table beside it, in a file of the same name that ends in .csv.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  weylflow report out/helium_triplet
+  weylflow report out/helium
   weylflow report out/helium_triplet out/helium_triplet_weyl --out comparison.html")]
 pub struct Report {
     /// Output folders of finished runs.
@@ -34,8 +40,27 @@ impl Report {
     ///
     /// A folder that holds no finished run, or a file that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let runs: Vec<RunFolder> =
+        if let Some(out) = &self.out {
+            guard::named_as(out, Format::Html)?;
+            let read = |folder: &PathBuf| super::files_in(folder);
+            let inputs: Vec<PathBuf> = self.folders.iter().flat_map(read).collect();
+            // A report is made again, not read.
+            let is_report = |path: &Path| path.file_name() == Some(names::REPORT.as_ref());
+            guard::not_over_inputs(&inputs, std::slice::from_ref(out), is_report)?;
+        }
+        // Each is read once its stale observables have got their other names: the page then says so.
+        if let ([folder], None) = (&self.folders[..], &self.out) {
+            set_stale_aside_in(folder)?;
+        }
+        let mut runs: Vec<RunFolder> =
             self.folders.iter().map(|f| RunFolder::read(f)).collect::<Result<_, _>>()?;
+        for (run, folder) in runs.iter().zip(&self.folders) {
+            super::warn_of_refusal(folder, &run.summary);
+            for notice in run.notices.iter().cloned().chain(run_beyond(folder)) {
+                super::note(&format!("note: `{}`: {notice}", folder.display()));
+            }
+        }
+        distinguish(&mut runs);
         let (path, page) = match (&runs[..], &self.out) {
             ([run], None) => (self.folders[0].join(names::REPORT), run.render()),
             (_, None) => {
@@ -43,11 +68,21 @@ impl Report {
             }
             ([run], Some(out)) => {
                 super::create_new(out, self.overwrite)?;
-                (out.clone(), run.render())
+                (out.clone(), run.render_for(out))
             }
             (runs, Some(out)) => {
+                let table = out.with_extension("csv");
+                if table == *out {
+                    return Err(format!(
+                        "`{}` would be the table of the comparison: name the page, which is HTML",
+                        out.display()
+                    )
+                    .into());
+                }
                 super::create_new(out, self.overwrite)?;
-                (out.clone(), crate::report::compare::render(runs))
+                super::create_new(&table, self.overwrite)?;
+                write_atomic(&table, compare::to_csv(runs).as_bytes())?;
+                (out.clone(), compare::render(runs, out, &table))
             }
         };
         write_atomic(&path, page.as_bytes())?;
@@ -56,12 +91,27 @@ impl Report {
     }
 }
 
-/// Makes the report of a folder again; `None` where the folder is not that of a finished run.
-pub(super) fn remake(folder: &Path) -> Result<Option<PathBuf>, Box<dyn Error>> {
-    if !folder.join(names::SUMMARY).is_file() {
-        return Ok(None);
+/// Gives runs whose folders have the same name the paths of these.
+fn distinguish(runs: &mut [RunFolder]) {
+    let names: Vec<String> = runs.iter().map(|r| r.name.clone()).collect();
+    for run in runs {
+        if names.iter().filter(|n| **n == run.name).count() > 1 {
+            run.name = run.path.display().to_string();
+        }
     }
-    let path = folder.join(names::REPORT);
-    write_atomic(&path, RunFolder::read(folder)?.render().as_bytes())?;
-    Ok(Some(path))
+}
+
+/// Gives observables of another state than the folder's the names of stale ones, unless a run is at work there.
+fn set_stale_aside_in(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let path = folder.join(names::SUMMARY);
+    if !path.is_file() || !folder.join(names::OBSERVABLES).is_file() {
+        return Ok(());
+    }
+    replace::settle_to_read(folder)?;
+    let fingerprint = read_summary(&path)?.fingerprint;
+    if fitting_observables(folder, fingerprint.as_deref())?.0.is_none() {
+        let _lock = FolderLock::take(folder)?;
+        set_stale_aside(folder, fingerprint.as_deref())?;
+    }
+    Ok(())
 }

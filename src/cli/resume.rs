@@ -1,23 +1,43 @@
 //! Where a run goes on.
 
+use super::run::Place;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::report::files::names;
+use crate::report::files::{names, read_text};
+use crate::report::replace;
 use crate::spec::ResolvedSpec;
 use crate::spec::differences::differences;
+use crate::spec::read::parse;
 use std::error::Error;
 use std::path::Path;
 
-/// The checkpoint that a run of `spec` in `folder` goes on from, with the spec in it; none where there is none yet.
+/// Where a run of `spec` goes on: where one began that is to replace the results in `folder` and is of that spec, or in
+/// `folder` itself.
+pub(super) fn place(folder: &Path, spec: &ResolvedSpec) -> Place {
+    if let Some(new) = replace::unfinished(folder) {
+        let path = new.join(names::SPEC);
+        let begun = read_text(&path).ok().and_then(|text| parse(&text, &path).ok());
+        let fits = |begun: &ResolvedSpec| differences(begun, spec).iter().all(|d| d.may_change);
+        if begun.as_ref().is_some_and(fits) {
+            return Place { folder: new, replaces: true };
+        }
+    }
+    Place { folder: folder.to_owned(), replaces: false }
+}
+
+/// The checkpoint that a run of `spec` goes on from in its place, with the spec in it; none where there is none yet.
 pub(super) fn point(
-    folder: &Path,
+    place: &Place,
     spec: &ResolvedSpec,
     previous: bool,
 ) -> Result<Option<Checkpoint>, Box<dyn Error>> {
+    let folder = place.folder.as_path();
     let before = folder.join(names::CHECKPOINT_PREVIOUS);
     let last = folder.join(names::CHECKPOINT);
-    let path = if previous || !last.exists() && before.exists() { &before } else { &last };
-    if !path.exists() {
-        if previous || folder.join(names::SUMMARY).exists() {
+    // Not whether something can be opened: what is there and cannot be read must not be passed over.
+    let is_there = |path: &Path| std::fs::symlink_metadata(path).is_ok();
+    let path = if previous || !is_there(&last) && is_there(&before) { &before } else { &last };
+    if !is_there(path) {
+        if previous || is_there(&folder.join(names::SUMMARY)) && !place.replaces {
             let path = path.display();
             return Err(format!("there is no checkpoint `{path}` to go on from").into());
         }
@@ -29,7 +49,7 @@ pub(super) fn point(
     if !fixed.is_empty() {
         return Err(format!(
             "the run in `{}` cannot go on with another {}: what has been computed depends on it\n  iterations, stopping, \
-             faults, final_samples, scramblings, reference, title, and the number of threads may change",
+             faults, final_samples, scramblings, reference, titles, and the number of threads may change",
             folder.display(),
             fixed.join(", ")
         )
@@ -42,7 +62,9 @@ pub(super) fn point(
             format!("the run has done {done} iterations, more than the {asked} asked for").into()
         );
     }
-    if !changed.is_empty() {
+    // Results that are not in place, or not all of them, are made again.
+    let made = RESULTS.iter().all(|name| is_there(&folder.join(name)));
+    if !changed.is_empty() || place.replaces || !made {
         checkpoint.finished = false;
     }
     if changed.iter().any(|d| ["iterations", "stopping"].contains(&d.field)) {
@@ -51,6 +73,16 @@ pub(super) fn point(
     checkpoint.spec = spec.clone();
     Ok(Some(checkpoint))
 }
+
+/// What a finished run has written.
+const RESULTS: [&str; 6] = [
+    names::SPEC,
+    names::ENERGY,
+    names::SUMMARY,
+    names::DENSITY,
+    names::REPORT,
+    names::WAVEFUNCTION,
+];
 
 /// Adds to an error what the checkpoint before could do.
 fn offer(error: CheckpointError, previous: bool, before: &Path) -> Box<dyn Error> {

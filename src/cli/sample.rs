@@ -1,5 +1,6 @@
 //! `weylflow sample`: exact samples of a trained wavefunction, for analyses of one's own.
 
+use super::guard::{self, Format};
 use super::{create_new, read_wavefunction};
 use crate::local_energy::{self, BatchId, Derivatives};
 use crate::report::npz::{Array, write_npz};
@@ -15,9 +16,7 @@ use std::path::PathBuf;
 /// first, then the spin-down ones, each sorted ascending; `local_energy`, shape (samples), in Hartree; and
 /// `spin`, shape (particles), 0.5 for up and -0.5 for down.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  weylflow sample out/helium_triplet -n 100000 --out samples.npz"
-)]
+#[command(after_help = "Example:\n  weylflow sample out/helium -n 100000 --out samples.npz")]
 pub struct Sample {
     /// Output folder of a finished run.
     #[arg(value_name = "DIR")]
@@ -49,8 +48,15 @@ impl Sample {
     ///
     /// A folder without a wavefunction, or a file that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
+        guard::named_as(&self.out, Format::Npz)?;
         let saved = read_wavefunction(&self.folder)?;
         create_new(&self.out, self.overwrite)?;
+        guard::not_over_inputs(
+            &super::files_in(&self.folder),
+            std::slice::from_ref(&self.out),
+            |_| false,
+        )?;
+        super::warn_of_refused_state(&self.folder, &saved)?;
         let psi = saved.build()?;
         let spec = &saved.spec;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };

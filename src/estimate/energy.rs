@@ -14,6 +14,8 @@ pub struct EnergyEstimate {
     samples: Moments,
     /// Means of the sets; none where the samples themselves are independent.
     sets: Option<Moments>,
+    /// Variance that the samples are known not to have seen, in Hartree².
+    missing: f64,
 }
 
 /// How much smaller the error is than that of as many independent samples.
@@ -28,7 +30,7 @@ pub struct Gain {
 impl EnergyEstimate {
     /// From independent samples.
     pub fn independent(samples: Moments) -> Self {
-        EnergyEstimate { samples, sets: None }
+        EnergyEstimate { samples, sets: None, missing: 0.0 }
     }
 
     /// From independent sets, given by the moments of their samples. Sets count equally.
@@ -39,7 +41,13 @@ impl EnergyEstimate {
             samples.merge(set);
             means.push(set.mean());
         }
-        EnergyEstimate { samples, sets: Some(means) }
+        EnergyEstimate { samples, sets: Some(means), missing: 0.0 }
+    }
+
+    /// The same with an error bar that includes a variance which samples do not see: events so rare that hardly any of
+    /// them is among so many samples have hardly a part in the scatter, and the mean is off by what they would have added.
+    pub fn missing(self, variance: f64) -> Self {
+        EnergyEstimate { missing: variance, ..self }
     }
 
     /// The energy.
@@ -49,7 +57,8 @@ impl EnergyEstimate {
 
     /// Standard error of the energy.
     pub fn standard_error(&self) -> f64 {
-        self.sets.unwrap_or(self.samples).standard_error()
+        let seen = self.sets.unwrap_or(self.samples).standard_error();
+        seen.hypot((self.missing / self.count() as f64).sqrt())
     }
 
     /// sqrt(Var / N): the standard error that as many independent samples would have.

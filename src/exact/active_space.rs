@@ -3,6 +3,7 @@
 //! The natural orbitals are those of a larger calculation, averaged over the spins (P.-O. Löwdin, Phys. Rev. 97,
 //! 1474 (1955)); the ground state in the few that are kept is computed anew.
 
+use super::ExactError;
 use super::ci::{CiSpace, PairMatrices};
 use super::correlated::{orthonormal_span, pilot_orbitals};
 use super::davidson::{DavidsonOptions, lowest, start_vectors};
@@ -12,7 +13,6 @@ use super::integrals::{transform, two_body};
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use super::natural::{MeanField, determinant_geminals};
 use super::watch::{Unwatched, Watch};
-use super::ExactError;
 use crate::system::{Hamiltonian, Sector};
 use faer::{Mat, MatRef};
 

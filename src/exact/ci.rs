@@ -79,8 +79,7 @@ impl PairMatrices {
             a[(p, r)] * a[(q, s)] - a[(p, s)] * a[(q, r)]
         });
         let size = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
-        let opposite =
-            Mat::from_fn(size, size, |i, j| a[(i / m, j / m)] * a[(i % m, j % m)]);
+        let opposite = Mat::from_fn(size, size, |i, j| a[(i / m, j / m)] * a[(i % m, j % m)]);
         PairMatrices { equal, opposite }
     }
 
@@ -99,9 +98,14 @@ impl PairMatrices {
         let m = orbitals;
         let pairs = if sector.up > 1 || sector.down > 1 { m * (m - 1) / 2 } else { 0 };
         let size = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
-        let opposite = Mat::from_fn(size, size, |i, j| {
-            if i / m == j % m && i % m == j / m { -1.0 } else { 0.0 }
-        });
+        let opposite =
+            Mat::from_fn(
+                size,
+                size,
+                |i, j| {
+                    if i / m == j % m && i % m == j / m { -1.0 } else { 0.0 }
+                },
+            );
         PairMatrices { equal: Mat::zeros(pairs, pairs), opposite }
     }
 }

@@ -65,8 +65,11 @@ impl Problem<'_> {
             if k < sector.up { up[(i, k)] } else { down[(i, k - sector.up)] }
         });
         let (internal, _) = orthonormal_span(&occupied);
-        let (mut orbitals, _) =
-            field.natural_orbitals(&determinant_geminals(up, down), internal.as_ref(), self.watch)?;
+        let (mut orbitals, _) = field.natural_orbitals(
+            &determinant_geminals(up, down),
+            internal.as_ref(),
+            self.watch,
+        )?;
         let pilot = pilot_orbitals(sector).min(n);
         let mut m = (pilot * 2 / 3).max(sector.particles() + 2).min(n);
         let mut last = f64::INFINITY;
@@ -311,9 +314,10 @@ impl Problem<'_> {
         let energies = level.pairs.values.clone();
         let degenerate = level.pairs.degenerate();
         let exchange = PairMatrices::spin_exchange(m, self.sector);
-        let vectors = level.pairs.disentangled(|v, watch| {
-            level.space.apply(&exchange, v, watch)
-        }, &mut Finishing(self.watch))?;
+        let vectors = level.pairs.disentangled(
+            |v, watch| level.space.apply(&exchange, v, watch),
+            &mut Finishing(self.watch),
+        )?;
         let mut states = vec![];
         for v in vectors {
             let (basis, used) = (setup.basis, used.clone());

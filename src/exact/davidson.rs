@@ -460,3 +460,86 @@ where
 
 /// Floating-point operations, as slow as products of vectors are, per element of each basis vector in a pass.
 const VECTOR_WORK: f64 = 30.0;
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::Unwatched;
+    use super::*;
+
+    /// Two symmetries that nothing couples: the first has the lowest diagonal and the other the lowest state.
+    fn two_blocks(size: usize) -> Mat<f64> {
+        let half = size / 2;
+        Mat::from_fn(size, size, |i, j| {
+            if (i < half) != (j < half) {
+                0.0
+            } else if i == j {
+                if i < half { 0.05 * i as f64 } else { 1.0 + 0.05 * (i - half) as f64 }
+            } else if i < half {
+                0.01 / (1.0 + i.abs_diff(j) as f64)
+            } else {
+                -0.25
+            }
+        })
+    }
+
+    fn solved(matrix: &Mat<f64>, start: Vec<Vec<f64>>, guards: usize, probe: bool) -> Eigenpairs {
+        let n = matrix.nrows();
+        let apply = |c: &[f64], _: &mut dyn Watch| {
+            Ok((0..n).map(|i| (0..n).map(|j| matrix[(i, j)] * c[j]).sum()).collect())
+        };
+        let precondition = |theta: f64, r: &mut [f64]| {
+            for (i, x) in r.iter_mut().enumerate() {
+                let gap = matrix[(i, i)] - theta;
+                *x /= -if gap.abs() < 0.05 { 0.05_f64.copysign(gap) } else { gap };
+            }
+        };
+        let options = DavidsonOptions {
+            states: 2,
+            guards,
+            probe,
+            residual: 1e-8,
+            value_error: 1e-10,
+            passes: 150,
+            subspace: 40,
+        };
+        lowest(apply, precondition, start, &options, &mut Unwatched).unwrap()
+    }
+
+    #[test]
+    fn a_symmetry_that_the_start_lacks_is_found_by_the_probe() {
+        let matrix = two_blocks(120);
+        let (exact, _) = symmetric_eigen(matrix.as_ref()).unwrap();
+        let unit = |k: usize| (0..120).map(|i| f64::from(u8::from(i == k))).collect::<Vec<f64>>();
+        let start = || (0..5).map(unit).collect::<Vec<_>>();
+        assert!(exact[0] < -1.0);
+        let missed = solved(&matrix, start(), 0, false);
+        assert!(missed.values[0] > exact[0] + 0.5, "the start is no trap");
+        let found = solved(&matrix, start(), 4, true);
+        for k in 0..2 {
+            let error = (found.values[k] - exact[k]).abs();
+            assert!(error <= found.value_errors[k] + 1e-12, "state {k}: {error:e}");
+        }
+    }
+
+    /// One vector of the other symmetry, far above at first, is followed until it is below.
+    #[test]
+    fn guards_that_may_fall_are_followed() {
+        let matrix = two_blocks(120);
+        let (exact, _) = symmetric_eigen(matrix.as_ref()).unwrap();
+        let unit = |k: usize| (0..120).map(|i| f64::from(u8::from(i == k))).collect::<Vec<f64>>();
+        let start: Vec<_> = [0, 1, 2, 60].map(unit).to_vec();
+        let found = solved(&matrix, start, 4, false);
+        assert!((found.values[0] - exact[0]).abs() < 1e-10, "{:?}", found.values);
+    }
+
+    /// What the residual leaves open is bounded by the gap where there is one, and by how far the neighbours are
+    /// where they are closer than the residual.
+    #[test]
+    fn errors_of_values_survive_near_degeneracy() {
+        assert_eq!(value_error(1e-3, 0.0, &[1.0]), 4e-6);
+        assert_eq!(value_error(1e-3, 0.0, &[1e-4]), 1e-3);
+        let close = value_error(1e-6, 0.0, &[1e-9, 1.0]);
+        assert!((close - 1e-9).abs() < 1e-11, "{close:e}");
+        assert_eq!(value_error(1e-3, 0.0, &[]), 1e-3);
+    }
+}

@@ -42,7 +42,9 @@ impl Problem<'_> {
                 b < energies.len() && energies[b] - energies[a] < 1e-11 * (1.0 + energies[a].abs())
             };
             return Ok(Level {
-                degenerate: (0..states).map(|k| same(k, k + 1) || k > 0 && same(k - 1, k)).collect(),
+                degenerate: (0..states)
+                    .map(|k| same(k, k + 1) || k > 0 && same(k - 1, k))
+                    .collect(),
                 solver_errors: vec![1e-13; states],
                 energies: energies[..states].to_vec(),
                 basis,

@@ -7,9 +7,9 @@
 //! the mean field of the others times polynomials. What the mean field leaves of the potential is taken
 //! on the product of the Gauss quadratures that belong to them.
 
+use super::ExactError;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
 use super::gap_basis::GapFunctions;
-use super::ExactError;
 use super::linalg::{EigenFailure, dot, mul, mul_into};
 use super::watch::Watch;
 use crate::system::Interaction;

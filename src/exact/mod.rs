@@ -19,7 +19,7 @@ mod gap_basis;
 mod gaps;
 pub mod hartree_fock;
 mod integrals;
-mod linalg;
+pub(crate) mod linalg;
 mod mps;
 mod natural;
 mod pair;
@@ -65,7 +65,7 @@ pub struct ExactOptions {
     /// Largest memory, in bytes.
     pub memory_limit_bytes: u64,
     /// Largest arithmetic work of one refinement, in floating-point operations; all together may take
-    /// [`WHOLE_WORK`] times that. Two ordinary cores do about 4e10 per second.
+    /// [`whole_work`]. Two ordinary cores do about 4e10 per second.
     pub work_limit: f64,
     /// Whether to compute the pair density of the ground state.
     pub pair_density: bool,
@@ -158,8 +158,13 @@ pub enum ExactError {
     Interrupted,
 }
 
-/// Work that all calculations together may take, over that of one refinement.
-pub const WHOLE_WORK: f64 = 3.0;
+/// Work of the checks of walls, functions and quadrature that come before the refinement, in floating-point operations.
+const CHECKS_WORK: f64 = 4e11;
+
+/// Work that all calculations together may take where one refinement may take `limit`, in floating-point operations.
+pub fn whole_work(limit: f64) -> f64 {
+    2.0 * limit + CHECKS_WORK
+}
 
 /// Work of a dense symmetric eigenproblem, in floating-point operations of a matrix product, which is several times
 /// as fast as the reduction of a matrix.

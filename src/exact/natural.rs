@@ -163,10 +163,7 @@ const LEFT_OUT: f64 = 1e-15;
 /// The eigenpairs of a positive matrix that matter, ascending. A large one has few: it is written as `L L^T`
 /// with few columns (Cholesky with complete pivoting, N. J. Higham, "Analysis of the Cholesky decomposition
 /// of a semi-definite matrix", OUP 1990), and `L^T L` has the same eigenvalues.
-fn dominant(
-    matrix: &Mat<f64>,
-    watch: &mut dyn Watch,
-) -> Result<(Vec<f64>, Mat<f64>), ExactError> {
+fn dominant(matrix: &Mat<f64>, watch: &mut dyn Watch) -> Result<(Vec<f64>, Mat<f64>), ExactError> {
     let n = matrix.nrows();
     if n < LARGE {
         watch.spend(dense_work(n))?;
@@ -245,4 +242,30 @@ pub(crate) fn natural_geminals(
         }
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::Unwatched;
+    use super::*;
+
+    /// A positive matrix of low rank, with and without compression: values, and vectors that are eigenvectors.
+    #[test]
+    fn large_matrices_of_low_rank_are_compressed_without_loss() {
+        let mut noise = super::super::Noise::default();
+        let n = LARGE + 20;
+        let c = Mat::from_fn(n, 6, |_, k| noise.next() * 10_f64.powi(-(k as i32)));
+        let matrix = mul(c.as_ref(), c.transpose());
+        let (values, vectors) = dominant(&matrix, &mut Unwatched).unwrap();
+        let (exact, _) = symmetric_eigen(matrix.as_ref()).unwrap();
+        assert!(values.len() < 40, "{}", values.len());
+        let scale = exact[n - 1];
+        for k in 1..=6 {
+            let (value, column) = (values[values.len() - k], vectors.col(values.len() - k));
+            assert!((value - exact[n - k]).abs() < 1e-13 * scale, "value {k}");
+            let image = &matrix * column;
+            let error = (0..n).map(|i| (image[i] - value * column[i]).powi(2)).sum::<f64>().sqrt();
+            assert!(error < 1e-12 * scale, "vector {k}: {error:e}");
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! Two particles in the complete one-body basis: the pair function is a matrix and `w` is diagonal on
 //! the quadrature grid.
 
+use super::ci::PairMatrices;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
-use super::ci::PairMatrices;
 use super::integrals::{two_body, two_body_work};
 use super::linalg::{mul, symmetric_eigen};
 use super::watch::Watch;

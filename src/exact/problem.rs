@@ -109,7 +109,15 @@ impl<'a> Problem<'a> {
         let residual =
             if precise { (self.options.tolerance * 100.0).clamp(1e-8, 2e-6) } else { 1e-5 };
         let value_error = if precise { 0.05 * self.options.tolerance } else { 1e-7 };
-        DavidsonOptions { states, guards, probe: false, residual, value_error, passes: 150, subspace }
+        DavidsonOptions {
+            states,
+            guards,
+            probe: false,
+            residual,
+            value_error,
+            passes: 150,
+            subspace,
+        }
     }
 
     pub(super) fn record(&mut self, row: ConvergenceRow) {

@@ -6,7 +6,7 @@ use super::problem::{CHECK_WORK, Problem};
 use super::mps;
 use super::trap::TrapEnergies;
 use super::watch::{Meter, Watch};
-use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, WHOLE_WORK};
+use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, whole_work};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::ops::ControlFlow;
 
@@ -26,7 +26,7 @@ pub fn solve(
     if *geometry == Geometry::Line {
         return solve_on_line(hamiltonian, sector, options, progress);
     }
-    let mut meter = Meter::new(progress, WHOLE_WORK * options.work_limit);
+    let mut meter = Meter::new(progress, whole_work(options.work_limit));
     within(hamiltonian, geometry, sector, options, &mut meter)
 }
 
@@ -142,7 +142,7 @@ pub fn solve_on_line(
     progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
 ) -> Result<ExactResult, ExactError> {
     crate::parallel::pin_linear_algebra();
-    let mut meter = Meter::new(progress, WHOLE_WORK * options.work_limit);
+    let mut meter = Meter::new(progress, whole_work(options.work_limit));
     on_line(hamiltonian, sector, options, &mut meter)
 }
 

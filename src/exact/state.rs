@@ -218,9 +218,8 @@ impl ExactState {
     fn momentum_squared(&self, watch: &mut dyn Watch) -> Result<f64, ExactError> {
         let (n, m) = (self.basis.size(), self.orbitals.ncols());
         let c = self.orbitals.as_ref();
-        let squared = Mat::from_fn(n, n, |i, j| {
-            if i == j { self.basis.wave_number(i).powi(2) } else { 0.0 }
-        });
+        let squared =
+            Mat::from_fn(n, n, |i, j| if i == j { self.basis.wave_number(i).powi(2) } else { 0.0 });
         let squared = transform(squared.as_ref(), c);
         let total = &self.one_body.0 + &self.one_body.1;
         let mut sum = 0.0;
@@ -289,7 +288,8 @@ const SYMMETRY_POINTS: usize = 1001;
 
 /// The multiple of `unit` that `x` is, to the accuracy of labels.
 fn near(x: f64, unit: f64) -> Option<f64> {
-    let rounded = (x / unit).round() * unit;
+    // Without a negative zero.
+    let rounded = (x / unit).round() * unit + 0.0;
     ((x - rounded).abs() < 0.02 * unit).then_some(rounded)
 }
 

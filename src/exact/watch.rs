@@ -23,10 +23,7 @@ pub(crate) struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(
-        progress: &'a mut dyn FnMut(&Step) -> ControlFlow<()>,
-        limit: f64,
-    ) -> Self {
+    pub(crate) fn new(progress: &'a mut dyn FnMut(&Step) -> ControlFlow<()>, limit: f64) -> Self {
         Meter { progress, spent: 0.0, limit, interrupted: false }
     }
 }

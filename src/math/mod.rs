@@ -1,5 +1,6 @@
 //! Mathematics with no physics in it: differentiable scalars, quadrature, splines.
 
+pub mod gamma;
 pub mod linalg;
 pub mod log_product;
 #[cfg(test)]

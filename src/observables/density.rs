@@ -9,7 +9,7 @@ use std::ops::Range;
 
 pub(super) const ABOUT: &str = "one-body density of each spin on bins";
 
-/// Bins over the whole interval.
+/// Bins over the window.
 pub const BINS: usize = 100;
 
 struct Density {
@@ -29,8 +29,7 @@ impl Observable for Density {
     fn add(&self, sample: &Sample, sums: &mut [f64]) {
         for ((_, range), sums) in self.spins.iter().zip(sums.chunks_exact_mut(BINS)) {
             for &x in &sample.x[range.clone()] {
-                // Rounding may put a coordinate on the far wall.
-                sums[self.bins.find(x).unwrap_or(BINS - 1)] += 1.0;
+                sums[self.bins.nearest(x)] += 1.0;
             }
         }
     }

@@ -92,7 +92,7 @@ impl Observable for Energy {
                 "first_excited",
                 "Ha",
                 "the E_1 of the lower bound",
-                super::quantity::Estimates::one(excited, 0.0),
+                super::quantity::Estimates::without_errors(vec![excited]),
             ));
         }
         Ok(out)

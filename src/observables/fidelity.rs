@@ -15,7 +15,7 @@ pub(super) const ABOUT: &str = "fidelity with the exact ground state";
 
 struct Fidelity {
     exact: Arc<ExactState>,
-    stride: usize,
+    share: usize,
 }
 
 /// Determinants of the exact state that cost about as much as a sample without them.
@@ -23,8 +23,8 @@ const CHEAP: usize = 400;
 
 pub(super) fn build(setup: &Setup) -> Option<Box<dyn Observable>> {
     let exact = setup.exact.clone()?;
-    let stride = exact.determinants().div_ceil(CHEAP).min(8);
-    Some(Box::new(Fidelity { exact, stride }))
+    let share = exact.determinants().div_ceil(CHEAP).next_power_of_two().min(8);
+    Some(Box::new(Fidelity { exact, share }))
 }
 
 impl Observable for Fidelity {
@@ -32,8 +32,8 @@ impl Observable for Fidelity {
         2
     }
 
-    fn stride(&self) -> usize {
-        self.stride
+    fn share(&self) -> usize {
+        self.share
     }
 
     fn add(&self, sample: &Sample, sums: &mut [f64]) {

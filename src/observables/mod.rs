@@ -4,11 +4,14 @@
 //! replicates, batches that are independent of each other, are drawn one after the other. Every observable adds
 //! the contributions of the samples of a replicate to sums of its own; their means over the replicate are all
 //! that is kept. At the end each observable turns the means of all replicates into [`Quantity`]s
-//! ([`replicates::Replicates`]): the error bar is the scatter *between* replicates, so it holds for independent
-//! samples and for scrambled quasi-random points alike, and for functions of means (ratios, logarithms,
-//! eigenvalues) by the jackknife.
+//! ([`replicates::Replicates`]): the error bar is the scatter *between* replicates, so it assumes nothing about the
+//! samples within one, and holds for functions of means (ratios, logarithms, eigenvalues) by the jackknife.
 //!
-//! Samples are exact and independent: there is no burn-in and no autocorrelation.
+//! Every sample follows `|psi|²` exactly; there is no burn-in. The samples of a replicate are *not* independent: they are
+//! a scrambled Sobol set, spread more evenly than independent ones would be. Only the first `2^k` points of such a set
+//! are as even as their number allows, so a replicate is a power of two, and an observable that needs fewer samples takes
+//! the first ones ([`Observable::share`]). Every eighth point, say, is a much worse set than eight times fewer: the
+//! first digits of its first coordinate are all the same.
 
 pub mod amplitude;
 pub mod density;
@@ -19,6 +22,7 @@ pub mod entropy;
 pub mod extrapolation;
 pub mod fidelity;
 pub mod forces;
+mod grid;
 pub mod local_energy;
 pub mod pair_density;
 pub mod position;
@@ -34,7 +38,7 @@ use crate::exact::{EigenFailure, ExactState};
 use crate::local_energy::{self as energies, Batch, BatchId, Derivatives};
 use crate::parallel;
 use crate::sampling::{Purpose, Sampling};
-use crate::system::{Geometry, Sector, System};
+use crate::system::{Sector, System};
 use crate::wavefunction::Wavefunction;
 use replicates::Replicates;
 use std::sync::Arc;
@@ -62,8 +66,9 @@ pub trait Observable: Send + Sync {
     /// Number of sums.
     fn length(&self) -> usize;
 
-    /// Only every so many samples are used: expensive observables need few.
-    fn stride(&self) -> usize {
+    /// One over the share of each replicate's samples that is used, the first ones and at least 64: a power of two.
+    /// Expensive observables need few.
+    fn share(&self) -> usize {
         1
     }
 
@@ -119,9 +124,10 @@ pub struct Setup<'a> {
     pub system: System<'a>,
     /// Numbers of particles.
     pub sector: Sector,
-    /// Interval that holds the particles, in bohr: that of the geometry where it is finite.
+    /// Interval that holds the particles, in bohr: all of a ring; between walls and on the line it ends where the density
+    /// is negligible.
     pub window: (f64, f64),
-    /// Points for one coordinate, equally spaced, in bohr: those of a sine DVR between walls (the walls are no
+    /// Points for one coordinate, equally spaced, in bohr: those of a sine DVR in the window (its ends are no
     /// points), and an odd number all around a ring.
     pub grid: Vec<f64>,
     /// Median of the local energy of the pilot samples and its median absolute deviation, in Hartree.
@@ -136,32 +142,21 @@ pub struct Setup<'a> {
 
 /// Samples of the pilot set.
 const PILOT: usize = 1024;
-/// Largest spacing of the grid, in bohr, and bounds on its number of points.
-const SPACING: f64 = 0.16;
-const POINTS: (usize, usize) = (63, 255);
-/// Number of the pilot batch: no replicate has it.
+/// Name of the pilot batch: no replicate has its number. Its seed is fixed, so that grids and bins belong to the state
+/// and not to the measurement.
 const PILOT_BATCH: u64 = 1 << 31;
+const PILOT_SEED: u64 = 0;
 
 impl<'a> Setup<'a> {
     /// Looks at a pilot set of samples. Exact state and excited energy may be added afterwards.
-    pub fn new(psi: &dyn Wavefunction, system: System<'a>, seed: u64) -> Self {
-        let pilot = draw(psi, system, seed, PILOT_BATCH, PILOT);
+    pub fn new(psi: &dyn Wavefunction, system: System<'a>) -> Self {
+        let pilot = draw(psi, system, PILOT_SEED, PILOT_BATCH, 0..PILOT);
         let mut energies = pilot.local_energy.clone();
         let middle = median(&mut energies);
         energies.iter_mut().for_each(|e| *e = (*e - middle).abs());
         let scatter = median(&mut energies);
-        let window = psi.interval(system.geometry);
-        let length = window.1 - window.0;
-        let cells = ((length / SPACING).ceil() as usize).clamp(POINTS.0 + 1, POINTS.1 + 1);
-        let grid = match system.geometry {
-            Geometry::Box { .. } | Geometry::Line => {
-                (1..cells).map(|j| window.0 + length * j as f64 / cells as f64).collect()
-            }
-            Geometry::Ring { .. } => {
-                let points = cells | 1;
-                (0..points).map(|j| window.0 + length * j as f64 / points as f64).collect()
-            }
-        };
+        let window = grid::window(psi, system.geometry, &pilot.x);
+        let grid = grid::points(psi, system.geometry, window, &pilot.x);
         let n = psi.sector().particles();
         let mut extent = 0.0f64;
         for x in pilot.x.chunks_exact(n) {
@@ -259,6 +254,13 @@ impl Bins {
         (b >= 0.0 && b < self.count as f64).then_some(b as usize)
     }
 
+    /// The bin that holds a number, or the one next to it: rounding may put a coordinate beyond the last edge, and a
+    /// window leaves out what hardly ever comes.
+    fn nearest(&self, x: f64) -> usize {
+        // The conversion saturates.
+        (((x - self.start) / self.width).floor() as usize).min(self.count - 1)
+    }
+
     fn edges(&self) -> Vec<f64> {
         (0..=self.count).map(|i| self.start + self.width * i as f64).collect()
     }
@@ -267,7 +269,7 @@ impl Bins {
 /// How much to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effort {
-    /// Samples in all.
+    /// Samples in all, at least.
     pub samples: usize,
     /// Independent replicates they are split into.
     pub replicates: usize,
@@ -275,11 +277,34 @@ pub struct Effort {
     pub seed: u64,
 }
 
+impl Effort {
+    /// Number of replicates.
+    pub fn sets(&self) -> usize {
+        self.replicates.max(FEWEST_REPLICATES)
+    }
+
+    /// Samples of each replicate: the next power of two from an equal share on.
+    pub fn each(&self) -> usize {
+        self.samples.div_ceil(self.sets()).max(1).next_power_of_two()
+    }
+
+    /// Samples that are drawn in all.
+    pub fn drawn(&self) -> usize {
+        self.sets() * self.each()
+    }
+}
+
 /// Fewest replicates: with fewer, the error bars themselves are too uncertain.
 pub const FEWEST_REPLICATES: usize = 16;
 
+/// Samples of a replicate that every observable takes, if there are so many: means of fewer are far from Gaussian where
+/// rare configurations count, as for weak occupations. A power of two.
+const FEWEST_USED: usize = 64;
+
 /// Samples one task adds up. Fixed, so that rounding is the same for any number of threads.
-const CHUNK: usize = 128;
+const CHUNK: usize = 32;
+/// Samples that are drawn before they are added up; bounds the memory.
+const BATCH: usize = 1024;
 
 /// Measures observables on replicates that are independent of each other; `watch` gets the number of replicates
 /// that are done.
@@ -293,23 +318,31 @@ pub fn measure(
     effort: Effort,
     mut watch: impl FnMut(usize),
 ) -> Result<Vec<Measurement>, EigenFailure> {
-    let count = effort.replicates.max(FEWEST_REPLICATES);
-    let samples = (effort.samples / count).max(1);
+    let (count, samples) = (effort.sets(), effort.each());
     let mut means: Vec<Vec<Vec<f64>>> = vec![Vec::with_capacity(count); observables.len()];
     for replicate in 0..count {
-        let batch = draw(psi, setup.system, effort.seed, replicate as u64, samples);
-        let parts = parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
-            add_chunk(psi, setup, observables, &batch, range)
-        });
-        for (o, (_, observable)) in observables.iter().enumerate() {
-            let mut sums = vec![0.0; observable.length()];
-            let mut used = 0;
-            for part in &parts {
-                used += part[o].1;
-                sums.iter_mut().zip(&part[o].0).for_each(|(s, p)| *s += p);
+        let mut all: Vec<Sums> =
+            observables.iter().map(|(_, o)| (vec![0.0; o.length()], 0)).collect();
+        for first in (0..samples).step_by(BATCH) {
+            let drawn = first..samples.min(first + BATCH);
+            let batch = draw(psi, setup.system, effort.seed, replicate as u64, drawn);
+            // The observables that take a sample, by its number in the replicate.
+            let uses = |o: &dyn Observable, s: usize| {
+                first + s < (samples / o.share()).max(FEWEST_USED.min(samples))
+            };
+            let parts = parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
+                add_chunk(psi, setup, observables, &batch, range, uses)
+            });
+            for part in parts {
+                for ((sums, used), (more, count)) in all.iter_mut().zip(part) {
+                    *used += count;
+                    sums.iter_mut().zip(&more).for_each(|(s, p)| *s += p);
+                }
             }
+        }
+        for ((mut sums, used), means) in all.into_iter().zip(&mut means) {
             sums.iter_mut().for_each(|s| *s /= used as f64);
-            means[o].push(sums);
+            means.push(sums);
         }
         watch(replicate + 1);
     }
@@ -323,25 +356,27 @@ pub fn measure(
         .collect()
 }
 
-/// Sums and numbers of samples of all observables over a range of samples.
+/// Sums of an observable and the number of samples behind them.
+type Sums = (Vec<f64>, usize);
+
+/// Sums of all observables over a range of samples, none where an observable takes none of them.
 fn add_chunk(
     psi: &dyn Wavefunction,
     setup: &Setup,
     observables: &[(&'static str, Box<dyn Observable>)],
     batch: &Batch,
     range: std::ops::Range<usize>,
-) -> Vec<(Vec<f64>, usize)> {
+    uses: impl Fn(&dyn Observable, usize) -> bool,
+) -> Vec<Sums> {
     let n = batch.particles;
     let mut evaluator = psi.evaluator();
-    let mut parts: Vec<(Vec<f64>, usize)> =
-        observables.iter().map(|(_, o)| (vec![0.0; o.length()], 0)).collect();
+    let mut parts: Vec<Sums> = vec![(Vec::new(), 0); observables.len()];
     let points = setup.grid.len();
     let mut conditional = vec![0.0; n * points];
     let mut log_scale = vec![0.0; n];
     for s in range {
         let x = &batch.x[s * n..(s + 1) * n];
-        let uses = |o: &dyn Observable| s.is_multiple_of(o.stride());
-        let wanted = observables.iter().any(|(_, o)| o.needs_conditional() && uses(o.as_ref()));
+        let wanted = observables.iter().any(|(_, o)| o.needs_conditional() && uses(o.as_ref(), s));
         let swept = wanted
             && conditional.chunks_exact_mut(points).zip(&mut log_scale).enumerate().all(
                 |(i, (out, scale))| {
@@ -361,7 +396,8 @@ fn add_chunk(
             log_scale: &log_scale,
         };
         for ((_, observable), (sums, used)) in observables.iter().zip(&mut parts) {
-            if uses(observable.as_ref()) && (swept || !observable.needs_conditional()) {
+            if uses(observable.as_ref(), s) && (swept || !observable.needs_conditional()) {
+                sums.resize(observable.length(), 0.0);
                 observable.add(&sample, sums);
                 *used += 1;
             }
@@ -370,11 +406,18 @@ fn add_chunk(
     parts
 }
 
-fn draw(psi: &dyn Wavefunction, system: System, seed: u64, number: u64, samples: usize) -> Batch {
+fn draw(
+    psi: &dyn Wavefunction,
+    system: System,
+    seed: u64,
+    number: u64,
+    samples: std::ops::Range<usize>,
+) -> Batch {
     // Every replicate is a scrambling of its own: independent of the others, more even in itself.
     let sampling = Sampling::QuasiRandom;
-    let id = BatchId { seed, purpose: Purpose::Analysis, number, first: 0, tails: 0.0, sampling };
-    energies::draw(psi, system, id, samples, Derivatives::None)
+    let (purpose, first) = (Purpose::Analysis, samples.start);
+    let id = BatchId { seed, purpose, number, first, tails: 0.0, sampling };
+    energies::draw(psi, system, id, samples.len(), Derivatives::None)
 }
 
 #[cfg(test)]
@@ -392,5 +435,19 @@ mod tests {
         let found: Vec<_> =
             [-1.5, -1.0, -0.1, 0.0, 0.9, 1.0, f64::NAN].map(|x| bins.find(x)).into();
         assert_eq!(found, [None, Some(0), Some(1), Some(2), Some(3), None, None]);
+        assert_eq!([-1.5, -0.1, 0.9, 1.0, 7.0].map(|x| bins.nearest(x)), [0, 1, 3, 3, 3]);
+    }
+
+    #[test]
+    fn replicates_are_powers_of_two() {
+        for (samples, replicates, each, drawn) in [
+            (16_384, 32, 512, 16_384),
+            (200_000, 32, 8192, 262_144),
+            (1000, 17, 64, 1088),
+            (1, 1, 1, 16),
+        ] {
+            let effort = Effort { samples, replicates, seed: 0 };
+            assert_eq!((effort.each(), effort.drawn()), (each, drawn));
+        }
     }
 }

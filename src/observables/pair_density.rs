@@ -9,7 +9,7 @@ use crate::exact::EigenFailure;
 
 pub(super) const ABOUT: &str = "pair density and pair correlation g(x, x') of each pair of spins";
 
-/// Bins over the whole interval, in each direction.
+/// Bins over the window, in each direction.
 const BINS: usize = 50;
 
 struct PairDensity {
@@ -33,7 +33,7 @@ impl Observable for PairDensity {
     }
 
     fn add(&self, sample: &Sample, sums: &mut [f64]) {
-        let bin = |i: usize| self.bins.find(sample.x[i]).unwrap_or(BINS - 1);
+        let bin = |i: usize| self.bins.nearest(sample.x[i]);
         for (pair, sums) in self.pairs.iter().zip(sums.chunks_exact_mut(SUMS)) {
             pair.each(|i, j| sums[bin(i) * BINS + bin(j)] += 1.0);
             for i in pair.first.clone() {

@@ -11,6 +11,7 @@ pub struct Axis {
     /// Its unit; empty for plain numbers.
     pub unit: String,
     /// Points, one for each value along the axis, or edges of bins, one more than values.
+    #[serde(serialize_with = "write", deserialize_with = "read")]
     pub points: Vec<f64>,
     /// Whether `points` are edges of bins; a value is then the mean over its bin.
     pub edges: bool,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnergyNaturalGradientSettings {
-    /// Imaginary-time step at damping one, in inverse Hartree.
+    /// Imaginary-time step at damping one, in units of one over the kinetic energy.
     pub tau: f64,
     /// Shift of the matrix at damping one, relative to the largest diagonal element of the overlap matrix.
     pub shift: f64,
@@ -109,7 +109,8 @@ impl Optimiser for EnergyNaturalGradient {
                 let matrix = &kinetic + &metric * faer::Scale(damping);
                 let solved = linalg::solve_positive(&matrix, &force)?;
                 let change = solved.iter().map(|d| -d).collect();
-                Ok(centred.finish(change, &force, s.trust_radius, s.tau / damping))
+                let tau = s.tau / (damping * centred.clipped.unit);
+                Ok(centred.finish(change, &force, s.trust_radius, tau))
             })
             .collect()
     }

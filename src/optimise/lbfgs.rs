@@ -23,15 +23,15 @@ pub struct LbfgsSettings {
     pub evaluations: usize,
     /// Pairs of steps and gradients that are remembered.
     pub memory: usize,
-    /// Imaginary-time step of the first step, in inverse Hartree: the metric `S / tau + shift + smoothing` conditions
+    /// Imaginary-time step of the first step, in units of one over the kinetic energy: the metric `S / tau + shift + smoothing` conditions
     /// the problem.
     pub tau: f64,
     /// Shift of that metric, relative to the largest diagonal element of the overlap matrix.
     pub shift: f64,
     /// Weight of the wavefunction's roughness in that metric, on the same scale.
     pub smoothing: f64,
-    /// Weight of the variance of the local energy in what is minimised, `E + variance/2 * Var(E_L)`, in inverse
-    /// Hartree. A minimum of the energy alone on fixed samples is mostly their noise: the weight is large.
+    /// Weight of the variance of the local energy in what is minimised, `E + variance/2 e Var(E_L) / (e² + Var(E_L))` with
+    /// the kinetic energy `e` as unit and the last variance in the denominator. A minimum of the energy alone on fixed samples is mostly their noise: the weight is large.
     pub variance: f64,
     /// Share of the samples drawn with more weight on the tails, in [0, 1).
     pub tails: f64,
@@ -109,12 +109,14 @@ const SHARES: [f64; 3] = [1.0, 0.5, 0.2];
 pub struct Lbfgs {
     settings: LbfgsSettings,
     damping: Damping,
+    /// Weight of the variance in the last steps.
+    weight: f64,
 }
 
 impl Lbfgs {
     /// A fresh start.
     pub fn new(settings: LbfgsSettings) -> Self {
-        Lbfgs { settings, damping: Damping(1.0) }
+        Lbfgs { settings, damping: Damping(1.0), weight: 0.0 }
     }
 }
 
@@ -128,7 +130,7 @@ impl Optimiser for Lbfgs {
     }
 
     fn variance_weight(&self) -> f64 {
-        self.settings.variance
+        self.weight
     }
 
     fn steps(
@@ -140,12 +142,14 @@ impl Optimiser for Lbfgs {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let force = centred.force();
+        self.weight = centred.clipped.variance_weight(s.variance);
         let metric = Factor::new(&centred.metric(batch, s.tau, s.shift, s.smoothing))?;
         let search = Search {
             start: batch,
             range: clip_range(&batch.local_energy, s.clip),
             settings: s,
             metric: &metric,
+            variance: self.weight,
             damping: self.damping.0,
             seen: RefCell::new(Seen {
                 landscape,
@@ -168,7 +172,7 @@ impl Optimiser for Lbfgs {
         // The way to the minimum on these samples is judged on others: the last part of it may be their noise.
         let along = |share: f64| {
             let change = best.iter().zip(&batch.values).map(|(b, a)| share * (b - a)).collect();
-            centred.finish(change, &force, s.trust_radius, s.tau)
+            centred.finish(change, &force, s.trust_radius, s.tau / centred.clipped.unit)
         };
         Ok(SHARES.map(along).to_vec())
     }
@@ -195,6 +199,8 @@ struct Search<'a> {
     range: (f64, f64),
     settings: &'a LbfgsSettings,
     metric: &'a Factor,
+    /// Weight of the variance.
+    variance: f64,
     damping: f64,
     seen: RefCell<Seen<'a>>,
 }
@@ -225,7 +231,7 @@ impl Search<'_> {
         let s = self.settings;
         let there = seen.landscape.at(&p);
         let found = there.and_then(|there| {
-            reweighted(self.start, &there, self.range, s.variance, s.effective_share)
+            reweighted(self.start, &there, self.range, self.variance, s.effective_share)
         });
         // Infinite where the weights are not trusted: the line search turns back.
         let (cost, gradient) = match found {

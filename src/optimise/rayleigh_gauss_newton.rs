@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RayleighGaussNewtonSettings {
-    /// Imaginary-time step at damping one, in inverse Hartree.
+    /// Imaginary-time step at damping one, in units of one over the kinetic energy.
     pub tau: f64,
     /// Shift of the matrix at damping one, relative to the largest diagonal element of the overlap matrix.
     pub shift: f64,
@@ -22,11 +22,13 @@ pub struct RayleighGaussNewtonSettings {
     /// element of the overlap matrix: spline weights that few samples see follow their neighbours instead of
     /// the noise.
     pub smoothing: f64,
-    /// Weight of the roughness of the parameters themselves in what is minimised, in Hartree.
+    /// Weight of the roughness of the parameters themselves in what is minimised, in units of the kinetic energy.
     pub penalty: f64,
-    /// Weight of the variance of the local energy in what is minimised, `E + variance/2 * Var(E_L)`, in inverse
-    /// Hartree. Its Gauss–Newton matrix ties down parameters that only matter where samples are rare. With 0 there is no
-    /// choice among dampings: one step an iteration, `tau` falling on a schedule.
+    /// Weight of the variance of the local energy in what is minimised, `E + variance/2 e Var(E_L) / (e² + Var(E_L))` with
+    /// the kinetic energy `e` as unit: without units of its own, so that what is far from an eigenstate follows its energy. Its
+    /// Gauss–Newton matrix ties down parameters that only matter where samples are rare. While no step lowers that, a state
+    /// far from an eigenstate goes by its energy alone. With 0 there is no choice among dampings: one step an iteration,
+    /// `tau` falling on a schedule.
     pub variance: f64,
     /// Share of the samples drawn with more weight on the tails, in [0, 1). Importance weights undo it in the
     /// energy, and are left out of the variance, which so counts the tails in full.
@@ -37,18 +39,35 @@ pub struct RayleighGaussNewtonSettings {
     pub clip: f64,
 }
 
+impl RayleighGaussNewtonSettings {
+    /// The default.
+    pub(super) const DEFAULT: Self = RayleighGaussNewtonSettings {
+        tau: 1.0,
+        shift: 1e-3,
+        smoothing: 1e-2,
+        penalty: 0.0,
+        variance: 1.0,
+        tails: 0.4,
+        trust_radius: 0.3,
+        clip: 30.0,
+    };
+
+    /// Settings for wavefunctions whose local energy is not bounded: its variance is no guide, nor is the choice among steps.
+    pub fn unbounded() -> Self {
+        RayleighGaussNewtonSettings {
+            shift: 3e-3,
+            smoothing: 0.0,
+            variance: 0.0,
+            tails: 0.0,
+            trust_radius: 0.15,
+            ..Self::DEFAULT
+        }
+    }
+}
+
 impl Default for RayleighGaussNewtonSettings {
     fn default() -> Self {
-        RayleighGaussNewtonSettings {
-            tau: 1.0,
-            shift: 1e-3,
-            smoothing: 1e-2,
-            penalty: 0.0,
-            variance: 1.0,
-            tails: 0.4,
-            trust_radius: 0.3,
-            clip: 30.0,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -94,7 +113,15 @@ impl Settings for RayleighGaussNewtonSettings {
 pub struct RayleighGaussNewton {
     settings: RayleighGaussNewtonSettings,
     damping: Damping,
+    /// Factor on the weight of the variance, 1 unless no step could be taken.
+    lean: f64,
+    /// Weight of the variance in the last steps, and whether their state was far from an eigenstate.
+    weight: f64,
+    far: bool,
 }
+
+/// Change of the factor on the weight of the variance when no step could be taken, its bound, and the change with each step that was.
+const LEAN: (f64, f64, f64) = (0.03, 1e-3, 2.0);
 
 /// What `tau` falls to by the last iteration where the variance is not minimised.
 const FINAL_FRACTION: f64 = 0.03;
@@ -102,7 +129,7 @@ const FINAL_FRACTION: f64 = 0.03;
 impl RayleighGaussNewton {
     /// A fresh start.
     pub fn new(settings: RayleighGaussNewtonSettings) -> Self {
-        RayleighGaussNewton { settings, damping: Damping(1.0) }
+        RayleighGaussNewton { settings, damping: Damping(1.0), lean: 1.0, weight: 0.0, far: false }
     }
 }
 
@@ -116,7 +143,7 @@ impl Optimiser for RayleighGaussNewton {
     }
 
     fn variance_weight(&self) -> f64 {
-        self.settings.variance
+        self.weight
     }
 
     fn steps(
@@ -141,23 +168,26 @@ impl Optimiser for RayleighGaussNewton {
             }
         }
         let mut curvature = linalg::product(o.transpose(), linalg::rows(&weighted, n, p), scale);
-        if s.variance > 0.0 {
+        let weight = self.lean * centred.clipped.variance_weight(s.variance);
+        (self.weight, self.far) = (weight, centred.clipped.is_far());
+        if weight > 0.0 {
             let residual = Residual::new(batch, centred.clipped.width);
-            let g = linalg::gram(linalg::rows(&residual.jacobian, n, p), s.variance * scale);
+            let g = linalg::gram(linalg::rows(&residual.jacobian, n, p), weight * scale);
             for j in 0..p {
                 for i in 0..p {
                     curvature[(i, j)] += g[(i, j)];
                 }
-                force[j] += s.variance * residual.force[j];
+                force[j] += weight * residual.force[j];
             }
         }
         let metric = centred.metric(batch, s.tau, s.shift, s.smoothing);
+        let penalty = s.penalty * centred.clipped.unit;
         for form in &batch.roughness {
             let size: f64 = form.iter().map(|&(k, a)| a * batch.values[k]).sum();
             for &(i, a) in form {
-                force[i] += s.penalty * a * size;
+                force[i] += penalty * a * size;
                 for &(j, b) in form {
-                    curvature[(i, j)] += s.penalty * a * b;
+                    curvature[(i, j)] += penalty * a * b;
                 }
             }
         }
@@ -178,25 +208,35 @@ impl Optimiser for RayleighGaussNewton {
                     }
                 }
                 let change = linalg::solve_general(&matrix, &force)?.iter().map(|d| -d).collect();
-                Ok(centred.finish(change, &force, s.trust_radius, s.tau / damping))
+                let tau = s.tau / (damping * centred.clipped.unit);
+                Ok(centred.finish(change, &force, s.trust_radius, tau))
             })
             .collect()
     }
 
     fn took(&mut self, choice: Option<usize>) {
         // Without the variance the schedule damps.
-        if self.settings.variance > 0.0 {
+        if self.settings.variance <= 0.0 {
+            return;
+        }
+        let (less, least, more) = LEAN;
+        if choice.is_none() && self.far && self.lean > least {
+            self.lean = (less * self.lean).max(least);
+        } else {
             self.damping.took(choice);
+        }
+        if choice.is_some() {
+            self.lean = (more * self.lean).min(1.0);
         }
     }
 
     fn memory(&self) -> Vec<f64> {
-        vec![self.damping.0]
+        vec![self.damping.0, self.lean]
     }
 
     fn recall(&mut self, memory: &[f64], _parameters: usize) -> bool {
-        let [damping] = *memory else { return false };
-        self.damping = Damping(damping);
-        damping.is_finite()
+        let [damping, lean] = *memory else { return false };
+        (self.damping, self.lean) = (Damping(damping), lean);
+        damping.is_finite() && (0.0..=1.0).contains(&lean)
     }
 }

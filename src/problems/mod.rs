@@ -1,9 +1,9 @@
 //! Problems together with their known solutions: shared by tests, the regression suite and the docs.
 
-use std::ops::ControlFlow;
 use crate::exact::{Components, ExactError, ExactOptions, ExactResult, Step, solve, solve_on_line};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use serde::Deserialize;
+use std::ops::ControlFlow;
 
 /// What is known about the lowest states of a problem. Energies in Hartree, without the repulsion of
 /// the nuclei.

@@ -1,11 +1,11 @@
 //! `energy.csv`: one row an iteration, written while the run goes on.
 //!
-//! During the run the rows go to `energy.csv.partial`, one flush a row; [`EnergyCsv::finish`] syncs
+//! During the run the rows go to `energy.csv.partial`, one flush a row; [`EnergyCsv::finish_in`] syncs
 //! it and gives it its name. So `energy.csv` is complete whenever it exists, `tail -f` works on a
 //! running one, a run that dies leaves the rows it made, and the cost stays linear in the number of
 //! rows (rewriting the table atomically at intervals would give up all but the first).
 
-use super::files::{FileError, names, read_text, sync_folder, write_atomic};
+use super::files::{FileError, names, read_text, remove, sync_folder, write_atomic};
 use super::record::IterationRow;
 use std::fs::{self, File};
 use std::io::Write;
@@ -35,7 +35,6 @@ pub fn format_row(row: &IterationRow) -> String {
 pub struct EnergyCsv {
     file: File,
     partial: PathBuf,
-    path: PathBuf,
 }
 
 impl EnergyCsv {
@@ -45,8 +44,10 @@ impl EnergyCsv {
     /// [`FileError::Io`] if the file cannot be created.
     pub fn create(folder: &Path, rows: &[IterationRow]) -> Result<Self, FileError> {
         let partial = folder.join(names::ENERGY_PARTIAL);
-        let file = File::create(&partial).map_err(FileError::io("create", &partial))?;
-        let mut table = EnergyCsv { file, partial, path: folder.join(names::ENERGY) };
+        // A file of our own: what is there may be a link.
+        remove(&partial)?;
+        let file = File::create_new(&partial).map_err(FileError::io("create", &partial))?;
+        let mut table = EnergyCsv { file, partial };
         table.line(format_table(rows).trim_end())?;
         Ok(table)
     }
@@ -64,12 +65,20 @@ impl EnergyCsv {
     /// # Errors
     /// [`FileError::Io`] if the file cannot be synced or renamed.
     pub fn finish(self) -> Result<PathBuf, FileError> {
+        let folder = self.partial.parent().map(Path::to_owned).unwrap_or_default();
+        self.finish_in(&folder)
+    }
+
+    /// The same in another folder of the same file system.
+    ///
+    /// # Errors
+    /// [`FileError::Io`] if the file cannot be synced or renamed.
+    pub fn finish_in(self, folder: &Path) -> Result<PathBuf, FileError> {
+        let path = folder.join(names::ENERGY);
         self.file.sync_all().map_err(FileError::io("write", &self.partial))?;
-        fs::rename(&self.partial, &self.path).map_err(FileError::io("write", &self.path))?;
-        if let Some(folder) = self.path.parent() {
-            sync_folder(folder);
-        }
-        Ok(self.path)
+        fs::rename(&self.partial, &path).map_err(FileError::io("write", &path))?;
+        sync_folder(folder);
+        Ok(path)
     }
 
     /// One call of the system a line: a reader, and a run that dies, see whole lines.

@@ -6,21 +6,26 @@ use super::record::DensityProfile;
 use std::fmt::Write;
 use std::path::Path;
 
-const POLARISED: &str = "left,right,up,up_error";
+const UP: &str = "left,right,up,up_error";
+const DOWN: &str = "left,right,down,down_error";
 const BOTH: &str = "left,right,up,up_error,down,down_error";
 
 /// The table: a bin a row with its edges in bohr, density and standard error in particles per bohr.
-/// A spin-polarised system has no columns for spin down.
+/// A spin without particles has no columns.
 pub fn to_csv(density: &DensityProfile) -> String {
-    let polarised = density.down.is_empty();
-    let mut text = String::from(if polarised { POLARISED } else { BOTH });
-    text.push('\n');
-    for (bin, (edges, up)) in density.edges.windows(2).zip(&density.up).enumerate() {
+    let (header, spins) = match (density.up.is_empty(), density.down.is_empty()) {
+        (false, false) => (BOTH, vec![&density.up, &density.down]),
+        (true, false) => (DOWN, vec![&density.down]),
+        (_, true) => (UP, vec![&density.up]),
+    };
+    let mut text = format!("{header}\n");
+    let rows = spins.iter().map(|s| s.len()).max().unwrap_or(0);
+    for (bin, edges) in density.edges.windows(2).take(rows).enumerate() {
         // Writing to a String has no way to fail.
-        let _ = write!(text, "{:?},{:?},{:?},{:?}", edges[0], edges[1], up.0, up.1);
-        if !polarised {
-            let (down, error) = density.down.get(bin).copied().unwrap_or((f64::NAN, f64::NAN));
-            let _ = write!(text, ",{down:?},{error:?}");
+        let _ = write!(text, "{:?},{:?}", edges[0], edges[1]);
+        for spin in &spins {
+            let (value, error) = spin.get(bin).copied().unwrap_or((f64::NAN, f64::NAN));
+            let _ = write!(text, ",{value:?},{error:?}");
         }
         text.push('\n');
     }
@@ -42,7 +47,8 @@ pub fn write_density(path: &Path, density: &DensityProfile) -> Result<(), FileEr
 pub fn read_density(path: &Path) -> Result<DensityProfile, FileError> {
     let text = read_text(path)?;
     let mut density = DensityProfile { edges: vec![], up: vec![], down: vec![] };
-    if text.lines().next() == Some(BOTH) {
+    let header = text.lines().next().map(str::trim_end);
+    if header == Some(BOTH) {
         for (line, fields) in table::<6>(path, &text, BOTH)? {
             let [left, right, up, up_error, down, down_error] = floats(path, line, fields)?;
             add_bin(&mut density, path, line, left, right)?;
@@ -50,10 +56,12 @@ pub fn read_density(path: &Path) -> Result<DensityProfile, FileError> {
             density.down.push((down, down_error));
         }
     } else {
-        for (line, fields) in table::<4>(path, &text, POLARISED)? {
-            let [left, right, up, up_error] = floats(path, line, fields)?;
+        let only_down = header == Some(DOWN);
+        for (line, fields) in table::<4>(path, &text, if only_down { DOWN } else { UP })? {
+            let [left, right, value, error] = floats(path, line, fields)?;
             add_bin(&mut density, path, line, left, right)?;
-            density.up.push((up, up_error));
+            let spin = if only_down { &mut density.down } else { &mut density.up };
+            spin.push((value, error));
         }
     }
     Ok(density)
@@ -94,7 +102,13 @@ mod tests {
         let edges: Vec<f64> = (0..4).map(|i| -1.0 + i as f64 / 1.5).collect();
         let up = vec![(0.1, 0.01), (1.0 / 3.0, 0.02), (0.0, 0.0)];
         round_trip(&DensityProfile { edges: edges.clone(), up: up.clone(), down: vec![] });
-        round_trip(&DensityProfile { edges, up: up.clone(), down: up });
+        round_trip(&DensityProfile { edges: edges.clone(), up: up.clone(), down: up.clone() });
+        // Spin down alone is spin up alone under another name.
+        let down = DensityProfile { edges: edges.clone(), up: vec![], down: up.clone() };
+        let up = DensityProfile { edges, up, down: vec![] };
+        assert_eq!(to_csv(&down), to_csv(&up).replace("up", "down"));
+        assert_eq!(to_csv(&down).lines().count(), 4);
+        round_trip(&down);
         round_trip(&DensityProfile { edges: vec![], up: vec![], down: vec![] });
     }
 
@@ -102,7 +116,7 @@ mod tests {
     fn gaps_between_bins_are_located() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("density.csv");
-        std::fs::write(&path, format!("{POLARISED}\n0,1,2,3\n1.5,2,2,3\n")).unwrap();
+        std::fs::write(&path, format!("{UP}\n0,1,2,3\n1.5,2,2,3\n")).unwrap();
         let message = read_density(&path).unwrap_err().to_string();
         assert!(message.contains("line 3: the bin starts at 1.5"), "{message}");
     }

@@ -46,56 +46,81 @@ pub fn external_words(external: &External) -> String {
         External::Lattice { .. } => "an optical lattice".into(),
         External::Formula(_) => "a potential of the user".into(),
         External::Sum(parts) => parts.iter().map(external_words).collect::<Vec<_>>().join(" and "),
+        External::Moved(moved) => external_words(&moved.0),
     }
 }
 
 /// `v(x)` in Hartree, with its numbers: `−2/√(x² + 1)`.
 pub fn external(external: &External) -> String {
+    sum(&external_terms(external))
+}
+
+/// The terms of `v(x)` that are not zero.
+fn external_terms(external: &External) -> Vec<String> {
     match external {
-        External::Free => "0".into(),
-        External::Nuclei { charges, positions, softening } => {
-            let terms: Vec<String> = charges
-                .iter()
-                .zip(positions)
-                .map(|(&z, &r)| over_root(-z, &shifted(r), *softening))
-                .collect();
-            sum(&terms)
-        }
-        External::Harmonic { frequency } => match *frequency {
-            1.0 => "½ x²".into(),
-            w => format!("½ · {}² x²", number(w)),
+        External::Free => vec![],
+        External::Nuclei { charges, positions, softening } => charges
+            .iter()
+            .zip(positions)
+            .filter(|(z, _)| **z != 0.0)
+            .map(|(&z, &r)| over_root(-z, &shifted(r), *softening))
+            .collect(),
+        External::Harmonic { frequency } => match frequency.abs() {
+            0.0 => vec![],
+            1.0 => vec!["½ x²".into()],
+            w => vec![format!("½ · {}² x²", operand(w))],
         },
+        External::DoubleWell { strength: 0.0, .. } | External::Lattice { depth: 0.0, .. } => {
+            vec![]
+        }
+        External::DoubleWell { half_separation: 0.0, strength } => {
+            vec![format!("{}x⁴", factor(*strength))]
+        }
         External::DoubleWell { half_separation, strength } => {
-            format!("{}(x² − {})²", factor(*strength), square(*half_separation))
+            vec![format!("{}(x² − {})²", factor(*strength), square(*half_separation))]
         }
         External::Lattice { depth, period } => {
-            format!("{}sin²(π x / {})", factor(*depth), number(*period))
+            vec![format!("{}sin²(π x / {})", factor(*depth), operand(*period))]
         }
-        External::Formula(f) => f.text().into(),
-        External::Sum(parts) => sum(&parts.iter().map(self::external).collect::<Vec<_>>()),
+        External::Formula(f) => vec![f.text().trim().into()],
+        External::Sum(parts) => {
+            let terms: Vec<String> = parts.iter().flat_map(external_terms).collect();
+            if terms.len() < 2 { terms } else { terms.iter().map(|t| enclosed(t)).collect() }
+        }
+        External::Moved(moved) => external_terms(&moved.0),
     }
 }
 
 /// `w(d)` in Hartree, with its numbers: `1/√(d² + 1)`.
 pub fn interaction(interaction: &Interaction) -> String {
     match interaction {
-        Interaction::None => "0".into(),
+        Interaction::None
+        | Interaction::SoftCoulomb { strength: 0.0, .. }
+        | Interaction::Gaussian { strength: 0.0, .. }
+        | Interaction::Dipolar { strength: 0.0, .. }
+        | Interaction::Harmonic { stiffness: 0.0 }
+        | Interaction::InverseSquare { strength: 0.0 } => "0".into(),
         Interaction::SoftCoulomb { strength, softening } => over_root(*strength, "d", *softening),
         Interaction::Gaussian { strength, width } => {
             format!("{}exp(−d² / (2 · {}))", factor(*strength), square(*width))
         }
+        Interaction::Dipolar { strength, softening: 0.0 } => {
+            format!("{}/|d|³", number(*strength))
+        }
         Interaction::Dipolar { strength, softening } => {
             let a =
-                if *softening == 1.0 { "1".into() } else { format!("{}³", number(*softening)) };
+                if *softening == 1.0 { "1".into() } else { format!("{}³", operand(*softening)) };
             format!("{}/(|d|³ + {a})", number(*strength))
         }
         Interaction::Harmonic { stiffness } => match *stiffness {
             1.0 => "½ d²".into(),
-            k if k < 0.0 => format!("½ · ({}) d²", number(k)),
+            -1.0 => "−½ d²".into(),
+            k if k < 0.0 => format!("−½ · {} d²", number(-k)),
             k => format!("½ · {} d²", number(k)),
         },
         Interaction::InverseSquare { strength } => format!("{}/d²", number(*strength)),
-        Interaction::Formula(f) => f.text().into(),
+        Interaction::Formula(f) => f.text().trim().into(),
+        Interaction::Scaled(scaled) => self::interaction(&scaled.0),
     }
 }
 
@@ -120,17 +145,48 @@ fn shifted(r: f64) -> String {
 
 /// A squared number: `1` for one, otherwise with its exponent.
 fn square(a: f64) -> String {
-    if a.abs() == 1.0 { "1".into() } else { format!("{}²", number(a.abs())) }
+    if a.abs() == 1.0 { "1".into() } else { format!("{}²", operand(a.abs())) }
 }
 
 /// A factor before something else, nothing for one.
 fn factor(a: f64) -> String {
-    if a == 1.0 { String::new() } else { format!("{} ", number(a)) }
+    match a {
+        1.0 => String::new(),
+        -1.0 => "−".into(),
+        a => format!("{} ", number(a)),
+    }
 }
 
-/// A number with a true minus sign.
+/// A number with a true minus sign, and as a power of ten where it would be a row of zeros.
 fn number(x: f64) -> String {
-    format!("{x}").replace('-', "−")
+    let size = x.abs();
+    let text = match size {
+        0.0 => return "0".into(),
+        _ if (1e-4..1e6).contains(&size) => format!("{x}"),
+        _ => match format!("{x:e}").split_once('e') {
+            Some((digits, power)) => {
+                let ten = format!("10{}", super::svg::superscript(power));
+                match digits {
+                    "1" => ten,
+                    "-1" => format!("-{ten}"),
+                    _ => format!("{digits}·{ten}"),
+                }
+            }
+            None => format!("{x}"),
+        },
+    };
+    text.replace('-', "−")
+}
+
+/// A number to raise to a power or to divide by.
+fn operand(x: f64) -> String {
+    let text = number(x);
+    if (1e-4..1e6).contains(&x.abs()) || x == 0.0 { text } else { format!("({text})") }
+}
+
+/// A term as part of a sum: formulas of users that start with a sign get parentheses.
+fn enclosed(term: &str) -> String {
+    if term.starts_with(['-', '+']) { format!("({term})") } else { term.into() }
 }
 
 /// Terms with signs between them.
@@ -175,6 +231,24 @@ mod tests {
                 "3 sin²(π x / 2) − 1/√(x² + 1)",
             ),
             (External::Sum(vec![]), "0"),
+            (nuclei(&[0.0, 1.0], &[-0.8, 0.8], 0.0), "−1/|x − 0.8|"),
+            (nuclei(&[0.0], &[0.0], 1.0), "0"),
+            (External::Harmonic { frequency: 0.0 }, "0"),
+            (External::Harmonic { frequency: -2.0 }, "½ · 2² x²"),
+            (External::DoubleWell { half_separation: 1.5, strength: -0.0 }, "0"),
+            (External::DoubleWell { half_separation: 0.0, strength: 1.0 }, "x⁴"),
+            (External::Lattice { depth: 0.0, period: 2.0 }, "0"),
+            (External::Lattice { depth: -1.0, period: 2.0 }, "−sin²(π x / 2)"),
+            (External::Lattice { depth: 1e300, period: 2e-9 }, "10³⁰⁰ sin²(π x / (2·10⁻⁹))"),
+            (
+                External::Sum(vec![
+                    External::Lattice { depth: 0.0, period: 2.0 },
+                    External::Harmonic { frequency: 1.0 },
+                    External::Formula("-x".parse().unwrap()),
+                ]),
+                "½ x² + (-x)",
+            ),
+            (External::Sum(vec![External::Free, External::Formula("-x".parse().unwrap())]), "-x"),
         ] {
             assert_eq!(external(&v), expected);
         }
@@ -187,7 +261,15 @@ mod tests {
             (Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 }, "1/√(d² + 1)"),
             (Interaction::Gaussian { strength: -2.0, width: 0.5 }, "−2 exp(−d² / (2 · 0.5²))"),
             (Interaction::Dipolar { strength: 1.0, softening: 0.1 }, "1/(|d|³ + 0.1³)"),
-            (Interaction::Harmonic { stiffness: -0.1 }, "½ · (−0.1) d²"),
+            (Interaction::Harmonic { stiffness: -0.1 }, "−½ · 0.1 d²"),
+            (Interaction::SoftCoulomb { strength: 0.0, softening: 1.0 }, "0"),
+            (Interaction::SoftCoulomb { strength: -0.0, softening: 0.0 }, "0"),
+            (Interaction::Gaussian { strength: 0.0, width: 0.5 }, "0"),
+            (Interaction::Gaussian { strength: -1.0, width: 1.0 }, "−exp(−d² / (2 · 1))"),
+            (Interaction::Dipolar { strength: 0.0, softening: 0.1 }, "0"),
+            (Interaction::Dipolar { strength: 2.0, softening: 0.0 }, "2/|d|³"),
+            (Interaction::Harmonic { stiffness: 0.0 }, "0"),
+            (Interaction::InverseSquare { strength: 0.0 }, "0"),
         ] {
             assert_eq!(interaction(&w), expected);
         }

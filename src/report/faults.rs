@@ -1,10 +1,15 @@
 //! `faults.csv`: samples without a sensible local energy, for whoever wants to know why.
 
-use super::files::{FileError, names};
+use super::files::{FileError, names, open_to_write, read_text, remove, write_atomic};
 use crate::local_energy::Fault;
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Stage of the samples of an iteration.
+pub const TRAINING: &str = "training";
+/// Stage of the final samples.
+pub const ESTIMATE: &str = "estimate";
 
 /// Lines that one process writes at most.
 const MOST_LINES: usize = 1000;
@@ -18,9 +23,30 @@ pub struct FaultsCsv {
 }
 
 impl FaultsCsv {
-    /// The table in a folder.
-    pub fn new(folder: &std::path::Path) -> Self {
-        FaultsCsv { path: folder.join(names::FAULTS), file: None, lines: 0 }
+    /// The table in a folder, of a run that goes on after so many iterations: what came after them comes again.
+    ///
+    /// # Errors
+    /// [`FileError`], also for a table that is none.
+    pub fn new(folder: &Path, iterations: usize) -> Result<Self, FileError> {
+        let path = folder.join(names::FAULTS);
+        if std::fs::symlink_metadata(&path).is_err() {
+            return Ok(FaultsCsv { path, file: None, lines: 0 });
+        }
+        let text = read_text(&path)?;
+        let stays = |line: &&str| {
+            let mut fields = line.split(',');
+            let (stage, iteration) = (fields.next(), fields.next());
+            let number = iteration.and_then(|i| i.parse::<usize>().ok());
+            stage == Some(TRAINING) && number.is_some_and(|i| i < iterations)
+        };
+        let kept: Vec<&str> = text.lines().skip(1).filter(stays).collect();
+        if kept.is_empty() {
+            remove(&path)?;
+        } else {
+            let head = text.lines().next().unwrap_or_default();
+            write_atomic(&path, format!("{head}\n{}\n", kept.join("\n")).as_bytes())?;
+        }
+        Ok(FaultsCsv { path, file: None, lines: kept.len() })
     }
 
     /// Appends samples: the stage of the run, the iteration, the local energy in Hartree and the configuration in bohr.
@@ -49,12 +75,40 @@ impl FaultsCsv {
                             (1..=fault.x.len()).map(|i| format!("x_{i}")).collect();
                         text = format!("stage,iteration,local_energy,{}\n{text}", names.join(","));
                     }
-                    let file = File::options().create(true).append(true).open(&self.path);
-                    self.file.insert(file.map_err(FileError::io("create", &self.path))?)
+                    let mut options = File::options();
+                    let file = open_to_write(&self.path, options.create(true).append(true))?;
+                    self.file.insert(file)
                 }
             };
             file.write_all(text.as_bytes()).map_err(FileError::io("write", &self.path))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_goes_on_does_not_repeat_what_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let fault = |x: f64| Fault { x: vec![x, 2.0], local_energy: f64::NAN };
+        let mut whole = FaultsCsv::new(dir.path(), 0).unwrap();
+        for i in 0..4 {
+            whole.push(TRAINING, i, &[fault(i as f64)]).unwrap();
+        }
+        whole.push(ESTIMATE, 4, &[fault(9.0)]).unwrap();
+        let path = dir.path().join(names::FAULTS);
+        let text = read_text(&path).unwrap();
+        let mut again = FaultsCsv::new(dir.path(), 2).unwrap();
+        assert_eq!(read_text(&path).unwrap().lines().count(), 3);
+        for i in 2..4 {
+            again.push(TRAINING, i, &[fault(i as f64)]).unwrap();
+        }
+        again.push(ESTIMATE, 4, &[fault(9.0)]).unwrap();
+        assert_eq!(read_text(&path).unwrap(), text);
+        FaultsCsv::new(dir.path(), 0).unwrap();
+        assert!(!path.exists());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::lock::FolderLock;
 use crate::input::{self, FileProblem, MOST_RESULT_BYTES};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -17,6 +17,10 @@ pub mod names {
     pub const ENERGY_PARTIAL: &str = "energy.csv.partial";
     /// The result.
     pub const SUMMARY: &str = "summary.json";
+    /// One-body density that belongs to the exact energy.
+    pub const REFERENCE_DENSITY: &str = "reference_density.csv";
+    /// When, how and where the run was made.
+    pub const PROVENANCE: &str = "provenance.json";
     /// One-body density.
     pub const DENSITY: &str = "density.csv";
     /// The report for people.
@@ -42,13 +46,28 @@ pub mod names {
     /// The same for `numpy.load`.
     pub const OBSERVABLES_NPZ: &str = "observables.npz";
 
-    /// All of the above.
-    pub const ALL: [&str; 14] = [
+    /// What `weylflow measure` found of an earlier state of the wavefunction.
+    pub const STALE: [(&str, &str); 3] = [
+        (OBSERVABLES, "observables.stale.json"),
+        (OBSERVABLES_CSV, "observables.stale.csv"),
+        (OBSERVABLES_NPZ, "observables.stale.npz"),
+    ];
+    /// What `weylflow measure` found before with other samples.
+    pub const PREVIOUS: [(&str, &str); 3] = [
+        (OBSERVABLES, "observables.previous.json"),
+        (OBSERVABLES_CSV, "observables.previous.csv"),
+        (OBSERVABLES_NPZ, "observables.previous.npz"),
+    ];
+
+    /// What a run and its measurement write.
+    pub const ALL: [&str; 16] = [
         SPEC,
         ENERGY,
         ENERGY_PARTIAL,
         SUMMARY,
         DENSITY,
+        REFERENCE_DENSITY,
+        PROVENANCE,
         REPORT,
         CHECKPOINT,
         CHECKPOINT_PREVIOUS,
@@ -73,6 +92,14 @@ pub enum FileError {
         path: PathBuf,
         /// What the system said.
         cause: io::Error,
+    },
+    /// A file cannot be written, or should not be.
+    #[error("cannot write `{path}`: {problem}")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: FileProblem,
     },
     /// A file cannot be read, or should not be.
     #[error("cannot read `{path}`: {problem}")]
@@ -130,8 +157,7 @@ pub enum Existing {
     Refuse,
     /// Leave everything as it is: an earlier run goes on.
     Keep,
-    /// Remove the files named in [`names::ALL`], so that the folder never mixes two runs, and leave
-    /// every other file alone.
+    /// Leave everything as it is for now: new results will [replace](super::replace) those of the earlier run.
     Overwrite,
 }
 
@@ -154,35 +180,67 @@ pub fn create_output_folder(folder: &Path, existing: Existing) -> Result<FolderL
     let lock = FolderLock::take(folder)?;
     // What a process that was killed had not finished writing.
     for entry in listed()?.flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|n| n.starts_with(TEMPORARY.0) && n.ends_with(TEMPORARY.1)) {
+        if is_temporary(&entry.file_name()) {
             let _ = fs::remove_file(entry.path());
         }
     }
-    if !occupied || existing == Existing::Keep {
-        return Ok(lock);
-    }
-    if existing == Existing::Refuse {
+    super::replace::settle(folder)?;
+    if occupied && existing == Existing::Refuse {
         return Err(FileError::NotEmpty { path: folder.to_owned() });
-    }
-    for name in names::ALL {
-        let path = folder.join(name);
-        match fs::remove_file(&path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                return Err(FileError::Io { action: "remove", path, cause });
-            }
-            _ => {}
-        }
     }
     Ok(lock)
 }
 
-/// Writes a file so that a reader sees the old content or the new one, never a part: a temporary
-/// name in the same folder, then fsync, then rename.
+/// Whether a folder holds something of a run: a file named in [`names::ALL`].
+pub fn holds_a_run(folder: &Path) -> bool {
+    names::ALL.iter().any(|name| fs::symlink_metadata(folder.join(name)).is_ok())
+}
+
+/// Whether a name is that of a temporary file.
+pub(super) fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|n| n.starts_with(TEMPORARY.0) && n.ends_with(TEMPORARY.1))
+}
+
+/// Opens a file of the program's own to write into it: [`input::open_to_write`] with an error that names the path.
 ///
 /// # Errors
-/// [`FileError::Io`]; the temporary file is then gone, and an older file of that name untouched.
+/// [`FileError::Unwritable`].
+pub(super) fn open_to_write(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
+    input::open_to_write(path, options).map_err(|problem| unwritable(path, problem))
+}
+
+fn unwritable(path: &Path, problem: FileProblem) -> FileError {
+    match problem {
+        FileProblem::Io(cause) => FileError::io("write", path)(cause),
+        FileProblem::Missing => FileError::io("write", path)(io::ErrorKind::NotFound.into()),
+        problem => FileError::Unwritable { path: path.to_owned(), problem },
+    }
+}
+
+/// Removes a file, which need not be there.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::io("remove", path)(cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file so that a reader sees the old content or the new one, never a part: a temporary
+/// name in the same folder, then fsync, then rename. A link of that name is replaced, what it leads to is not.
+///
+/// # Errors
+/// [`FileError`], also where a folder, a device or a pipe has the name; the temporary file is then gone, and an older file
+/// of that name untouched.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    match input::writable(path) {
+        Ok(()) | Err(FileProblem::Link) => {}
+        Err(problem) => return Err(unwritable(path, problem)),
+    }
     // A bare file name has the parent "", which the system does not take for a folder.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -208,15 +266,26 @@ pub(crate) fn sync_folder(folder: &Path) {
     }
 }
 
-/// Reads a text file of results, of at most [`MOST_RESULT_BYTES`].
+/// Reads a text file of results, of at most [`MOST_RESULT_BYTES`]. A byte order mark, which some editors add, is no part
+/// of the text.
 ///
 /// # Errors
 /// [`FileError::Unreadable`] or, for what is no text, [`FileError::Io`]; both name the path.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let bytes = input::read(path, MOST_RESULT_BYTES)
+    read_text_up_to(path, MOST_RESULT_BYTES)
+}
+
+/// The same with another bound.
+///
+/// # Errors
+/// As above.
+pub(super) fn read_text_up_to(path: &Path, limit: u64) -> Result<String, FileError> {
+    let bytes = input::read(path, limit)
         .map_err(|problem| FileError::Unreadable { path: path.to_owned(), problem })?;
-    String::from_utf8(bytes)
-        .map_err(|e| FileError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, e)))
+    let mut text = String::from_utf8(bytes)
+        .map_err(|e| FileError::io("read", path)(io::Error::new(io::ErrorKind::InvalidData, e)))?;
+    input::drop_byte_order_mark(&mut text);
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -283,17 +352,43 @@ mod tests {
     }
 
     #[test]
-    fn overwriting_removes_the_files_of_a_run_and_nothing_else() {
+    fn overwriting_removes_nothing_before_there_is_something_new() {
         let dir = tempfile::tempdir().unwrap();
-        for name in names::ALL.iter().chain(&["notes.txt"]) {
-            fs::write(dir.path().join(name), "").unwrap();
-        }
-        fs::create_dir(dir.path().join("figures")).unwrap();
+        fs::write(dir.path().join(names::SUMMARY), "precious").unwrap();
         create_output_folder(dir.path(), Existing::Overwrite).unwrap();
-        let mut left: Vec<_> =
-            fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, [".lock", "figures", "notes.txt"]);
+        assert_eq!(fs::read_to_string(dir.path().join(names::SUMMARY)).unwrap(), "precious");
+        assert!(holds_a_run(dir.path()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_replaced_and_devices_and_pipes_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("target"), "precious").unwrap();
+        std::os::unix::fs::symlink(path("target"), path("link")).unwrap();
+        write_atomic(&path("link"), b"new").unwrap();
+        assert_eq!(fs::read(path("target")).unwrap(), b"precious");
+        assert!(fs::symlink_metadata(path("link")).unwrap().is_file());
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+        for odd in [path("pipe"), "/dev/null".into(), dir.path().to_owned()] {
+            assert!(
+                matches!(write_atomic(&odd, b""), Err(FileError::Unwritable { .. })),
+                "{odd:?}"
+            );
+        }
+        // The lock neither waits for a pipe nor follows a link.
+        for name in ["pipe", "target"] {
+            let folder = path(&format!("folder of {name}"));
+            fs::create_dir(&folder).unwrap();
+            std::os::unix::fs::symlink(path(name), folder.join(names::LOCK)).unwrap();
+            let error = create_output_folder(&folder, Existing::Keep).unwrap_err().to_string();
+            assert!(error.contains(".lock") && error.contains("link"), "{error}");
+            fs::remove_file(folder.join(names::LOCK)).unwrap();
+        }
+        fs::rename(path("pipe"), dir.path().join("folder of pipe").join(names::LOCK)).unwrap();
+        let error = create_output_folder(&path("folder of pipe"), Existing::Keep).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 
     #[test]

@@ -2,19 +2,29 @@
 
 use super::csv::read_energy;
 use super::density::read_density;
-use super::files::{names, read_text};
+use super::files::{FileError, names, read_text};
 use super::html::{ReportInput, render};
+use super::links::Links;
 use super::observables::{Observables, read_observables};
+use super::provenance::Provenance;
 use super::record::{DensityProfile, IterationRow, Summary};
+use super::reference_density;
+use super::replace;
 use super::summary::read_summary;
+use crate::checkpoint::Checkpoint;
+use crate::exact::Density;
 use crate::spec::{ResolvedSpec, read::parse};
+use crate::wavefunction::saved::SavedWavefunction;
 use std::error::Error;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Everything a run left that a report shows.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
-    /// Name of the folder.
+    /// The folder.
+    pub path: PathBuf,
+    /// Its name, or the whole path where several runs to compare have the same.
     pub name: String,
     /// The resolved spec and its text.
     pub spec: (ResolvedSpec, String),
@@ -24,8 +34,16 @@ pub struct RunFolder {
     pub rows: Vec<IterationRow>,
     /// One-body density.
     pub density: DensityProfile,
-    /// What `weylflow measure` found, if it ran.
+    /// That of the exact ground state, where it was computed.
+    pub reference_density: Option<Density>,
+    /// Date, command and host.
+    pub provenance: Option<Provenance>,
+    /// What `weylflow measure` found of this state, if it ran.
     pub observables: Option<Observables>,
+    /// What does not belong together, or not to this state.
+    pub notices: Vec<String>,
+    /// Whether the last of them is about observables.
+    pub(super) about_observables: bool,
 }
 
 impl RunFolder {
@@ -34,35 +52,57 @@ impl RunFolder {
     /// # Errors
     /// A file that is missing or malformed, by its name.
     pub fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        if !folder.join(names::SUMMARY).is_file() {
-            return Err(format!(
-                "`{}` holds no file `{}`: it is not the output folder of a finished `weylflow run`",
-                folder.display(),
-                names::SUMMARY
-            )
-            .into());
+        replace::settle_to_read(folder)?;
+        if !is_there(&folder.join(names::SUMMARY)) {
+            return Err(not_finished(folder, names::SUMMARY).into());
         }
         let path = folder.join(names::SPEC);
         let text = read_text(&path)?;
         let spec = parse(&text, &path)?;
-        let observables = folder.join(names::OBSERVABLES);
         let name = folder.canonicalize().ok();
         let name = name.as_deref().unwrap_or(folder).file_name().unwrap_or(folder.as_os_str());
+        let summary = read_summary(&folder.join(names::SUMMARY))?;
+        let rows = read_energy(&folder.join(names::ENERGY))?;
+        let mut notices = inconsistencies(folder, &summary, rows.len());
+        let (observables, notice) = fitting_observables(folder, summary.fingerprint.as_deref())?;
+        let about_observables = notice.is_some();
+        notices.extend(notice);
         Ok(RunFolder {
+            path: folder.to_owned(),
             name: name.to_string_lossy().into_owned(),
             spec: (spec, text),
-            summary: read_summary(&folder.join(names::SUMMARY))?,
-            rows: read_energy(&folder.join(names::ENERGY))?,
             density: read_density(&folder.join(names::DENSITY))?,
-            observables: observables
-                .is_file()
-                .then(|| read_observables(&observables))
-                .transpose()?,
+            reference_density: reference_density::read(folder)?,
+            provenance: Provenance::read(folder)?,
+            summary,
+            rows,
+            observables,
+            notices,
+            about_observables,
         })
     }
 
-    /// The report of the run.
+    /// Shows these observables, which are of this state, in place of what is in the folder.
+    pub fn show_observables(&mut self, observables: Observables) {
+        // Their notices are the last, and there is one at most.
+        if self.observables.is_none() && self.about_observables {
+            self.notices.pop();
+            self.about_observables = false;
+        }
+        self.observables = Some(observables);
+    }
+
+    /// The report of the run, for its own folder.
     pub fn render(&self) -> String {
+        self.render_with(&Links::beside(&self.path))
+    }
+
+    /// The report of the run for a page anywhere.
+    pub fn render_for(&self, page: &Path) -> String {
+        self.render_with(&Links::from_page(page, &self.path))
+    }
+
+    fn render_with(&self, links: &Links) -> String {
         let spec = &self.spec.0;
         render(&ReportInput {
             summary: &self.summary,
@@ -74,6 +114,134 @@ impl RunFolder {
             optimiser: &spec.optimiser,
             spec_text: &self.spec.1,
             observables: self.observables.as_ref(),
+            notices: &self.notices,
+            reference_density: self.reference_density.as_ref(),
+            provenance: self.provenance.as_ref(),
+            links,
         })
     }
+}
+
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Which of a folder's own results do not belong to the same state.
+fn inconsistencies(folder: &Path, summary: &Summary, rows: usize) -> Vec<String> {
+    let mut notices = Vec::new();
+    if rows != summary.iterations {
+        notices.push(format!(
+            "{} has {rows} iterations and {} tells of {}: they are of different runs.",
+            names::ENERGY,
+            names::SUMMARY,
+            summary.iterations
+        ));
+    }
+    // A folder without the wavefunction, or with one that cannot be read, still has its report.
+    let saved = read_text(&folder.join(names::WAVEFUNCTION)).ok();
+    let found = saved.and_then(|text| SavedWavefunction::from_json(&text).ok()?.fingerprint().ok());
+    if let (Some(found), Some(told)) = (found, &summary.fingerprint)
+        && found != *told
+    {
+        notices.push(format!(
+            "The file `{}` is not the one that {} tells of.",
+            names::WAVEFUNCTION,
+            names::SUMMARY
+        ));
+    }
+    notices
+}
+
+/// The observables in a folder if they are of the state with this fingerprint, and otherwise a sentence that says so.
+///
+/// # Errors
+/// A file that is malformed.
+pub fn fitting_observables(
+    folder: &Path,
+    fingerprint: Option<&str>,
+) -> Result<(Option<Observables>, Option<String>), FileError> {
+    let path = folder.join(names::OBSERVABLES);
+    let stale = names::STALE[0].1;
+    if !is_there(&path) {
+        let notice = is_there(&folder.join(stale)).then(|| {
+            format!(
+                "What `weylflow measure` found belongs to an earlier state of the wavefunction and is not shown: it was \
+                 set aside as {stale}. Measure again."
+            )
+        });
+        return Ok((None, notice));
+    }
+    let found = read_observables(&path)?;
+    if found.fingerprint.as_deref() == fingerprint {
+        return Ok((Some(found), None));
+    }
+    let notice = format!(
+        "What `weylflow measure` found ({}) belongs to another state of the wavefunction and is not shown. Measure again.",
+        names::OBSERVABLES
+    );
+    Ok((None, Some(notice)))
+}
+
+/// Gives observables of another state than that with this fingerprint the names of stale ones. The folder is locked.
+///
+/// # Errors
+/// [`FileError`].
+pub fn set_stale_aside(folder: &Path, fingerprint: Option<&str>) -> Result<bool, FileError> {
+    let path = folder.join(names::OBSERVABLES);
+    if !is_there(&path) || fitting_observables(folder, fingerprint)?.0.is_some() {
+        return Ok(false);
+    }
+    // The one that says what they are goes last.
+    for (from, to) in names::STALE.iter().rev() {
+        let (from, to) = (folder.join(from), folder.join(to));
+        if is_there(&from) {
+            fs::rename(&from, &to).map_err(FileError::io("write", &to))?;
+        }
+    }
+    Ok(true)
+}
+
+/// Why a folder without this file is none of a finished run, with what is there and what helps.
+pub fn not_finished(folder: &Path, missing: &str) -> String {
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let what = if is_there(folder) { "not a folder" } else { "no such folder" };
+        return format!(
+            "`{shown}`: {what}, and so not the output folder of a finished `weylflow run`"
+        );
+    }
+    let mut text = format!("`{shown}` holds no file `{missing}`");
+    let here: Vec<&str> = names::ALL.into_iter().filter(|n| is_there(&folder.join(n))).collect();
+    let unfinished = replace::unfinished(folder);
+    if here.is_empty() && unfinished.is_none() {
+        return text + ": it is not the output folder of a finished `weylflow run`";
+    }
+    text += ": it is not the output folder of a finished `weylflow run`, but of one that was interrupted, or is at work";
+    let of = unfinished.as_deref().unwrap_or(folder);
+    let saved = [names::CHECKPOINT, names::CHECKPOINT_PREVIOUS].map(|name| of.join(name));
+    let after = saved.iter().find_map(|path| Checkpoint::read(path).ok());
+    if !here.is_empty() {
+        text += &format!("\n  there are {}", here.join(", "));
+    }
+    text += &match after {
+        Some(checkpoint) => format!(
+            "\n  `weylflow run SPEC --out {shown} --resume` goes on from its checkpoint, after {} of {} iterations",
+            checkpoint.training.iteration, checkpoint.spec.iterations
+        ),
+        None => format!("\n  `weylflow run SPEC --out {shown} --resume` goes on with it"),
+    };
+    text
+}
+
+/// A sentence about a run that has gone on from the results in a folder and has not ended.
+pub fn run_beyond(folder: &Path) -> Option<String> {
+    let place = replace::unfinished(folder);
+    let checkpoint = |of: &Path| Checkpoint::read(&of.join(names::CHECKPOINT)).ok();
+    let of = place.as_deref().unwrap_or(folder);
+    let checkpoint = checkpoint(of).filter(|c| place.is_some() || !c.finished)?;
+    let what = if place.is_some() { "to replace these results" } else { "beyond these results" };
+    Some(format!(
+        "a run {what} has come to {} of {} iterations; the same command with --resume instead of --overwrite ends it",
+        checkpoint.training.iteration, checkpoint.spec.iterations
+    ))
 }

@@ -6,11 +6,18 @@ mod tables;
 
 use super::describe;
 use super::escape::escape;
-use super::number::{format_duration, format_significant, format_with_uncertainty};
+use super::links::Links;
+use super::number::{
+    format_difference, format_duration, format_ratio, format_significant, format_with_uncertainty,
+    unsigned_zero,
+};
 use super::observables::Observables;
+use super::provenance::Provenance;
 use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
-use super::verdict::{self, Verdict};
+use super::verdict::{self, Mark};
+use crate::estimate::{Check, Verdict};
+use crate::exact::Density;
 use crate::optimise::OptimiserSettings;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
@@ -34,8 +41,16 @@ pub struct ReportInput<'a> {
     pub optimiser: &'a OptimiserSettings,
     /// The resolved spec, as RON.
     pub spec_text: &'a str,
-    /// What `weylflow measure` found.
+    /// What `weylflow measure` found of this very state.
     pub observables: Option<&'a Observables>,
+    /// What else a reader must know of the files the report is made from, a sentence each.
+    pub notices: &'a [String],
+    /// One-body density of the exact ground state, where it was computed.
+    pub reference_density: Option<&'a Density>,
+    /// Date, command and host of the run, where they are known.
+    pub provenance: Option<&'a Provenance>,
+    /// Where the files of data are.
+    pub links: &'a Links,
 }
 
 /// The report as an HTML document. The same input gives the same bytes.
@@ -43,11 +58,27 @@ pub fn render(input: &ReportInput) -> String {
     let ReportInput { summary, rows, .. } = input;
     let mut page = head(&summary.title);
     header(&mut page, input);
+    let judged = verdict::checks(summary, rows);
     let convergence = verdict::convergence(rows, summary);
-    let sampler = verdict::sampler(summary);
-    headline(&mut page, summary, &convergence, &sampler);
+    let _ = writeln!(
+        page,
+        "<p class=\"verdict\">{} {}</p>",
+        mark(verdict::verdict(summary, rows) == Verdict::Good),
+        escape(&verdict::line(summary, rows))
+    );
+    headline(&mut page, summary, &convergence, &judged);
+    if !input.notices.is_empty() {
+        page.push_str("<ul class=\"checks\">\n");
+        for notice in input.notices {
+            let _ = writeln!(page, "<li>{}<span>{}</span></li>", mark(false), escape(notice));
+        }
+        page.push_str("</ul>\n");
+    }
+    if let Some(provenance) = input.provenance {
+        origin(&mut page, provenance);
+    }
     section(&mut page, "Checks");
-    checks(&mut page, &convergence, &sampler);
+    checks(&mut page, &convergence, &judged);
     section(&mut page, "Figures");
     page.push_str("<div class=\"figures\">\n");
     put_figures(&mut page, figures::all(input));
@@ -69,6 +100,10 @@ pub fn render(input: &ReportInput) -> String {
     if let Some(found) = input.observables {
         section(&mut page, "Measured numbers");
         tables::write_observables(&mut page, found);
+    }
+    if !input.links.files.is_empty() {
+        section(&mut page, "Files");
+        tables::write_files(&mut page, input.links);
     }
     let _ = write!(
         page,
@@ -134,8 +169,8 @@ fn header(page: &mut String, input: &ReportInput) {
     );
 }
 
-/// The card: energy, deviation, convergence, sampler.
-fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler: &[Verdict]) {
+/// The card: energy, deviation, convergence, checks.
+fn headline(page: &mut String, summary: &Summary, convergence: &Mark, judged: &[Check]) {
     page.push_str("<section class=\"card\">\n");
     let error = summary.standard_error;
     let mut small = format!("{} ± {} Ha", energy_digits(summary.energy), small_error(error));
@@ -156,19 +191,11 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
             tile(page, "", "Against exact", None, "No reference", text);
         }
         Some(reference) => {
-            let mut deviation = format_with_uncertainty(1e3 * reference.deviation, 1e3 * error);
-            if reference.deviation > 0.0 {
-                deviation.insert(0, '+');
-            }
-            let bars = match verdict::error_bars(summary) {
-                Some(bars) => format!("{} error bars", format_significant(bars.abs(), 2)),
-                None => "error bars unknown".into(),
-            };
+            let deviation = format_difference(1e3 * reference.deviation, 1e3 * error);
             // The table below has all of it.
             let source = reference.source.split(" (").next().unwrap_or_default();
-            let side = if reference.deviation < 0.0 { "below" } else { "above" };
-            let small =
-                format!("{bars} {side} {} Ha ({})", energy_digits(reference.energy), source);
+            let words = verdict::deviation(summary).unwrap_or_default();
+            let small = format!("{words} from {} Ha ({source})", energy_digits(reference.energy));
             tile(page, "", "Against exact", None, &format!("{deviation} mHa"), &small);
         }
     }
@@ -181,17 +208,17 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Verdict, sampler
         &convergence.headline,
         &convergence.detail,
     );
-    let bad: Vec<&Verdict> = sampler.iter().filter(|v| !v.good).collect();
+    let bad: Vec<&Check> = judged.iter().filter(|c| !c.passed).collect();
     let (good, large, small) = match bad[..] {
-        [] => (true, "Healthy".to_string(), format!("All {} checks passed.", sampler.len())),
+        [] => (true, "Healthy".to_string(), format!("All {} checks passed.", judged.len())),
         [one] => (false, one.headline.clone(), one.detail.clone()),
         _ => (
             false,
-            format!("{} of {} checks failed", bad.len(), sampler.len()),
+            format!("{} of {} checks failed", bad.len(), judged.len()),
             bad.iter().map(|v| v.headline.clone()).collect::<Vec<_>>().join(". ") + ".",
         ),
     };
-    tile(page, "", "Sampler", Some(good), &large, &small);
+    tile(page, "", "Checks", Some(good), &large, &small);
     page.push_str("</section>\n");
     let _ = writeln!(
         page,
@@ -220,12 +247,26 @@ fn error_bar(summary: &Summary) -> String {
     if let Some(gain) = gain {
         let _ = write!(
             text,
-            " As many independent samples would have an error of {} Ha, {} times as much.",
-            format_significant(independent, 2),
-            format_with_uncertainty(gain.ratio, gain.uncertainty)
+            " It is {} than the {} Ha of as many independent samples.",
+            format_ratio(gain.ratio, gain.uncertainty),
+            format_significant(independent, 2)
         );
     }
     text
+}
+
+/// When, how and where, in a line.
+fn origin(page: &mut String, provenance: &Provenance) {
+    let Provenance { version, finished, command, cores, host } = provenance;
+    let _ = writeln!(
+        page,
+        "<p class=\"cost\">{}, weylflow {} on {} with {cores} {}: <code>{}</code></p>",
+        escape(finished),
+        escape(version),
+        escape(host),
+        if *cores == 1 { "core" } else { "cores" },
+        escape(command),
+    );
 }
 
 fn tile(page: &mut String, class: &str, label: &str, good: Option<bool>, large: &str, small: &str) {
@@ -253,15 +294,17 @@ fn mark(good: bool) -> String {
     )
 }
 
-fn checks(page: &mut String, convergence: &Verdict, sampler: &[Verdict]) {
+fn checks(page: &mut String, convergence: &Mark, judged: &[Check]) {
     page.push_str("<ul class=\"checks\">\n");
-    for v in std::iter::once(convergence).chain(sampler) {
+    let first = (convergence.good, &convergence.headline, &convergence.detail);
+    let judged = judged.iter().map(|c| (c.passed, &c.headline, &c.detail));
+    for (good, headline, detail) in std::iter::once(first).chain(judged) {
         let _ = writeln!(
             page,
             "<li>{}<span><b>{}.</b> {}</span></li>",
-            mark(v.good),
-            escape(&v.headline),
-            escape(&v.detail)
+            mark(good),
+            escape(headline),
+            escape(detail)
         );
     }
     page.push_str("</ul>\n");
@@ -269,7 +312,7 @@ fn checks(page: &mut String, convergence: &Verdict, sampler: &[Verdict]) {
 
 /// An energy to 0.1 nHa: far below any error bar here, and short enough to read.
 fn energy_digits(energy: f64) -> String {
-    format!("{energy:.10}")
+    unsigned_zero(format!("{energy:.10}"))
 }
 
 /// An error with two digits, never in powers of ten where the energy beside it is not.

@@ -1,6 +1,6 @@
 //! One run at a time in a folder.
 
-use super::files::{FileError, names};
+use super::files::{FileError, names, open_to_write};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
@@ -17,12 +17,7 @@ impl FolderLock {
     /// [`FileError::InUse`] if another run holds it, [`FileError::Io`] if the system refuses.
     pub fn take(folder: &Path) -> Result<Self, FileError> {
         let path = folder.join(names::LOCK);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(FileError::io("create", &path))?;
+        let file = open_to_write(&path, File::options().create(true).truncate(false).write(true))?;
         match file.try_lock() {
             Ok(()) => Ok(FolderLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(FileError::InUse { path: folder.to_owned() }),

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod csv;
+mod densities;
 pub mod density;
 pub mod describe;
 pub mod escape;
@@ -9,12 +10,16 @@ pub mod faults;
 pub mod files;
 pub mod folder;
 pub mod html;
+pub mod links;
 pub mod lock;
 pub mod npz;
 pub mod number;
 pub mod observables;
 pub mod progress;
+pub mod provenance;
 pub mod record;
+pub mod reference_density;
+pub mod replace;
 pub mod summary;
 pub mod svg;
 pub mod verdict;

@@ -5,16 +5,17 @@
 /// The error gets two digits where the first is a 1, so that rounding never changes it by more than
 /// a quarter, and one digit otherwise. An error of one or more carries its decimal point
 /// (`0.2(1.5)`). Very large and very small numbers get a power of ten (`1.23(4)e-8`). An error of
-/// zero gives `(0)` after the shortest digits of the value, an error that is not a number `(?)`.
+/// zero gives `(0)` after the digits of [`format_known`], an error that is not a number `(?)`. A value
+/// that rounds to zero has no sign.
 pub fn format_with_uncertainty(value: f64, error: f64) -> String {
     if !value.is_finite() {
         return format!("{value}");
     }
     if !error.is_finite() || error < 0.0 {
-        return format!("{value}(?)");
+        return format!("{}(?)", format_known(value));
     }
     if error == 0.0 {
-        return format!("{value}(0)");
+        return format!("{}(0)", format_known(value));
     }
     let size = value.abs().max(error);
     let power = exponent(size, 0);
@@ -24,6 +25,55 @@ pub fn format_with_uncertainty(value: f64, error: f64) -> String {
     // In two steps, since the power of a subnormal number overflows.
     let scale = |x: f64| x / 10f64.powi(power / 2) / 10f64.powi(power - power / 2);
     format!("{}e{power}", fixed(scale(value), scale(error)))
+}
+
+/// The same with a plus before a value above zero, for differences.
+pub fn format_difference(value: f64, error: f64) -> String {
+    with_plus(format_with_uncertainty(value, error))
+}
+
+/// Puts a plus before a number above zero; what is written as zero gets none.
+pub fn with_plus(text: String) -> String {
+    let digits = text.split(['(', 'e']).next().unwrap_or_default();
+    match digits.parse::<f64>() {
+        Ok(x) if x > 0.0 => format!("+{text}"),
+        _ => text,
+    }
+}
+
+/// Takes the minus from a number that is written as zero.
+pub fn unsigned_zero(text: String) -> String {
+    match text.strip_prefix('-') {
+        Some(rest) if rest.bytes().all(|b| matches!(b, b'0' | b'.')) => rest.into(),
+        _ => text,
+    }
+}
+
+/// A number without an error bar: eleven significant digits, without zeros at the end. More of a
+/// computed energy is noise.
+pub fn format_known(x: f64) -> String {
+    const DIGITS: usize = 11;
+    let text = format_significant(x, DIGITS);
+    let (digits, power) = match text.split_once('e') {
+        Some((digits, power)) => (digits, Some(power)),
+        None => (text.as_str(), None),
+    };
+    let digits = if digits.contains('.') {
+        digits.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        digits
+    };
+    power.map_or_else(|| digits.to_owned(), |power| format!("{digits}e{power}"))
+}
+
+/// How an error bar compares with another that is `ratio` times as large: `2.0(4) times smaller`, or
+/// `2.2(4) times larger` where the ratio is below one.
+pub fn format_ratio(ratio: f64, uncertainty: f64) -> String {
+    if ratio > 0.0 && ratio < 1.0 {
+        let (inverse, error) = (ratio.recip(), uncertainty / (ratio * ratio));
+        return format!("{} times larger", format_with_uncertainty(inverse, error));
+    }
+    format!("{} times smaller", format_with_uncertainty(ratio, uncertainty))
 }
 
 fn fixed(value: f64, error: f64) -> String {
@@ -39,11 +89,12 @@ fn fixed(value: f64, error: f64) -> String {
         return format!("{:.0}({:.0})", round(value) + 0.0, round(error));
     }
     let places = decimals as usize;
+    let digits = unsigned_zero(format!("{value:.places$}"));
     if error >= 1.0 {
-        return format!("{value:.places$}({error:.places$})");
+        return format!("{digits}({error:.places$})");
     }
     let last = (error * 10f64.powi(decimals)).round().max(1.0);
-    format!("{value:.places$}({last:.0})")
+    format!("{digits}({last:.0})")
 }
 
 /// Power of ten of a positive number once it is rounded to `decimals` digits after the first.
@@ -71,7 +122,10 @@ pub fn format_duration(seconds: f64) -> String {
 
 /// A number with `digits` significant digits, in the shorter of the plain and the power form.
 pub fn format_significant(x: f64, digits: usize) -> String {
-    if !x.is_finite() || x == 0.0 {
+    if x == 0.0 {
+        return "0".into();
+    }
+    if !x.is_finite() {
         return format!("{x}");
     }
     let decimals = digits.saturating_sub(1);
@@ -101,6 +155,12 @@ mod tests {
             (0.2, 1.5, "0.2(1.5)"),
             (0.2, 4.0, "0(4)"),
             (-0.2, 4.0, "0(4)"),
+            (-4e-5, 2e-4, "0.0000(2)"),
+            (-0.0, 0.5, "0.0(5)"),
+            (-0.04, 1.5, "0.0(1.5)"),
+            (-0.0, 0.0, "0(0)"),
+            (-1.816_069_468_556_358_3, 0.0, "-1.8160694686(0)"),
+            (-1.5e-20, 0.0, "-1.5e-20(0)"),
             (123.4, 4.4, "123(4)"),
             (1234.0, 45.0, "1230(50)"),
             (1234.0, 14.0, "1234(14)"),
@@ -116,6 +176,48 @@ mod tests {
             (f64::NEG_INFINITY, 1.0, "-inf"),
         ] {
             assert_eq!(format_with_uncertainty(value, error), expected, "{value:?} {error:?}");
+        }
+    }
+
+    #[test]
+    fn differences_have_a_sign_unless_they_are_written_as_zero() {
+        for (value, error, expected) in [
+            (4e-5, 2e-4, "0.0000(2)"),
+            (-4e-5, 2e-4, "0.0000(2)"),
+            (1.7e-3, 3e-3, "+0.002(3)"),
+            (-1.7e-3, 3e-3, "-0.002(3)"),
+            (1.2e-8, 1e-9, "+1.20(10)e-8"),
+            (0.0, 0.0, "0(0)"),
+            (f64::NAN, 1.0, "NaN"),
+        ] {
+            assert_eq!(format_difference(value, error), expected);
+        }
+        assert_eq!(with_plus(unsigned_zero("-0.0".into())), "0.0");
+        assert_eq!(unsigned_zero("-0.01".into()), "-0.01");
+    }
+
+    #[test]
+    fn a_gain_below_one_is_a_loss() {
+        assert_eq!(format_ratio(2.0, 0.37), "2.0(4) times smaller");
+        assert_eq!(format_ratio(0.46, 0.08), "2.2(4) times larger");
+        assert_eq!(format_ratio(1.0, 0.18), "1.00(18) times smaller");
+        for odd in [0.0, f64::NAN, f64::INFINITY, -1.0] {
+            assert!(format_ratio(odd, 0.1).ends_with("smaller"));
+        }
+    }
+
+    #[test]
+    fn numbers_without_error_bar_have_no_more_digits_than_are_known() {
+        for (x, expected) in [
+            (-1.816_069_468_556_358_3, "-1.8160694686"),
+            (0.5, "0.5"),
+            (100.0, "100"),
+            (1_234_567.0, "1.234567e6"),
+            (1e-9, "1e-9"),
+            (0.0, "0"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(format_known(x), expected);
         }
     }
 

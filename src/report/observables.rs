@@ -2,7 +2,7 @@
 
 use super::files::{FileError, names, read_text, write_atomic};
 use super::npz::{Array, NpzError, write_npz};
-use crate::observables::Measurement;
+use crate::observables::{Measurement, Quantity};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
@@ -15,6 +15,9 @@ pub struct Observables {
     pub title: String,
     /// Version of weylflow.
     pub version: String,
+    /// Fingerprint of the wavefunction that was measured; none in the files of versions without.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// Samples of all replicates.
     pub samples: usize,
     /// Independent replicates behind every error bar.
@@ -27,12 +30,12 @@ pub struct Observables {
 
 impl Observables {
     /// All quantities.
-    pub fn quantities(&self) -> impl Iterator<Item = &crate::observables::Quantity> {
+    pub fn quantities(&self) -> impl Iterator<Item = &Quantity> {
         self.measurements.iter().flat_map(|m| &m.quantities)
     }
 
     /// The quantity of this name.
-    pub fn quantity(&self, name: &str) -> Option<&crate::observables::Quantity> {
+    pub fn quantity(&self, name: &str) -> Option<&Quantity> {
         self.quantities().find(|q| q.name == name)
     }
 
@@ -59,9 +62,13 @@ impl Observables {
     }
 
     /// One row a value: quantity, unit, up to two coordinates (the middle of a bin), value, standard error.
+    ///
+    /// Without maps over two positions (pair densities, the density matrix): as rows they would be nearly all of the
+    /// file, megabytes of it, and nobody reads a matrix so.
     pub fn to_csv(&self) -> String {
         let mut text = String::from("quantity,unit,axis0,axis1,value,standard_error\n");
-        for q in self.quantities() {
+        let is_map = |q: &&Quantity| q.axes.iter().filter(|a| a.unit == "bohr").count() > 1;
+        for q in self.quantities().filter(|q| !is_map(q)) {
             let shape = q.shape();
             for (k, value) in q.values.iter().enumerate() {
                 // Writing to a String has no way to fail.
@@ -82,14 +89,20 @@ impl Observables {
     }
 }
 
+/// The content of `observables.json`.
+pub fn to_json(observables: &Observables) -> String {
+    // Serialising plain structs of numbers and strings to memory has no way to fail.
+    let mut json = serde_json::to_string(observables).unwrap_or_default();
+    json.push('\n');
+    json
+}
+
 /// Writes the three files, each atomically.
 ///
 /// # Errors
 /// [`NpzError`] if a file cannot be written.
 pub fn write_observables(folder: &Path, observables: &Observables) -> Result<(), NpzError> {
-    // Serialising plain structs of numbers and strings to memory has no way to fail.
-    let mut json = serde_json::to_string(observables).unwrap_or_default();
-    json.push('\n');
+    let json = to_json(observables);
     write_npz(&folder.join(names::OBSERVABLES_NPZ), &observables.arrays())?;
     write_atomic(&folder.join(names::OBSERVABLES_CSV), observables.to_csv().as_bytes())?;
     // Last, as its presence says that all are there.
@@ -115,8 +128,8 @@ pub fn read_observables(path: &Path) -> Result<Observables, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observables::Axis;
     use crate::observables::quantity::Estimates;
-    use crate::observables::{Axis, Quantity};
 
     fn observables() -> Observables {
         let values = Estimates { values: vec![1.0, 2.0, 0.1 + 0.2, -4.0], errors: vec![0.5; 4] };
@@ -125,12 +138,16 @@ mod tests {
             Quantity::new("pairs", "1/bohr²", "a table", values)
                 .along(Axis::edges("x", "bohr", vec![0.0, 1.0, 2.0]))
                 .along(Axis::points("y", "bohr", vec![-1.0, 1.0])),
+            Quantity::new("orbitals", "", "a row", Estimates::one(2.5, 0.5))
+                .along(Axis::points("orbital", "", vec![3.0]))
+                .along(Axis::edges("x", "bohr", vec![0.0, 1.0])),
             Quantity::new("bare", "", "no errors", Estimates::without_errors(vec![7.0])),
         ];
         let measurements = vec![Measurement { observable: "all".into(), quantities }];
         Observables {
             title: "t".into(),
             version: "0".into(),
+            fingerprint: Some("0123456789abcdef".into()),
             samples: 64,
             replicates: 16,
             seed: u64::MAX,
@@ -157,7 +174,9 @@ mod tests {
                 ("pairs_axis1", vec![2]),
             ]
         );
-        assert!(o.to_csv().contains("\npairs,1/bohr²,1.5,-1.0,0.30000000000000004,0.5\n"));
+        assert!(o.to_csv().contains("\norbitals,,3.0,0.5,2.5,0.5\n"));
+        // A map over two positions is in the other files only.
+        assert!(!o.to_csv().contains("pairs"));
         assert!(o.to_csv().ends_with("\nbare,,,,7.0,\n"));
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("2.0],\"edges", "2.0,3.0],\"edges")).unwrap();
@@ -169,8 +188,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut o = observables();
         o.measurements[0].quantities[0].values = vec![f64::NAN];
+        o.measurements[0].quantities[1].axes[1].points[0] = f64::NEG_INFINITY;
         write_observables(folder.path(), &o).unwrap();
         let again = read_observables(&folder.path().join(names::OBSERVABLES)).unwrap();
         assert!(again.scalar("energy").unwrap().0.is_nan());
+        assert!(again.quantity("pairs").unwrap().axes[1].points[0].is_nan());
     }
 }

@@ -1,5 +1,6 @@
 //! What a run says while it goes on: a bar on a terminal, sparse lines elsewhere, or nothing.
 
+use super::escape::harmless;
 use super::number::{format_duration, format_significant, format_with_uncertainty};
 use super::record::IterationRow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -73,6 +74,7 @@ impl Progress {
 
     /// Says something between iterations, for instance that the final estimate begins.
     pub fn message(&mut self, text: &str) {
+        let text = &*harmless(text);
         match &mut self.mode {
             Mode::Silent => {}
             Mode::Bar(bar) => bar.println(text),
@@ -166,7 +168,8 @@ impl Drop for Progress {
 }
 
 const TEMPLATE: &str = "{bar:20.cyan} {pos}/{len}  {wide_msg}";
-const PHASE_TEMPLATE: &str = "{bar:20.cyan} {pos} % of the work allowed  {prefix}, {elapsed}  {wide_msg}";
+const PHASE_TEMPLATE: &str =
+    "{bar:20.cyan} {pos} % of the work allowed  {prefix}, {elapsed}  {wide_msg}";
 
 fn describe(row: &IterationRow, seconds_left: f64) -> String {
     format!(

@@ -1,10 +1,11 @@
 //! The numbers of a run, as they go into `energy.csv`, `summary.json` and `report.html`.
 
-use crate::estimate::{EnergyEstimate, Gain, RayleighQuotient};
+use crate::estimate::{Check, EnergyEstimate, Gain, RayleighQuotient, Scale, Tails, Verdict};
 use crate::sampling::Sampling;
+use crate::train::StopReason;
 use crate::wavefunction::slopes::Slopes;
 use crate::work::Work;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One optimisation step: a row of `energy.csv`. Energies in Hartree.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct Summary {
     pub title: String,
     /// Version of weylflow.
     pub version: String,
+    /// Fingerprint of the wavefunction it belongs to; none in the summaries of versions without.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
     /// Electronic energy from fresh samples, in Hartree.
     pub energy: f64,
     /// Standard error of `energy`.
@@ -88,11 +92,25 @@ pub struct Summary {
     pub seed: u64,
     /// The exact energy, where one is known.
     pub reference: Option<Reference>,
+    /// Why training stopped; none in the summaries of versions that did not say.
+    #[serde(default)]
+    pub stopped: Option<StopReason>,
+    /// What the checks come to; none in the summaries of versions without.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    /// The checks of the result: see [`crate::estimate::judge`].
+    #[serde(default)]
+    pub checks: Vec<Check>,
     /// Why there is none, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_reference: Option<String>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
+}
+
+/// A number that is there and not finite is `null`; one that is not there is left out.
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or(f64::NAN)))
 }
 
 fn one() -> usize {
@@ -131,7 +149,7 @@ impl ErrorBar {
 }
 
 /// Checks of the flow at the final parameters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// Largest `|x - T^-1(T(x))|` over a set of samples, in bohr.
     pub round_trip_error: f64,
@@ -140,13 +158,25 @@ pub struct Health {
     #[serde(default)]
     pub slopes: Option<Slopes>,
     /// How far the density of the samples is from `|psi|²`, relative; none in the summaries of versions that did not look.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "null_is_nan")]
     pub density_drift: Option<f64>,
     /// Reasons why the energy is refused; empty for a healthy run.
     #[serde(default)]
     pub refusals: Vec<String>,
-    /// Samples with a non-finite or absurd local energy, which are left out of every mean.
+    /// Final samples with a non-finite or absurd local energy, which are left out of every mean.
     pub rejected_samples: usize,
+    /// The same of the training.
+    #[serde(default)]
+    pub rejected_in_training: usize,
+    /// Length of the interval that holds the particles, in bohr.
+    #[serde(default)]
+    pub length: Option<f64>,
+    /// Sizes of the parts of the energy.
+    #[serde(default)]
+    pub scale: Option<Scale>,
+    /// The energy from samples with more weight on the tails.
+    #[serde(default)]
+    pub tails: Option<Tails>,
     /// Largest `|E_L - energy|` among the final samples, in Hartree.
     pub largest_local_energy_deviation: f64,
     /// Median `|E_L - energy|` among them.
@@ -160,8 +190,8 @@ pub struct Health {
 pub struct DensityProfile {
     /// Bin edges in bohr, one more than there are bins.
     pub edges: Vec<f64>,
-    /// Spin-up density per bin, in particles per bohr, and its standard error.
+    /// Spin-up density per bin, in particles per bohr, and its standard error; empty without such particles.
     pub up: Vec<(f64, f64)>,
-    /// Spin-down density per bin, empty for a spin-polarised system.
+    /// Spin-down density per bin, likewise.
     pub down: Vec<(f64, f64)>,
 }

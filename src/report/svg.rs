@@ -13,6 +13,7 @@ mod legend;
 mod text;
 mod thin;
 
+pub(super) use axis::superscript;
 pub use axis::{Axis, Scale};
 pub use figure::Figure;
 pub use layer::{Colour, Layer, Shape, Side};

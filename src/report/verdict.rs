@@ -1,39 +1,20 @@
-//! Judgements a reader of a report wants made: did it converge, can the samples be trusted.
+//! What a report says of a result: the checks of its judge, from the summary and the rows of the iterations.
 
-use super::number::{format_significant, format_with_uncertainty};
+use super::number::format_with_uncertainty;
 use super::record::{IterationRow, Summary};
-use crate::estimate::gaussian_bars;
+use crate::estimate::judge::deviation_words;
+use crate::estimate::{Check, Drift, Evidence, Exact, Verdict, judge};
+use crate::train::StopReason;
 
-/// A judgement with its reason.
+/// A mark of a report with its reason.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
+pub struct Mark {
     /// Whether all is well.
     pub good: bool,
     /// The judgement in a few words.
     pub headline: String,
     /// The number behind it.
     pub detail: String,
-}
-
-impl Verdict {
-    fn new(good: bool, headline: &str, detail: String) -> Self {
-        Verdict { good, headline: headline.into(), detail }
-    }
-
-    fn either(good: bool, yes: &str, no: &str, detail: String) -> Self {
-        Self::new(good, if good { yes } else { no }, detail)
-    }
-}
-
-/// Change of the energy over the last quarter of a run (of a short one, the last third).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Drift {
-    /// Slope of the straight line through the energies times the number of iterations, in Hartree.
-    pub change: f64,
-    /// Standard error of `change`, from the scatter about that line.
-    pub error: f64,
-    /// Iterations behind it.
-    pub iterations: usize,
 }
 
 /// Fewest iterations for a slope whose error means something.
@@ -71,144 +52,105 @@ pub fn drift(rows: &[IterationRow]) -> Option<Drift> {
     Some(Drift { change: slope * length, error, iterations: n })
 }
 
-/// Whether the energy has stopped changing, within two error bars.
-pub fn convergence(rows: &[IterationRow], summary: &Summary) -> Verdict {
-    let Some(Drift { change, error, iterations }) = drift(rows) else {
-        let detail = format!("{} iterations are too few to judge.", rows.len());
-        return Verdict::new(false, "Too short to tell", detail);
-    };
-    // A change that the final error bar hides is of no interest either.
-    let final_error = Some(summary.standard_error).filter(|e| e.is_finite()).unwrap_or(0.0);
-    let good = change.abs() <= 2.0 * error.hypot(final_error);
-    let headline = match (good, change > 0.0) {
-        (true, _) => "Converged",
-        (false, false) => "Still falling",
-        (false, true) => "Rising",
-    };
-    let detail = format!(
-        "The energy changed by {} mHa over the last {iterations} iterations.",
-        format_with_uncertainty(1e3 * change, 1e3 * error)
-    );
-    Verdict::new(good, headline, detail)
+/// What the judge is given.
+pub fn evidence(summary: &Summary, rows: &[IterationRow]) -> Evidence {
+    let health = &summary.health;
+    Evidence {
+        energy: summary.energy,
+        standard_error: summary.standard_error,
+        freedom: summary.error_bar.degrees_of_freedom(),
+        variance: summary.variance,
+        v_score: summary.v_score,
+        scale: health.scale,
+        samples: summary.samples,
+        rejected: health.rejected_samples,
+        largest_deviation: health.largest_local_energy_deviation,
+        tails: health.tails,
+        start: rows.first().map(|r| (r.energy, r.standard_error)),
+        drift: drift(rows),
+        exact: summary
+            .reference
+            .as_ref()
+            .map(|r| Exact { energy: r.energy, error: r.error_estimate.unwrap_or(0.0) }),
+        quadrature: health.quadrature,
+        round_trip_error: health.round_trip_error,
+        // Summaries of versions that did not say: no particle is known to be further than that.
+        length: health.length.unwrap_or(1.0),
+        density_drift: health.density_drift,
+        slopes: health.slopes,
+    }
 }
 
-/// Error bars that a correct result exceeds once in ten thousand runs, for an error bar that is known; one that
-/// was itself estimated from few scramblings is judged by Student's t of the same probability.
-const MOST_BARS: f64 = 4.0;
+/// The checks of a result: its own, or, for a summary of a version that kept none, those of today's judge.
+pub fn checks(summary: &Summary, rows: &[IterationRow]) -> Vec<Check> {
+    match summary.verdict {
+        Some(_) => summary.checks.clone(),
+        None => judge(&evidence(summary, rows)),
+    }
+}
 
-/// Largest slope of the trained map, and of its inverse, that is believed.
-///
-/// A slope `s` makes terms of the size `s²` in the local energy that cancel to order one: at 1e4 that costs half of
-/// the sixteen digits. Trained flows have slopes below ten or so; one that runs away passes this bound before its
-/// samples and energies show it.
-const LARGEST_SLOPE: f64 = 1e4;
+/// What they come to.
+pub fn verdict(summary: &Summary, rows: &[IterationRow]) -> Verdict {
+    summary.verdict.unwrap_or_else(|| Verdict::of(&checks(summary, rows)))
+}
 
-/// The checks of the sampler at the final parameters.
-pub fn sampler(summary: &Summary) -> Vec<Verdict> {
-    let health = &summary.health;
-    let freedom = summary.error_bar.degrees_of_freedom();
-    let mut verdicts = vec![Verdict::either(
-        // A chain of safeguarded Newton inversions leaves 1e-14 over the smallest slope of each
-        // layer; far more than that means that the flow is no bijection any more.
-        health.round_trip_error <= 1e-8,
-        "Flow inverts",
-        "Flow does not invert",
-        format!(
-            "Round trip x → T(x) → x: largest error {} bohr.",
-            format_significant(health.round_trip_error, 2)
+/// Whether the training came to an end: why it stopped, or whether the energy had stopped changing.
+pub fn convergence(rows: &[IterationRow], summary: &Summary) -> Mark {
+    let change = match drift(rows) {
+        Some(Drift { change, error, iterations }) => format!(
+            " The energy changed by {} mHa over the last {iterations} iterations.",
+            format_with_uncertainty(1e3 * change, 1e3 * error)
         ),
-    )];
-    if let Some(slopes) = &health.slopes {
-        verdicts.push(Verdict::either(
-            slopes.forward <= LARGEST_SLOPE && slopes.inverse <= LARGEST_SLOPE,
-            "Flow stretches moderately",
-            "Flow explodes",
-            format!(
-                "Largest slope {}, of the inverse {}, where the particles are.",
-                format_significant(slopes.forward, 2),
-                format_significant(slopes.inverse, 2)
-            ),
-        ));
+        None => String::new(),
+    };
+    let failed = |c: &&Check| !c.passed && ["drift", "start"].contains(&c.name.as_str());
+    let checks = checks(summary, rows);
+    let (good, headline, because) = match (checks.iter().find(failed), summary.stopped) {
+        (Some(check), _) => {
+            return Mark {
+                good: false,
+                headline: check.headline.clone(),
+                detail: check.detail.clone(),
+            };
+        }
+        (None, Some(StopReason::Plateau)) => {
+            (true, "Settled (plateau)", StopReason::Plateau.words())
+        }
+        (None, Some(StopReason::NoStep)) => {
+            (true, "Settled (no step left)", StopReason::NoStep.words())
+        }
+        (None, _) if drift(rows).is_some() => (true, "Converged", StopReason::Iterations.words()),
+        (None, _) => (true, "All iterations done", StopReason::Iterations.words()),
+    };
+    let detail = format!(
+        "Training stopped after {} iterations because {because}.{change}",
+        summary.iterations
+    );
+    Mark { good, headline: headline.into(), detail }
+}
+
+/// The first line of a report, and the last of the terminal: the verdict with its reasons.
+pub fn line(summary: &Summary, rows: &[IterationRow]) -> String {
+    let checks = checks(summary, rows);
+    let failed: Vec<&str> =
+        checks.iter().filter(|c| !c.passed).map(|c| c.headline.as_str()).collect();
+    match verdict(summary, rows) {
+        Verdict::Good => format!("Good: all {} checks passed.", checks.len()),
+        Verdict::Doubtful => format!("Doubtful: {}.", failed.join("; ")),
+        Verdict::Refused => format!("Refused: {}.", failed.join("; ")),
     }
-    verdicts.extend([Verdict::either(
-        health.rejected_samples == 0,
-        "No rejected samples",
-        "Samples were rejected",
-        format!(
-            "{} of {} local energies were not finite.",
-            health.rejected_samples, summary.samples
-        ),
-    )]);
-    let largest = health.largest_local_energy_deviation;
-    let deviations = largest / summary.variance.sqrt();
-    // How far the mean moves if the most extreme sample is left out, in error bars.
-    let influence = largest / summary.samples.max(1) as f64 / summary.standard_error;
-    let quiet = largest == 0.0 || (deviations.is_finite() && influence <= 0.2);
-    let few = deviations <= 10.0;
-    verdicts.push(Verdict::either(
-        quiet || few,
-        "No outlier carries the mean",
-        "An outlier carries the mean",
-        format!(
-            "Largest |E_L − E| is {} Ha ({} standard deviations); alone it moves the mean by {} \
-             error bars.",
-            format_significant(largest, 3),
-            format_significant(deviations, 2),
-            format_significant(influence, 1)
-        ),
-    ));
-    if let Some(quadrature) = &health.quadrature {
-        let bars = (summary.energy - quadrature.energy) / summary.standard_error;
-        let sure = gaussian_bars(bars, freedom).abs();
-        // Quadrature of a piecewise function; a flow that is not normalised is off by far more.
-        let good = (quadrature.norm - 1.0).abs() <= 1e-6 && sure <= MOST_BARS;
-        verdicts.push(Verdict::either(
-            good,
-            "Samples agree with quadrature",
-            "Samples disagree with quadrature",
-            format!(
-                "Without samples: E = {} Ha ({} error bars from the sampled energy), norm − 1 = {}.",
-                format_with_uncertainty(quadrature.energy, 1e-8),
-                format_significant(bars, 2),
-                format_significant(quadrature.norm - 1.0, 1)
-            ),
-        ));
-    }
-    if let Some(bars) = error_bars(summary) {
-        let good = gaussian_bars(bars, freedom) >= -MOST_BARS;
-        verdicts.push(Verdict::either(
-            good,
-            "Variational bound holds",
-            "Below the exact energy",
-            if good {
-                "The energy is not below the exact one beyond its error.".into()
-            } else {
-                format!(
-                    "The energy is {} error bars below the exact one.",
-                    format_significant(-bars, 2)
-                )
-            },
-        ));
-    }
-    if let Some(drift) = health.density_drift {
-        verdicts.push(Verdict::either(
-            drift <= 1e-6,
-            "Samples follow |psi|²",
-            "Samples do not follow |psi|²",
-            format!(
-                "Density of the samples by differences: off by {}.",
-                format_significant(drift, 2)
-            ),
-        ));
-    }
-    for reason in &health.refusals {
-        verdicts.push(Verdict::new(false, "Energy refused", reason.clone()));
-    }
-    verdicts
+}
+
+/// The deviation from the reference in Hartree and error bars, those of the reference included where known.
+pub fn deviation(summary: &Summary) -> Option<String> {
+    let reference = summary.reference.as_ref()?;
+    let error = summary.standard_error.hypot(reference.error_estimate.unwrap_or(0.0));
+    let size = summary.health.scale.map_or(summary.energy.abs(), |s| s.energy());
+    Some(deviation_words(reference.deviation, error, size))
 }
 
 /// Deviation from the reference in error bars, those of the reference included where known. Not yet a
-/// probability: see [`gaussian_bars`].
+/// probability: see [`crate::estimate::gaussian_bars`].
 pub fn error_bars(summary: &Summary) -> Option<f64> {
     let reference = summary.reference.as_ref()?;
     let error = summary.standard_error.hypot(reference.error_estimate.unwrap_or(0.0));
@@ -245,6 +187,7 @@ mod tests {
         Summary {
             title: String::new(),
             version: String::new(),
+            fingerprint: None,
             energy: -1.0,
             standard_error: 1e-3,
             error_bar: ERROR_BAR,
@@ -264,6 +207,9 @@ mod tests {
             seed: 1,
             no_reference: None,
             reference: None,
+            stopped: None,
+            verdict: None,
+            checks: Vec::new(),
             health: Health {
                 round_trip_error: 1e-14,
                 slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
@@ -273,6 +219,7 @@ mod tests {
                 largest_local_energy_deviation: 0.5,
                 median_local_energy_deviation: 1e-3,
                 quadrature: None,
+                ..Health::default()
             },
         }
     }
@@ -292,10 +239,11 @@ mod tests {
     #[test]
     fn noise_converges_and_a_slope_does_not() {
         let s = summary();
-        assert!(convergence(&rows(200, |i| -1.0 + 1e-2 * noise(i)), &s).good);
-        let falling = convergence(&rows(200, |i| -1.0 - 1e-3 * i as f64 + 1e-3 * noise(i)), &s);
+        let all_good = |rows: &[IterationRow]| convergence(rows, &s);
+        assert!(all_good(&rows(200, |i| -1.0 + 1e-3 * noise(i))).good);
+        let falling = all_good(&rows(200, |i| -0.5 - 1e-3 * i as f64 + 1e-4 * noise(i)));
         assert_eq!((falling.good, falling.headline.as_str()), (false, "Still falling"));
-        let rising = convergence(&rows(200, |i| -1.0 + 1e-3 * i as f64), &s);
+        let rising = all_good(&rows(200, |i| -1.0 + 1e-3 * i as f64));
         assert_eq!((rising.good, rising.headline.as_str()), (false, "Rising"));
     }
 
@@ -311,62 +259,46 @@ mod tests {
     }
 
     #[test]
-    fn few_or_bad_rows_cannot_be_judged() {
-        for rows in [rows(0, |_| 0.0), rows(20, |_| 0.0), rows(500, |_| f64::NAN)] {
-            assert_eq!(convergence(&rows, &summary()).headline, "Too short to tell");
-        }
-    }
-
-    #[test]
-    fn a_healthy_sampler_passes_and_each_fault_fails_its_own_check() {
-        let good = |s: &Summary| sampler(s).iter().map(|v| v.good).collect::<Vec<_>>();
-        let mut s = summary();
-        s.reference = Some(Reference {
-            energy: -1.001,
-            error_estimate: None,
-            source: String::new(),
-            deviation: 1e-3,
-        });
-        assert_eq!(good(&s), [true; 6]);
-        for fault in 0..7 {
-            let mut s = s.clone();
-            match fault {
-                0 => s.health.round_trip_error = f64::NAN,
-                1 => s.health.slopes = Some(Slopes { forward: 2e4, inverse: 1.0 }),
-                2 => s.health.rejected_samples = 1,
-                3 => s.health.largest_local_energy_deviation = 5.0,
-                5 => s.health.density_drift = Some(1e-5),
-                6 => s.health.slopes = Some(Slopes { forward: 1.0, inverse: f64::NAN }),
-                _ => s.reference.as_mut().unwrap().deviation = -5e-3,
+    fn a_short_training_that_settled_is_good_news() {
+        for (stopped, headline) in [
+            (Some(StopReason::Plateau), "Settled (plateau)"),
+            (Some(StopReason::NoStep), "Settled (no step left)"),
+            (Some(StopReason::Iterations), "All iterations done"),
+            (None, "All iterations done"),
+        ] {
+            let s = Summary { stopped, ..summary() };
+            for rows in [rows(0, |_| 0.0), rows(20, |_| 0.0), rows(500, |_| f64::NAN)] {
+                let found = convergence(&rows, &s);
+                assert_eq!((found.good, found.headline.as_str()), (true, headline), "{found:?}");
             }
-            let expected: Vec<bool> =
-                (0..6).map(|i| i != if fault == 6 { 1 } else { fault }).collect();
-            assert_eq!(good(&s), expected);
         }
-        // A summary from before slopes were looked at.
-        s.health.slopes = None;
-        assert_eq!(good(&s), [true; 5]);
-        s.health.refusals.push("the norm".into());
-        assert_eq!(good(&s), [true, true, true, true, true, false]);
     }
 
     #[test]
-    fn few_scramblings_are_judged_with_longer_tails() {
+    fn a_summary_without_checks_is_judged_anew_and_one_with_keeps_its_own() {
         let mut s = summary();
-        s.health.density_drift = None;
-        s.reference = Some(Reference {
-            energy: -1.0,
-            error_estimate: None,
-            source: String::new(),
-            deviation: -4.5e-3,
-        });
-        let bound = |s: &Summary| sampler(s).last().unwrap().good;
-        assert!(!bound(&s));
-        // With 15 degrees of freedom, 4.5 error bars are as likely as 3.5 known ones.
-        s.error_bar.scramblings = Some(16);
-        assert!(bound(&s));
-        s.reference.as_mut().unwrap().deviation = -6e-3;
-        assert!(!bound(&s));
+        let anew = checks(&s, &[]);
+        assert!(!anew.is_empty() && verdict(&s, &[]) == Verdict::Good, "{anew:?}");
+        assert!(line(&s, &[]).starts_with("Good: all"));
+        s.health.density_drift = Some(1e-3);
+        assert_eq!(verdict(&s, &[]), Verdict::Refused);
+        assert!(line(&s, &[]).contains("do not follow"), "{}", line(&s, &[]));
+        s.verdict = Some(Verdict::Doubtful);
+        assert_eq!((verdict(&s, &[]), checks(&s, &[])), (Verdict::Doubtful, Vec::new()));
+    }
+
+    #[test]
+    fn terminal_and_report_say_the_same_of_a_deviation_of_rounding() {
+        let mut s = summary();
+        s.standard_error = 1e-16;
+        let deviation = -1.2e-15;
+        let (energy, source) = (-1.0, String::new());
+        s.reference = Some(Reference { energy, error_estimate: Some(2e-14), source, deviation });
+        let words = super::deviation(&s).unwrap();
+        assert!(words.contains("to rounding") && !words.contains("bars"), "{words}");
+        s.reference.as_mut().unwrap().deviation = 2e-3;
+        s.standard_error = 1e-3;
+        assert_eq!(super::deviation(&s).unwrap(), "+2.000e-3 Ha = +2.0 error bars");
     }
 
     #[test]

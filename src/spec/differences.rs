@@ -1,6 +1,7 @@
 //! Which fields of a spec a run that goes on may find changed.
 
 use super::{ResolvedSpec, RunSpec};
+use crate::system::Hamiltonian;
 
 /// A field that is not what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,13 @@ pub struct Difference {
     pub field: &'static str,
     /// Whether a run may go on with the change: what has been computed so far does not depend on it.
     pub may_change: bool,
+}
+
+/// Whether two Hamiltonians are the same but for their titles.
+fn same_physics(old: &Hamiltonian, new: &Hamiltonian) -> bool {
+    // Without `..`, as below.
+    let Hamiltonian { title: _, external, interaction } = old;
+    *external == new.external && *interaction == new.interaction
 }
 
 /// The fields of `new` that differ from those of `old`.
@@ -34,7 +42,8 @@ pub fn differences(old: &ResolvedSpec, new: &ResolvedSpec) -> Vec<Difference> {
     } = old;
     let fields = [
         ("title", *title == new.title, true),
-        ("hamiltonian", *hamiltonian == new.hamiltonian, false),
+        ("hamiltonian", same_physics(hamiltonian, &new.hamiltonian), false),
+        ("title of the hamiltonian", hamiltonian.title == new.hamiltonian.title, true),
         ("sector", *sector == new.sector, false),
         ("geometry", *geometry == new.geometry, false),
         ("wavefunction", *wavefunction == new.wavefunction, false),

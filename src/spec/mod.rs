@@ -39,8 +39,8 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// The wavefunction and its settings.
     #[serde(default)]
     pub wavefunction: WavefunctionSettings,
-    /// The optimiser and its settings.
-    #[serde(default)]
+    /// The optimiser and its settings; without any those that suit the wavefunction.
+    #[serde(default = "OptimiserSettings::automatic")]
     pub optimiser: OptimiserSettings,
     /// Samples drawn afresh at every iteration.
     #[serde(default = "defaults::samples_per_iteration")]

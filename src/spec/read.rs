@@ -62,6 +62,20 @@ pub fn names_hamiltonian(path: &Path) -> Result<bool, SpecError> {
         && (has(&["hamiltonian"]) || !has(&["external", "interaction"])))
 }
 
+/// The spec and the Hamiltonian file that it names, if it names one: everything that [`load`] reads.
+///
+/// # Errors
+///
+/// [`SpecError`] when the spec cannot be read.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, SpecError> {
+    let spec: Source<RunSpec> = Source::parse(read_text(path)?, path)?;
+    let mut files = vec![path.to_owned()];
+    if let HamiltonianSource::File(name) = &spec.value.hamiltonian {
+        files.push(path.parent().unwrap_or(Path::new("")).join(name));
+    }
+    Ok(files)
+}
+
 /// Loads any other RON file of the project's, for instance a suite of specs.
 ///
 /// # Errors
@@ -105,6 +119,7 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
     resolved
         .wavefunction
         .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
+    resolved.optimiser.complete(&resolved.wavefunction);
     Ok(resolved)
 }
 
@@ -151,12 +166,14 @@ impl<T> Source<T> {
 fn read_text(path: &Path) -> Result<String, SpecError> {
     let bytes = input::read(path, MAX_FILE_SIZE)
         .map_err(|problem| SpecError::File { path: path.to_owned(), problem })?;
-    String::from_utf8(bytes).map_err(|e| {
+    let mut text = String::from_utf8(bytes).map_err(|e| {
         let valid = e.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(e.as_bytes());
         // Up to the bad byte the lossy text is the file, so the offset is that within the file.
         SpecError::at(path, &text, valid, String::new(), Problem::NotUtf8)
-    })
+    })?;
+    input::drop_byte_order_mark(&mut text);
+    Ok(text)
 }
 
 /// Turns an error of the RON reader into one that says what to do, at the right place.

@@ -39,10 +39,13 @@ fn weyl(settings: &WeylSettings, sector: Sector, geometry: &Geometry, finer: usi
     // Pairs of equal spins and of opposite ones.
     let pairs = usize::from(sector.up > 1 || sector.down > 1) + spins - 1;
     let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(geometry));
+    // On a circle no cosine lacks its sine.
+    let circle = matches!(geometry, Geometry::Ring { .. });
+    let functions = settings.two_body_functions | usize::from(circle);
     let of = |layer: &LayerKind| match layer {
         Monotone => spins * (finer * settings.monotone_cells + 1),
         Pair | PairInverse => pairs * (finer * pair_cells + 1),
-        TwoBody => pairs * settings.two_body_functions.pow(2),
+        TwoBody => pairs * functions.pow(2),
         ToMeanField | FromMeanField => 0,
     };
     layers.iter().map(of).sum()

@@ -1,6 +1,7 @@
 //! External potentials `v(x)`.
 
 use super::formula::Formula;
+use super::frame::Frame;
 use crate::math::scalar::{Dual, Scalar};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,8 @@ pub enum External {
     /// Soft-Coulomb nuclei: `v(x) = - sum_A charges[A] / sqrt((x - positions[A])² + softening²)`.
     ///
     /// The repulsion of the nuclei among themselves, with the same softening, is a constant that
-    /// reports list apart from the electronic energy.
+    /// reports list apart from the electronic energy. Nuclei in different parts of a [`External::Sum`] repel each
+    /// other like those of one part; where their softenings `a` and `b` differ, with `sqrt((a² + b²) / 2)`.
     Nuclei {
         /// Nuclear charges.
         charges: Vec<f64>,
@@ -47,6 +49,9 @@ pub enum External {
     Formula(Formula<'x'>),
     /// The sum of several potentials.
     Sum(Vec<External>),
+    /// A potential in other units and from another origin: made by [`Frame::hamiltonian`], never read from a file.
+    #[serde(skip)]
+    Moved(Box<(External, Frame)>),
 }
 
 fn one() -> f64 {
@@ -64,6 +69,10 @@ impl External {
         match self {
             External::Formula(f) => f.value(x),
             External::Sum(parts) => parts.iter().map(|p| p.value(x)).sum(),
+            External::Moved(moved) => {
+                let (of, Frame { origin, length, energy }) = moved.as_ref();
+                (of.value(origin + length * x) - energy) * (length * length)
+            }
             _ => self.closed_form(x),
         }
     }
@@ -73,13 +82,19 @@ impl External {
         match self {
             External::Formula(f) => f.derivative(x),
             External::Sum(parts) => parts.iter().map(|p| p.derivative(x)).sum(),
+            External::Moved(moved) => {
+                let (of, Frame { origin, length, .. }) = moved.as_ref();
+                of.derivative(origin + length * x) * length.powi(3)
+            }
             _ => self.closed_form(Dual::var(x)).dx,
         }
     }
 
     fn closed_form<T: Scalar>(&self, x: T) -> T {
         match self {
-            External::Free | External::Formula(_) | External::Sum(_) => T::zero(),
+            External::Free | External::Formula(_) | External::Sum(_) | External::Moved(_) => {
+                T::zero()
+            }
             External::Nuclei { charges, positions, softening } => {
                 let mut v = T::zero();
                 for (z, r) in charges.iter().zip(positions) {
@@ -99,21 +114,47 @@ impl External {
         }
     }
 
-    /// Repulsion of the nuclei among themselves.
-    pub fn nuclear_repulsion(&self) -> f64 {
-        match self {
-            External::Nuclei { charges, positions, softening } => {
-                let mut e = 0.0;
-                for a in 0..charges.len() {
-                    for b in 0..a {
-                        let d: f64 = positions[a] - positions[b];
-                        e += charges[a] * soft_coulomb(charges[b], d, *softening);
-                    }
-                }
-                e
+    /// Where the potential may have kinks, poles or narrow wells, ascending.
+    pub(crate) fn special_points(&self) -> Vec<f64> {
+        let mut points = match self {
+            External::Free | External::Harmonic { .. } => vec![0.0],
+            // All wells of a lattice are the same.
+            External::Lattice { .. } => vec![0.0],
+            External::Nuclei { positions, .. } => positions.clone(),
+            External::DoubleWell { half_separation: b, .. } => vec![-b, 0.0, *b],
+            External::Formula(f) => f.special_points(),
+            External::Sum(parts) => parts.iter().flat_map(External::special_points).collect(),
+            External::Moved(moved) => {
+                let (of, Frame { origin, length, .. }) = moved.as_ref();
+                of.special_points().into_iter().map(|x| (x - origin) / length).collect()
             }
-            External::Sum(parts) => parts.iter().map(External::nuclear_repulsion).sum(),
-            _ => 0.0,
+        };
+        points.sort_by(f64::total_cmp);
+        points.dedup();
+        points
+    }
+
+    /// Repulsion of the nuclei among themselves, all parts of a sum together.
+    pub fn nuclear_repulsion(&self) -> f64 {
+        let nuclei = self.all_nuclei();
+        let mut e = 0.0;
+        for (a, one) in nuclei.iter().enumerate() {
+            for other in &nuclei[..a] {
+                let d = one.position - other.position;
+                e += one.charge * soft_coulomb(other.charge, d, one.softening_with(other));
+            }
+        }
+        e
+    }
+
+    /// The nuclei in the order in which they are named, through all parts of a sum.
+    fn all_nuclei(&self) -> Vec<Nucleus> {
+        match self {
+            External::Nuclei { charges, positions, softening } => (charges.iter().zip(positions))
+                .map(|(&charge, &position)| Nucleus { charge, position, softening: *softening })
+                .collect(),
+            External::Sum(parts) => parts.iter().flat_map(External::all_nuclei).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -149,20 +190,35 @@ impl External {
 
     /// Force on each nucleus by the other nuclei, in Hartree per bohr; empty without nuclei.
     pub(crate) fn repulsion_forces(&self) -> Vec<f64> {
-        match self {
-            External::Nuclei { charges, positions, softening } => (0..charges.len())
-                .map(|a| {
-                    let others = (0..charges.len()).filter(|&b| b != a);
-                    let energy = |b: usize| {
-                        let d = Dual::var(positions[a]) - positions[b];
-                        soft_coulomb(charges[a] * charges[b], d, *softening).dx
-                    };
-                    -others.map(energy).sum::<f64>()
-                })
-                .collect(),
-            External::Sum(parts) => parts.iter().flat_map(External::repulsion_forces).collect(),
-            _ => Vec::new(),
+        let nuclei = self.all_nuclei();
+        let force = |a: usize| {
+            let one = &nuclei[a];
+            let slope = |b: usize| {
+                let other = &nuclei[b];
+                let d = Dual::var(one.position) - other.position;
+                soft_coulomb(one.charge * other.charge, d, one.softening_with(other)).dx
+            };
+            -(0..nuclei.len()).filter(|&b| b != a).map(slope).sum::<f64>()
+        };
+        (0..nuclei.len()).map(force).collect()
+    }
+}
+
+/// A soft-Coulomb nucleus.
+struct Nucleus {
+    charge: f64,
+    position: f64,
+    softening: f64,
+}
+
+impl Nucleus {
+    /// Softening of the repulsion of two nuclei.
+    fn softening_with(&self, other: &Self) -> f64 {
+        // The usual case keeps its bits.
+        if self.softening == other.softening {
+            return self.softening;
         }
+        (0.5 * (self.softening.powi(2) + other.softening.powi(2))).sqrt()
     }
 }
 
@@ -195,5 +251,50 @@ mod tests {
             other => other,
         }]);
         assert!((forces[0] + forces[1] - nuclei.derivative(x)).abs() < 1e-12);
+    }
+
+    fn nuclei(charges: &[f64], positions: &[f64], softening: f64) -> External {
+        External::Nuclei { charges: charges.to_vec(), positions: positions.to_vec(), softening }
+    }
+
+    #[test]
+    fn nuclei_of_different_parts_repel_like_those_of_one() {
+        let sum = External::Sum;
+        let two = sum(vec![nuclei(&[1.0], &[-1.0], 1.0), nuclei(&[1.0], &[1.0], 1.0)]);
+        assert!((two.nuclear_repulsion() - 1.0 / 5f64.sqrt()).abs() < 1e-15);
+        // However they are grouped, and whatever stands between them.
+        let (z, r) = ([3.0, 1.0, 2.0], [-1.5, 0.2, 2.5]);
+        let whole = nuclei(&z, &r, 0.8);
+        let nested = sum(vec![
+            External::Harmonic { frequency: 1.0 },
+            nuclei(&z[..1], &r[..1], 0.8),
+            sum(vec![nuclei(&z[1..2], &r[1..2], 0.8), sum(vec![nuclei(&z[2..], &r[2..], 0.8)])]),
+        ]);
+        assert_eq!(nested.nuclear_repulsion(), whole.nuclear_repulsion());
+        assert_eq!(nested.repulsion_forces(), whole.repulsion_forces());
+    }
+
+    #[test]
+    fn forces_between_parts_are_minus_the_change_of_the_repulsion() {
+        let positions = [-1.5, 0.2, 2.5];
+        let parts = |r: [f64; 3]| {
+            External::Sum(vec![
+                nuclei(&[3.0, 1.0], &r[..2], 0.8),
+                External::Sum(vec![nuclei(&[2.0], &r[2..], 0.3), External::Free]),
+            ])
+        };
+        let forces = parts(positions).repulsion_forces();
+        assert_eq!(forces.len(), 3);
+        let h = 1e-5;
+        for a in 0..3 {
+            let moved = |h: f64| {
+                let mut r = positions;
+                r[a] += h;
+                parts(r).nuclear_repulsion()
+            };
+            let slope = (moved(h) - moved(-h)) / (2.0 * h);
+            assert!((forces[a] + slope).abs() < 1e-9, "{a}: {} {slope}", forces[a]);
+        }
+        assert!(forces.iter().sum::<f64>().abs() < 1e-14);
     }
 }

@@ -7,6 +7,7 @@
 //! are our own, generic over the number, so that the same text is compiled for `f64` and for the dual
 //! numbers of `autodiff`.
 
+use super::syntax::{Node, Powers, Series};
 use crate::math::scalar::Dual;
 use crate::nearest::{nearest, suggestion};
 use exmex::{BinOp, Express, FlatEx, MakeOperators, Operator};
@@ -50,6 +51,9 @@ pub struct Formula<const VARIABLE: char> {
 struct Compiled {
     value: Expression<f64>,
     derivative: Expression<Dual>,
+    tree: Node,
+    /// The series about zero and how far it is used, where the formula has no number at zero but a limit.
+    limit: Option<(Series, f64)>,
 }
 
 type Expression<T> = FlatEx<Number<T>, Operators>;
@@ -61,7 +65,9 @@ impl<const VARIABLE: char> Formula<VARIABLE> {
     ///
     /// [`FormulaError`], with the column of the first thing that is wrong.
     pub fn new(text: &str) -> Result<Self, FormulaError> {
-        let canonical = Reader::new(text, VARIABLE)?.read()?;
+        let tree = Reader::new(text, VARIABLE)?.read()?;
+        let mut canonical = String::new();
+        tree.write(&mut canonical);
         // What `exmex` is given is well formed by construction; should it ever disagree, the user
         // learns so instead of meeting a panic.
         let refuse = |e: exmex::ExError| FormulaError {
@@ -71,7 +77,14 @@ impl<const VARIABLE: char> Formula<VARIABLE> {
         };
         let value = Expression::parse(&canonical).map_err(refuse)?;
         let derivative = Expression::parse(&canonical).map_err(refuse)?;
-        Ok(Formula { text: text.to_owned(), compiled: Arc::new(Compiled { value, derivative }) })
+        let plain = value.eval_relaxed(&[Number(0.0)]).map_or(f64::NAN, |n| n.0);
+        let limit = if plain.is_finite() { None } else { tree.series() };
+        let limit = limit.filter(|s| s.leading().0 >= 0).map(|s| {
+            let radius = s.radius();
+            (s, radius)
+        });
+        let compiled = Arc::new(Compiled { value, derivative, tree, limit });
+        Ok(Formula { text: text.to_owned(), compiled })
     }
 
     /// The formula as the user wrote it.
@@ -79,15 +92,44 @@ impl<const VARIABLE: char> Formula<VARIABLE> {
         &self.text
     }
 
-    /// Value of the formula; not a number where the formula has none (`sqrt(x)` at `x < 0`).
+    /// Value of the formula; not a number where the formula has none (`sqrt(x)` at `x < 0`). At and near zero it is that of
+    /// the power series where the formula itself would be `0/0`, as `sin(x)/x` is: the limit from the right, for either sign.
     pub fn value(&self, x: f64) -> f64 {
+        match &self.compiled.limit {
+            Some((series, radius)) if x.abs() < *radius => series.at(x.abs()).0,
+            _ => self.plain(x),
+        }
+    }
+
+    /// Value of the formula as it is written.
+    pub(crate) fn plain(&self, x: f64) -> f64 {
         // An error would be a wrong number of variables, excluded when the formula was read.
         self.compiled.value.eval_relaxed(&[Number(x)]).map_or(f64::NAN, |n| n.0)
     }
 
     /// Derivative of the formula with respect to its variable, by dual numbers.
     pub fn derivative(&self, x: f64) -> f64 {
+        if let Some((series, radius)) = &self.compiled.limit
+            && x.abs() < *radius
+        {
+            return series.at(x.abs()).1 * x.signum();
+        }
         self.compiled.derivative.eval_relaxed(&[Number(Dual::var(x))]).map_or(f64::NAN, |n| n.0.dx)
+    }
+
+    /// The formula as a sum of powers, by its structure.
+    pub(crate) fn powers(&self) -> Option<Powers> {
+        self.compiled.tree.powers()
+    }
+
+    /// The power series about zero.
+    pub(crate) fn series(&self) -> Option<Series> {
+        self.compiled.tree.series()
+    }
+
+    /// Where kinks, poles and narrow wells may be: see [`Node::special_points`].
+    pub(crate) fn special_points(&self) -> Vec<f64> {
+        self.compiled.tree.special_points()
     }
 }
 
@@ -322,7 +364,7 @@ enum Token {
     End,
 }
 
-/// Reads the user's text by recursive descent and writes the parenthesised equivalent:
+/// Reads the user's text by recursive descent into its tree:
 ///
 /// ```text
 /// sum     = product { (+|-) product }
@@ -442,10 +484,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn read(mut self) -> Result<String, FormulaError> {
-        let canonical = self.sum()?;
+    fn read(mut self) -> Result<Node, FormulaError> {
+        let tree = self.sum()?;
         match self.peek() {
-            Token::End => Ok(canonical),
+            Token::End => Ok(tree),
             Token::Symbol(')') => {
                 Err(self.error(self.column(), FormulaProblem::UnmatchedParenthesis))
             }
@@ -456,8 +498,8 @@ impl<'a> Reader<'a> {
     /// Runs `inner` one level deeper.
     fn nested(
         &mut self,
-        inner: fn(&mut Self) -> Result<String, FormulaError>,
-    ) -> Result<String, FormulaError> {
+        inner: fn(&mut Self) -> Result<Node, FormulaError>,
+    ) -> Result<Node, FormulaError> {
         if self.depth == MAX_DEPTH {
             return Err(self.error(self.column(), FormulaProblem::TooDeep));
         }
@@ -467,48 +509,47 @@ impl<'a> Reader<'a> {
         result
     }
 
-    fn sum(&mut self) -> Result<String, FormulaError> {
-        let mut out = self.product()?;
+    fn sum(&mut self) -> Result<Node, FormulaError> {
+        let first = self.product()?;
+        let mut terms = vec![(false, first)];
         while let Some(operator) = self.accept("+-") {
-            out.push(operator);
-            out += &self.product()?;
+            terms.push((operator == '-', self.product()?));
         }
-        Ok(out)
+        Ok(alone_or(terms, Node::Sum))
     }
 
-    fn product(&mut self) -> Result<String, FormulaError> {
-        let mut out = self.signed()?;
+    fn product(&mut self) -> Result<Node, FormulaError> {
+        let first = self.signed()?;
+        let mut factors = vec![(false, first)];
         while let Some(operator) = self.accept("*/") {
-            out.push(operator);
-            out += &self.signed()?;
+            factors.push((operator == '/', self.signed()?));
         }
-        Ok(out)
+        Ok(alone_or(factors, Node::Product))
     }
 
-    fn signed(&mut self) -> Result<String, FormulaError> {
+    fn signed(&mut self) -> Result<Node, FormulaError> {
         match self.accept("+-") {
-            Some('-') => Ok(format!("neg({})", self.nested(Self::signed)?)),
+            Some('-') => Ok(Node::Negative(Box::new(self.nested(Self::signed)?))),
             Some(_) => self.nested(Self::signed),
             None => self.power(),
         }
     }
 
-    fn power(&mut self) -> Result<String, FormulaError> {
+    fn power(&mut self) -> Result<Node, FormulaError> {
         let base = self.atom()?;
         if self.accept("^").is_some() {
             let exponent = self.nested(Self::signed)?;
-            return Ok(format!("(({base})^({exponent}))"));
+            return Ok(Node::Power(Box::new(base), Box::new(exponent)));
         }
         Ok(base)
     }
 
-    fn atom(&mut self) -> Result<String, FormulaError> {
+    fn atom(&mut self) -> Result<Node, FormulaError> {
         let column = self.column();
         match self.peek().clone() {
             Token::Number(value) => {
                 self.next += 1;
-                // Without an exponent: `exmex` would take the `e` for Euler's number.
-                Ok(format!("{value}"))
+                Ok(Node::Number(value))
             }
             Token::Name(name) => {
                 self.next += 1;
@@ -525,7 +566,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn named(&mut self, name: String, column: usize) -> Result<String, FormulaError> {
+    fn named(&mut self, name: String, column: usize) -> Result<Node, FormulaError> {
         let called = *self.peek() == Token::Symbol('(');
         let is_variable = name.chars().eq([self.variable]);
         if is_variable || CONSTANTS.iter().any(|(c, _)| *c == name) {
@@ -533,20 +574,21 @@ impl<'a> Reader<'a> {
                 let problem = FormulaProblem::MissingOperator("(".to_owned());
                 return Err(self.error(self.column(), problem));
             }
-            return Ok(CONSTANTS
-                .iter()
-                .find(|(c, _)| *c == name)
-                .map_or_else(|| self.variable.to_string(), |(_, value)| format!("{value}")));
+            let constant = CONSTANTS.iter().find(|(c, _)| *c == name);
+            return Ok(constant.map_or(Node::Variable, |(_, value)| Node::Number(*value)));
         }
-        let problem = match (FUNCTIONS.contains(&name.as_str()), called) {
-            (true, true) => return Ok(format!("{name}{}", self.parenthesised()?)),
-            (true, false) => FormulaProblem::MissingArgument(name),
+        let function = FUNCTIONS.into_iter().find(|f| *f == name);
+        let problem = match (function, called) {
+            (Some(function), true) => {
+                return Ok(Node::Call(function, Box::new(self.parenthesised()?)));
+            }
+            (Some(_), false) => FormulaProblem::MissingArgument(name),
             _ if name == "log" => FormulaProblem::AmbiguousLogarithm,
-            (false, true) => {
+            (None, true) => {
                 let nearest = nearest(&name, FUNCTIONS);
                 FormulaProblem::UnknownFunction { name, nearest }
             }
-            (false, false) => {
+            (None, false) => {
                 let nearest = nearest(&name, CONSTANTS.map(|(c, _)| c));
                 FormulaProblem::UnknownName { name, variable: self.variable, nearest }
             }
@@ -554,17 +596,29 @@ impl<'a> Reader<'a> {
         Err(self.error(column, problem))
     }
 
-    fn parenthesised(&mut self) -> Result<String, FormulaError> {
+    fn parenthesised(&mut self) -> Result<Node, FormulaError> {
         let opening = self.column();
         self.accept("(");
         let inner = self.nested(Self::sum)?;
         if self.accept(")").is_some() {
-            return Ok(format!("({inner})"));
+            return Ok(Node::Group(Box::new(inner)));
         }
         Err(match self.peek() {
             Token::End => self.error(opening, FormulaProblem::UnclosedParenthesis),
             _ => self.error(self.column(), FormulaProblem::MissingOperator(self.quoted())),
         })
+    }
+}
+
+/// A list of one part is that part.
+fn alone_or(mut parts: Vec<(bool, Node)>, list: fn(Vec<(bool, Node)>) -> Node) -> Node {
+    match parts.pop() {
+        Some((_, part)) if parts.is_empty() => part,
+        Some(last) => {
+            parts.push(last);
+            list(parts)
+        }
+        None => list(parts),
     }
 }
 
@@ -779,5 +833,15 @@ mod tests {
     fn formulas_can_be_shared_between_threads() {
         fn shared<T: Send + Sync>() {}
         shared::<Formula<'x'>>();
+    }
+
+    #[test]
+    fn the_readme_lists_every_function_and_constant() {
+        let readme = include_str!("../../README.md");
+        let paragraph =
+            readme.split("A **formula** has").nth(1).unwrap().split("\n\n").next().unwrap();
+        for name in FUNCTIONS.into_iter().chain(CONSTANTS.map(|c| c.0)) {
+            assert!(paragraph.contains(&format!("`{name}`")), "{name}");
+        }
     }
 }

@@ -48,6 +48,10 @@ pub enum Interaction {
     },
     /// A formula in `d`, for instance `"2/d^2"`.
     Formula(Formula<'d'>),
+    /// An interaction with lengths in another unit: made by [`Frame::hamiltonian`](super::Frame::hamiltonian), never
+    /// read from a file.
+    #[serde(skip)]
+    Scaled(Box<(Interaction, f64)>),
 }
 
 fn one() -> f64 {
@@ -59,6 +63,10 @@ impl Interaction {
     pub fn value(&self, d: f64) -> f64 {
         match self {
             Interaction::Formula(f) => f.value(d),
+            Interaction::Scaled(scaled) => {
+                let (of, length) = scaled.as_ref();
+                of.value(length * d) * (length * length)
+            }
             _ => self.closed_form(d),
         }
     }
@@ -67,13 +75,34 @@ impl Interaction {
     pub fn derivative(&self, d: f64) -> f64 {
         match self {
             Interaction::Formula(f) => f.derivative(d),
+            Interaction::Scaled(scaled) => {
+                let (of, length) = scaled.as_ref();
+                of.derivative(length * d) * length.powi(3)
+            }
             _ => self.closed_form(Dual::var(d)).dx,
         }
     }
 
+    /// Distances where the interaction may have kinks or poles, ascending, contact among them.
+    pub(crate) fn special_points(&self) -> Vec<f64> {
+        let mut points: Vec<f64> = match self {
+            Interaction::Formula(f) => f.special_points(),
+            Interaction::Scaled(scaled) => {
+                let (of, length) = scaled.as_ref();
+                of.special_points().into_iter().map(|d| d / length).collect()
+            }
+            _ => vec![],
+        };
+        points.push(0.0);
+        points.retain(|d| *d >= 0.0);
+        points.sort_by(f64::total_cmp);
+        points.dedup();
+        points
+    }
+
     fn closed_form<T: Scalar>(&self, d: T) -> T {
         match *self {
-            Interaction::None | Interaction::Formula(_) => T::zero(),
+            Interaction::None | Interaction::Formula(_) | Interaction::Scaled(_) => T::zero(),
             Interaction::SoftCoulomb { strength, softening } => {
                 soft_coulomb(strength, d, softening)
             }

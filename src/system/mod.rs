@@ -2,12 +2,17 @@
 
 pub mod external;
 pub mod formula;
+pub mod frame;
 pub mod geometry;
 pub mod hamiltonian;
 pub mod interaction;
+pub mod judgement;
+pub mod landscape;
 pub mod sector;
+mod syntax;
 
 pub use external::External;
+pub use frame::Frame;
 pub use geometry::Geometry;
 pub use hamiltonian::{Hamiltonian, System};
 pub use interaction::Interaction;

@@ -24,6 +24,11 @@ impl Sector {
         self.up + self.down
     }
 
+    /// The sector with the spins exchanged.
+    pub fn exchanged(&self) -> Self {
+        Sector { up: self.down, down: self.up }
+    }
+
     /// Index ranges of the spins that have particles, spin up first.
     pub fn spins(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         [0..self.up, self.up..self.up + self.down].into_iter().filter(|r| !r.is_empty())

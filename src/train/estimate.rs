@@ -3,8 +3,8 @@
 use super::Schedule;
 use super::health::density_drift;
 use crate::estimate::statistics::median;
-use crate::estimate::{DensityEstimator, EnergyEstimate, Moments};
-use crate::local_energy::{self, BatchId, Derivatives, Fault};
+use crate::estimate::{DensityEstimator, EnergyEstimate, Moments, Scale, Tails};
+use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::parallel;
 use crate::sampling::{self, Purpose, Sampling};
 use crate::system::System;
@@ -31,6 +31,10 @@ pub struct Estimate {
     pub slopes: Slopes,
     /// How far the density of the samples is from `|psi|²`: see [`density_drift`].
     pub density_drift: f64,
+    /// Sizes of the parts of the energy.
+    pub scale: Scale,
+    /// The energy from samples with more weight on the tails.
+    pub tails: Option<Tails>,
     /// Some of the samples left out.
     pub faults: Vec<Fault>,
 }
@@ -71,6 +75,7 @@ pub fn estimate_until(
     let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
     let mut kept: Vec<f64> = Vec::new();
     let mut faults = Vec::new();
+    let mut parts = Parts::default();
     for (set, energy) in energies.iter_mut().enumerate() {
         let mut first = 0;
         while first < samples {
@@ -93,6 +98,7 @@ pub fn estimate_until(
             let room = ((set + 1) * (MEDIAN_SAMPLES / sets)).saturating_sub(kept.len());
             kept.extend(batch.local_energy.iter().take(room));
             batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
+            parts.push(system, &batch);
             rejected += batch.rejected;
             first += part;
             for fault in batch.faults {
@@ -112,6 +118,8 @@ pub fn estimate_until(
         Sampling::Random => EnergyEstimate::independent(energies[0]),
         Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
     };
+    let tails = tails(psi, system, schedule, &energy, || watch(sets * samples))?;
+    let energy = energy.missing(tails.missing_variance);
     let mean = energy.mean();
     let (round_trip_error, slopes) = health(psi, schedule.seed);
     for e in &mut kept {
@@ -126,8 +134,78 @@ pub fn estimate_until(
         round_trip_error,
         slopes,
         density_drift: density_drift(psi, schedule.seed),
+        scale: parts.scale(psi.sector().particles(), mean),
+        tails: Some(tails),
         faults,
     })
+}
+
+/// Share of the samples of the tail test that go to the tails.
+const TAILS: f64 = 0.5;
+/// Samples of the tail test: one for so many of the estimate, but no fewer than [`LEAST_TAIL_SAMPLES`].
+const TAIL_SHARE: usize = 8;
+const LEAST_TAIL_SAMPLES: usize = 8192;
+/// Standard errors by which the variance with the tails has to exceed that of the plain samples.
+const TAIL_ERRORS: f64 = 2.0;
+
+/// The energy and its variance from independent samples half of which went to the tails, as the importance weights of a
+/// mixture give them (T. Hesterberg, "Weighted average importance sampling and defensive mixture distributions",
+/// Technometrics 37, 185 (1995)): what plain samples reach once in a million is often among them, with the weight it has.
+fn tails(
+    psi: &dyn Wavefunction,
+    system: System,
+    schedule: &Schedule,
+    plain: &EnergyEstimate,
+    mut watch: impl FnMut() -> ControlFlow<()>,
+) -> Option<Tails> {
+    let samples = (plain.count() / TAIL_SHARE).max(LEAST_TAIL_SAMPLES);
+    let (mut energies, mut weights) = (Vec::new(), Vec::new());
+    let mut first = 0;
+    while first < samples {
+        let part = ESTIMATE_BATCH.min(samples - first);
+        let id = BatchId {
+            sampling: Sampling::Random,
+            seed: schedule.seed,
+            purpose: Purpose::Health,
+            number: 2,
+            first,
+            tails: TAILS,
+        };
+        let batch = local_energy::draw(psi, system, id, part, Derivatives::None);
+        energies.extend(batch.local_energy);
+        weights.extend(batch.weight);
+        first += part;
+        if watch().is_break() {
+            return None;
+        }
+    }
+    Some(Tails::of(&energies, &weights, plain.variance(), TAIL_ERRORS))
+}
+
+/// Sums over samples of the two parts of the potential energy.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parts {
+    samples: usize,
+    external: f64,
+    interaction: f64,
+}
+
+impl Parts {
+    fn push(&mut self, system: System, batch: &Batch) {
+        let external = &system.hamiltonian.external;
+        for x in batch.x.chunks_exact(batch.particles) {
+            let alone: f64 = x.iter().map(|&x| external.value(x)).sum();
+            self.external += alone;
+            self.interaction += system.hamiltonian.potential(system.geometry, x) - alone;
+        }
+        self.samples += batch.samples();
+    }
+
+    fn scale(&self, particles: usize, energy: f64) -> Scale {
+        let n = self.samples as f64;
+        let (external, interaction) = (self.external / n, self.interaction / n);
+        Scale { particles, kinetic: energy - external - interaction, interaction }
+    }
 }
 
 /// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr, and largest slopes.

@@ -12,11 +12,16 @@ const GOOD_SHARE: f64 = 0.9;
 /// What is minimised, on given samples: the energy plus a share of the variance, both robust against rare
 /// huge local energies.
 ///
+/// Energies far below count as clipped: they promise what is not there. Those far above count in full where steps are chosen among, or a step
+/// that sends a few samples up would pass for a good one.
+///
 /// All candidates are compared through the same uniforms and the same clipping, so that their differences are
 /// much more precise than the energies.
 struct Merit {
     middle: f64,
     width: f64,
+    /// Highest deviation that counts.
+    highest: f64,
     variance_weight: f64,
 }
 
@@ -26,9 +31,11 @@ pub(super) const MERIT_CLIP: f64 = 30.0;
 const RISE: f64 = 2.0;
 
 impl Merit {
-    fn new(batch: &Batch, variance_weight: f64) -> Self {
+    fn new(batch: &Batch, variance_weight: f64, choosy: bool) -> Self {
         let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
-        Merit { middle: 0.5 * (low + high), width: 0.5 * (high - low), variance_weight }
+        let width = 0.5 * (high - low);
+        let highest = if choosy { f64::INFINITY } else { width };
+        Merit { middle: 0.5 * (low + high), width, highest, variance_weight }
     }
 
     /// The merit of the state of a batch and its standard error; infinite where samples are missing.
@@ -38,7 +45,7 @@ impl Merit {
         }
         let deviations: Vec<f64> = batch.local_energy.iter().map(|e| e - self.middle).collect();
         let clipped: Vec<f64> =
-            deviations.iter().map(|d| d.clamp(-self.width, self.width)).collect();
+            deviations.iter().map(|d| d.clamp(-self.width, self.highest)).collect();
         let moments = Moments::weighted(&clipped, &batch.weight);
         let mean = moments.mean();
         // Huber's loss about the mean.
@@ -65,7 +72,7 @@ pub(super) fn choose(
     let samples = samples.div_ceil(2);
     let start = psi.parameters().to_vec();
     let here = local_energy::draw(psi, system, id, samples, Derivatives::None);
-    let merit = Merit::new(&here, variance_weight);
+    let merit = Merit::new(&here, variance_weight, steps.len() > 1);
     let (now, error) = merit.of(&here, samples);
     // Steps of an optimiser that offers no choice are noisy by nature; small rises belong to them.
     let mut best = if steps.len() == 1 { now + RISE * error } else { now };

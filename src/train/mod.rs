@@ -10,18 +10,19 @@ mod stopping;
 
 pub use estimate::{Estimate, estimate, estimate_until};
 pub use state::{Faults, TrainingState};
-pub use stopping::Stopping;
+pub use stopping::{StopReason, Stopping};
 
 use crate::estimate::Moments;
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::math::linalg::LinearError;
-use crate::optimise::{Landscape, Optimiser, Pace};
+use crate::optimise::{Landscape, Optimiser, Pace, relative_variance};
 use crate::sampling::{Purpose, Sampling};
 use crate::spec::RunSpec;
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 use merit::choose;
 use std::ops::ControlFlow;
+use stopping::STUCK;
 
 /// How long and with how many samples to train.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -160,6 +161,8 @@ pub struct Trained {
     pub restarts: usize,
     /// Iterations done.
     pub iterations: usize,
+    /// Why they were not more.
+    pub stopped: StopReason,
 }
 
 /// The configurations of a batch at other parameters.
@@ -176,6 +179,9 @@ impl Landscape for FixedSamples<'_> {
         (batch.rejected == 0).then_some(batch)
     }
 }
+
+/// Variance of the local energy, in units of the kinetic energy squared, of a state that needs no training.
+const EIGENSTATE: f64 = 1e-18;
 
 /// Share of the run, at its end, over which parameters are averaged.
 const AVERAGED_SHARE: f64 = 0.25;
@@ -237,6 +243,7 @@ pub fn train_from(
         rejected: state.rejected,
         restarts: state.restarts,
         iterations: state.iteration,
+        stopped: state.stopped(schedule.iterations),
     }))
 }
 
@@ -281,7 +288,15 @@ fn iterate(
     state.rejected += batch.rejected;
     let energy = Moments::weighted(&batch.local_energy, &batch.weight);
     let trouble = state.trouble(&batch, energy, schedule);
+    // Of an eigenstate, what is left of the variance is rounding.
+    let exact = schedule.stopping == Stopping::Plateau
+        && trouble.is_none()
+        && relative_variance(&batch) < EIGENSTATE;
     let (step, choosy) = match &trouble {
+        None if exact => {
+            state.remember_best(energy, optimiser);
+            (None, false)
+        }
         Some(error) => {
             if !state.restart(schedule.faults, optimiser) {
                 return Err(error.clone());
@@ -320,10 +335,15 @@ fn iterate(
     state.average(iteration + tail, schedule.iterations);
     state.iteration = iteration + 1;
     state.optimiser = optimiser.memory();
-    if trouble.is_none() {
+    state.stuck = if step.is_some() || trouble.is_some() { 0 } else { state.stuck + 1 };
+    // An iteration without a step looks flat whether or not there is anything to gain.
+    if step.is_some() {
         state.history.push(&batch);
     }
-    state.settled = schedule.stopping == Stopping::Plateau && choosy && state.history.is_flat();
+    state.settled = exact
+        || schedule.stopping == Stopping::Plateau
+            && choosy
+            && (state.stuck >= STUCK || step.is_some() && state.history.is_flat());
     Ok(IterationReport {
         iteration,
         energy,

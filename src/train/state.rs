@@ -1,6 +1,6 @@
 //! Where a training stands: everything that the rest of it depends on.
 
-use super::stopping::History;
+use super::stopping::{History, STUCK, StopReason};
 use super::{Schedule, TrainError};
 use crate::estimate::Moments;
 use crate::local_energy::Batch;
@@ -71,6 +71,9 @@ pub struct TrainingState {
     pub(super) history: History,
     /// Whether the training has settled before its last iteration.
     pub(super) settled: bool,
+    /// Iterations in a row without a step.
+    #[serde(default)]
+    pub(super) stuck: usize,
     /// How many times the cells of the splines have been halved.
     pub(super) refinements: usize,
     best: Option<Best>,
@@ -108,6 +111,7 @@ impl TrainingState {
             caution: 1.0,
             history: History::default(),
             settled: false,
+            stuck: 0,
             refinements: 0,
             best: None,
             adrift: 0,
@@ -118,7 +122,18 @@ impl TrainingState {
     /// Lets a training that had settled go on, when more iterations or another rule for stopping are asked for.
     pub fn unsettle(&mut self) {
         self.settled = false;
+        self.stuck = 0;
         self.history = History::default();
+    }
+
+    /// Why a training of at most so many iterations stops here.
+    pub(super) fn stopped(&self, iterations: usize) -> StopReason {
+        match self.settled {
+            true if self.stuck >= STUCK => StopReason::NoStep,
+            true => StopReason::Plateau,
+            false if self.stuck >= STUCK && self.iteration >= iterations => StopReason::NoStep,
+            false => StopReason::Iterations,
+        }
     }
 
     /// How many times the cells of the wavefunction's splines have been halved.
@@ -254,6 +269,20 @@ mod tests {
             let found = state.trouble(&batch, energy, &schedule(faults));
             assert_eq!(found.is_none(), fine, "{faults:?} {good}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_training_stops_for_the_reason_that_it_has() {
+        let optimiser = OptimiserSettings::default().build();
+        let mut state = TrainingState::new(&[0.0], optimiser.as_ref());
+        state.iteration = 10;
+        assert_eq!(state.stopped(10), StopReason::Iterations);
+        state.settled = true;
+        assert_eq!(state.stopped(20), StopReason::Plateau);
+        state.stuck = STUCK;
+        assert_eq!(state.stopped(20), StopReason::NoStep);
+        state.unsettle();
+        assert_eq!((state.settled, state.stuck), (false, 0));
     }
 
     #[test]

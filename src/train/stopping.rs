@@ -10,13 +10,40 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Stopping {
-    /// When four iterations have lowered neither the energy beyond its error nor the (clipped) variance by a
-    /// twentieth, compared with the four before: for optimisers that choose among steps.
+    /// When four iterations with a step have lowered neither the energy beyond its error nor the (clipped) variance by a
+    /// twentieth, compared with the four before, or when six in a row found no step to take: for optimisers that choose
+    /// among steps.
     #[default]
     Plateau,
     /// Never.
     Never,
 }
+
+/// Why a training stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopReason {
+    /// The energy and its variance had settled.
+    Plateau,
+    /// All iterations were done.
+    Iterations,
+    /// No step on offer lowered what is minimised, many iterations in a row: the end of what the samples can tell, or a
+    /// training that is stuck.
+    NoStep,
+}
+
+impl StopReason {
+    /// In words, after "training stopped because".
+    pub fn words(self) -> &'static str {
+        match self {
+            StopReason::Plateau => "it had settled",
+            StopReason::Iterations => "all iterations were done",
+            StopReason::NoStep => "no step lowered the energy or its variance any more",
+        }
+    }
+}
+
+/// Iterations in a row without a step after which a training stops.
+pub(super) const STUCK: usize = 6;
 
 /// Iterations that are compared with as many before.
 const PLATEAU: usize = 4;

@@ -29,6 +29,17 @@ pub(crate) trait Flow: Send + Sync {
     /// Uniforms to configurations of the fundamental domain, as many as `x` has room for.
     fn sample(&self, uniforms: &[f64], trace: &mut Self::Trace<f64>, x: &mut [f64]);
 
+    /// See [`Evaluator::sample_moved`].
+    fn sample_moved(
+        &self,
+        _uniforms: &[f64],
+        _shift: &[f64],
+        _trace: &mut Self::Trace<f64>,
+        _x: &mut [f64],
+    ) -> Option<f64> {
+        None
+    }
+
     /// The configuration that [`Self::forward`] has just mapped to the base, from its image.
     fn pull_back(&self, trace: &mut Self::Trace<f64>, x: &mut [f64]);
 
@@ -85,6 +96,10 @@ impl<'a, F: Flow, const N: usize> FlowEvaluator<'a, F, N> {
 impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
     fn sample(&mut self, uniforms: &[f64], x: &mut [f64]) {
         self.flow.sample(uniforms, &mut self.plain, x);
+    }
+
+    fn sample_moved(&mut self, uniforms: &[f64], shift: &[f64], x: &mut [f64]) -> Option<f64> {
+        self.flow.sample_moved(uniforms, shift, &mut self.plain, x)
     }
 
     fn log_psi(&mut self, x: &[f64]) -> LogPsi {

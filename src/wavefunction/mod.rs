@@ -5,7 +5,9 @@
 //! is an exact, independent sample of `|psi|²`.
 
 pub mod coordinate;
+mod exchanged;
 mod flow;
+mod polarised;
 pub mod saved;
 pub mod slopes;
 pub mod waveflow;
@@ -14,10 +16,12 @@ pub mod weyl;
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
+use exchanged::Exchanged;
+use polarised::Polarised;
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
 use waveflow::{Waveflow, WaveflowSettings};
-use weyl::{Weyl, WeylSettings};
+use weyl::{BaseSettings, Weyl, WeylSettings};
 
 /// The wavefunction of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +113,21 @@ impl WavefunctionSettings {
         }
     }
 
+    /// Chooses what is left open by measuring, and says what and why, a line each.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle(
+        &mut self,
+        sector: Sector,
+        system: System,
+    ) -> Result<Vec<String>, WavefunctionError> {
+        match self {
+            WavefunctionSettings::Waveflow(_) => Ok(Vec::new()),
+            WavefunctionSettings::Weyl(settings) => settings.settle(sector, system),
+        }
+    }
+
     /// Whether [`Wavefunction::refine`] can do something.
     pub fn can_refine(&self) -> bool {
         match self {
@@ -127,9 +146,22 @@ impl WavefunctionSettings {
         system: System,
         seed: u64,
     ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
+        // A Waveflow makes one particle after the other, and samples of either family are made spin by spin: one order
+        // of the spins serves for both.
+        if sector.up < sector.down {
+            let inner = self.build(sector.exchanged(), system, seed)?;
+            return Ok(Box::new(Exchanged::of(inner)));
+        }
         match self {
             WavefunctionSettings::Waveflow(s) => {
                 Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
+            }
+            WavefunctionSettings::Weyl(s)
+                if s.base == BaseSettings::Fermionised && sector.down > 0 =>
+            {
+                let all = Sector { up: sector.particles(), down: 0 };
+                let inner = Box::new(Weyl::new(s, all, system)?);
+                Ok(Box::new(Polarised::of(inner, sector)))
             }
             WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
         }
@@ -220,6 +252,12 @@ pub trait Evaluator {
     /// `O_k` (to `out`) and its gradient `d O_k / d x_i` (to `mixed[i * parameters + k]`); returns the kinetic local
     /// energy.
     fn mixed_parameter_gradient(&mut self, x: &[f64], out: &mut [f64], mixed: &mut [f64]) -> f64;
+
+    /// [`Self::sample`] of one configuration, but with the coordinates of the base moved by `shift` before the flow; returns
+    /// the logarithm of the density of the base where it was drawn. None where there is one uniform for each coordinate.
+    fn sample_moved(&mut self, _uniforms: &[f64], _shift: &[f64], _x: &mut [f64]) -> Option<f64> {
+        None
+    }
 
     /// `T^-1(T(x)) - x`, largest component: how well the bijection undoes itself.
     fn round_trip_error(&mut self, x: &[f64]) -> f64;

@@ -5,8 +5,8 @@ use crate::spec::ResolvedSpec;
 use crate::system::System;
 use serde::{Deserialize, Serialize};
 
-/// Version of the file format.
-const FORMAT: u32 = 1;
+/// Version of the file format, and of what the parameters mean: pairs between walls have ended otherwise since 2.
+const FORMAT: u32 = 2;
 
 /// The content of a `wavefunction` file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +97,25 @@ impl SavedWavefunction {
         Ok(saved)
     }
 
+    /// A number that tells this wavefunction from others, as 16 hexadecimal digits: of the system, the settings and
+    /// the bits of the parameters, and of nothing that the state does not depend on (titles, numbers of samples).
+    ///
+    /// # Errors
+    /// [`SavedError::Json`], which plain data have no way to cause.
+    pub fn fingerprint(&self) -> Result<String, SavedError> {
+        let ResolvedSpec { hamiltonian, sector, geometry, wavefunction, .. } = &self.spec;
+        let state =
+            (&hamiltonian.external, &hamiltonian.interaction, sector, geometry, wavefunction);
+        let text = serde_json::to_vec(&(state, self.refinements))?;
+        let parameters = self.parameters.iter().flat_map(|p| p.to_bits().to_le_bytes());
+        // G. Fowler, L. C. Noll, K.-P. Vo, D. Eastlake, RFC 9923: FNV-1a of 64 bits.
+        let hash =
+            text.into_iter().chain(parameters).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        Ok(format!("{hash:016x}"))
+    }
+
     /// Builds the wavefunction with its trained parameters.
     ///
     /// # Errors
@@ -134,8 +153,17 @@ mod tests {
         assert_eq!(again.parameters(), psi.parameters());
         let x = [-0.7, 1.1];
         assert_eq!(again.evaluator().log_psi(&x), psi.evaluator().log_psi(&x));
+        // The fingerprint is that of the state: titles and samples are none of it, the last bit of a parameter is.
+        let mut saved = SavedWavefunction::from_json(&text).unwrap();
+        let fingerprint = saved.fingerprint().unwrap();
+        saved.spec.title.push('!');
+        saved.spec.hamiltonian.title.push('!');
+        saved.spec.final_samples *= 2;
+        assert_eq!(saved.fingerprint().unwrap(), fingerprint);
+        saved.parameters[1] = saved.parameters[1].next_up();
+        assert_ne!(saved.fingerprint().unwrap(), fingerprint);
         assert!(
-            SavedWavefunction::from_json(&text.replace("\"format\":1", "\"format\":9")).is_err()
+            SavedWavefunction::from_json(&text.replace("\"format\":2", "\"format\":9")).is_err()
         );
         assert!(
             SavedWavefunction::from_json(&text.replace("\"refinements\":1", "\"refinements\":2"))

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 
 /// Runs the program in a folder.
 pub fn weylflow(folder: &Path, arguments: &[&str]) -> Output {
@@ -15,11 +15,16 @@ pub fn weylflow(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it prints, where it must succeed.
+/// Whether the program came to its end: 0, or 4 where the energy is doubtful, as those of tiny trainings are.
+pub fn ended(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(0 | 4))
+}
+
+/// What it prints, where it must come to its end.
 pub fn succeeds(folder: &Path, arguments: &[&str]) -> String {
     let output = weylflow(folder, arguments);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
+    assert!(ended(output.status), "{arguments:?}: {error}");
     String::from_utf8(output.stdout).unwrap()
 }
 

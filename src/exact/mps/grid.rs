@@ -234,7 +234,9 @@ pub(super) fn start(
         return Err(too_fine(2 * cells));
     }
     let particles = sector.up.max(sector.down);
-    let mut grid = Grid::new(geometry, cells.max(2 * particles + 4));
+    // The fewest cells that are looked at say nothing.
+    let needed = if cells <= 64 { 0 } else { cells };
+    let mut grid = Grid::new(geometry, needed.max(2 * particles + 4));
     let error = |grid: &Grid, watch: &mut dyn Watch| -> Result<f64, ExactError> {
         watch.spend(40.0 * (grid.points.len() as f64).powi(2))?;
         let finer = Grid::new(geometry, 2 * grid.cells);
@@ -252,13 +254,19 @@ pub(super) fn start(
             let ratio = if here > 1e-13 { (there / here).clamp(0.05, 0.7) } else { 0.2 };
             return Ok(Start { field, grid, ratio });
         }
-        if next.points.len() > MOST_POINTS {
-            return Err(too_fine(next.points.len()));
+        // As fine as leaves room for a finer one, if that is of any use.
+        if next.finer().points.len() > MOST_POINTS {
+            if here > USEFUL_ERROR {
+                return Err(too_fine(next.points.len()));
+            }
+            return Ok(Start { field, grid, ratio: (there / here).clamp(0.05, 0.9) });
         }
         (grid, here) = (next, there);
     }
 }
 
+/// Error of the mean field on the first grid, in Hartree, that a result may begin with where no finer grid is allowed.
+const USEFUL_ERROR: f64 = 1e-4;
 /// Error of the mean field on the first grid over the tolerance.
 const FIRST_ERROR: f64 = 10.0;
 

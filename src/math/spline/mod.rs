@@ -1,4 +1,4 @@
-//! B-, I- and O-splines on `[0, 1]`, and reflected circular splines on `[0, pi]`.
+//! B-, I- and O-splines on `[0, 1]`, reflected circular splines on `[0, pi]`, and periodic ones on the whole circle.
 //!
 //! Values and derivatives come from the Cox–de Boor recurrence on the non-zero functions: no tables and
 //! no interpolation, so that a derivative is the derivative of the value to machine precision.
@@ -9,6 +9,7 @@ pub mod circular;
 pub mod constraint;
 pub mod ispline;
 pub mod ospline;
+pub mod periodic;
 pub mod pieces;
 pub mod short_range;
 mod subdivision;
@@ -18,6 +19,7 @@ pub use circular::CircularSpline;
 pub use constraint::{BoundaryConditions, ConstrainedBasis};
 pub use ispline::MonotoneBasis;
 pub use ospline::{OSplineBasis, Orthogonalisation};
+pub use periodic::PeriodicSpline;
 pub use pieces::Pieces;
 pub use short_range::ShortRange;
 

@@ -1,9 +1,10 @@
 //! The figures of a report, each with its caption.
 
-use super::super::number::format_with_uncertainty;
+use super::super::densities::{SPINS, exact_curves, smooth};
+use super::super::number::{format_difference, format_with_uncertainty};
 use super::super::record::{IterationRow, Summary};
 use super::super::svg::{Axis, Colour, Figure, Layer};
-use super::ReportInput;
+use super::{ReportInput, observables};
 use crate::optimise::{Labels, OptimiserSettings};
 use crate::system::{External, Geometry};
 
@@ -136,30 +137,67 @@ fn deviation(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
         );
     let mut caption = String::from("Deviations below the standard error are noise.");
     if let Some(reference) = reference {
-        let text =
-            format_with_uncertainty(1e3 * reference.deviation, milli(summary.standard_error));
+        let text = format_difference(1e3 * reference.deviation, milli(summary.standard_error));
         figure = figure.with(Layer::level(
             milli(reference.deviation),
             format!("final, {text} mHa"),
             Colour::Green,
         ));
-        caption.push_str(" The final estimate uses averaged parameters and fresh samples.");
+        caption.push_str(&final_estimate(summary));
     }
     (figure, caption)
+}
+
+/// What the final estimate rests on, after a blank.
+fn final_estimate(summary: &Summary) -> String {
+    match summary.averaged_iterations {
+        0 | 1 => " The final estimate is from fresh samples.".into(),
+        n => format!(
+            " The final estimate is from fresh samples, with the mean of the parameters of the last {n} iterations."
+        ),
+    }
+}
+
+/// Numbers that a logarithmic axis has no place for, in words; nothing where all have one.
+fn gaps(rows: &[IterationRow], f: impl Fn(&IterationRow) -> f64) -> String {
+    let shown = |x: f64| x.is_finite() && x > 0.0;
+    let (mut idle, mut odd) = (0, 0);
+    for row in rows.iter().filter(|r| !shown(f(r))) {
+        // A step that is not taken has no length; its gradient is not kept.
+        if row.step_norm == 0.0 { idle += 1 } else { odd += 1 }
+    }
+    let mut text = String::new();
+    if idle > 0 {
+        let all = rows.len();
+        text += &format!(
+            " Gaps: in {idle} of {all} iterations no trial step was an improvement, and none was taken."
+        );
+    }
+    if odd > 0 {
+        text += &format!(" Gaps: {odd} of {} iterations without a number above zero.", rows.len());
+    }
+    text
 }
 
 fn variance(rows: &[IterationRow]) -> (Figure, String) {
     let y = Axis::log("variance (Ha²)");
     let figure = Figure::new("variance", "Variance of the local energy", iteration_axis(rows), y)
         .with(Layer::line(curve(rows, |r| r.variance), Colour::Blue));
-    (figure, "It vanishes for an exact eigenstate.".into())
+    let odd = rows.iter().filter(|r| !(r.variance.is_finite() && r.variance > 0.0)).count();
+    let mut caption = String::from("It vanishes for an exact eigenstate.");
+    if odd > 0 {
+        caption +=
+            &format!(" Gaps: {odd} of {} iterations without a number above zero.", rows.len());
+    }
+    (figure, caption)
 }
 
 fn gradient(rows: &[IterationRow]) -> (Figure, String) {
     let y = Axis::log("gradient norm (Ha)");
     let figure = Figure::new("gradient", "Gradient of the energy", iteration_axis(rows), y)
         .with(Layer::line(curve(rows, |r| r.gradient_norm), Colour::Blue));
-    (figure, "Euclidean norm; it levels off at the noise of the samples.".into())
+    let caption = "Euclidean norm; it levels off at the noise of the samples.";
+    (figure, caption.to_owned() + &gaps(rows, |r| r.gradient_norm))
 }
 
 fn step(rows: &[IterationRow], settings: &OptimiserSettings) -> (Figure, String) {
@@ -174,7 +212,7 @@ fn step(rows: &[IterationRow], settings: &OptimiserSettings) -> (Figure, String)
                     .on_right()
                     .named(format!("{name}, right axis")),
             );
-    (figure, String::new())
+    (figure, gaps(rows, |r| r.step_norm).trim_start().to_owned())
 }
 
 /// Number of points at which the external potential is drawn.
@@ -185,7 +223,13 @@ fn density(input: &ReportInput) -> (Figure, String) {
     let (low, high) = density_range(input);
     let x = Axis::linear("x (bohr)").with_range(low, high);
     let mut y = Axis::linear("density (1/bohr)");
-    let tops = profile.up.iter().chain(&profile.down).map(|p| p.0 + p.1);
+    let exact = input.reference_density.map(|d| exact_curves(d, input.sector)).unwrap_or_default();
+    // Exact densities have no noise, and bins that flatten a peak should not cut it off.
+    let peaks = exact.iter().flat_map(|c| &c.points).map(|p| p.1);
+    let measured = SPINS.iter().filter_map(|s| smooth(input.observables, s.0));
+    let tops = (profile.up.iter().chain(&profile.down).map(|p| p.0 + p.1))
+        .chain(peaks)
+        .chain(measured.flat_map(|q| q.values.iter().copied()));
     if let Some(top) = quantile(tops, 1.0).filter(|&t| t > 0.0) {
         y = y.with_range(0.0, 1.08 * top);
     }
@@ -218,16 +262,33 @@ fn density(input: &ReportInput) -> (Figure, String) {
             wall.0, wall.1
         ));
     }
-    caption.push_str("Bars are one standard error.");
-    for (values, name, colour) in
-        [(&profile.up, "spin up", Colour::Blue), (&profile.down, "spin down", Colour::Vermillion)]
-    {
-        if !values.is_empty() {
-            let mut layer = Layer::steps(profile.edges.clone(), values.clone(), colour).named(name);
-            // The two coincide in many states: then the dashes show both.
-            layer.dashed = colour == Colour::Vermillion;
-            figure = figure.with(layer);
+    let mut smoothed = false;
+    for ((spin, name, colour), values) in SPINS.into_iter().zip([&profile.up, &profile.down]) {
+        if values.is_empty() {
+            continue;
         }
+        if let Some(q) = smooth(input.observables, spin) {
+            smoothed = true;
+            figure = observables::curve(figure, q, name, colour);
+            continue;
+        }
+        let mut layer = Layer::steps(profile.edges.clone(), values.clone(), colour).named(name);
+        // The two coincide in many states: then the dashes show both.
+        layer.dashed = colour == Colour::Vermillion;
+        figure = figure.with(layer);
+    }
+    caption.push_str(if smoothed {
+        "Sampled: values at points from the density matrix (weylflow measure), with bands of one standard error."
+    } else {
+        "Sampled: means over bins, with bars of one standard error."
+    });
+    for curve in &exact {
+        let line =
+            Layer::line(curve.points.clone(), Colour::Ink).named(format!("exact, {}", curve.spins));
+        figure = figure.with(if curve.down { line.dashed() } else { line });
+    }
+    if !exact.is_empty() {
+        caption.push_str(" Thin lines: the exact ground state.");
     }
     (figure, caption)
 }

@@ -1,5 +1,6 @@
 //! Figures of what `weylflow measure` found.
 
+use super::super::densities::{SPINS, populated, smooth};
 use super::super::number::format_significant;
 use super::super::observables::Observables;
 use super::super::svg::{Axis, Colour, Figure, Layer};
@@ -9,7 +10,6 @@ use crate::observables::Quantity;
 pub(super) fn figures(o: &Observables) -> Vec<(Figure, String)> {
     let mut all = vec![];
     all.extend(local_energy(o));
-    all.extend(smooth_density(o));
     all.extend(occupations(o));
     all.extend(natural_orbitals(o));
     all.extend(o.quantities().filter_map(pair_density));
@@ -19,9 +19,7 @@ pub(super) fn figures(o: &Observables) -> Vec<(Figure, String)> {
     all
 }
 
-/// Names, words and colours of the spins and their pairs.
-const SPINS: [(&str, &str, Colour); 2] =
-    [("up", "spin up", Colour::Blue), ("down", "spin down", Colour::Vermillion)];
+/// Names, words and colours of the pairs of spins.
 const PAIRS: [(&str, &str, Colour); 3] = [
     ("up_up", "up and up", Colour::Blue),
     ("up_down", "up and down", Colour::Vermillion),
@@ -34,7 +32,7 @@ fn with_errors(q: &Quantity) -> Vec<(f64, f64)> {
 }
 
 /// A curve with its band of one standard error; lines of a second spin are dashed.
-fn curve(figure: Figure, q: &Quantity, name: &str, colour: Colour) -> Figure {
+pub(super) fn curve(figure: Figure, q: &Quantity, name: &str, colour: Colour) -> Figure {
     let points = &q.axes[0].points;
     let values = with_errors(q);
     let band = points.iter().zip(&values).map(|(x, (v, e))| (*x, v - e, v + e)).collect();
@@ -68,39 +66,6 @@ fn local_energy(o: &Observables) -> Option<(Figure, String)> {
     Some((figure, caption))
 }
 
-fn smooth_density(o: &Observables) -> Option<(Figure, String)> {
-    let found = |name: &str| o.quantity(&format!("smooth_density_{name}"));
-    let (low, high) = populated(SPINS.iter().filter_map(|s| found(s.0)))?;
-    let x = Axis::linear("x (bohr)").with_range(low, high);
-    let y = Axis::linear("density (1/bohr)");
-    let mut figure = Figure::new("smooth-density", "Density from the density matrix", x, y);
-    for (name, words, colour) in SPINS {
-        if let Some(q) = found(name) {
-            figure = curve(figure, q, words, colour);
-        }
-    }
-    let caption = "Values at points, without bins. Bands are one standard error.".into();
-    Some((figure, caption))
-}
-
-/// Where quantities over `x` exceed a thousandth of their largest value, with some room.
-fn populated<'a>(quantities: impl Iterator<Item = &'a Quantity>) -> Option<(f64, f64)> {
-    let mut range = (f64::INFINITY, f64::NEG_INFINITY);
-    let mut whole = range;
-    for q in quantities {
-        let largest = q.values.iter().copied().filter(|v| v.is_finite()).fold(0.0, f64::max);
-        for (k, &v) in q.values.iter().enumerate() {
-            let x = q.axes[0].centre(k);
-            whole = (whole.0.min(x), whole.1.max(x));
-            if v > 1e-3 * largest {
-                range = (range.0.min(x), range.1.max(x));
-            }
-        }
-    }
-    let room = 0.05 * (range.1 - range.0);
-    (range.0 < range.1).then(|| ((range.0 - room).max(whole.0), (range.1 + room).min(whole.1)))
-}
-
 fn occupations(o: &Observables) -> Option<(Figure, String)> {
     let q = o.quantity("occupations")?;
     let points: Vec<_> =
@@ -121,8 +86,12 @@ fn natural_orbitals(o: &Observables) -> Option<(Figure, String)> {
     let q = o.quantity("natural_orbitals")?;
     let occupations = o.quantity("occupations")?;
     let points = &q.axes[1].points;
-    let density = SPINS.iter().filter_map(|s| o.quantity(&format!("smooth_density_{}", s.0)));
-    let (low, high) = populated(density)?;
+    let density: Vec<Vec<(f64, f64)>> = SPINS
+        .iter()
+        .filter_map(|s| smooth(Some(o), s.0))
+        .map(|q| q.axes[0].points.iter().copied().zip(q.values.iter().copied()).collect())
+        .collect();
+    let (low, high) = populated(density.iter().map(Vec::as_slice))?;
     let x = Axis::linear("x (bohr)").with_range(low, high);
     let y = Axis::linear("orbital (1/√bohr)");
     let mut figure = Figure::new("natural-orbitals", "Natural orbitals", x, y);
@@ -188,16 +157,28 @@ fn distance(o: &Observables) -> Option<(Figure, String)> {
 
 fn momentum(o: &Observables) -> Option<(Figure, String)> {
     let x = Axis::linear("momentum p (1/bohr)");
-    let y = Axis::linear("n(p) (bohr)");
+    // On a ring momenta are discrete, and have occupations.
+    let found = |name: &str| o.quantity(&format!("momentum_{name}"));
+    let discrete = SPINS.iter().filter_map(|s| found(s.0)).any(|q| q.unit.is_empty());
+    let y = Axis::linear(if discrete { "occupation" } else { "n(p) (bohr)" });
     let mut figure = Figure::new("momentum", "Momentum distribution", x, y);
     for (name, words, colour) in SPINS {
-        if let Some(q) = o.quantity(&format!("momentum_{name}")) {
-            figure = curve(figure, q, words, colour);
+        if let Some(q) = found(name) {
+            figure = if discrete {
+                let points = q.axes[0].points.iter().zip(with_errors(q));
+                let points = points.map(|(p, (n, e))| (*p, n, e)).collect();
+                figure.with(Layer::points(points, colour).named(words))
+            } else {
+                curve(figure, q, words, colour)
+            };
         }
     }
-    let caption =
-        "Its integral is the number of particles. Bands are one standard error.".to_owned();
-    (!figure.layers.is_empty()).then_some((figure, caption))
+    let caption = if discrete {
+        "Occupations of plane waves; their sum is the number of particles. Bars are one standard error."
+    } else {
+        "Its integral is the number of particles. Bands are one standard error."
+    };
+    (!figure.layers.is_empty()).then(|| (figure, caption.to_owned()))
 }
 
 fn structure_factor(o: &Observables) -> Option<(Figure, String)> {

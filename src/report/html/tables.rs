@@ -1,6 +1,8 @@
 //! The table of numbers: one value a cell, so that it copies into a spreadsheet.
 
 use super::super::escape::escape;
+use super::super::links::{Links, encoded};
+use super::super::number::{format_known, unsigned_zero};
 use super::super::observables::Observables;
 use super::super::record::{ErrorBar, Summary};
 use super::super::verdict;
@@ -29,11 +31,11 @@ fn rows(summary: &Summary) -> Vec<Row> {
             ("deviation from exact", energy_digits(reference.deviation), error, "Ha"),
         ]);
         if let Some(bars) = verdict::error_bars(summary) {
-            rows.push(("deviation in error bars", format!("{bars:.2}"), none(), ""));
+            rows.push(("deviation in error bars", two_places(bars), none(), ""));
             let freedom = summary.error_bar.degrees_of_freedom();
             if freedom.is_some() {
                 let name = "as unlikely as Gaussian error bars (Student's t)";
-                rows.push((name, format!("{:.2}", gaussian_bars(bars, freedom)), none(), ""));
+                rows.push((name, two_places(gaussian_bars(bars, freedom)), none(), ""));
             }
         }
         rows.push(("source of the exact energy", reference.source.clone(), none(), ""));
@@ -80,7 +82,13 @@ fn rows(summary: &Summary) -> Vec<Row> {
     rows.extend([
         ("parameters", summary.parameters.to_string(), none(), ""),
         ("iterations", summary.iterations.to_string(), none(), ""),
-        ("averaged iterations", summary.averaged_iterations.to_string(), none(), ""),
+    ]);
+    // One iteration alone is no mean.
+    if summary.averaged_iterations > 1 {
+        let name = "last iterations whose parameters were averaged";
+        rows.push((name, summary.averaged_iterations.to_string(), none(), ""));
+    }
+    rows.extend([
         ("wall time", format!("{:.2}", summary.wall_seconds), none(), "s"),
         ("processor time", format!("{:.2}", summary.cpu_seconds), none(), "s"),
         ("threads", summary.threads.to_string(), none(), ""),
@@ -101,35 +109,81 @@ fn rows(summary: &Summary) -> Vec<Row> {
     rows
 }
 
+fn two_places(x: f64) -> String {
+    unsigned_zero(format!("{x:.2}"))
+}
+
 /// Writes the table of the run.
 pub(super) fn write(page: &mut String, summary: &Summary) {
-    put(page, rows(summary).into_iter().map(|(name, v, e, unit)| (name.into(), v, e, unit.into())));
+    let caption = "The run in numbers. Standard errors are one standard deviation; no entry means none is known.";
+    put(
+        page,
+        caption,
+        rows(summary).into_iter().map(|(name, v, e, unit)| (name.into(), v, e, unit.into())),
+    );
 }
 
 /// Writes the table of measured numbers: more digits than the error bars need, for programs to read.
 pub(super) fn write_observables(page: &mut String, found: &Observables) {
     let text = |value: f64| {
-        if value == 0.0 || (1e-4..1e6).contains(&value.abs()) {
+        if value == 0.0 {
+            "0".into()
+        } else if (1e-4..1e6).contains(&value.abs()) {
             format!("{value:.10}")
         } else {
             format!("{value:.6e}")
         }
     };
     let rows = super::observables::rows(found);
-    put(page, rows.into_iter().map(|(name, v, e, unit)| (name, text(v), format!("{e:.2e}"), unit)));
+    let caption = "What weylflow measure found, with the scatter between replicates as standard error. Numbers \
+                   without one are not from samples.";
+    let rows = rows.into_iter().map(|(name, v, e, unit)| match e {
+        _ if e.is_nan() => (name, format_known(v), String::new(), unit),
+        0.0 => (name, format_known(v), "0".into(), unit),
+        _ => (name, text(v), format!("{e:.2e}"), unit),
+    });
+    put(page, caption, rows);
 }
 
-fn put(page: &mut String, rows: impl Iterator<Item = (String, String, String, String)>) {
+/// Writes the table of the files beside the page.
+pub(super) fn write_files(page: &mut String, links: &Links) {
     page.push_str(
-        "<div class=\"scroll\"><table>\n<thead><tr><th>Quantity</th><th>Value</th>\
-         <th>Standard error</th><th>Unit</th></tr></thead>\n<tbody>\n",
+        "<div class=\"scroll\"><table>\n<caption>Data of the run, next to its report.</caption>\n\
+         <thead><tr><th scope=\"col\">File</th><th scope=\"col\">Content</th></tr></thead>\n\
+         <tbody>\n",
     );
-    for (name, value, error, unit) in rows {
-        let class = if value.parse::<f64>().is_ok() { "number" } else { "words" };
+    for (name, about) in &links.files {
         // Writing to a String has no way to fail.
         let _ = writeln!(
             page,
-            "<tr><th>{}</th><td class=\"{class}\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\"><a href=\"{}{}\">{}</a></th><td>{}</td></tr>",
+            escape(&links.base),
+            encoded(name),
+            escape(name),
+            escape(about)
+        );
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+}
+
+fn put(
+    page: &mut String,
+    caption: &str,
+    rows: impl Iterator<Item = (String, String, String, String)>,
+) {
+    // Writing to a String has no way to fail, here and below.
+    let _ = write!(
+        page,
+        "<div class=\"scroll\"><table>\n<caption>{}</caption>\n<thead><tr><th scope=\"col\">Quantity</th>\
+         <th scope=\"col\" class=\"number\">Value</th><th scope=\"col\" class=\"number\">Standard error</th>\
+         <th scope=\"col\">Unit</th></tr></thead>\n<tbody>\n",
+        escape(caption)
+    );
+    for (name, value, error, unit) in rows {
+        let class = if value.parse::<f64>().is_ok() { "number" } else { "words" };
+        let _ = writeln!(
+            page,
+            "<tr><th scope=\"row\">{}</th><td class=\"{class}\">{}</td><td class=\"number\">{}</td><td>{}</td></tr>",
             escape(&name),
             escape(&value),
             escape(&error),

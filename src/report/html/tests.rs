@@ -5,6 +5,7 @@ use crate::estimate::Gain;
 use crate::report::record::{ErrorBar, Health, Reference};
 use crate::sampling::Sampling;
 use crate::system::{External, Interaction};
+use crate::train::StopReason;
 use crate::wavefunction::slopes::Slopes;
 
 struct Run {
@@ -14,6 +15,10 @@ struct Run {
     hamiltonian: Hamiltonian,
     sector: Sector,
     spec_text: String,
+    observables: Option<Observables>,
+    reference_density: Option<Density>,
+    provenance: Option<Provenance>,
+    links: Links,
 }
 
 impl Run {
@@ -27,7 +32,11 @@ impl Run {
             sector: &self.sector,
             optimiser: &OptimiserSettings::default(),
             spec_text: &self.spec_text,
-            observables: None,
+            observables: self.observables.as_ref(),
+            notices: &[],
+            reference_density: self.reference_density.as_ref(),
+            provenance: self.provenance.as_ref(),
+            links: &self.links,
         })
     }
 }
@@ -54,6 +63,7 @@ fn run() -> Run {
         summary: Summary {
             title: "Helium triplet".into(),
             version: "0.1.0".into(),
+            fingerprint: None,
             energy: -1.816_040_2,
             standard_error: 3.1e-6,
             error_bar: ErrorBar {
@@ -83,6 +93,9 @@ fn run() -> Run {
                 source: "sine DVR".into(),
                 deviation: 1.689_2e-6,
             }),
+            stopped: Some(StopReason::Plateau),
+            verdict: None,
+            checks: Vec::new(),
             health: Health {
                 round_trip_error: 2e-13,
                 slopes: Some(Slopes { forward: 2.4, inverse: 3.1 }),
@@ -92,6 +105,7 @@ fn run() -> Run {
                 largest_local_energy_deviation: 0.01,
                 median_local_energy_deviation: 1e-3,
                 quadrature: None,
+                ..Health::default()
             },
         },
         rows,
@@ -107,6 +121,10 @@ fn run() -> Run {
         },
         sector: Sector { up: 2, down: 0 },
         spec_text: "(title: \"Helium\")".into(),
+        observables: None,
+        reference_density: None,
+        provenance: None,
+        links: Links::default(),
     }
 }
 
@@ -134,14 +152,16 @@ fn the_headline_tells_the_result() {
     for text in [
         "-1.816040(3) Ha",
         "+0.002(3) mHa",
-        "0.54 error bars above -1.8160418892 Ha (sine DVR)",
-        "Converged",
-        "All 6 checks passed.",
+        "+1.689e-6 Ha = +0.5 error bars from -1.8160418892 Ha (sine DVR)",
+        "Settled (plateau)",
+        "Good: all 9 checks passed.",
+        "All 9 checks passed.",
         "2 fermions, both spin up, in a box",
         "v(x) = −2/√(x² + 1)",
         "1 min 02 s on 2 threads",
         "scatter of 16 independent scramblings",
-        "6.2e-6 Ha, 2.0(4) times",
+        "It is 2.0(4) times smaller than the 6.2e-6 Ha of as many independent samples.",
+        "with the mean of the parameters of the last 25 iterations",
         "15 degrees of freedom",
     ] {
         assert!(page.contains(text), "{text} is missing");
@@ -153,7 +173,7 @@ fn the_headline_tells_the_result() {
 fn the_page_is_whole_and_needs_no_network() {
     let page = run().page();
     assert_eq!(unbalanced(&page), Vec::<String>::new());
-    for outside in ["<script", "<link", "<img", "@import", "url(h", "src=", "href="] {
+    for outside in ["<script", "<link", "<img", "@import", "url(h", "src=", "href=\"http"] {
         assert!(!page.contains(outside), "{outside}");
     }
     // The name of the SVG dialect is the one address, and nothing fetches it.
@@ -170,27 +190,29 @@ fn trouble_is_marked() {
         slopes: Some(Slopes { forward: 3e6, inverse: 4e5 }),
         density_drift: Some(1e-2),
         refusals: vec!["the flow does not undo itself".into()],
-        rejected_samples: 7,
+        rejected_samples: 700,
         largest_local_energy_deviation: 9.0,
         median_local_energy_deviation: 1e-3,
         quadrature: None,
+        ..Health::default()
     };
-    run.summary.reference.as_mut().unwrap().deviation = -1e-3;
+    let reference = run.summary.reference.as_mut().unwrap();
+    (reference.energy, reference.deviation) = (-1.81504, -1e-3);
     for (i, row) in run.rows.iter_mut().enumerate() {
         row.energy = -1.0 - 0.01 * i as f64;
     }
     let page = run.page();
     for text in [
         "Still falling",
-        "7 of 7 checks failed",
-        "Flow does not invert",
+        "7 of 9 checks failed",
+        "Refused: Flow does not invert; ",
         "Flow explodes",
-        "Energy refused",
-        "Samples were",
+        "Too many samples left out",
+        "Below the exact energy",
     ] {
         assert!(page.contains(text), "{text} is missing");
     }
-    assert!(!page.contains("mark good"));
+    assert!(page.contains("mark attention"));
 }
 
 #[test]
@@ -220,7 +242,7 @@ fn poor_runs_still_have_a_report() {
     run.density.up.clear();
     run.rows.clear();
     let page = run.page();
-    assert!(page.contains("Too short to tell") && page.contains("No reference"));
+    assert!(page.contains("Settled (plateau)") && page.contains("No reference"));
     assert_eq!(page.matches("No data to show.").count(), 6);
 
     let mut run = self::run();
@@ -233,4 +255,129 @@ fn poor_runs_still_have_a_report() {
     run.summary.standard_error = f64::NAN;
     run.summary.variance = f64::NAN;
     assert_eq!(unbalanced(&run.page()), Vec::<String>::new());
+}
+
+#[test]
+fn files_are_linked_by_relative_addresses() {
+    let mut run = run();
+    assert!(!run.page().contains("href=") && !run.page().contains(">Files<"));
+    run.links = Links {
+        base: "../a%20b/".into(),
+        files: vec![("energy.csv", "one row an iteration"), ("spec.ron", "the spec")],
+    };
+    let page = run.page();
+    let addresses: Vec<&str> =
+        page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(addresses, ["../a%20b/energy.csv", "../a%20b/spec.ron"]);
+    assert_eq!(unbalanced(&page), Vec::<String>::new());
+}
+
+#[test]
+fn tables_have_captions_and_their_headings_a_scope() {
+    let mut run = run();
+    run.links.files.push(("energy.csv", "rows"));
+    let page = run.page();
+    assert_eq!(page.matches("<table>").count(), 2);
+    assert_eq!(page.matches("<table>\n<caption>").count(), 2);
+    assert_eq!(
+        page.matches("<th").count() - page.matches("<thead").count(),
+        page.matches("<th scope=").count()
+    );
+}
+
+#[test]
+fn the_origin_of_a_run_is_told() {
+    let mut run = run();
+    run.provenance = Some(Provenance {
+        version: "0.1.0".into(),
+        finished: "2026-08-01 14:03:27 UTC".into(),
+        command: "weylflow run '<helium>.ron'".into(),
+        cores: 2,
+        host: "x86_64 linux".into(),
+    });
+    let page = run.page();
+    let line = "2026-08-01 14:03:27 UTC, weylflow 0.1.0 on x86_64 linux with 2 cores: \
+                <code>weylflow run &#39;&lt;helium&gt;.ron&#39;</code>";
+    assert!(page.contains(line));
+}
+
+/// Density at a few points, as the exact solver and `weylflow measure` give them.
+fn points() -> (Vec<f64>, Vec<f64>) {
+    (0..=80).map(|i| -10.0 + 0.25 * i as f64).map(|x: f64| (x, (-x * x).exp())).unzip()
+}
+
+#[test]
+fn the_exact_density_stands_beside_the_sampled_one() {
+    let mut run = run();
+    let (x, up) = points();
+    assert!(!run.page().contains("exact, spin up"));
+    run.reference_density = Some(Density { down: vec![0.0; x.len()], x, up });
+    let page = run.page();
+    assert!(
+        page.contains("exact, spin up") && page.contains("Thin lines: the exact ground state.")
+    );
+    assert!(page.contains("means over bins"));
+    let figure = page.split("id=\"density\"").nth(1).unwrap().split("</svg>").next().unwrap();
+    assert_eq!(figure.matches("class=\"line c-ink\"").count(), 1);
+}
+
+#[test]
+fn a_smooth_density_takes_the_place_of_bins() {
+    use crate::observables::quantity::Estimates;
+    use crate::observables::{Axis, Measurement, Quantity};
+    let mut run = run();
+    let (x, values) = points();
+    let errors = vec![1e-3; values.len()];
+    let quantity = Quantity::new("smooth_density_up", "1/bohr", "", Estimates { values, errors });
+    run.observables = Some(Observables {
+        title: String::new(),
+        version: String::new(),
+        fingerprint: None,
+        samples: 1,
+        replicates: 1,
+        seed: 0,
+        measurements: vec![Measurement {
+            observable: "density_matrix".into(),
+            quantities: vec![quantity.along(Axis::points("x", "bohr", x))],
+        }],
+    });
+    let page = run.page();
+    let figure = page.split("id=\"density\"").nth(1).unwrap().split("</svg>").next().unwrap();
+    assert!(!figure.contains("class=\"bars") && page.contains("from the density matrix"));
+    // 81 points, not 80 steps.
+    let line = figure.split("<path class=\"line c-blue\" d=\"").nth(1).unwrap();
+    assert_eq!(line.split('"').next().unwrap().matches('L').count(), 80);
+}
+
+#[test]
+fn gaps_are_explained_and_one_iteration_is_no_mean() {
+    let mut run = run();
+    assert!(!run.page().contains("Gaps"));
+    for i in [3, 50] {
+        run.rows[i].step_norm = 0.0;
+        run.rows[i].tau = 0.0;
+        run.rows[i].gradient_norm = f64::NAN;
+    }
+    run.rows[7].variance = 0.0;
+    run.summary.averaged_iterations = 1;
+    let page = run.page();
+    let idle = "Gaps: in 2 of 100 iterations no trial step was an improvement, and none was taken.";
+    // The steps and the gradient.
+    assert_eq!(page.matches(idle).count(), 2);
+    assert_eq!(page.matches("Gaps: 1 of 100 iterations without a number above zero.").count(), 1);
+    assert!(!page.contains("averaged") && !page.contains("mean of the parameters"));
+    assert!(page.contains("The final estimate is from fresh samples."));
+}
+
+#[test]
+fn zero_has_no_sign_and_a_loss_is_called_one() {
+    let mut run = run();
+    run.summary.reference.as_mut().unwrap().deviation = -4e-11;
+    run.summary.standard_error = 2e-7;
+    run.summary.error_bar.gain = Some(Gain { ratio: 0.46, uncertainty: 0.08 });
+    let page = run.page();
+    for wrong in ["-0.0000", "+0.0000", ">-0.00<", "0.46(8) times"] {
+        assert!(!page.contains(wrong), "{wrong}");
+    }
+    assert!(page.contains("0.0000(2) mHa") && page.contains("It is 2.2(4) times larger than"));
 }

@@ -190,7 +190,7 @@ fn log_label(digit: i32, decade: i32, plain: bool) -> String {
 }
 
 /// An integer in raised digits.
-pub(super) fn superscript(x: i32) -> String {
+pub(in crate::report) fn superscript(x: impl ToString) -> String {
     x.to_string()
         .chars()
         .map(|c| match c {

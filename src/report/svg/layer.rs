@@ -15,6 +15,8 @@ pub enum Colour {
     Purple,
     /// For what stands in the background.
     Grey,
+    /// The colour of text, for a thin line on top of others.
+    Ink,
 }
 
 impl Colour {
@@ -25,6 +27,7 @@ impl Colour {
             Colour::Green => "c-green",
             Colour::Purple => "c-purple",
             Colour::Grey => "c-grey",
+            Colour::Ink => "c-ink",
         }
     }
 }

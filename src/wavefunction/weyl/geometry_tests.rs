@@ -65,7 +65,14 @@ fn cases() -> Vec<Case> {
         &[PairInverse, Monotone],
         &[Monotone, Pair, PairInverse, ToMeanField, Pair, Monotone, TwoBody, FromMeanField],
     ];
-    let ring: [&[LayerKind]; 3] = [&[Pair], &[PairInverse], &[Pair, PairInverse]];
+    let ring: [&[LayerKind]; 6] = [
+        &[Pair],
+        &[PairInverse],
+        &[Pair, PairInverse],
+        &[Monotone],
+        &[TwoBody],
+        &[Monotone, Pair, ToMeanField, PairInverse, TwoBody, FromMeanField, Monotone],
+    ];
     let mut all = Vec::new();
     for layers in line {
         for (up, down) in [(1, 0), (2, 0), (2, 1)] {
@@ -239,7 +246,7 @@ fn check_consistency((flow, h, geometry): &Case, panels: usize, tolerance: f64) 
 fn shaken_states_are_normalised_and_sampled_exactly() {
     for case in cases() {
         // The dense grids of three particles only for the longest stack of each geometry.
-        let longest = case.0.layers.len() > if case.2 == RING { 1 } else { 2 };
+        let longest = case.0.layers.len() > 2;
         match case.0.sector.particles() {
             1 => check_consistency(&case, 60, 1e-9),
             2 => check_consistency(&case, 30, 1e-6),
@@ -314,6 +321,35 @@ fn signs_follow_exchanges_and_turns() {
 }
 
 #[test]
+fn a_shifted_potential_gives_the_shifted_state() {
+    use LayerKind::*;
+    let layers = [Monotone, Pair, ToMeanField, PairInverse, TwoBody, FromMeanField, Monotone];
+    let of = |shift: f64| {
+        let formula = format!("cos(tau*(x-{shift})/5) + 0.5*sin(2*tau*(x-{shift})/5)");
+        let h = hamiltonian(External::Formula(formula.parse().unwrap()), soft_coulomb());
+        (shaken(&layers, Sector { up: 3, down: 1 }, &h, RING), h)
+    };
+    let (plain, h) = of(0.0);
+    for shift in [0.37, 1.9, -2.2] {
+        let (shifted, g) = of(shift);
+        for (x, y) in samples(&plain, 78, 20).iter().zip(samples(&shifted, 78, 20)) {
+            let mut moved: Vec<f64> = x
+                .iter()
+                .map(|x| x + shift - CIRCUMFERENCE * ((x + shift) / CIRCUMFERENCE).round())
+                .collect();
+            plain.sector.sort(&mut moved);
+            for (a, b) in moved.iter().zip(&y) {
+                assert!((a - b).abs() < 1e-6, "{shift}: {moved:?} {y:?}");
+            }
+            let energies =
+                (local_energy(&plain, &h, &RING, x), local_energy(&shifted, &g, &RING, &moved));
+            let scale = 1.0 + energies.0.abs();
+            assert!((energies.0 - energies.1).abs() < 1e-5 * scale, "{shift}: {energies:?}");
+        }
+    }
+}
+
+#[test]
 fn the_local_energy_is_bounded_where_equal_spins_meet() {
     for (flow, h, geometry) in cases().into_iter().filter(|c| c.0.sector.up > 1) {
         let mut x = vec![-1.1, -0.2, 0.7, 1.6];
@@ -379,7 +415,7 @@ fn the_line_is_wide_enough_and_not_wasteful() {
     let width = |external: External, interaction: Interaction, n: usize| {
         let h = hamiltonian(external, interaction);
         let sector = Sector { up: n, down: 0 };
-        line_half_width(Orbitals::HartreeFock, sector, &h)
+        base::mean_field::line_half_width(Orbitals::HartreeFock, sector, &h)
     };
     // One particle in the oscillator: exp(-x²) is 1e-24 at 7.43.
     let one = width(External::Harmonic { frequency: 1.0 }, Interaction::None, 1).unwrap();

@@ -9,11 +9,12 @@
 //!   group of type C).
 //! - On the line the angles are those of a computational box, wide enough for the mean-field density to vanish at
 //!   its ends; `T` commutes with permutations only (type A). Where `T` leads out of the box, `psi` is zero.
-//! - On a ring, `theta = 2 pi x / C`; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
+//! - On a ring, `theta = 2 pi (x - a) / C` with an [anchor](circle::anchor) `a` that goes with the potential; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
 //!   numbers per spin so does `psi`. The domain `x_1 < .. < x_n < x_1 + C` is the same for all n cyclic
 //!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
 
 pub mod base;
+pub mod circle;
 pub mod displacement;
 pub mod monotone;
 mod newton;
@@ -26,13 +27,16 @@ use super::slopes::Slopes;
 use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
-use crate::math::spline::CircularSpline;
+use crate::math::spline::{CircularSpline, PeriodicSpline};
 use crate::system::{External, Geometry, Sector, System};
-use base::mean_field::{determinants, line_half_width, reach};
+pub use base::choice::Candidate;
+use base::choice::{Choice, choose, settle};
+use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
 pub use base::{
     BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
 };
+use circle::{CircleLayer, CircleTrace, anchor};
 use monotone::{MonotoneLayer, MonotoneTrace};
 use pair::{PairLayer, PairSpace, PairTrace};
 use serde::{Deserialize, Serialize};
@@ -56,7 +60,7 @@ pub struct WeylSettings {
     pub coordinate_cells: usize,
     /// The mean-field coordinate follows the density to this power: below one, the tails get more room.
     pub coordinate_power: f64,
-    /// Cosines per coordinate of [`LayerKind::TwoBody`].
+    /// Cosines per coordinate of [`LayerKind::TwoBody`]; on a ring an odd number of waves, at least so many.
     pub two_body_functions: usize,
     /// Smallest slope of a trainable monotone layer, by construction.
     pub slope_floor: f64,
@@ -80,23 +84,6 @@ pub enum LayerKind {
     FromMeanField,
     /// F: a general two-body displacement field.
     TwoBody,
-}
-
-impl LayerKind {
-    /// Whether the layer exists on a geometry: on a ring only those do that know no special point.
-    ///
-    /// # Errors
-    /// [`WavefunctionError::NotOnGeometry`] if not.
-    pub fn exists_on(self, geometry: &Geometry) -> Result<(), WavefunctionError> {
-        match (self, geometry) {
-            (LayerKind::Pair | LayerKind::PairInverse, _)
-            | (_, Geometry::Box { .. } | Geometry::Line) => Ok(()),
-            (_, Geometry::Ring { .. }) => Err(WavefunctionError::NotOnGeometry {
-                what: format!("the layer {self:?}, which needs walls,"),
-                geometry: "Ring",
-            }),
-        }
-    }
 }
 
 /// The layers of a flow whose spec lists none.
@@ -129,7 +116,16 @@ pub fn default_layers(system: System) -> Vec<LayerKind> {
             TwoBody,
             FromMeanField,
         ],
-        Geometry::Ring { .. } => vec![Pair, PairInverse, Pair, PairInverse],
+        Geometry::Ring { circumference } => {
+            match anchor(&system.hamiltonian.external, *circumference) {
+                // Nothing tells one place from another.
+                None => vec![Pair, PairInverse, Pair, PairInverse],
+                Some(_) => {
+                    use PairInverse as Inverse;
+                    vec![TwoBody, Inverse, Pair, TwoBody, Monotone, Inverse, Pair, TwoBody]
+                }
+            }
+        }
     }
 }
 
@@ -143,6 +139,25 @@ pub fn default_pair_cells(geometry: &Geometry) -> usize {
 }
 
 impl WeylSettings {
+    /// Chooses a base where none is named, and says which and why, a line each.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle(
+        &mut self,
+        sector: Sector,
+        system: System,
+    ) -> Result<Vec<String>, WavefunctionError> {
+        if self.base != BaseSettings::Automatic {
+            return Ok(Vec::new());
+        }
+        let candidates = settle(self, sector, system)?;
+        if let Some(chosen) = candidates.first() {
+            self.base = chosen.base.clone();
+        }
+        Ok(lines(&candidates))
+    }
+
     /// Writes out the defaults that depend on the system.
     pub fn complete(&mut self, system: System) {
         let geometry = system.geometry;
@@ -193,16 +208,32 @@ enum Space {
     Box { half_width: f64 },
     /// A computational box, and the part of it where the density is not negligible.
     Line { half_width: f64, reach: f64 },
-    /// A circle.
-    Ring { circumference: f64 },
+    /// A circle, and where its angles begin.
+    Ring { circumference: f64, anchor: f64 },
 }
 
 impl Space {
+    /// The space of a geometry; `walls` are those of the computational box of the line, where its base lives.
+    fn of(system: System, walls: Geometry, base: &Base) -> Self {
+        match (*system.geometry, walls) {
+            (Geometry::Line, Geometry::Box { half_width }) => {
+                let reach = reach(base, half_width, NEGLIGIBLE_DENSITY);
+                Space::Line { half_width, reach }
+            }
+            (_, Geometry::Ring { circumference }) => {
+                let anchor = anchor(&system.hamiltonian.external, circumference).unwrap_or(0.0);
+                Space::Ring { circumference, anchor }
+            }
+            (_, Geometry::Box { half_width }) => Space::Box { half_width },
+            (_, Geometry::Line) => unreachable!("the base gives walls to the line"),
+        }
+    }
+
     /// `d theta / d x`.
     fn scale(self) -> f64 {
         match self {
             Space::Box { half_width } | Space::Line { half_width, .. } => PI / (2.0 * half_width),
-            Space::Ring { circumference } => 2.0 * PI / circumference,
+            Space::Ring { circumference, .. } => 2.0 * PI / circumference,
         }
     }
 
@@ -210,7 +241,7 @@ impl Space {
     fn origin(self) -> f64 {
         match self {
             Space::Box { half_width } | Space::Line { half_width, .. } => -half_width,
-            Space::Ring { .. } => 0.0,
+            Space::Ring { anchor, .. } => anchor,
         }
     }
 }
@@ -221,6 +252,7 @@ const NEGLIGIBLE_DENSITY: f64 = 1e-14;
 #[derive(Clone, Debug)]
 enum Layer {
     Monotone(MonotoneLayer),
+    Circle(CircleLayer),
     Pair(Box<PairLayer>),
     TwoBody(TwoBodyLayer),
 }
@@ -229,6 +261,7 @@ enum Layer {
 #[derive(Clone, Debug, Default)]
 struct LayerTrace<T> {
     monotone: MonotoneTrace<T>,
+    circle: CircleTrace<T>,
     pair: PairTrace<T>,
     two_body: TwoBodyTrace<T>,
 }
@@ -237,6 +270,7 @@ impl Layer {
     fn parameters(&self) -> usize {
         match self {
             Layer::Monotone(l) => l.groups().iter().sum(),
+            Layer::Circle(l) => l.parameters(),
             Layer::Pair(l) => l.parameters(),
             Layer::TwoBody(l) => l.groups().iter().sum(),
         }
@@ -245,6 +279,7 @@ impl Layer {
     fn set_parameters(&mut self, parameters: &[f64]) {
         match self {
             Layer::Monotone(l) => l.set_parameters(parameters),
+            Layer::Circle(l) => l.set_parameters(parameters),
             Layer::Pair(l) => l.set_parameters(parameters),
             Layer::TwoBody(l) => l.set_parameters(parameters),
         }
@@ -254,6 +289,7 @@ impl Layer {
     fn refine(&mut self) -> Vec<f64> {
         match self {
             Layer::Monotone(l) => l.refine(),
+            Layer::Circle(l) => l.refine(),
             Layer::Pair(l) => l.refine(),
             // Made of waves, not of cells.
             Layer::TwoBody(l) => l.parameters().to_vec(),
@@ -264,6 +300,7 @@ impl Layer {
     fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         match self {
             Layer::Monotone(l) => logits_roughness(&l.groups()),
+            Layer::Circle(l) => l.roughness(),
             Layer::Pair(l) => l.roughness(),
             Layer::TwoBody(l) => l.roughness(),
         }
@@ -278,6 +315,7 @@ impl Layer {
     ) {
         match self {
             Layer::Monotone(l) => l.forward(angles, &mut trace.monotone, det),
+            Layer::Circle(l) => l.forward(angles, &mut trace.circle, det),
             Layer::Pair(l) => l.forward(angles, reverse, &mut trace.pair, det),
             Layer::TwoBody(l) => l.forward(angles, reverse, &mut trace.two_body, det),
         }
@@ -288,6 +326,7 @@ impl Layer {
         const LOG_DET_BAR: f64 = 0.5;
         match self {
             Layer::Monotone(l) => l.backward(bar, LOG_DET_BAR, &mut trace.monotone, out),
+            Layer::Circle(l) => l.backward(bar, LOG_DET_BAR, &mut trace.circle, out),
             Layer::Pair(l) => l.backward(bar, LOG_DET_BAR, &mut trace.pair, out),
             Layer::TwoBody(l) => l.backward(bar, LOG_DET_BAR, &mut trace.two_body, out),
         }
@@ -296,6 +335,7 @@ impl Layer {
     fn inverse(&self, angles: &mut [f64], trace: &mut LayerTrace<f64>) {
         match self {
             Layer::Monotone(l) => l.inverse(angles),
+            Layer::Circle(l) => l.inverse(angles),
             Layer::Pair(l) => l.inverse(angles, &mut trace.pair),
             Layer::TwoBody(l) => l.inverse(angles, &mut trace.two_body),
         }
@@ -348,77 +388,68 @@ impl Weyl {
         if n == 0 || n > MOST_PARTICLES {
             return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
         }
-        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
         settings.base.exists_on(system.geometry)?;
         settings.base.exists_for(sector)?;
-        kinds.iter().try_for_each(|kind| kind.exists_on(system.geometry))?;
         if let (Geometry::Ring { .. }, Some(found)) =
             (system.geometry, sector.spins().map(|s| s.len()).find(|n| n % 2 == 0))
         {
             return Err(WavefunctionError::EvenOnRing { found });
         }
-        let orbitals = settings.base.orbitals(system.hamiltonian);
-        let walls = match *system.geometry {
-            Geometry::Line => {
-                Geometry::Box { half_width: line_half_width(orbitals, sector, system.hamiltonian)? }
-            }
-            geometry => geometry,
-        };
-        let inside = System { geometry: &walls, ..system };
-        let base = settings.base.build(sector, inside)?;
-        let space = match (*system.geometry, walls) {
-            (Geometry::Line, Geometry::Box { half_width }) => {
-                let reach = reach(&base, half_width, NEGLIGIBLE_DENSITY);
-                Space::Line { half_width, reach }
-            }
-            (_, Geometry::Ring { circumference }) => Space::Ring { circumference },
-            (_, Geometry::Box { half_width }) => Space::Box { half_width },
-            (_, Geometry::Line) => unreachable!("the line was given walls above"),
-        };
-        let monotone = CircularSpline::identity(settings.monotone_cells, settings.slope_floor)?;
-        let mut coordinates = Vec::new();
-        if kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField)) {
-            let other;
-            let field = if settings.base == BaseSettings::FreeFermions {
-                other = Base::Determinants(determinants(orbitals, sector, inside)?);
-                &other
-            } else {
-                &base
-            };
-            for (spin, range) in sector.spins().enumerate() {
-                coordinates.push(coordinate(field, spin, range.len(), settings)?);
-            }
+        if settings.base == BaseSettings::Automatic {
+            let Choice { walls, base, .. } = choose(settings, sector, system)?;
+            return Self::over(settings, sector, system, walls, base);
         }
+        let (walls, base) = settings.base.build(sector, system)?;
+        Self::over(settings, sector, system, walls, base)
+    }
+
+    /// The flow over a base that has been built.
+    fn over(
+        settings: &WeylSettings,
+        sector: Sector,
+        system: System,
+        walls: Geometry,
+        base: Base,
+    ) -> Result<Self, WavefunctionError> {
+        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
+        let inside = System { geometry: &walls, ..system };
+        let space = Space::of(system, walls, &base);
+        let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
         let share = settings.bound_share;
         let physical = match space {
-            Space::Box { .. } => PairSpace::between_walls(base.extent()),
+            Space::Box { .. } => {
+                PairSpace::between_walls(base.extent(), |share| base.distances(share))
+            }
             Space::Line { .. } => PairSpace::Line { range: base.extent() },
             Space::Ring { .. } => PairSpace::Ring,
         };
         // In the mean-field coordinate the particles fill the box.
+        let spread = if physical == PairSpace::Ring { physical } else { PairSpace::Walls };
         let mut pairs = physical;
         let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(system.geometry));
         let mut layers = Vec::new();
         for kind in &kinds {
             layers.push(match kind {
-                LayerKind::Monotone => {
-                    Layer::Monotone(MonotoneLayer::trainable(sector, monotone.clone()))
-                }
+                LayerKind::Monotone => one_body.trainable(sector),
                 LayerKind::Pair | LayerKind::PairInverse => {
                     let inverted = *kind == LayerKind::PairInverse;
                     let cells = pair_cells;
                     Layer::Pair(Box::new(PairLayer::new(sector, cells, pairs, share, inverted)?))
                 }
                 LayerKind::ToMeanField => {
-                    pairs = PairSpace::Walls;
-                    Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), false))
+                    pairs = spread;
+                    one_body.fixed(sector, false)
                 }
                 LayerKind::FromMeanField => {
                     pairs = physical;
-                    Layer::Monotone(MonotoneLayer::fixed(sector, coordinates.clone(), true))
+                    one_body.fixed(sector, true)
                 }
                 LayerKind::TwoBody => {
-                    Layer::TwoBody(TwoBodyLayer::new(sector, settings.two_body_functions, share))
+                    let functions = settings.two_body_functions;
+                    Layer::TwoBody(match space {
+                        Space::Ring { .. } => TwoBodyLayer::on_circle(sector, functions, share),
+                        _ => TwoBodyLayer::new(sector, functions, share),
+                    })
                 }
             });
         }
@@ -435,6 +466,30 @@ impl Weyl {
             inverse_error: 0.0,
         })
     }
+}
+
+impl Weyl {
+    /// The base itself, without any layer, between the walls that it was built for.
+    fn bare(sector: Sector, system: System, walls: Geometry, base: Base) -> Self {
+        Weyl {
+            sector,
+            space: Space::of(system, walls, &base),
+            layers: Vec::new(),
+            base,
+            offsets: vec![0],
+            parameters: Vec::new(),
+            #[cfg(test)]
+            inverse_error: 0.0,
+        }
+    }
+}
+
+/// What was chosen, and what else there was.
+fn lines(candidates: &[Candidate]) -> Vec<String> {
+    let line = |(i, c): (usize, &Candidate)| {
+        if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
+    };
+    candidates.iter().enumerate().map(line).collect()
 }
 
 impl Flow for Weyl {
@@ -470,14 +525,33 @@ impl Flow for Weyl {
     fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
         let n = self.sector.particles();
         trace.angles.resize(n, 0.0);
-        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(n)) {
+        let each = self.base.uniforms(n);
+        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(each)) {
             self.base.sample(uniforms, &mut trace.angles);
             self.pull_back(trace, x);
-            if let Space::Ring { circumference } = self.space {
+            if let Space::Ring { circumference, .. } = self.space {
                 x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
                 self.sector.sort(x);
             }
         }
+    }
+
+    fn sample_moved(
+        &self,
+        uniforms: &[f64],
+        shift: &[f64],
+        trace: &mut Trace<f64>,
+        x: &mut [f64],
+    ) -> Option<f64> {
+        if self.base.uniforms(x.len()) == x.len() {
+            return None;
+        }
+        trace.angles.resize(x.len(), 0.0);
+        self.base.sample(uniforms, &mut trace.angles);
+        let log = self.base.forward(&trace.angles, false, &mut trace.base).0;
+        trace.angles.iter_mut().zip(shift).for_each(|(a, s)| *a += s);
+        self.pull_back(trace, x);
+        Some(2.0 * log)
     }
 
     fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
@@ -504,6 +578,64 @@ impl Flow for Weyl {
     }
 }
 
+/// The maps of one coordinate that the one-body layers of a flow begin with.
+enum OneBody {
+    /// The identity, and the mean-field coordinate of each spin where it is asked for.
+    Walls(CircularSpline, Vec<CircularSpline>),
+    /// The same on a circle.
+    Circle(PeriodicSpline, Vec<PeriodicSpline>),
+}
+
+impl OneBody {
+    /// For a system in a box or on a ring, with the layers of these kinds.
+    fn new(
+        settings: &WeylSettings,
+        sector: Sector,
+        system: System,
+        kinds: &[LayerKind],
+        base: &Base,
+    ) -> Result<Self, WavefunctionError> {
+        let (cells, floor) = (settings.monotone_cells, settings.slope_floor);
+        let wanted =
+            kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField));
+        let other;
+        let field = if wanted && settings.base == BaseSettings::FreeFermions {
+            let orbitals = settings.base.orbitals(system.hamiltonian);
+            other = Base::Determinants(determinants(orbitals, sector, system)?);
+            &other
+        } else {
+            base
+        };
+        let spins = sector.spins().enumerate().filter(|_| wanted);
+        if let Geometry::Ring { .. } = system.geometry {
+            let all = spins.map(|(spin, _)| turns(field, spin, settings));
+            let all = all.collect::<Result<_, WavefunctionError>>()?;
+            return Ok(OneBody::Circle(PeriodicSpline::identity(cells, floor)?, all));
+        }
+        let all = spins.map(|(spin, range)| coordinate(field, spin, range.len(), settings));
+        let all = all.collect::<Result<_, WavefunctionError>>()?;
+        Ok(OneBody::Walls(CircularSpline::identity(cells, floor)?, all))
+    }
+
+    fn trainable(&self, sector: Sector) -> Layer {
+        match self {
+            OneBody::Walls(s, _) => Layer::Monotone(MonotoneLayer::trainable(sector, s.clone())),
+            OneBody::Circle(s, _) => Layer::Circle(CircleLayer::trainable(sector, s)),
+        }
+    }
+
+    fn fixed(&self, sector: Sector, inverted: bool) -> Layer {
+        match self {
+            OneBody::Walls(_, all) => {
+                Layer::Monotone(MonotoneLayer::fixed(sector, all.clone(), inverted))
+            }
+            OneBody::Circle(_, all) => {
+                Layer::Circle(CircleLayer::fixed(sector, all.clone(), inverted))
+            }
+        }
+    }
+}
+
 /// The map of one spin's angles to those of free fermions with the same cumulative density.
 fn coordinate(
     field: &Base,
@@ -519,6 +651,24 @@ fn coordinate(
         (0..spline.weights()).map(|j| log_slope(spline.centre(j) / PI)).collect();
     spline.set_logits(&logits);
     Ok(spline.tabulated())
+}
+
+/// The same on a ring, where free fermions are spread evenly.
+fn turns(
+    field: &Base,
+    spin: usize,
+    settings: &WeylSettings,
+) -> Result<PeriodicSpline, WavefunctionError> {
+    let mut spline = PeriodicSpline::identity(settings.coordinate_cells, 0.0)?;
+    let cells = spline.parameters() - 1;
+    let density: Vec<f64> = (0..cells).map(|j| field.density(spin, spline.centre(j))).collect();
+    let log = |d: &f64| settings.coordinate_power * d.max(f64::MIN_POSITIVE).ln();
+    let largest = density.iter().map(log).fold(f64::NEG_INFINITY, f64::max);
+    let mut parameters: Vec<f64> =
+        density.iter().map(|d| log(d).max(largest - COORDINATE_RANGE)).collect();
+    parameters.push(0.0);
+    spline.set_parameters(&parameters);
+    Ok(spline)
 }
 
 impl Wavefunction for Weyl {
@@ -566,7 +716,7 @@ impl Wavefunction for Weyl {
     }
 
     fn uniforms(&self) -> usize {
-        self.sector.particles()
+        self.base.uniforms(self.sector.particles())
     }
 
     fn orders(&self) -> f64 {

@@ -65,6 +65,8 @@ pub enum PairSpace {
     WideWalls {
         /// Distance that hardly any pair exceeds, in radians.
         range: f64,
+        /// Distance that hardly any image falls below.
+        end: f64,
     },
     /// No walls; pairs mostly closer than `range`, displaced by a constant beyond.
     Line {
@@ -76,18 +78,39 @@ pub enum PairSpace {
 }
 
 impl PairSpace {
-    /// `WideWalls` where the walls leave room for it.
-    pub fn between_walls(range: f64) -> Self {
-        if range < MOST_RANGE { PairSpace::WideWalls { range } } else { PairSpace::Walls }
+    /// `WideWalls` where the walls leave room for it: for particles whose outermost places are so far apart, and whose
+    /// pairs and images are, but for a share, closer and further than [`Base::distances`] says.
+    ///
+    /// What a displacement has become at the end of the range is undone between pairs and images. Where images would
+    /// be on the way, they would be displaced with it, and the displacement forced to end at the range by a jump of the
+    /// local energy.
+    ///
+    /// [`Base::distances`]: super::base::Base::distances
+    pub fn between_walls(extent: f64, distances: impl Fn(f64) -> (f64, f64)) -> Self {
+        if PI - 2.0 * extent >= WIDE_GAP {
+            return PairSpace::WideWalls { range: extent, end: PI - extent };
+        }
+        for share in BEYOND {
+            let (range, end) = distances(share);
+            if end - range >= LEAST_GAP {
+                let end = (end + FLAT * (end - range)).min(PI);
+                return PairSpace::WideWalls { range, end };
+            }
+        }
+        PairSpace::Walls
     }
 }
 
 /// A step towards the root of a single pair smaller than this is the last, in radians: it is exact to the third order.
 const LAST_STEP: f64 = 1e-8;
-/// Largest range, in radians, that leaves room for the bump of [`ShortRange`] between pairs and images.
-const MOST_RANGE: f64 = 0.55 * PI;
-/// Least width of the bump, in radians.
-const LEAST_BUMP: f64 = 0.4 * PI;
+/// A gap between pairs and images, in radians, in which everything fits.
+const WIDE_GAP: f64 = 0.4 * PI;
+/// The least gap: the displacement that a narrower one could undo would be too small.
+const LEAST_GAP: f64 = 0.15 * PI;
+/// Shares of the pairs beyond the range and of the images before its end, the smallest of which that leaves a gap is taken.
+const BEYOND: [f64; 3] = [1e-8, 1e-7, 1e-6];
+/// How far the bump reaches beyond the gap, in widths of the gap: its end is flat to the sixth order.
+const FLAT: f64 = 0.35;
 
 impl PairLayer {
     /// The identity; `share` in (0, 1) is the part of the bound on `kappa` that is used.
@@ -112,8 +135,7 @@ impl PairLayer {
                 let spline = CircularSpline::identity(cells, 0.0)?;
                 Ok(Displacement::Circular { spline, kappa })
             }
-            PairSpace::WideWalls { range } => {
-                let end = (PI - range).max(range + LEAST_BUMP).min(PI);
+            PairSpace::WideWalls { range, end } => {
                 ShortRange::zero(cells, range, Some(end), kappa).map(Displacement::ShortRange)
             }
             PairSpace::Line { range } => {

@@ -9,6 +9,9 @@
 //! polynomial of degree n is at most `1 / cos(pi n / 2 M)` times that over M equal cells (H. Ehlich, K. Zeller,
 //! "Schwankung von Polynomen zwischen Gitterpunkten", Math. Z. 86, 41 (1964)), and is bounded smoothly by the
 //! p-norm over those points.
+//!
+//! On a ring there are no reflections to commute with, only turns: `z_i = theta_i + sum_{j≠i} F(theta_i, theta_j)` with all
+//! real waves `1, cos t, sin t, cos 2t, ..` of either angle instead of cosines, and 1 in the place of the sine in front.
 
 use super::newton::{self, NewtonWork};
 use crate::math::log_product::LogProduct;
@@ -32,7 +35,10 @@ pub struct TwoBodyLayer {
     particles: usize,
     /// Number of spin-up particles.
     up: usize,
+    /// Functions of either angle.
     functions: usize,
+    /// Whether they are all waves of a circle, or cosines between walls.
+    circle: bool,
     share: f64,
     /// Largest number of partners of equal and of opposite spin; a kind without any has no table.
     partners: [usize; 2],
@@ -99,6 +105,16 @@ struct Field<T> {
 impl TwoBodyLayer {
     /// The identity, with `functions x functions` cosines per kind of pair; `share` in (0, 1) of the bound is used.
     pub fn new(sector: Sector, functions: usize, share: f64) -> Self {
+        Self::of_waves(sector, functions, false, share)
+    }
+
+    /// The same on a circle, with as many waves per angle; an even number is raised to the next, so that no cosine
+    /// lacks its sine.
+    pub fn on_circle(sector: Sector, functions: usize, share: f64) -> Self {
+        Self::of_waves(sector, functions | 1, true, share)
+    }
+
+    fn of_waves(sector: Sector, functions: usize, circle: bool, share: f64) -> Self {
         let largest = |n: usize| n.saturating_sub(1);
         let equal = largest(sector.up).max(largest(sector.down));
         let opposite =
@@ -107,6 +123,7 @@ impl TwoBodyLayer {
             particles: sector.particles(),
             up: sector.up,
             functions,
+            circle,
             share,
             partners: [equal, opposite],
             parameters: Vec::new(),
@@ -154,8 +171,9 @@ impl TwoBodyLayer {
     /// units of those of the finest one, so that damping slows the fine ones down without freezing them.
     pub fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
         let m = self.functions;
-        let finest = (m * m) as f64;
-        let second = |i: usize| ((i % (m * m) / m).pow(2) + (i % m).pow(2)) as f64 / finest;
+        let wave = |k: usize| if self.circle { k.div_ceil(2) } else { k };
+        let finest = wave(m).pow(2) as f64;
+        let second = |i: usize| (wave(i % (m * m) / m).pow(2) + wave(i % m).pow(2)) as f64 / finest;
         (0..self.parameters.len()).map(|i| vec![(i, second(i))]).collect()
     }
 
@@ -167,7 +185,8 @@ impl TwoBodyLayer {
         let mut gradient = vec![0.0; self.parameters.len()];
         for (_, offset, partners) in self.tables() {
             let own = &mut gradient[offset..offset + size];
-            let norm = row_norm(&self.parameters[offset..offset + size], self.functions, own);
+            let table = &self.parameters[offset..offset + size];
+            let norm = row_norm(table, self.functions, self.circle, own);
             own.iter_mut().for_each(|g| *g *= partners as f64);
             sum += partners as f64 * norm;
         }
@@ -191,6 +210,17 @@ impl TwoBodyLayer {
         f.cosines.iter_mut().for_each(Vec::clear);
         for &t in theta {
             let (s, c) = t.value().sin_cos();
+            if self.circle {
+                f.sin.push(T::one());
+                f.cos.push(T::zero());
+                for k in 0..m {
+                    let d = circle_wave(k, t.value());
+                    for (order, waves) in f.cosines.iter_mut().enumerate() {
+                        waves.push(t.chain(d[order], d[order + 1], d[order + 2]));
+                    }
+                }
+                continue;
+            }
             f.sin.push(t.chain(s, c, -s));
             f.cos.push(t.chain(c, -s, -c));
             let (sin1, cos1) = (s, c);
@@ -284,6 +314,14 @@ impl TwoBodyLayer {
         rows.resize(m, [0.0; 4]);
         pairs.resize(n, [[0.0; 4]; 4]);
         for (i, t) in theta.iter().enumerate() {
+            if self.circle {
+                f.sin[i] = T::one();
+                for k in 0..m {
+                    let [d0, d1, d2, d3, _] = circle_wave(k, t.value());
+                    waves.push([d0, d1, d2, d3]);
+                }
+                continue;
+            }
             let (sin1, cos1) = t.value().sin_cos();
             f.sin[i] = t.chain(sin1, cos1, -sin1);
             f.cos[i] = t.chain(cos1, -sin1, -cos1);
@@ -405,7 +443,9 @@ impl TwoBodyLayer {
                 }
             }
             // sin theta_i and cos theta_i themselves.
-            bar[i] += sin_bar * f.cos[i] - own * f.sum[i] * f.sin[i];
+            if !self.circle {
+                bar[i] += sin_bar * f.cos[i] - own * f.sum[i] * f.sin[i];
+            }
         }
         for i in 0..n {
             for k in 0..m {
@@ -456,16 +496,40 @@ impl TwoBodyLayer {
     }
 }
 
-/// A smooth upper bound on `|∂_i sin theta_i F| + |sin theta_i ∂_j F|` over all angles, for one partner and the given
-/// table of coefficients; adds its gradient to `gradient`.
-fn row_norm(table: &[f64], m: usize, gradient: &mut [f64]) -> f64 {
-    let points = OVERSAMPLING * m;
-    let angle = |a: usize| std::f64::consts::PI * a as f64 / points as f64;
+/// Wave `k` of the circle, `1, cos t, sin t, cos 2t, ..`, and its first four derivatives.
+#[inline]
+fn circle_wave(k: usize, t: f64) -> [f64; 5] {
+    let q = k.div_ceil(2) as f64;
+    let (s, c) = (q * t).sin_cos();
+    let (q2, q3, q4) = (q * q, q * q * q, q * q * q * q);
+    if k > 0 && k.is_multiple_of(2) {
+        [s, q * c, -q2 * s, -q3 * c, q4 * s]
+    } else {
+        [c, -q * s, -q2 * c, q3 * s, q4 * c]
+    }
+}
+
+/// A smooth upper bound on `|∂_i sin theta_i F| + |sin theta_i ∂_j F|` over all angles (on a `circle` without the sine), for
+/// one partner and the given table of coefficients; adds its gradient to `gradient`.
+fn row_norm(table: &[f64], m: usize, circle: bool, gradient: &mut [f64]) -> f64 {
+    // Cells of a half-turn for the degree of the polynomial, and the points of the interval.
+    let degree = if circle { (m / 2).max(1) } else { m };
+    let cells = OVERSAMPLING * degree;
+    let points = if circle { 2 * cells } else { cells + 1 };
+    let angle = |a: usize| std::f64::consts::PI * a as f64 / cells as f64;
     // sin(t) cos(k t) and its derivative, cos(l t) and its derivative.
     let mut tables = [const { Vec::new() }; 4];
-    for a in 0..=points {
+    for a in 0..points {
         let t = angle(a);
         for k in 0..m {
+            if circle {
+                let [value, slope, ..] = circle_wave(k, t);
+                [value, slope, value, slope]
+                    .into_iter()
+                    .zip(&mut tables)
+                    .for_each(|(v, t)| t.push(v));
+                continue;
+            }
             let q = k as f64;
             let ((sin, cos), (sin_k, cos_k)) = (t.sin_cos(), (q * t).sin_cos());
             tables[0].push(sin * cos_k);
@@ -479,13 +543,13 @@ fn row_norm(table: &[f64], m: usize, gradient: &mut [f64]) -> f64 {
     let mut values = Vec::new();
     let mut largest = 0.0f64;
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    for i in 0..=points {
+    for i in 0..points {
         let row = i * m..(i + 1) * m;
         let along = |u: &[f64]| -> Vec<f64> {
             (0..m).map(|l| (0..m).map(|k| u[k] * table[k * m + l]).sum()).collect()
         };
         let (slopes, plain) = (along(&own_slope[row.clone()]), along(&own[row]));
-        for j in 0..=points {
+        for j in 0..points {
             let row = j * m..(j + 1) * m;
             let value = (dot(&slopes, &other[row.clone()]), dot(&plain, &other_slope[row]));
             largest = largest.max(value.0.abs() + value.1.abs());
@@ -495,8 +559,7 @@ fn row_norm(table: &[f64], m: usize, gradient: &mut [f64]) -> f64 {
     if largest == 0.0 {
         return 0.0;
     }
-    let degree = m as f64;
-    let between = (std::f64::consts::PI * degree / (2 * points) as f64).cos().powi(2).recip();
+    let between = (std::f64::consts::PI * degree as f64 / (2 * cells) as f64).cos().powi(2).recip();
     let relative = |v: &(f64, f64)| (v.0.abs() + v.1.abs()) / largest;
     let sum: f64 = values.iter().map(|v| relative(v).powi(NORM)).sum();
     let root = sum.powf(1.0 / f64::from(NORM));
@@ -506,7 +569,7 @@ fn row_norm(table: &[f64], m: usize, gradient: &mut [f64]) -> f64 {
         if weight < 1e-14 {
             continue;
         }
-        let (i, j) = (at / (points + 1), at % (points + 1));
+        let (i, j) = (at / points, at % points);
         let (first, second) = (weight * v.0.signum(), weight * v.1.signum());
         for k in 0..m {
             for l in 0..m {
@@ -527,9 +590,10 @@ mod tests {
     #[test]
     fn the_scale_has_the_gradient_it_claims() {
         let sector = Sector { up: 2, down: 1 };
-        let mut layer = TwoBodyLayer::new(sector, 3, 0.9);
-        let count = layer.parameters.len();
-        for size in [0.02, 0.1, 1.0] {
+        for (circle, size) in [(false, 0.02), (false, 0.1), (false, 1.0), (true, 0.1), (true, 1.0)]
+        {
+            let mut layer = TwoBodyLayer::of_waves(sector, 3, circle, 0.9);
+            let count = layer.parameters.len();
             let q: Vec<f64> = (0..count).map(|i| size * (1.3 * i as f64).sin()).collect();
             layer.set_parameters(&q);
             let gradient = layer.scale_gradient.clone();
@@ -548,8 +612,9 @@ mod tests {
 
     #[test]
     fn the_field_pair_by_pair_is_the_same() {
-        for sector in [Sector { up: 1, down: 1 }, Sector { up: 3, down: 2 }] {
-            let mut layer = TwoBodyLayer::new(sector, 5, 0.9);
+        let sectors = [Sector { up: 1, down: 1 }, Sector { up: 3, down: 2 }];
+        for (sector, circle) in sectors.into_iter().flat_map(|s| [(s, false), (s, true)]) {
+            let mut layer = TwoBodyLayer::of_waves(sector, 5, circle, 0.9);
             let q: Vec<f64> = (0..layer.parameters.len()).map(|i| (1.3 * i as f64).sin()).collect();
             layer.set_parameters(&q);
             let theta: Vec<Jet<5>> = (0..sector.particles())
@@ -577,11 +642,15 @@ mod tests {
     proptest! {
         #[test]
         fn row_sums_stay_below_the_share(
-            q in prop::collection::vec(-3.0f64..3.0, 32),
+            q in prop::collection::vec(-3.0f64..3.0, 50),
             theta in prop::collection::vec(0.0f64..std::f64::consts::PI, 3),
+            circle in any::<bool>(),
         ) {
-            let mut layer = TwoBodyLayer::new(Sector { up: 2, down: 1 }, 4, 0.9);
-            layer.set_parameters(&q);
+            let functions = if circle { 5 } else { 4 };
+            let sector = Sector { up: 2, down: 1 };
+            let mut layer = TwoBodyLayer::of_waves(sector, functions, circle, 0.9);
+            layer.set_parameters(&q[..2 * functions * functions]);
+            let theta: Vec<f64> = theta.iter().map(|t| if circle { 2.0 * t } else { *t }).collect();
             let mut field = Field::default();
             layer.evaluate(&theta, &mut field);
             layer.jacobian(&mut field);

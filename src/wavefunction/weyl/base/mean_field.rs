@@ -2,6 +2,7 @@
 //!
 //! Right tails, right shell structure, and no variance at all without interaction, for any potential.
 
+use super::super::circle::anchor;
 use super::Base;
 use super::determinants::Determinants;
 use super::series::Domain;
@@ -70,12 +71,29 @@ pub fn determinants(
     sector: Sector,
     system: System,
 ) -> Result<Determinants, EigenFailure> {
-    let coefficients = coefficients(orbitals, sector, system, MOST_FUNCTIONS, &CUTOFFS)?;
-    let domain = match system.geometry {
-        Geometry::Ring { .. } => Domain::Circle,
+    let mut coefficients = coefficients(orbitals, sector, system, MOST_FUNCTIONS, &CUTOFFS)?;
+    let domain = match *system.geometry {
+        Geometry::Ring { circumference } => {
+            if let Some(anchor) = anchor(&system.hamiltonian.external, circumference) {
+                coefficients.iter_mut().for_each(|c| turn(c, 2.0 * PI * anchor / circumference));
+            }
+            Domain::Circle
+        }
         _ => Domain::Walls,
     };
     Ok(Determinants::new(sector, domain, &coefficients))
+}
+
+/// Turns orbitals on a ring, given as in [`OneBodyBasis`], so that angles are counted from `angle`.
+fn turn(c: &mut Mat<f64>, angle: f64) {
+    for k in 1..=c.nrows() / 2 {
+        let (sin, cos) = (k as f64 * angle).sin_cos();
+        for j in 0..c.ncols() {
+            let (a, b) = (c[(2 * k - 1, j)], c[(2 * k, j)]);
+            c[(2 * k - 1, j)] = cos * a + sin * b;
+            c[(2 * k, j)] = cos * b - sin * a;
+        }
+    }
 }
 
 /// Half-width of the box in which the orbitals of a system on the line are computed, in bohr.

@@ -1,35 +1,64 @@
 //! Base states: normalised on the fundamental domain of the angles, with exact samplers.
 
+pub mod calogero;
+pub mod choice;
 pub mod determinants;
 pub mod expansion;
 pub mod free_fermions;
 pub mod mean_field;
 pub mod multi_determinant;
+pub mod relative;
 pub mod series;
 
 use super::super::WavefunctionError;
+use super::WeylSettings;
 use crate::math::scalar::Scalar;
-use crate::system::{Geometry, Hamiltonian, Sector, System};
+use crate::system::{External, Geometry, Hamiltonian, Sector, System};
+use calogero::{Calogero, contact_power, half_extent};
 use determinants::{Determinants, DeterminantsTrace};
 use expansion::{Expansion, ExpansionTrace};
+use mean_field::line_half_width;
 pub use mean_field::{MeanFieldSettings, Orbitals};
 pub use multi_determinant::{DeterminantSum, MultiDeterminantSettings};
+use relative::{RelativeMotion, RelativeTrace};
 use serde::{Deserialize, Serialize};
 use series::Domain;
 
 /// The base of a flow and its settings.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub enum BaseSettings {
-    /// A configuration interaction where [`multi_determinant::automatic`] gives one, elsewhere one determinant per spin of
-    /// the orbitals of [`Orbitals::for_system`].
+    /// The one that [`choice::choose`] finds to fit.
     #[default]
     Automatic,
     /// Determinants of mean-field orbitals.
     MeanField(MeanFieldSettings),
     /// A sum of determinants.
     MultiDeterminant(MultiDeterminantSettings),
+    /// Two particles by their centre of mass and their distance, on the line.
+    RelativeMotion,
+    /// Equal spins that repel each other by the inverse square of their distance, on the line: the exact state in a harmonic trap, and
+    /// the right power of the distance where two meet in any.
+    Calogero,
+    /// One determinant of all particles, as if they had equal spins: for particles of both spins that repel each other so
+    /// strongly that they hardly ever meet. The ground state is lower by the energy of their exchange.
+    Fermionised,
     /// Determinants of free fermions: in a box or on a ring.
     FreeFermions,
+}
+
+impl std::fmt::Display for BaseSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BaseSettings::MeanField(s) => write!(f, "MeanField({:?})", s.orbitals),
+            BaseSettings::MultiDeterminant(s) => match s.determinants {
+                DeterminantSum::HalfProjected => write!(f, "HalfProjected"),
+                DeterminantSum::ConfigurationInteraction { orbitals } => {
+                    write!(f, "ConfigurationInteraction({orbitals})")
+                }
+            },
+            other => write!(f, "{other:?}"),
+        }
+    }
 }
 
 impl BaseSettings {
@@ -43,6 +72,13 @@ impl BaseSettings {
                 what: "the base FreeFermions, which nothing would hold together,".to_owned(),
                 geometry: "Line",
             }),
+            (
+                BaseSettings::RelativeMotion | BaseSettings::Calogero,
+                Geometry::Box { .. } | Geometry::Ring { .. },
+            ) => Err(WavefunctionError::NotOnGeometry {
+                what: format!("the base {self:?}, which knows no walls,"),
+                geometry: if matches!(geometry, Geometry::Ring { .. }) { "Ring" } else { "Box" },
+            }),
             (BaseSettings::MultiDeterminant(settings), _) => settings.exist_on(geometry),
             _ => Ok(()),
         }
@@ -55,6 +91,24 @@ impl BaseSettings {
     pub fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
         match self {
             BaseSettings::MultiDeterminant(settings) => settings.exist_for(sector),
+            BaseSettings::Calogero
+                if sector.particles() < 2 || (sector.up > 0 && sector.down > 0) =>
+            {
+                Err(WavefunctionError::Base {
+                    problem: format!(
+                        "Calogero is of two and more particles of one spin, found {} and {}",
+                        sector.up, sector.down
+                    ),
+                })
+            }
+            BaseSettings::RelativeMotion if sector.particles() != 2 => {
+                Err(WavefunctionError::Base {
+                    problem: format!(
+                        "RelativeMotion is of two particles, found {}",
+                        sector.particles()
+                    ),
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -64,34 +118,69 @@ impl BaseSettings {
         match self {
             BaseSettings::MeanField(settings) => settings.orbitals,
             BaseSettings::FreeFermions => Orbitals::HartreeFock,
+            // No mean field of an interaction that diverges.
+            BaseSettings::Calogero => Orbitals::NonInteracting,
             _ => Orbitals::for_system(hamiltonian),
         }
     }
 
-    /// Builds the base of a system in a box or on a ring.
+    /// Builds the base of a system, and the walls between which it lives: on the line those of a computational box.
     ///
     /// # Errors
     /// See [`WavefunctionError`].
-    pub fn build(&self, sector: Sector, system: System) -> Result<Base, WavefunctionError> {
-        let domain = match system.geometry {
-            Geometry::Ring { .. } => Domain::Circle,
-            Geometry::Box { .. } | Geometry::Line => Domain::Walls,
-        };
-        Ok(match self {
-            BaseSettings::Automatic => {
-                let orbitals = self.orbitals(system.hamiltonian);
-                // Pairs in a harmonic trap leave nothing to a sum of determinants.
-                let sum = match orbitals {
-                    Orbitals::NonInteracting if sector.particles() == 2 => None,
-                    _ => multi_determinant::automatic(sector, system)?,
-                };
-                match sum {
-                    Some(settings) => Base::Expansion(Box::new(settings.build(sector, system)?)),
-                    None => Base::Determinants(mean_field::determinants(orbitals, sector, system)?),
-                }
+    pub fn build(
+        &self,
+        sector: Sector,
+        system: System,
+    ) -> Result<(Geometry, Base), WavefunctionError> {
+        let found = self.try_build(sector, system)?;
+        found.ok_or_else(|| WavefunctionError::Base {
+            problem: match self {
+                BaseSettings::Calogero => "Calogero needs an interaction that diverges at contact like the inverse \
+                                           square of the distance",
+                _ => "RelativeMotion needs an interaction that is finite at contact, and a potential that binds the \
+                      two particles",
             }
+            .to_owned(),
+        })
+    }
+
+    /// [`Self::build`]; none where the base turns out not to exist for the potentials.
+    fn try_build(
+        &self,
+        sector: Sector,
+        system: System,
+    ) -> Result<Option<(Geometry, Base)>, WavefunctionError> {
+        if *self == BaseSettings::Automatic {
+            let found = choice::choose(&WeylSettings::default(), sector, system)?;
+            return Ok(Some((found.walls, found.base)));
+        }
+        let walls = match *system.geometry {
+            Geometry::Line => {
+                let orbitals = self.orbitals(system.hamiltonian);
+                let half_width = match (self, &system.hamiltonian.external) {
+                    (
+                        BaseSettings::RelativeMotion | BaseSettings::Calogero,
+                        External::Harmonic { frequency },
+                    ) => half_extent(1, 0.0, *frequency),
+                    _ => line_half_width(orbitals, sector, system.hamiltonian)?,
+                };
+                Geometry::Box { half_width }
+            }
+            geometry => geometry,
+        };
+        let domain = match walls {
+            Geometry::Ring { .. } => Domain::Circle,
+            _ => Domain::Walls,
+        };
+        let system = System { geometry: &walls, ..system };
+        let base = match self {
             BaseSettings::MeanField(settings) => {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
+            }
+            BaseSettings::Fermionised => {
+                let orbitals = self.orbitals(system.hamiltonian);
+                Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
             }
             BaseSettings::MultiDeterminant(settings) => {
                 Base::Expansion(Box::new(settings.build(sector, system)?))
@@ -99,7 +188,23 @@ impl BaseSettings {
             BaseSettings::FreeFermions => {
                 Base::Determinants(free_fermions::determinants(sector, domain))
             }
-        })
+            BaseSettings::Calogero => {
+                let Geometry::Box { half_width } = walls else { return Ok(None) };
+                let Some(power) = contact_power(&system.hamiltonian.interaction) else {
+                    return Ok(None);
+                };
+                let found = choice::trapped(sector, system.hamiltonian, power, half_width);
+                return Ok(Some(found));
+            }
+            BaseSettings::RelativeMotion | BaseSettings::Automatic => {
+                let Geometry::Box { half_width } = walls else { return Ok(None) };
+                let found = relative::solve(sector, system.hamiltonian, half_width)?;
+                return Ok(found.map(|(half_width, state)| {
+                    (Geometry::Box { half_width }, Base::Relative(Box::new(state)))
+                }));
+            }
+        };
+        Ok(Some((walls, base)))
     }
 }
 
@@ -110,6 +215,10 @@ pub enum Base {
     Determinants(Determinants),
     /// A sum of determinants.
     Expansion(Box<Expansion>),
+    /// Centre of mass and distance.
+    Relative(Box<RelativeMotion>),
+    /// Powers of the distances.
+    Calogero(Box<Calogero>),
 }
 
 /// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
@@ -117,6 +226,8 @@ pub enum Base {
 pub struct BaseTrace<T> {
     determinants: DeterminantsTrace<T>,
     expansion: ExpansionTrace<T>,
+    relative: RelativeTrace<T>,
+    angles: Vec<T>,
 }
 
 /// Share of the particles beyond either end of their extent.
@@ -128,6 +239,8 @@ impl Base {
         match self {
             Base::Determinants(b) => b.spins(),
             Base::Expansion(b) => b.spins(),
+            Base::Relative(b) => b.spins(),
+            Base::Calogero(_) => 1,
         }
     }
 
@@ -136,21 +249,60 @@ impl Base {
         match self {
             Base::Determinants(b) => b.density(spin, theta),
             Base::Expansion(b) => b.density(spin, theta),
+            Base::Relative(b) => b.density(spin, theta),
+            Base::Calogero(b) => b.density(theta),
         }
     }
 
     /// The distance between the outermost places where particles are found: a share of 1e-5 of all is beyond
     /// on either side, in radians.
     pub fn extent(&self) -> f64 {
-        let (below, (start, end)) = match self {
-            Base::Determinants(b) => (b.below(), b.ends()),
-            Base::Expansion(b) => (b.below(), b.ends()),
-        };
+        let (below, (start, end)) = self.below();
         let intervals = below.len() - 1;
         let particles = below[intervals];
         let (least, most) = (OUTSIDE * particles, (1.0 - OUTSIDE) * particles);
         let inside = below.windows(2).filter(|w| w[1] >= least && w[0] <= most).count();
         (end - start) * inside as f64 / intervals as f64
+    }
+
+    /// Particles below equidistant angles, and the first and last of these.
+    fn below(&self) -> (Vec<f64>, (f64, f64)) {
+        match self {
+            Base::Determinants(b) => (b.below(), b.ends()),
+            Base::Expansion(b) => (b.below(), b.ends()),
+            Base::Relative(b) => (b.below(), b.ends()),
+            Base::Calogero(b) => (b.below(), Domain::Walls.ends()),
+        }
+    }
+
+    /// The distance, in radians, that all but a share of the pairs are within, and the distance that all but the same share of the
+    /// particles keep from the mirror images of others, between walls and for particles that know nothing of each other.
+    pub fn distances(&self, share: f64) -> (f64, f64) {
+        let (below, (start, end)) = self.below();
+        let intervals = below.len() - 1;
+        let width = (end - start) / intervals as f64;
+        let mass: Vec<f64> =
+            below.windows(2).map(|w| (w[1] - w[0]).max(0.0) / below[intervals]).collect();
+        let (mut pairs, mut images) = (vec![0.0; intervals + 1], vec![0.0; intervals + 1]);
+        for (i, a) in mass.iter().enumerate() {
+            for (j, b) in mass.iter().enumerate() {
+                // Intervals i and j are less than |i - j| + 1 apart, the image in the nearer wall at least so many away.
+                pairs[i.abs_diff(j) + 1] += a * b;
+                images[(i + j).min(2 * intervals - 2 - (i + j))] += a * b;
+            }
+        }
+        // The first interval with which the shares so far exceed the one asked for.
+        let first = |shares: &[f64]| {
+            let mut sum = 0.0;
+            let beyond = shares.iter().position(|p| {
+                sum += p;
+                sum > share
+            });
+            beyond.unwrap_or(0)
+        };
+        let end = first(&images) as f64 * width;
+        pairs.reverse();
+        ((intervals - first(&pairs)) as f64 * width, end)
     }
 
     /// `log |psi_0|` and sign.
@@ -163,6 +315,12 @@ impl Base {
         match self {
             Base::Determinants(b) => b.forward(angles, reverse, &mut trace.determinants),
             Base::Expansion(b) => b.forward(angles, reverse, &mut trace.expansion),
+            Base::Relative(b) => b.forward(angles, reverse, &mut trace.relative),
+            Base::Calogero(b) => {
+                trace.angles.clear();
+                trace.angles.extend_from_slice(angles);
+                b.forward(angles)
+            }
         }
     }
 
@@ -171,14 +329,26 @@ impl Base {
         match self {
             Base::Determinants(b) => b.backward(bar, &mut trace.determinants),
             Base::Expansion(b) => b.backward(bar, &mut trace.expansion),
+            Base::Relative(b) => b.backward(bar, &mut trace.relative),
+            Base::Calogero(b) => b.backward(&trace.angles, bar),
         }
     }
 
-    /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
+    /// Number of uniforms of a sample.
+    pub fn uniforms(&self, particles: usize) -> usize {
+        match self {
+            Base::Calogero(b) => b.uniforms(),
+            _ => particles,
+        }
+    }
+
+    /// Turns uniforms into angles distributed as `|psi_0|²`, ascending within each spin.
     pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         match self {
             Base::Determinants(b) => b.sample(uniforms, angles),
             Base::Expansion(b) => b.sample(uniforms, angles),
+            Base::Relative(b) => b.sample(uniforms, angles),
+            Base::Calogero(b) => b.sample(uniforms, angles),
         }
     }
 }

@@ -103,7 +103,7 @@ impl MultiDeterminantSettings {
             }
             DeterminantSum::ConfigurationInteraction { orbitals } => orbitals,
         };
-        let found = choose(orbitals, up).saturating_mul(choose(orbitals, down));
+        let found = self.count(sector);
         if found > MOST_DETERMINANTS {
             return refuse(format!(
                 "{orbitals} orbitals make {found} determinants of {up} particles up and {down} down, at most \
@@ -111,6 +111,15 @@ impl MultiDeterminantSettings {
             ));
         }
         Ok(())
+    }
+
+    /// Number of determinants.
+    pub fn count(&self, sector: Sector) -> u64 {
+        let orbitals = match self.determinants {
+            DeterminantSum::HalfProjected => 2 * sector.up,
+            DeterminantSum::ConfigurationInteraction { orbitals } => orbitals,
+        };
+        choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down))
     }
 
     /// The sum of determinants of a system in a box.
@@ -144,30 +153,18 @@ impl MultiDeterminantSettings {
     }
 }
 
-/// The sum of determinants that a system gets without asking, if any.
+/// The shortest sum of determinants that three and more particles get without asking, if any.
 ///
-/// Interacting particles in a box or on the line: three and more get a configuration interaction, of both spins in ten
+/// Interacting particles in a box or on the line: a configuration interaction, of both spins in ten
 /// orbitals, or as many fewer as it takes to stay small, but at least six and two more than particles; of one spin in sixteen, or as many
-/// fewer, but at least two more than twice the particles. Two of both spins get one in four orbitals where
-/// Hartree–Fock breaks the symmetry of the spins, because no single determinant dissociates a bond. Other pairs are best
-/// served by the tails of a single determinant.
-///
-/// # Errors
-/// [`EigenFailure`] when a potential is not finite on the grid.
-pub fn automatic(
-    sector: Sector,
-    system: System,
-) -> Result<Option<MultiDeterminantSettings>, EigenFailure> {
+/// fewer, but at least two more than twice the particles.
+pub fn automatic(sector: Sector, system: System) -> Option<MultiDeterminantSettings> {
     let n = sector.particles();
     let polarised = sector.up == 0 || sector.down == 0;
-    if n == 1 || system.hamiltonian.interaction == Interaction::None {
-        return Ok(None);
-    }
-    if n == 2 && (polarised || !symmetry_breaks(sector, system)?) {
-        return Ok(None);
+    if n < 3 || system.hamiltonian.interaction == Interaction::None {
+        return None;
     }
     let (fewest, most) = match (n, polarised) {
-        (2, _) => (PAIR_ORBITALS, PAIR_ORBITALS),
         (_, true) => (2 * n + 2, POLARISED_ORBITALS),
         _ => (FEWEST_ORBITALS.max(n + 2), default_orbitals().max(FEWEST_ORBITALS.max(n + 2))),
     };
@@ -179,49 +176,17 @@ pub fn automatic(
         determinants: DeterminantSum::ConfigurationInteraction { orbitals },
     };
     let found = (fewest..=most).rev().find(small).map(settings);
-    Ok(found.filter(|s| s.exist_on(system.geometry).is_ok() && s.exist_for(sector).is_ok()))
+    found.filter(|s| s.exist_on(system.geometry).is_ok() && s.exist_for(sector).is_ok())
 }
 
 /// Fewest orbitals of the configuration interaction of three and more particles.
 const FEWEST_ORBITALS: usize = 6;
 /// Most orbitals of the configuration interaction of particles of one spin.
 const POLARISED_ORBITALS: usize = 16;
-/// Orbitals of the configuration interaction of a pair whose bond is broken.
-const PAIR_ORBITALS: usize = 4;
 /// Most determinants of a sum that nobody asked for.
 const MOST_AUTOMATIC: u64 = 4_000;
 /// The same where all particles have one spin: its strings are longer.
 const MOST_POLARISED: u64 = 2_000;
-
-/// Whether unrestricted Hartree–Fock breaks the symmetry between the spins.
-///
-/// That is, in a box or on the line, for as many particles of spin up as of spin down that interact, and few enough
-/// of them for [`MOST_DETERMINANTS`], when unrestricted Hartree–Fock, started from orbitals that differ for the two spins,
-/// ends below the solution with equal ones, with an overlap `det(a^T b)²` of both spins' determinants below
-/// `1 - 1e-6`.
-///
-/// # Errors
-/// [`EigenFailure`] when a potential is not finite on the grid.
-fn symmetry_breaks(sector: Sector, system: System) -> Result<bool, EigenFailure> {
-    const PILOT_CUTOFF: f64 = 6.0;
-    const MOST_PILOT_FUNCTIONS: usize = 160;
-    const LOWER: f64 = 1e-6;
-    const DIFFERENT: f64 = 1e-6;
-    let settings = MultiDeterminantSettings { determinants: DeterminantSum::HalfProjected };
-    if settings.exist_on(system.geometry).is_err()
-        || settings.exist_for(sector).is_err()
-        || system.hamiltonian.interaction == Interaction::None
-    {
-        return Ok(false);
-    }
-    let basis = OneBodyBasis::with_cutoff(*system.geometry, PILOT_CUTOFF, 32);
-    let basis = OneBodyBasis::new(*system.geometry, basis.size().min(MOST_PILOT_FUNCTIONS));
-    let equal = unrestricted(sector, system, basis, 0.0)?;
-    let broken = unrestricted(sector, system, basis, FRAC_PI_4)?;
-    let [a, b] = occupied(&broken, sector);
-    let overlap = a.transpose() * &b;
-    Ok(broken.energy < equal.energy - LOWER && overlap.determinant().powi(2) < 1.0 - DIFFERENT)
-}
 
 /// Unrestricted Hartree–Fock from orbitals mixed by an angle: see [`HartreeFockOptions::mixing`].
 fn unrestricted(
@@ -291,25 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn spins_are_exchanged_where_bonds_are_broken() {
-        let pair = Sector { up: 1, down: 1 };
-        let called = |positions: &[f64], sector: Sector, geometry: &Geometry| {
-            let hamiltonian = hydrogens(positions);
-            symmetry_breaks(sector, System { hamiltonian: &hamiltonian, geometry }).unwrap()
-        };
-        assert!(called(&[-3.0, 3.0], pair, &WALLS));
-        assert!(called(&[-5.0, -2.0, 2.0, 5.0], Sector { up: 2, down: 2 }, &WALLS));
-        assert!(!called(&[-0.5, 0.5], pair, &WALLS));
-        assert!(!called(&[-3.0, 3.0], Sector { up: 2, down: 0 }, &WALLS));
-        assert!(!called(&[-3.0, 3.0], pair, &Geometry::Ring { circumference: 20.0 }));
-    }
-
-    #[test]
     fn as_many_orbitals_as_stay_few_determinants() {
         let hamiltonian = hydrogens(&[0.0]);
         let orbitals = |up, down, geometry| {
             let system = System { hamiltonian: &hamiltonian, geometry };
-            automatic(Sector { up, down }, system).unwrap().map(|s| match s.determinants {
+            automatic(Sector { up, down }, system).map(|s| match s.determinants {
                 DeterminantSum::ConfigurationInteraction { orbitals } => orbitals,
                 DeterminantSum::HalfProjected => 0,
             })

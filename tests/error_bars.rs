@@ -1,0 +1,103 @@
+//! Error bars where rare events make the error: at their cause, and by the tail test.
+
+use weylflow::estimate::{gaussian_bars, rayleigh_quotient};
+use weylflow::optimise::OptimiserSettings;
+use weylflow::sampling::Sampling;
+use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
+use weylflow::train::{self, Estimate, Schedule};
+use weylflow::wavefunction::WavefunctionSettings;
+
+const PAIR: Sector = Sector { up: 1, down: 1 };
+
+fn trap(frequency: f64, interaction: Interaction) -> Hamiltonian {
+    Hamiltonian { title: String::new(), external: External::Harmonic { frequency }, interaction }
+}
+
+fn schedule(sampling: Sampling, final_samples: usize, seed: u64) -> Schedule {
+    Schedule {
+        iterations: 12,
+        samples: 2048,
+        final_samples,
+        sampling,
+        scramblings: 16,
+        refinements: 0,
+        stopping: Default::default(),
+        faults: Default::default(),
+        seed,
+    }
+}
+
+/// Error bars, as unlikely as Gaussian ones, between an estimate and the energy of the state.
+fn bars(estimate: &Estimate, exact: f64) -> f64 {
+    let energy = &estimate.energy;
+    gaussian_bars((energy.mean() - exact) / energy.standard_error(), energy.degrees_of_freedom())
+}
+
+#[test]
+fn what_samples_hardly_ever_reach_is_in_the_error_bar() {
+    let hamiltonian = trap(1.0, Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 });
+    let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
+    let mut psi = WavefunctionSettings::default().build(PAIR, system, 0).unwrap();
+    // A steep end of the pair displacement, at distances that one pair in 30 000 has.
+    let mut parameters = psi.parameters().to_vec();
+    let half = parameters.len() / 2;
+    parameters[half - 4..half].fill(-1.5);
+    psi.set_parameters(&parameters).unwrap();
+    let exact = rayleigh_quotient(psi.as_ref(), system).unwrap();
+    assert!(exact.energy_error < 1e-8, "{exact:?}");
+    for sampling in [Sampling::Random, Sampling::QuasiRandom] {
+        let (mut far, mut blind, mut missed) = (0, 0, 0);
+        for seed in 0..24 {
+            let found = train::estimate(psi.as_ref(), system, &schedule(sampling, 4096, seed), 1);
+            missed += usize::from(found.tails.unwrap().missing_variance > 0.0);
+            let off = bars(&found, exact.energy).abs();
+            let plain = found.energy.missing(0.0);
+            let without = (plain.mean() - exact.energy) / plain.standard_error();
+            blind += usize::from(gaussian_bars(without, plain.degrees_of_freedom()).abs() > 4.0);
+            far += usize::from(off > 4.0);
+            println!("{seed}: {off:.2} bars, {without:.2} without the tails");
+        }
+        println!("{sampling:?}: {far} far, {blind} far without, {missed} widened");
+        assert_eq!(far, 0);
+        assert!(missed > 12, "the case must have a tail: {missed}");
+    }
+}
+
+#[test]
+fn a_trained_pair_between_close_walls_has_no_jump_in_its_tail() {
+    // Scaled by frequency 100 the problem is the same.
+    for (frequency, half_width) in [(1.0f64, 6.0), (100.0, 0.6), (1.0, 8.0)] {
+        let length = frequency.powf(-0.5);
+        let interaction =
+            Interaction::SoftCoulomb { strength: frequency * length, softening: length };
+        let hamiltonian = trap(frequency, interaction);
+        let geometry = Geometry::Box { half_width };
+        let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+        let mut psi = WavefunctionSettings::default().build(PAIR, system, 0).unwrap();
+        let mut optimiser = OptimiserSettings::default().build();
+        let plan = schedule(Sampling::QuasiRandom, 4096, 0);
+        train::train(psi.as_mut(), system, optimiser.as_mut(), &plan, |_| ()).unwrap();
+        let mut evaluator = psi.evaluator();
+        let mut gradient = [0.0; 2];
+        let mut local_energy = |d: f64| {
+            let x = [-0.5 * d * length, 0.5 * d * length];
+            let potential = hamiltonian.potential(&geometry, &x);
+            (evaluator.kinetic_energy(&x, &mut gradient) + potential) / frequency
+        };
+        // Closer than this are all but a millionth of the pairs.
+        let worst = (0..45)
+            .map(|k| 3.0 + 0.05 * f64::from(k))
+            .map(|d| (local_energy(d) - 1.774_039_627_6).abs())
+            .fold(0.0, f64::max);
+        println!("frequency {frequency}, walls at {half_width}: {worst:.2e}");
+        assert!(worst < 0.5, "frequency {frequency}, walls at {half_width}: {worst}");
+        let exact = rayleigh_quotient(psi.as_ref(), system).unwrap();
+        for seed in 0..5 {
+            let plan = schedule(Sampling::Random, 16384, 100 + seed);
+            let found = train::estimate(psi.as_ref(), system, &plan, 1);
+            let off = bars(&found, exact.energy);
+            println!("  {off:.2} bars");
+            assert!(off.abs() < 4.0, "{off}");
+        }
+    }
+}
