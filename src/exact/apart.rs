@@ -232,6 +232,7 @@ impl Problem<'_> {
                     determinants: (n * n) as u64,
                     energy,
                     change: None,
+                    discarded: None,
                 });
                 Ok(Some((energy, [external, interaction, found.value_errors[0]], n)))
             };
@@ -292,6 +293,7 @@ impl Problem<'_> {
             determinants: found.points.len() as u64,
             energy,
             change: Some(budget.functions),
+            discarded: None,
         });
     }
 

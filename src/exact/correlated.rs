@@ -190,6 +190,7 @@ impl Problem<'_> {
                 determinants: level.space.dimension() as u64,
                 energy: level.pairs.values[0],
                 change: sequence.change(),
+                discarded: None,
             });
             best = Some((m, level));
             if m == n || (sequence.has_ratio() && sequence.worst() < tolerance) {
@@ -226,6 +227,7 @@ impl Problem<'_> {
                 determinants: level.space.dimension() as u64,
                 energy,
                 change: sequence.change(),
+                discarded: None,
             });
             let change = sequence.change().unwrap_or(f64::INFINITY);
             if change < tolerance || (cells > 2400 && change.is_finite()) {
@@ -277,6 +279,7 @@ impl Problem<'_> {
                 determinants: check.space.dimension() as u64,
                 energy: check.pairs.values[0],
                 change: functions.change(),
+                discarded: None,
             });
             if functions.change().is_some_and(|c| c < (0.2 * tolerance).max(0.3 * noise))
                 || size as f64 * GROWTH > MOST_FUNCTIONS as f64

@@ -7,7 +7,8 @@
 //! orbitals, whose number grows until the energies stop moving. Equal spins in a harmonic trap have a
 //! route of their own, in the gaps between neighbours. Every approximation (number of basis
 //! functions, of quadrature points, of orbitals, position of the walls where the tool chose them) is
-//! refined separately, and the changes add up to the error estimate.
+//! refined separately, and the changes add up to the error estimate. Five and more particles, whose determinants are too
+//! many, are solved by matrix product states on a uniform grid, whatever their number.
 
 mod active_space;
 mod apart;
@@ -23,6 +24,7 @@ mod gaps;
 pub mod hartree_fock;
 mod integrals;
 pub(crate) mod linalg;
+mod mps;
 mod natural;
 mod pair;
 mod problem;
@@ -45,6 +47,20 @@ use crate::system::judgement::NoGroundState;
 use crate::system::{Geometry, Sector};
 use serde::{Deserialize, Serialize};
 
+/// How the states are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// The route that is the cheaper one.
+    #[default]
+    Auto,
+    /// Configuration interaction (one and two particles in the complete basis).
+    Ci,
+    /// Gaps between neighbours: equal spins in a harmonic trap, energies only.
+    Gaps,
+    /// Matrix product states.
+    Mps,
+}
+
 /// What to compute and how far to go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExactOptions {
@@ -62,6 +78,8 @@ pub struct ExactOptions {
     pub pair_density: bool,
     /// Whether a ground-state energy known in closed form replaces the numerical one.
     pub closed_forms: bool,
+    /// The route.
+    pub method: Method,
 }
 
 impl Default for ExactOptions {
@@ -73,6 +91,7 @@ impl Default for ExactOptions {
             work_limit: 1.6e13,
             pair_density: false,
             closed_forms: true,
+            method: Method::Auto,
         }
     }
 }
@@ -120,6 +139,25 @@ pub enum ExactError {
         half_width: f64,
         /// Change of the energy at the last enlargement, in Hartree.
         change: f64,
+    },
+    /// The route in gaps was asked for and there are none.
+    #[error(
+        "the route in gaps is for three and more equal spins in a harmonic trap (two where the interaction \
+         diverges at contact), whose walls are far away"
+    )]
+    NoGaps,
+    /// What diverges at contact was to be put on a uniform grid.
+    #[error(
+        "an interaction that diverges at contact cannot be put on the grid of a matrix product state"
+    )]
+    NotOnGrid,
+    /// Potentials too narrow, or walls too far apart, for a uniform grid.
+    #[error("the potentials need a grid of {points} points, more than {most}")]
+    TooFine {
+        /// Points needed, at least.
+        points: usize,
+        /// Points at most.
+        most: usize,
     },
     /// The caller's progress function said to stop.
     #[error("interrupted")]
@@ -177,6 +215,15 @@ pub struct PairDensity {
     pub values: Vec<f64>,
 }
 
+/// Von Neumann entropy of what lies left of a cut through space, of a pure state of all particles.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entanglement {
+    /// Positions of the cuts, in bohr.
+    pub x: Vec<f64>,
+    /// Entropies, natural logarithm.
+    pub entropy: Vec<f64>,
+}
+
 /// What was refined in a row of the convergence table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -202,7 +249,7 @@ pub struct ConvergenceRow {
     pub functions: usize,
     /// Quadrature cells.
     pub cells: usize,
-    /// Orbitals; zero where all functions are used.
+    /// Orbitals, zero where all functions are used; or most states of a cut of a matrix product state.
     pub orbitals: usize,
     /// Dimension of the eigenproblem.
     pub determinants: u64,
@@ -210,6 +257,9 @@ pub struct ConvergenceRow {
     pub energy: f64,
     /// Largest change of any state asked for, against the previous row of the same kind.
     pub change: Option<f64>,
+    /// Largest weight that a cut of a matrix product state lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<f64>,
 }
 
 /// News on the way.
@@ -257,7 +307,7 @@ pub struct ErrorBudget {
     pub functions: f64,
     /// Quadrature.
     pub quadrature: f64,
-    /// Finite number of orbitals.
+    /// Finite number of orbitals, or of states of the cuts of a matrix product state.
     pub orbitals: f64,
     /// Walls, where the tool chose them.
     pub walls: f64,
@@ -281,8 +331,10 @@ pub struct GroundState {
     pub natural_occupations: Vec<f64>,
     /// Pair density, when asked for.
     pub pair_density: Option<PairDensity>,
-    /// The wavefunction.
-    pub state: ExactState,
+    /// Entanglement, where the route gives it.
+    pub entanglement: Option<Entanglement>,
+    /// The wavefunction, where it is a sum of determinants.
+    pub state: Option<ExactState>,
 }
 
 /// Quantum numbers of a state; none where there is no such symmetry, or where degenerate states mix.

@@ -239,7 +239,8 @@ impl<'a> Problem<'a> {
                 density: state.density(points),
                 natural_occupations: state.natural_occupations()?,
                 pair_density,
-                state,
+                entanglement: None,
+                state: Some(state),
             }),
         })
     }

@@ -2,11 +2,12 @@
 
 use super::closed_forms::{self, ClosedForm, recognised};
 use super::dvr::finite_at_contact;
+use super::mps;
 use super::problem::{CHECK_WORK, Problem, Setting};
 use super::trap::TrapEnergies;
 use super::units::{self, InUnits};
 use super::watch::{Meter, Watch};
-use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Step, whole_work};
+use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, whole_work};
 use crate::system::landscape::Landscape;
 use crate::system::{Frame, Geometry, Hamiltonian, Sector, judgement};
 use std::ops::ControlFlow;
@@ -100,7 +101,16 @@ fn between_walls(
     options: &ExactOptions,
     watch: &mut dyn Watch,
 ) -> Result<ExactResult, ExactError> {
-    let apart = Problem::new(setting, hamiltonian, sector, options, watch).apart(Some(geometry))?;
+    let products = by_products(setting, hamiltonian, geometry, sector, options, watch)?;
+    if let Some(result) = products {
+        return Ok(result);
+    }
+    let apart = match options.method {
+        Method::Auto => {
+            Problem::new(setting, hamiltonian, sector, options, watch).apart(Some(geometry))?
+        }
+        _ => None,
+    };
     let energies = match apart {
         Some(apart) => Some(apart.energies),
         None => in_gaps(setting, hamiltonian, Some(geometry), sector, options, watch)?,
@@ -140,6 +150,32 @@ fn with_elements(
     }
 }
 
+/// Particles from which matrix product states are the cheaper route.
+const MANY: usize = 5;
+
+/// Matrix product states, where they are asked for or the cheaper route.
+fn by_products(
+    setting: Setting,
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<Option<ExactResult>, ExactError> {
+    match options.method {
+        Method::Mps => mps::solve(setting, hamiltonian, geometry, sector, options, watch).map(Some),
+        Method::Auto if sector.particles() >= MANY && mps::applies(&hamiltonian.interaction) => {
+            match mps::solve(setting, hamiltonian, geometry, sector, options, watch) {
+                Ok(result) => Ok(Some(result)),
+                // Another basis may still hold what a uniform grid cannot.
+                Err(ExactError::TooFine { .. } | ExactError::NotOnGrid) => Ok(None),
+                Err(e) => Err(e),
+            }
+        }
+        Method::Auto | Method::Ci | Method::Gaps => Ok(None),
+    }
+}
+
 /// The route in gaps, where it applies and the limits allow it.
 fn in_gaps(
     setting: Setting,
@@ -150,9 +186,16 @@ fn in_gaps(
     watch: &mut dyn Watch,
 ) -> Result<Option<TrapEnergies>, ExactError> {
     let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
-    let Some((trap, walls)) = problem.as_trap(geometry)? else { return Ok(None) };
+    if options.method == Method::Ci {
+        return Ok(None);
+    }
+    let asked = options.method == Method::Gaps;
+    let Some((trap, walls)) = problem.as_trap(geometry)? else {
+        return if asked { Err(ExactError::NoGaps) } else { Ok(None) };
+    };
     match problem.solve_trap(&trap, walls) {
         Ok(energies) => Ok(Some(energies)),
+        Err(e) if asked => Err(e),
         // Too many gaps: the other route may still do.
         Err(ExactError::Memory { .. } | ExactError::Work { .. }) => Ok(None),
         Err(e) => Err(e),
@@ -197,7 +240,14 @@ fn on_line(
             Err(e) => Err(e),
         };
     }
-    let apart = Problem::new(setting, hamiltonian, sector, options, watch).apart(None)?;
+    let products = by_products(setting, hamiltonian, &Geometry::Line, sector, options, watch)?;
+    if let Some(result) = products {
+        return Ok(result);
+    }
+    let apart = match options.method {
+        Method::Auto => Problem::new(setting, hamiltonian, sector, options, watch).apart(None)?,
+        _ => None,
+    };
     let (energies, half_width) = match apart {
         Some(apart) => (Some(apart.energies), Some(apart.half_width)),
         None => (in_gaps(setting, hamiltonian, None, sector, options, watch)?, None),

@@ -154,6 +154,7 @@ impl Problem<'_> {
                 determinants: (m as u64).pow(count as u32),
                 energy: energies[0],
                 change: sequence.change(),
+                discarded: None,
             });
             if m == checked {
                 at_check = energies;
@@ -189,6 +190,7 @@ impl Problem<'_> {
                 determinants: (checked as u64).pow(count as u32),
                 energy: energies[0],
                 change: change.iter().copied().reduce(f64::max),
+                discarded: None,
             });
             moved.push(change);
         }

@@ -85,7 +85,12 @@ fn ground_state(frame: &Frame, mut ground: GroundState) -> GroundState {
         pairs.x.iter_mut().for_each(place);
         pairs.values.iter_mut().for_each(|n| *n /= a * a);
     }
-    ground.state.frame = *frame;
+    if let Some(entanglement) = &mut ground.entanglement {
+        entanglement.x.iter_mut().for_each(place);
+    }
+    if let Some(state) = &mut ground.state {
+        state.frame = *frame;
+    }
     ground
 }
 

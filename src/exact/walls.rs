@@ -76,6 +76,7 @@ impl Problem<'_> {
                 determinants: 0,
                 energy: energies[0],
                 change,
+                discarded: None,
             });
             let noise = probe.map_or(0.0, |p| p.1).max(pilot_functions.worst());
             let resolved = 0.3 * noise.max(self.options.tolerance);
