@@ -223,6 +223,7 @@ impl Problem<'_> {
                     }
                 }
                 let energy = found.values[0];
+                let rounding = f64::EPSILON * basis.energies[n - 1];
                 self.record(ConvergenceRow {
                     refinement: Refinement::Functions,
                     length: edges[edges.len() - 1] - edges[0],
@@ -234,7 +235,7 @@ impl Problem<'_> {
                     change: None,
                     discarded: None,
                 });
-                Ok(Some((energy, [external, interaction, found.value_errors[0]], n)))
+                Ok(Some((energy, [external, interaction, found.value_errors[0] + rounding], n)))
             };
         // What it takes to remove one particle tells how the other decays.
         let mut top = lowest;
@@ -273,7 +274,7 @@ impl Problem<'_> {
         let budget = ErrorBudget {
             functions: sequence.estimate(0),
             walls,
-            solver: solver + 1e-9 * (1.0 + energy.abs()),
+            solver: solver + 1e-12 * (1.0 + energy.abs()),
             ..ErrorBudget::default()
         };
         let components =

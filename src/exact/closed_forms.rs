@@ -40,6 +40,7 @@ pub(super) fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
             Some((-2, _, strength)) => Interaction::InverseSquare { strength },
             _ => hamiltonian.interaction.clone(),
         },
+        Interaction::InverseSquare { strength: 0.0 } => Interaction::None,
         other => other.clone(),
     };
     (external, interaction)

@@ -180,8 +180,22 @@ fn reach(line: &Line<'_>, extent: (f64, f64), e: f64, decay: f64) -> Option<(f64
     Some((left, march(extent.0 + f64::from(last) * step, 1.0, line.ends.1)?))
 }
 
+/// Least length of an element in a complete basis: the energies of shorter ones are so high that the rounding of a dense
+/// eigenproblem reaches those that count.
+const LEAST_OF_PAIRS: f64 = 5e-3;
+
 /// Edges of the elements, ascending. Every element that the potential asks for is cut into `parts`.
 fn edges(line: &Line<'_>, extent: (f64, f64), top: f64, parts: usize) -> Vec<f64> {
+    edges_no_shorter(line, extent, top, parts, 1e-9 * (extent.1 - extent.0))
+}
+
+fn edges_no_shorter(
+    line: &Line<'_>,
+    extent: (f64, f64),
+    top: f64,
+    parts: usize,
+    least: f64,
+) -> Vec<f64> {
     let mut special: Vec<f64> = line.special.clone();
     special.retain(|x| extent.0 < *x && *x < extent.1);
     special.extend([extent.0, extent.1]);
@@ -216,10 +230,10 @@ fn edges(line: &Line<'_>, extent: (f64, f64), top: f64, parts: usize) -> Vec<f64
     };
     let mut open: Vec<(f64, f64)> = special.windows(2).rev().map(|w| (w[0], w[1])).collect();
     let mut edges = vec![extent.0];
-    let least = 1e-9 * (extent.1 - extent.0);
     let most = MOST_ELEMENTS / parts;
     while let Some((a, b)) = open.pop() {
-        if b - a > least && edges.len() + open.len() < most && !(quick(a, b) && smooth(a, b)) {
+        if b - a > 2.0 * least && edges.len() + open.len() < most && !(quick(a, b) && smooth(a, b))
+        {
             let middle = 0.5 * (a + b);
             open.push((middle, b));
             open.push((a, middle));
@@ -446,7 +460,7 @@ pub(crate) fn edges_for(
     for _ in 0..3 {
         extent = clip(reach(line, extent, top, decay)?);
     }
-    Some(edges(line, extent, top, 1))
+    Some(edges_no_shorter(line, extent, top, 1, LEAST_OF_PAIRS))
 }
 
 /// The complete basis of given elements.

@@ -8,7 +8,7 @@ use super::{
     ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, GroundState,
     Labels, Step,
 };
-use crate::system::{Geometry, Hamiltonian, Sector};
+use crate::system::{Frame, Geometry, Hamiltonian, Sector};
 
 /// First cutoff of the wave numbers, in the inverse of the unit of length.
 pub(super) const FIRST_CUTOFF: f64 = 4.0;
@@ -30,9 +30,17 @@ pub(super) struct Setting {
     pub(super) region: (f64, f64),
     /// Largest half-width of walls that are looked for.
     pub(super) most: f64,
+    /// The units.
+    pub(super) frame: Frame,
 }
 
 impl Setting {
+    /// An energy with its error in Hartree, for people.
+    pub(super) fn shown(&self, energy: f64, error: f64, particles: usize) -> String {
+        let unit = self.frame.length * self.frame.length;
+        format!("{:.9} +- {:.0e}", self.frame.energy_out(energy, particles), error / unit)
+    }
+
     /// How far the region reaches from the origin.
     pub(super) fn reach(&self) -> f64 {
         self.region.0.abs().max(self.region.1.abs())

@@ -75,7 +75,7 @@ fn in_units(
     let frame = Frame::of(landscape);
     let place = |x: f64| (x - frame.origin) / frame.length;
     let region = (place(landscape.region.0), place(landscape.region.1));
-    let mut setting = Setting { region, most: f64::INFINITY };
+    let mut setting = Setting { region, most: f64::INFINITY, frame };
     setting.most = setting.reach() + MOST_ROOM;
     if let Geometry::Box { half_width } = geometry {
         setting.most = setting.most.min((half_width - frame.origin.abs()) / frame.length);
@@ -111,15 +111,22 @@ fn between_walls(
         }
         _ => None,
     };
+    let separates = apart.is_some();
     let energies = match apart {
         Some(apart) => Some(apart.energies),
         None => in_gaps(setting, hamiltonian, Some(geometry), sector, options, watch)?,
     };
     if let Some(energies) = energies {
-        let limited = for_densities(hamiltonian, options);
+        let limited = for_densities(hamiltonian, options, separates);
         let mut problem = Problem::new(setting, hamiltonian, sector, &limited, watch);
         let densities = problem.solve(*geometry, vec![0.0; options.states]);
-        return Ok(energies.with_densities(densities, sector, Some(*geometry), options.tolerance));
+        return Ok(energies.with_densities(
+            densities,
+            &setting,
+            sector,
+            Some(*geometry),
+            options.tolerance,
+        ));
     }
     let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
     let found = problem.solve(*geometry, vec![0.0; options.states]);
@@ -141,9 +148,13 @@ fn with_elements(
     }
     let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
     match problem.pair_in_elements(geometry) {
-        Ok(Some(energies)) => {
-            Ok(energies.with_densities(found, sector, geometry.copied(), options.tolerance))
-        }
+        Ok(Some(energies)) => Ok(energies.with_densities(
+            found,
+            &setting,
+            sector,
+            geometry.copied(),
+            options.tolerance,
+        )),
         Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
         // Whatever kept them from it, the other route has said what there is to say.
         _ => found,
@@ -203,13 +214,18 @@ fn in_gaps(
 }
 
 /// Densities, occupations and labels need the determinants, but not the last digit of the energy.
-fn for_densities(hamiltonian: &Hamiltonian, options: &ExactOptions) -> ExactOptions {
+fn for_densities(
+    hamiltonian: &Hamiltonian,
+    options: &ExactOptions,
+    separates: bool,
+) -> ExactOptions {
     // Where the interaction diverges, sine functions converge so slowly that a tight tolerance would
     // only meet the limits.
     let singular = !finite_at_contact(&hamiltonian.interaction);
     ExactOptions {
         tolerance: if singular { options.tolerance.max(1e-4) } else { options.tolerance },
-        work_limit: options.work_limit.min(5.0 * CHECK_WORK),
+        // Where the energies cost nothing, the densities shall not cost minutes.
+        work_limit: options.work_limit.min(if separates { 1.0 } else { 5.0 } * CHECK_WORK),
         closed_forms: false,
         ..options.clone()
     }
@@ -233,7 +249,7 @@ fn on_line(
             ..options.clone()
         };
         return match on_line(setting, hamiltonian, sector, &coarse, watch) {
-            Ok(result) => Ok(with_closed_form(result, &form)),
+            Ok(result) => Ok(with_closed_form(result, &form, &setting)),
             Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
                 Ok(bare_closed_form(sector, &form, limit))
             }
@@ -252,8 +268,11 @@ fn on_line(
         Some(apart) => (Some(apart.energies), Some(apart.half_width)),
         None => (in_gaps(setting, hamiltonian, None, sector, options, watch)?, None),
     };
-    let limited =
-        if energies.is_some() { for_densities(hamiltonian, options) } else { options.clone() };
+    let limited = if energies.is_some() {
+        for_densities(hamiltonian, options, half_width.is_some())
+    } else {
+        options.clone()
+    };
     let mut problem = Problem::new(setting, hamiltonian, sector, &limited, watch);
     let result = match half_width {
         Some(half_width) => problem.solve(Geometry::Box { half_width }, vec![0.0; options.states]),
@@ -262,29 +281,32 @@ fn on_line(
         }),
     };
     match energies {
-        Some(energies) => Ok(energies.with_densities(result, sector, None, options.tolerance)),
+        Some(energies) => {
+            Ok(energies.with_densities(result, &setting, sector, None, options.tolerance))
+        }
         None => with_elements(result, setting, hamiltonian, None, sector, options, watch),
     }
 }
 
 /// The energy and its components from a closed form, everything else from a coarse calculation. Where the two
 /// contradict each other neither counts for more than their distance.
-fn with_closed_form(mut result: ExactResult, form: &ClosedForm) -> ExactResult {
+fn with_closed_form(mut result: ExactResult, form: &ClosedForm, setting: &Setting) -> ExactResult {
+    let particles = result.sector.particles();
     let apart = (result.energies[0] - form.energy).abs();
     if apart > 4.0 * result.error_estimates[0] + 1e-9 * (1.0 + form.energy.abs()) {
-        result.method = format!(
-            "{} (contradicts the closed form {:.9}: {})",
-            result.method, form.energy, form.source
-        );
+        let exact = setting.shown(form.energy, 0.0, particles);
+        result.method =
+            format!("{} (contradicts the closed form {exact}: {})", result.method, form.source);
         result.error_budget.functions += apart;
         result.error_estimates[0] += apart;
         result.converged = false;
         return result;
     }
     let rounding = 1e-14 * (1.0 + form.energy.abs());
+    let numerical = setting.shown(result.energies[0], result.error_estimates[0], particles);
     result.method = format!(
-        "closed form: {} (numerically {:.9} +- {:.0e}; densities and occupations: {})",
-        form.source, result.energies[0], result.error_estimates[0], result.method
+        "closed form: {} (numerically {numerical}; densities and occupations: {})",
+        form.source, result.method
     );
     result.energies = vec![form.energy];
     result.error_estimates = vec![rounding];

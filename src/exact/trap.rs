@@ -1,7 +1,7 @@
 //! Refinement of the route in gaps, and how its energies join the densities of the other route.
 
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
-use super::problem::Problem;
+use super::problem::{Problem, Setting};
 use super::refine::Sequence;
 use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement};
 use crate::system::{External, Geometry, Sector};
@@ -235,12 +235,13 @@ impl TrapEnergies {
     pub(super) fn with_densities(
         self,
         other: Result<ExactResult, ExactError>,
+        setting: &Setting,
         sector: Sector,
         geometry: Option<Geometry>,
         tolerance: f64,
     ) -> ExactResult {
         match other {
-            Ok(other) => self.joined(other, tolerance),
+            Ok(other) => self.joined(other, setting, tolerance),
             Err(limit) => {
                 let error_estimates: Vec<f64> =
                     self.budgets.iter().map(ErrorBudget::total).collect();
@@ -266,7 +267,8 @@ impl TrapEnergies {
 
     /// Energies and components from here, densities and occupations from `other`, unless `other`
     /// has the smaller error.
-    fn joined(mut self, mut other: ExactResult, tolerance: f64) -> ExactResult {
+    fn joined(mut self, mut other: ExactResult, setting: &Setting, tolerance: f64) -> ExactResult {
+        let particles = other.sector.particles();
         let apart = (self.energies[0] - other.energies[0]).abs();
         let excess = apart - self.estimate() - other.error_estimates[0];
         if excess > 0.0 {
@@ -276,18 +278,12 @@ impl TrapEnergies {
             other.error_estimates[0] += excess;
         }
         if self.energies.len() == 1 && other.error_estimates[0] < self.estimate() {
-            other.method = format!(
-                "{} (confirmed by {:.9} +- {:.0e}: {})",
-                other.method,
-                self.energies[0],
-                self.estimate(),
-                self.method
-            );
+            let own = setting.shown(self.energies[0], self.estimate(), particles);
+            other.method = format!("{} (confirmed by {own}: {})", other.method, self.method);
         } else {
-            other.method = format!(
-                "{}; densities and occupations: {} ({:.9} +- {:.0e})",
-                self.method, other.method, other.energies[0], other.error_estimates[0]
-            );
+            let theirs = setting.shown(other.energies[0], other.error_estimates[0], particles);
+            other.method =
+                format!("{}; densities and occupations: {} ({theirs})", self.method, other.method);
             other.error_estimates = self.budgets.iter().map(ErrorBudget::total).collect();
             other.energies = self.energies;
             other.error_budget = self.budgets[0];
