@@ -103,7 +103,7 @@ fn agrees_with_the_exact_solver(run: &str, samples: usize, fidelity: f64) {
     let ground = known.ground_state.unwrap();
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let mut setup = Setup::new(psi.as_ref(), system);
-    setup.exact = Some(Arc::new(ground.state.clone()));
+    setup.exact = Some(Arc::new(ground.state.clone().unwrap()));
     let effort = Effort { samples, replicates: 32, seed: 77 };
     let names = ["energy", "density", "density_matrix", "fidelity"];
     let found = observe(psi.as_ref(), &setup, &names, effort);

@@ -195,8 +195,7 @@ impl Exact {
         let ground = match &r.ground_state {
             Ok(ground) => ground,
             Err(limit) => {
-                let asked =
-                    [&self.density, &self.occupations, &self.pair_density, &self.entropy];
+                let asked = [&self.density, &self.occupations, &self.pair_density, &self.entropy];
                 if asked.iter().any(|path| path.is_some()) {
                     let why = hinted(limit);
                     super::note(&format!("no densities and occupations are written: {why}"));

@@ -38,7 +38,6 @@ impl Space {
     pub(crate) fn find(&self, q: Charge) -> Option<usize> {
         self.sectors.binary_search_by(|s| s.0.cmp(&q)).ok()
     }
-
 }
 
 /// A sector of a block with one more site: states with the site empty, then states with it filled.
@@ -157,8 +156,7 @@ impl Block {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let raise: usize =
-            self.raise.iter().flatten().flatten().map(|r| r.stack.bytes()).sum();
+        let raise: usize = self.raise.iter().flatten().flatten().map(|r| r.stack.bytes()).sum();
         let inside: usize = self.inside.iter().map(|m| 8 * m.nrows() * m.ncols()).sum();
         inside + raise + self.density.iter().map(Stack::bytes).sum::<usize>()
     }
@@ -269,8 +267,7 @@ impl Block {
     /// The block in the basis of the columns of `bases`, which belong to the sectors of `space` and act on those
     /// of this block with the same charge.
     pub(crate) fn reduced(&self, space: &Space, bases: &[Mat<f64>]) -> Block {
-        let index: Vec<usize> =
-            space.sectors.iter().filter_map(|s| self.space.find(s.0)).collect();
+        let index: Vec<usize> = space.sectors.iter().filter_map(|s| self.space.find(s.0)).collect();
         let inside = (0..index.len())
             .into_par_iter()
             .map(|i| sandwich(bases[i].as_ref(), self.inside[index[i]].as_ref(), &bases[i]))

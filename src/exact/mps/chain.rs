@@ -110,6 +110,11 @@ pub(crate) fn shifted(
 }
 
 /// The bases of all left blocks of a sum of products, from the reduced spaces and their tensors; used for starts.
-pub(crate) fn left_parts(space: &Space, operator: &Operator, site: usize, most: Charge) -> Vec<Part> {
+pub(crate) fn left_parts(
+    space: &Space,
+    operator: &Operator,
+    site: usize,
+    most: Charge,
+) -> Vec<Part> {
     parts(space, operator.sites[site].spin, most)
 }

@@ -57,9 +57,7 @@ fn choices(modes: &[Modes; 2], least: f64, most: usize) -> Vec<Choice> {
     let [up, down] = [0, 1].map(|s| subsets(&modes[s].probability, least));
     let mut list: Vec<Choice> = up
         .iter()
-        .flat_map(|u| {
-            down.iter().map(|d| Choice { filled: [u.0, d.0], weight: u.1 * d.1 })
-        })
+        .flat_map(|u| down.iter().map(|d| Choice { filled: [u.0, d.0], weight: u.1 * d.1 }))
         .filter(|c| c.weight > least)
         .collect();
     list.sort_by(|a, b| b.weight.total_cmp(&a.weight).then(a.filled.cmp(&b.filled)));
@@ -97,8 +95,7 @@ fn determinant(mut a: Vec<Vec<f64>>) -> f64 {
 
 /// States of one side: sorted by sector.
 fn by_sector(list: &[Choice]) -> (Space, Vec<Vec<Choice>>) {
-    let charge =
-        |c: &Choice| -> Charge { c.filled.map(|f| f.count_ones() as u8) };
+    let charge = |c: &Choice| -> Charge { c.filled.map(|f| f.count_ones() as u8) };
     let mut charges: Vec<Charge> = list.iter().map(charge).collect();
     charges.sort_unstable();
     charges.dedup();

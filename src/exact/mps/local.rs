@@ -94,8 +94,9 @@ impl<'a> Local<'a> {
         let charge = self.left.space.sectors[left].0;
         for spin in 0..2 {
             // From one particle less on the left.
-            if let Some(source) =
-                lowered(charge, spin).and_then(|q| self.left.space.find(q)).and_then(|l| self.pair_of(l))
+            if let Some(source) = lowered(charge, spin)
+                .and_then(|q| self.left.space.find(q))
+                .and_then(|l| self.pair_of(l))
                 && let Some(up) = &self.left.raise[spin][self.pairs[source].left]
                 && let Some(down) = &self.right.raise[spin][right]
                 && up.stack.count > 0
@@ -117,7 +118,14 @@ impl<'a> Local<'a> {
             {
                 let psi = self.view(v, source);
                 let mut half = Mat::<f64>::zeros(rows * up.stack.count, psi.ncols());
-                matmul(half.as_mut(), Accum::Replace, up.stack.flat().transpose(), psi, 1.0, Par::Seq);
+                matmul(
+                    half.as_mut(),
+                    Accum::Replace,
+                    up.stack.flat().transpose(),
+                    psi,
+                    1.0,
+                    Par::Seq,
+                );
                 for k in 0..up.stack.count {
                     let piece = half.subrows(k * rows, rows);
                     let back = down.stack.one(k).transpose();
@@ -140,7 +148,8 @@ impl<'a> Local<'a> {
                     && let Some(other) = self.pair_of(up.to)
                 {
                     // There and back.
-                    let (r, c) = (size(self.left, up.to), size(self.right, self.pairs[other].right));
+                    let (r, c) =
+                        (size(self.left, up.to), size(self.right, self.pairs[other].right));
                     let there = rows * cols * c + r * rows * c;
                     sum += (4.0 * there + 2.0 * CALL) * up.stack.count as f64;
                 }
@@ -217,8 +226,7 @@ impl<'a> Local<'a> {
                 total
             })
             .collect();
-        let found: f64 =
-            sum.iter().map(|m| (0..m.nrows()).map(|i| m[(i, i)]).sum::<f64>()).sum();
+        let found: f64 = sum.iter().map(|m| (0..m.nrows()).map(|i| m[(i, i)]).sum::<f64>()).sum();
         if found > 0.0 {
             for (rho, m) in rho.iter_mut().zip(&sum) {
                 *rho += faer::Scale(trace / found) * m;

@@ -131,8 +131,7 @@ impl Chain {
             psi = if k + 2 < sites.len() {
                 let far = &self.right_bases[sites.len() - k - 3];
                 let left = parts(&space, sites[k + 1].spin, total);
-                let right =
-                    parts(&self.right[sites.len() - k - 3].space, sites[k + 2].spin, total);
+                let right = parts(&self.right[sites.len() - k - 3].space, sites[k + 2].spin, total);
                 let rows: Vec<Part> =
                     matching(&left, &right, total).iter().map(|p| left[p.left]).collect();
                 shifted(&space, &centre, &rp, far, &rows, total)

@@ -3,9 +3,9 @@
 use super::block::{Block, Charge, Crossing, Part, Space, parts};
 use super::chain::{Basis, complement, matched, matching, shifted};
 use super::determinant;
+use super::eigen::lowest;
 use super::local::Local;
 use super::mpo::Operator;
-use super::eigen::lowest;
 use crate::exact::ExactError;
 use crate::exact::linalg::{EigenFailure, symmetric_eigen};
 use faer::linalg::matmul::matmul;
@@ -125,7 +125,8 @@ impl Chain {
     ) -> Result<Swept, ExactError> {
         let last = self.sites() - 2;
         let rightwards = self.position == 0;
-        let mut swept = Swept { energies: vec![], discarded: 0.0, states: 0, products: 0, work: 0.0 };
+        let mut swept =
+            Swept { energies: vec![], discarded: 0.0, states: 0, products: 0, work: 0.0 };
         for step in 0..=last {
             self.step(rightwards, step == last, care, states, &mut swept)?;
             report(&swept)?;
@@ -196,7 +197,8 @@ impl Chain {
                 matmul(rho[own].as_mut(), Accum::Add, a, b, weight, Par::Seq);
             }
             if care.noise > 0.0 {
-                let crossing = Crossing::new(&self.operator, if rightwards { k } else { k + 1 }, rightwards);
+                let crossing =
+                    Crossing::new(&self.operator, if rightwards { k } else { k + 1 }, rightwards);
                 let trace = care.noise / vectors.len() as f64;
                 local.perturb(v, rightwards, &crossing, trace, &mut rho);
             }
@@ -232,10 +234,7 @@ impl Chain {
                 parts(&self.right[sites - next - 2].space, spin(next + 1), total),
             )
         } else {
-            (
-                parts(&self.left[next].space, spin(next), total),
-                parts(&space, spin(changing), total),
-            )
+            (parts(&self.left[next].space, spin(next), total), parts(&space, spin(changing), total))
         };
         let rows: Vec<Part> = matching(&nl, &nr, total)
             .iter()
@@ -293,7 +292,11 @@ impl Chain {
 const LEAST_STATES: usize = 2;
 
 /// How many of the largest eigenvalues of each sector to keep, and the weight that is lost.
-fn kept_states(decomposed: &[(Vec<f64>, Mat<f64>)], care: &Care, least: usize) -> (Vec<usize>, f64) {
+fn kept_states(
+    decomposed: &[(Vec<f64>, Mat<f64>)],
+    care: &Care,
+    least: usize,
+) -> (Vec<usize>, f64) {
     let mut all: Vec<(f64, usize)> = decomposed
         .iter()
         .enumerate()

@@ -112,9 +112,12 @@ fn largest_difference(a: &Mat<f64>, b: &Mat<f64>) -> f64 {
 /// element by element, with all signs.
 #[test]
 fn blocks_are_the_hamiltonian() {
-    for (points, spins, total) in
-        [(6, vec![0], [3, 0]), (5, vec![1], [0, 2]), (3, vec![0, 1], [2, 1]), (3, vec![0, 1], [1, 2])]
-    {
+    for (points, spins, total) in [
+        (6, vec![0], [3, 0]),
+        (5, vec![1], [0, 2]),
+        (3, vec![0, 1], [2, 1]),
+        (3, vec![0, 1], [1, 2]),
+    ] {
         let operator = operator(points, &spins);
         let (one, two) = couplings(points, &spins);
         let sites = operator.sites.len();
@@ -182,21 +185,20 @@ fn all_sets(operator: &Operator, total: Charge) -> Vec<u32> {
 /// those of the dense matrix.
 #[test]
 fn sweeps_find_the_states_of_the_dense_matrix() {
-    let care = |noise: f64| Care {
-        discarded: 1e-15,
-        most: 1000,
-        residual: 1e-9,
-        passes: 12,
-        noise,
-    };
-    for (points, spins, total) in
-        [(9, vec![0], [4, 0]), (5, vec![0, 1], [2, 2]), (5, vec![0, 1], [3, 1]), (8, vec![1], [0, 3])]
-    {
+    let care =
+        |noise: f64| Care { discarded: 1e-15, most: 1000, residual: 1e-9, passes: 12, noise };
+    for (points, spins, total) in [
+        (9, vec![0], [4, 0]),
+        (5, vec![0, 1], [2, 2]),
+        (5, vec![0, 1], [3, 1]),
+        (8, vec![1], [0, 3]),
+    ] {
         let operator = operator(points, &spins);
         let (one, two) = couplings(points, &spins);
         let sets = all_sets(&operator, total);
         let (values, vectors) = symmetric_eigen(dense(&one, &two, &sets).as_ref()).unwrap();
-        let orbitals = total.map(|n| Mat::from_fn(points, n.into(), |i, k| f64::from(i == 2 * k % points)));
+        let orbitals =
+            total.map(|n| Mat::from_fn(points, n.into(), |i, k| f64::from(i == 2 * k % points)));
         let states = 3;
         let mut chain = Chain::new(operator, &orbitals, 1e-9, 64).unwrap();
         let mut energies = vec![];
@@ -245,8 +247,7 @@ fn sweeps_find_the_states_of_the_dense_matrix() {
             }
             let rho = &amplitudes * amplitudes.transpose();
             let (weights, _) = symmetric_eigen(rho.as_ref()).unwrap();
-            let entropy: f64 =
-                weights.iter().filter(|w| **w > 1e-14).map(|w| -w * w.ln()).sum();
+            let entropy: f64 = weights.iter().filter(|w| **w > 1e-14).map(|w| -w * w.ln()).sum();
             assert!((entropy - measured.entropies[cut - 1]).abs() < 1e-4);
         }
     }
