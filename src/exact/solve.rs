@@ -177,13 +177,41 @@ fn by_products(
         Method::Mps => mps::solve(setting, hamiltonian, geometry, sector, options, watch).map(Some),
         Method::Auto if sector.particles() >= MANY && mps::applies(&hamiltonian.interaction) => {
             match mps::solve(setting, hamiltonian, geometry, sector, options, watch) {
+                // Far from what was asked for, another basis may do better than a uniform grid.
+                Ok(result) if far_off(&result, options) => {
+                    let other = ExactOptions { method: Method::Ci, ..options.clone() };
+                    match within_or_on_line(setting, hamiltonian, geometry, sector, &other, watch) {
+                        Ok(o) if o.error_estimates[0] < result.error_estimates[0] => Ok(Some(o)),
+                        Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
+                        _ => Ok(Some(result)),
+                    }
+                }
                 Ok(result) => Ok(Some(result)),
-                // Another basis may still hold what a uniform grid cannot.
                 Err(ExactError::TooFine { .. } | ExactError::NotOnGrid) => Ok(None),
                 Err(e) => Err(e),
             }
         }
         Method::Auto | Method::Ci | Method::Gaps => Ok(None),
+    }
+}
+
+/// Whether a result misses the tolerance by so much that a second attempt is worth its price.
+fn far_off(result: &ExactResult, options: &ExactOptions) -> bool {
+    result.error_estimates[0] > (100.0 * options.tolerance).max(1e-5)
+}
+
+/// The other routes, on the line or not.
+fn within_or_on_line(
+    setting: Setting,
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<ExactResult, ExactError> {
+    match geometry {
+        Geometry::Line => on_line(setting, hamiltonian, sector, options, watch),
+        finite => between_walls(setting, hamiltonian, finite, sector, options, watch),
     }
 }
 

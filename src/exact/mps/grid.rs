@@ -222,7 +222,10 @@ pub(super) fn start(
 ) -> Result<Start, ExactError> {
     let (geometry, field) = match *geometry {
         Geometry::Line => field_on_line(setting, hamiltonian, sector, options, watch)?,
-        finite => (finite, resolved(hamiltonian, finite, FIRST_CUTOFF, sector, options, watch)?.0),
+        finite => {
+            let cutoff = first_cutoff(finite, sector);
+            (finite, resolved(hamiltonian, finite, cutoff, sector, options, watch)?.0)
+        }
     };
     let polarised = sector.up == 0 || sector.down == 0;
     let (cells, unseen) = cells_that_see(&hamiltonian.interaction, &geometry, polarised)?;
@@ -252,9 +255,9 @@ pub(super) fn start(
             return Ok(Start { field, grid, ratio });
         }
         // As fine as leaves room for a finer one, if that is of any use.
-        if next.finer().points.len() > MOST_POINTS {
+        if next.points.len() as f64 * ROOM > MOST_POINTS as f64 {
             if here > USEFUL_ERROR {
-                return Err(too_fine(next.points.len()));
+                return Err(too_fine((ROOM * next.points.len() as f64) as usize));
             }
             return Ok(Start { field, grid, ratio: (there / here).clamp(0.05, 0.9) });
         }
@@ -262,6 +265,11 @@ pub(super) fn start(
     }
 }
 
+/// Kinetic energy in the last fifth of the functions of the mean field over the tolerance: its ripple hides how far the
+/// walls are.
+const TAIL: f64 = 0.1;
+/// Growth of a grid by walls further out and a finer spacing.
+const ROOM: f64 = 1.35;
 /// Error of the mean field on the first grid, in Hartree, that a result may begin with where no finer grid is allowed.
 const USEFUL_ERROR: f64 = 1e-4;
 /// Error of the mean field on the first grid over the tolerance.
@@ -297,12 +305,17 @@ fn resolved(
         }
         let hf = self_consistent(hamiltonian, basis, sector, &settings, watch)?;
         let larger = OneBodyBasis::with_cutoff(geometry, cutoff * GROWTH, sector.particles() + 8);
-        if hf.kinetic_tail(sector) < FIRST_ERROR * options.tolerance || larger.size() > MOST_POINTS
-        {
+        if hf.kinetic_tail(sector) < TAIL * options.tolerance || larger.size() > MOST_POINTS {
             return Ok((Field::of(&hf, sector), cutoff, hf));
         }
         cutoff *= GROWTH;
     }
+}
+
+/// Where the search for the cutoff of the mean field begins, in 1/bohr: a wide box has many functions below it.
+fn first_cutoff(geometry: Geometry, sector: Sector) -> f64 {
+    let (a, b) = geometry.interval();
+    FIRST_CUTOFF.min(PI * (2 * sector.particles() + 24) as f64 / (b - a))
 }
 
 /// Walls that the mean field hardly touches.
@@ -314,12 +327,13 @@ fn field_on_line(
     watch: &mut dyn Watch,
 ) -> Result<(Geometry, Field), ExactError> {
     let mut half_width = (setting.reach() + 3.0).max(4.0).min(setting.most / 1.15);
-    let mut cutoff = FIRST_CUTOFF;
+    let mut cutoff: Option<f64> = None;
     let mut previous = f64::INFINITY;
     loop {
         let geometry = Geometry::Box { half_width };
-        let (field, reached, hf) = resolved(hamiltonian, geometry, cutoff, sector, options, watch)?;
-        cutoff = reached;
+        let first = cutoff.unwrap_or_else(|| first_cutoff(geometry, sector));
+        let (field, reached, hf) = resolved(hamiltonian, geometry, first, sector, options, watch)?;
+        cutoff = Some(reached);
         let pressure = hf.wall_pressure(sector);
         if pressure < options.tolerance || pressure > 0.9 * previous {
             return Ok((geometry, field));

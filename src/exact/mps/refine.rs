@@ -21,9 +21,11 @@ const WIDER: f64 = 0.12;
 /// Spacings at most.
 const MOST_SPACINGS: usize = 8;
 /// Shares of the tolerance for what cuts lose, for the walls and for the spacing.
-const CUTS: f64 = 0.2;
-const WALLS: f64 = 0.2;
-const SPACING: f64 = 0.4;
+const CUTS: f64 = 0.15;
+const WALLS: f64 = 0.1;
+const SPACING: f64 = 0.2;
+/// What is expected to be left counts so many times in the error estimate.
+const SAFETY: f64 = 2.0;
 /// Share of the work limit for the first grid.
 const FIRST_GRID: f64 = 0.12;
 /// States of a cut that the mean field starts with, and the least probable of them.
@@ -116,7 +118,7 @@ impl Solver<'_> {
             _ => self.work,
         };
         self.watch.tell(&Step::Predicted { determinants, bytes: 0, work: expected });
-        let tolerance = (1e-3 * self.options.tolerance).clamp(1e-13, 1e-9);
+        let tolerance = (1e-5 * self.options.tolerance).clamp(1e-14, 1e-11);
         let operator = grid.operator(self.hamiltonian, self.sector, tolerance);
         let orbitals = start.field.on(&grid);
         let mut chain = Chain::new(operator, &orbitals, START_PROBABILITY, START_STATES)
@@ -224,9 +226,9 @@ impl Solver<'_> {
             level.found.energies.iter().zip(&ends).map(|(e, end)| e + end.0).collect();
         let budgets: Vec<ErrorBudget> = (0..count)
             .map(|k| ErrorBudget {
-                functions: ends[k].1,
-                orbitals: level.found.errors[k],
-                walls: walls[k],
+                functions: SAFETY * ends[k].1,
+                orbitals: SAFETY * level.found.errors[k],
+                walls: SAFETY * walls[k],
                 solver: 1e-12 * (1.0 + energies[k].abs()),
                 ..ErrorBudget::default()
             })
