@@ -211,14 +211,21 @@ fn momenta_on_a_ring_are_discrete() {
     let q = quantity(&found, "momentum_up");
     let unit = 2.0 * std::f64::consts::PI / 6.0;
     let mut kinetic = 0.0;
-    for (p, n) in q.axes[0].points.iter().zip(&q.values) {
+    for ((p, n), error) in q.axes[0].points.iter().zip(&q.values).zip(&q.errors) {
         let k = (p / unit).round();
         assert!((p / unit - k).abs() < 1e-12, "{p}");
-        let expected = if k.abs() <= 1.0 { 1.0 } else { 0.0 };
-        assert!((n - expected).abs() < 1e-9, "{p}: {n}");
+        // Which of the three a projector shows is a matter of chance, that it shows no other is not.
+        if k.abs() <= 1.0 {
+            assert!((n - 1.0).abs() < 5.0 * error && *error < 0.02, "{p}: {n} ± {error}");
+        } else {
+            assert!(n.abs() < 1e-9, "{p}: {n}");
+        }
         kinetic += 0.5 * p * p * n;
     }
-    assert!((kinetic - unit * unit).abs() < 1e-8, "{kinetic}");
+    // The same numbers from the kinetic energy of the grid.
+    let (gradient, error) = quantity(&found, "kinetic_gradient").scalar().unwrap();
+    assert!((kinetic - gradient).abs() < 1e-9, "{kinetic} {gradient}");
+    assert!((kinetic - unit * unit).abs() < 5.0 * error, "{kinetic} ± {error}");
     assert!((q.values.iter().sum::<f64>() - 3.0).abs() < 1e-9);
     assert!(found[0].quantities.iter().all(|q| q.name != "density_matrix_unresolved"));
 }
@@ -239,7 +246,7 @@ fn the_grid_follows_the_density() {
         let setup = Setup::new(psi.as_ref(), system);
         let effort = Effort { samples: 256, replicates: 16, seed: 1 };
         let found = observe(psi.as_ref(), &setup, &["density_matrix", "density"], effort);
-        let (kinetic, _) = quantity(&found, "kinetic_gradient").scalar().unwrap();
+        let kinetic = quantity(&found, "kinetic_gradient").scalar().unwrap();
         let n = quantity(&found, "momentum_up");
         let step = n.axes[0].points[1] - n.axes[0].points[0];
         let total = n.values.iter().sum::<f64>() * step;
@@ -249,6 +256,10 @@ fn the_grid_follows_the_density() {
         let said = found[0].quantities.iter().any(|q| q.name == "density_matrix_unresolved");
         (kinetic, total, held, width, said)
     };
+    let check = |name: &str, (value, error): (f64, f64), exact: f64| {
+        assert!((value - exact).abs() < 5.0 * error, "{name}: {value} ± {error}");
+        assert!(error < 0.03 * exact, "{name}: {value} ± {error}");
+    };
     let two = Sector { up: 2, down: 0 };
     for (external, half_width, frequency) in [
         ("0.5*x^2", 6.0, 1.0),
@@ -257,7 +268,7 @@ fn the_grid_follows_the_density() {
         ("0.5*400*(x+2)^2", 8.0, 20.0),
     ] {
         let (kinetic, total, held, width, said) = measured(external, half_width, two);
-        assert!((kinetic / frequency - 1.0).abs() < 1e-6, "{external}: {kinetic}");
+        check(external, kinetic, frequency);
         assert!((total - 2.0).abs() < 1e-5 && (held - 2.0).abs() < 1e-9, "{external}: {total}");
         // Bins that show something.
         assert!(width * f64::sqrt(frequency) < 0.3 && !said, "{external}: {width}");
