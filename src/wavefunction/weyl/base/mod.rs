@@ -162,7 +162,7 @@ impl BaseSettings {
                     (
                         BaseSettings::RelativeMotion | BaseSettings::Calogero,
                         External::Harmonic { frequency },
-                    ) => half_extent(1, 0.0, *frequency),
+                    ) => ROOM * half_extent(1, 0.0, *frequency),
                     _ => line_half_width(orbitals, sector, system.hamiltonian)?,
                 };
                 Geometry::Box { half_width }
@@ -230,6 +230,8 @@ pub struct BaseTrace<T> {
     angles: Vec<T>,
 }
 
+/// Room for two particles in the computational box of a trap, relative to that of one.
+const ROOM: f64 = 1.1;
 /// Share of the particles beyond either end of their extent.
 const OUTSIDE: f64 = 1e-5;
 
