@@ -345,18 +345,18 @@ fn the_command_explains_a_bound_that_is_broken() {
 fn the_wavefunction_is_normalised_on_the_fundamental_domain() {
     let case = reference_case("A1_He_triplet_L10").unwrap();
     let r = case.solve(&options(), &mut |_| ControlFlow::Continue(())).unwrap();
-    let ground = r.ground_state.as_ref().unwrap();
+    let state = r.ground_state.as_ref().unwrap().state.as_ref().unwrap();
     let (points, l) = (200, 10.0);
     let h = 2.0 * l / points as f64;
     let mut sum = 0.0;
     for i in 1..points {
         for j in i + 1..points {
             let (x, y) = (-l + i as f64 * h, -l + j as f64 * h);
-            sum += h * h * ground.state.psi(&[x, y]).powi(2);
+            sum += h * h * state.psi(&[x, y]).powi(2);
         }
     }
     assert!((sum - 1.0).abs() < 1e-10, "{sum}");
-    assert!((ground.state.psi(&[0.3, 1.1]) + ground.state.psi(&[1.1, 0.3])).abs() < 1e-14);
+    assert!((state.psi(&[0.3, 1.1]) + state.psi(&[1.1, 0.3])).abs() < 1e-14);
 }
 
 #[test]
@@ -658,4 +658,183 @@ fn the_command_is_interrupted_by_signals() {
         assert_eq!(child.wait().unwrap().code(), Some(code), "{said:?}");
         assert!(said.last().unwrap().contains("interrupted"), "{said:?}");
     }
+}
+
+fn on_the_line(external: &str, interaction: &str) -> Hamiltonian {
+    Hamiltonian {
+        title: String::new(),
+        external: ron::from_str(external).unwrap(),
+        interaction: ron::from_str(interaction).unwrap(),
+    }
+}
+
+/// Only the energy: the little work that is allowed leaves no densities.
+fn energy_only() -> ExactOptions {
+    ExactOptions { work_limit: 1e7, closed_forms: true, ..options() }
+}
+
+/// Tents, cores, narrow wells and steep repulsion. Energies by independent solvers and, for the levels of one particle, by
+/// their equations.
+#[test]
+fn kinks_and_cores_are_followed() {
+    let trap = "Harmonic(frequency: 1)";
+    for (external, interaction, up, down, energy, digits) in [
+        (trap, "Formula(\"50*((0.3-abs(d))+abs(0.3-abs(d)))\")", 1, 1, 1.938433, 6),
+        (trap, "Formula(\"50*((0.3-abs(d))+abs(0.3-abs(d)))\")", 2, 0, 2.040524, 6),
+        (trap, "Formula(\"100*exp(-d^2/(2*0.009^2))\")", 1, 1, 1.524333, 6),
+        (trap, "Formula(\"(1-exp(-d^2))/d^2\")", 1, 1, 1.701309213, 9),
+        (trap, "Gaussian(strength: -50, width: 0.1)", 1, 1, -17.190923, 6),
+        (trap, "Gaussian(strength: 10, width: 0.1)", 1, 1, 1.589829, 6),
+        (trap, "Gaussian(strength: 100, width: 0.1)", 1, 1, 2.039585, 6),
+        (trap, "Harmonic(stiffness: 16)", 2, 0, 9.116844, 6),
+        (trap, "Harmonic(stiffness: 100)", 1, 1, 7.588723, 6),
+        (trap, "SoftCoulomb(strength: 20, softening: 0.1)", 1, 1, 10.15254, 5),
+        (trap, "SoftCoulomb(strength: 10, softening: 0.3)", 1, 1, 6.89057, 5),
+        (trap, "SoftCoulomb(strength: 100, softening: 0.1)", 2, 0, 27.01880, 5),
+        (trap, "Dipolar(strength: 5, softening: 0.3)", 1, 1, 3.29710, 5),
+        (
+            "Harmonic(frequency: 100)",
+            "SoftCoulomb(strength: 10, softening: 0.1)",
+            1,
+            1,
+            177.403963,
+            6,
+        ),
+        (
+            "Harmonic(frequency: 0.3)",
+            "Formula(\"((abs(d)-4)+abs(abs(d)-4))^2\")",
+            2,
+            0,
+            0.690560,
+            6,
+        ),
+        ("Formula(\"0.5*x^2 - 100*exp(-10*(x-10)^2)\")", "None", 1, 0, -29.556728, 6),
+        ("Formula(\"(0.5*x^2+8-abs(0.5*x^2-8))/2\")", "None", 8, 0, 31.909615, 6),
+        ("Formula(\"-20*exp(-x^2) - 25*exp(-(x-12)^2)\")", "None", 1, 0, -21.653, 3),
+        ("Formula(\"-20*exp(-x^2) - 25*exp(-(x-12)^2)\")", "None", 2, 0, -38.679, 3),
+        ("Nuclei(charges: [1], positions: [0], softening: 0.01)", "None", 1, 0, -14.4919, 4),
+        ("Formula(\"abs(x)\")", "None", 2, 0, 2.6643736, 7),
+    ] {
+        let h = on_the_line(external, interaction);
+        let r = solve_on_line(&h, Sector { up, down }, &energy_only(), &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        let deviation = (r.energies[0] - energy).abs();
+        let within = 10f64.powi(-digits) + r.error_estimates[0];
+        assert!(deviation < within, "{external}, {interaction}: {} {}", r.energies[0], r.method);
+        assert!(r.error_estimates[0] < 2e-6, "{external}, {interaction}: {:?}", r.error_budget);
+    }
+}
+
+/// `E(s x) = s^-2 E`, wherever the origin is and whatever the zero of the energy.
+#[test]
+fn energies_scale_with_the_system() {
+    let pair = |frequency: f64| {
+        let root = frequency.sqrt();
+        on_the_line(
+            &format!("Harmonic(frequency: {frequency:?})"),
+            &format!("SoftCoulomb(strength: {:?}, softening: {:?})", root, 1.0 / root),
+        )
+    };
+    let loose = ExactOptions { tolerance: 1e-9, ..energy_only() };
+    for sector in [Sector { up: 1, down: 1 }, Sector { up: 2, down: 0 }] {
+        let at = |f: f64| {
+            solve_on_line(&pair(f), sector, &loose, &mut |_| ControlFlow::Continue(())).unwrap()
+        };
+        let one = at(1.0).energies[0];
+        for frequency in [1e-3, 0.01, 30.0, 1e4] {
+            let r = at(frequency);
+            let ratio = r.energies[0] / (frequency * one);
+            assert!((ratio - 1.0).abs() < 1e-8, "{frequency}: {ratio}");
+            assert!(r.error_estimates[0] < 1e-8 * r.energies[0] && r.converged);
+        }
+    }
+    // Three particles, by determinants, and densities with them.
+    let three = |frequency: f64| {
+        let external = format!("Formula(\"{:?}*x^4\")", 0.25 * f64::powi(frequency, 3));
+        let root = frequency.sqrt();
+        let interaction = format!("Gaussian(strength: {frequency:?}, width: {:?})", 0.7 / root);
+        on_the_line(&external, &interaction)
+    };
+    let options = ExactOptions { tolerance: 1e-6, work_limit: 2e10, ..options() };
+    let at = |f: f64| {
+        solve_on_line(&three(f), Sector { up: 2, down: 1 }, &options, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+    };
+    let (one, stiff) = (at(1.0), at(256.0));
+    // A power of four: only the powers of the formula round differently.
+    assert!((stiff.energies[0] / 256.0 / one.energies[0] - 1.0).abs() < 1e-12);
+    let density = &stiff.ground_state.as_ref().unwrap().density;
+    let step = density.x[1] - density.x[0];
+    assert!((step * density.up.iter().sum::<f64>() - 2.0).abs() < 1e-8);
+    let moved = |text: &str| {
+        let h = on_the_line(&format!("Formula(\"{text}\")"), "SoftCoulomb()");
+        solve_on_line(&h, Sector { up: 2, down: 0 }, &options, &mut |_| ControlFlow::Continue(()))
+            .unwrap()
+    };
+    let (here, there) = (moved("0.3*x^4"), moved("0.3*(x-30)^4 + 1e6"));
+    let apart = (there.energies[0] - 2e6 - here.energies[0]).abs();
+    assert!(apart < 1e-8 * there.energies[0] && apart < 1e-5, "{apart:e}");
+    assert_eq!(there.centre, 30.0);
+}
+
+/// An atom in a box whose walls are out of its sight.
+#[test]
+fn a_wide_box_is_a_line() {
+    let atom = file("hydrogen");
+    let electron = Sector { up: 1, down: 0 };
+    let line =
+        solve_on_line(&atom, electron, &options(), &mut |_| ControlFlow::Continue(())).unwrap();
+    for half_width in [100.0, 1000.0] {
+        let r = solve(&atom, &Geometry::Box { half_width }, electron, &options(), &mut |_| {
+            ControlFlow::Continue(())
+        });
+        let r = r.unwrap();
+        assert!((r.energies[0] - line.energies[0]).abs() < 1e-10, "{}", r.energies[0]);
+    }
+}
+
+/// Attraction of less than `1/(4 d²)`: closed form and numbers agree, and the extension is named.
+#[test]
+fn attractive_inverse_squares_are_solved_for_a_named_extension() {
+    let h = trap_with("InverseSquare(strength: -0.2)");
+    let sector = Sector { up: 2, down: 0 };
+    let options = ExactOptions { closed_forms: true, work_limit: 2e9, ..options() };
+    let r = solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!((r.energies[0] - 1.5 - 0.05f64.sqrt()).abs() < 1e-12, "{}", r.energies[0]);
+    assert!(r.method.contains("Friedrichs") && r.method.contains("1.7236067"), "{}", r.method);
+    for strength in ["-0.25", "-1"] {
+        let h = trap_with(&format!("InverseSquare(strength: {strength})"));
+        let e =
+            solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(e.to_string().contains("no lower bound"), "{e}");
+    }
+}
+
+/// The same judgement on the way to a run, to a check and to an exact solution.
+#[test]
+fn commands_refuse_what_has_no_ground_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |external: &str, interaction: &str, sector: &str, what: &str| {
+        let hamiltonian = format!("external: {external}, interaction: {interaction}");
+        let spec = format!(
+            "(title: \"t\",\n hamiltonian: Inline({hamiltonian}),\n sector: ({sector}),\n geometry: Line)"
+        );
+        let path = folder.path().join("spec.ron");
+        std::fs::write(&path, spec).unwrap();
+        let path = path.to_str().unwrap();
+        for command in ["check", "run", "exact"] {
+            let output = weylflow(&[command, path]);
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{command}: {external} {interaction}");
+            assert!(text.contains("spec.ron:2:") && text.contains(what), "{command}: {text}");
+        }
+    };
+    refused("Harmonic()", "Formula(\"1/abs(d)\")", "up: 1, down: 1", "diverges at contact");
+    refused("Harmonic()", "InverseSquare(strength: -1)", "up: 2", "no lower bound");
+    refused("Formula(\"-0.1*x^4\")", "None", "up: 1", "no lower bound");
+    refused("Formula(\"-1/abs(x)\")", "None", "up: 1", "v(x) must be finite");
 }

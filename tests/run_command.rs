@@ -73,6 +73,31 @@ fn writes_every_file_and_a_believable_summary() {
     // The only address in it is the name of the SVG vocabulary, which nobody fetches.
     let rest = report.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
     assert!(report.contains("<svg") && !rest.contains("http:") && !rest.contains("https:"));
+    // Every link leads to a file beside the page.
+    let linked: Vec<&str> =
+        report.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(
+        linked.contains(&"energy.csv") && linked.iter().all(|l| out.join(l).is_file()),
+        "{linked:?}"
+    );
+    // The exact density is there to be drawn, and holds two particles.
+    let points: Vec<(f64, f64)> = read(out.join("reference_density.csv"))
+        .lines()
+        .skip(1)
+        .map(|l| l.split(',').map(|f| f.parse().unwrap()).collect::<Vec<f64>>())
+        .map(|f| (f[0], f[1]))
+        .collect();
+    let particles: f64 =
+        points.windows(2).map(|p| 0.5 * (p[0].1 + p[1].1) * (p[1].0 - p[0].0)).sum();
+    assert!((particles - 2.0).abs() < 1e-6, "{particles}");
+    assert!(report.contains("exact, spin up"));
+    let provenance: serde_json::Value =
+        serde_json::from_str(&read(out.join("provenance.json"))).unwrap();
+    assert_eq!(provenance["command"], "weylflow run quick.ron");
+    assert!(report.contains("<code>weylflow run quick.ron</code>"));
+    // Made again from the folder, the report is the same.
+    succeeds(folder.path(), &["report", "out/quick"]);
+    assert_eq!(report, read(out.join("report.html")));
     // The resolved spec is a spec again, and gives the same run.
     let resolved = out.join("spec.ron");
     succeeds(folder.path(), &["run", resolved.to_str().unwrap(), "--out", "again"]);

@@ -1,6 +1,6 @@
 //! `weylflow check`: is a spec valid, and what does it say with every default written out?
 
-use crate::spec::{load, write};
+use crate::spec::{load, validate, write};
 use crate::system::System;
 use clap::Args;
 use std::error::Error;
@@ -27,6 +27,8 @@ impl Check {
     /// A spec that is not valid, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let mut spec = load(&self.spec)?;
+        validate::trainable(&spec.hamiltonian, spec.sector)
+            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let choices = spec.wavefunction.settle(spec.sector, system)?;
         let mut text = write::to_ron(&spec)?;

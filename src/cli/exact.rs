@@ -5,7 +5,7 @@ use super::exact_display::Display;
 use super::exact_work::{Task, solve_until};
 use super::guard::{self, Format};
 use super::interrupt::Interrupt;
-use crate::exact::{ExactError, ExactOptions, ExactResult, Labels};
+use crate::exact::{ExactError, ExactOptions, ExactResult, Labels, Method};
 use crate::report::files::write_atomic;
 use crate::spec::read::{files, load_hamiltonian, names_hamiltonian};
 use crate::spec::{load, validate};
@@ -70,6 +70,12 @@ pub struct Exact {
     /// Write the pair density of the ground state to this CSV file.
     #[arg(long, value_name = "FILE")]
     pair_density: Option<PathBuf>,
+    /// Write the entanglement entropy of cuts through space to this CSV file (matrix product states only).
+    #[arg(long, value_name = "FILE")]
+    entropy: Option<PathBuf>,
+    /// Route: configuration interaction, gaps between neighbours, matrix product states, or what is the cheapest.
+    #[arg(long, default_value = "auto", value_name = "auto|ci|gaps|mps", value_parser = method)]
+    method: Method,
     /// Replace these files if they exist.
     #[arg(long)]
     overwrite: bool,
@@ -107,6 +113,7 @@ impl Exact {
             work_limit: self.time * SPEED * pool.current_num_threads() as f64,
             pair_density: self.pair_density.is_some(),
             closed_forms: !self.numerical,
+            method: self.method,
         };
         let mut display = Display::new(self.json, SPEED * pool.current_num_threads() as f64);
         let solved =
@@ -158,16 +165,16 @@ impl Exact {
         positive("tolerance", self.tolerance)?;
         positive("memory", self.memory)?;
         positive("time", self.time)?;
-        if let Some(g) = &task.geometry {
-            validate::hamiltonian_in(&task.hamiltonian, g)
-                .map_err(|v| format!("{}: {}: {}", self.file.display(), v.field, v.problem))?;
-        }
+        let geometry = task.geometry.unwrap_or(Geometry::Line);
+        validate::hamiltonian_in(&task.hamiltonian, &geometry)
+            .and_then(|()| validate::ground_state(&task.hamiltonian, &geometry, task.sector))
+            .map_err(|v| format!("{}: {}: {}", self.file.display(), v.field, v.problem))?;
         Ok(task)
     }
 
     /// Refuses, before the work, to write over inputs, other results, or one table over another.
     fn check_outputs(&self) -> Result<(), Box<dyn Error>> {
-        let asked = [&self.density, &self.occupations, &self.pair_density];
+        let asked = [&self.density, &self.occupations, &self.pair_density, &self.entropy];
         let outputs: Vec<PathBuf> = asked.into_iter().flatten().cloned().collect();
         let mut inputs = vec![self.file.clone()];
         if names_hamiltonian(&self.file)? {
@@ -188,7 +195,7 @@ impl Exact {
         let ground = match &r.ground_state {
             Ok(ground) => ground,
             Err(limit) => {
-                let asked = [&self.density, &self.occupations, &self.pair_density];
+                let asked = [&self.density, &self.occupations, &self.pair_density, &self.entropy];
                 if asked.iter().any(|path| path.is_some()) {
                     let why = hinted(limit);
                     super::note(&format!("no densities and occupations are written: {why}"));
@@ -219,6 +226,19 @@ impl Exact {
             }
             save(path, text)?;
         }
+        match (&self.entropy, &ground.entanglement) {
+            (Some(path), Some(cuts)) => {
+                let mut text = String::from("x,entropy\n");
+                for (x, s) in cuts.x.iter().zip(&cuts.entropy) {
+                    writeln!(text, "{x},{s:e}")?;
+                }
+                save(path, text)?;
+            }
+            (Some(_), None) => {
+                super::note("no entropies are written: only --method mps gives them");
+            }
+            _ => {}
+        }
         if let (Some(path), Some(pairs)) = (&self.pair_density, &ground.pair_density) {
             let mut text = String::from("x,y,pairs\n");
             for (i, x) in pairs.x.iter().enumerate() {
@@ -229,6 +249,16 @@ impl Exact {
             save(path, text)?;
         }
         Ok(())
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    match text {
+        "auto" => Ok(Method::Auto),
+        "ci" => Ok(Method::Ci),
+        "gaps" => Ok(Method::Gaps),
+        "mps" => Ok(Method::Mps),
+        _ => Err("one of auto, ci, gaps, mps".into()),
     }
 }
 
@@ -278,6 +308,9 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "method              {}", r.method);
     let _ = match r.geometry {
+        Some(Geometry::Box { half_width }) if r.centre != 0.0 => {
+            writeln!(out, "walls               at {} +- {half_width} bohr", r.centre)
+        }
         Some(Geometry::Box { half_width }) => {
             writeln!(out, "walls               at +-{half_width} bohr")
         }
@@ -338,7 +371,9 @@ fn to_json(r: &ExactResult, task: &Task, repulsion: f64) -> Value {
         "total_energies": r.energies.iter().map(|e| e + repulsion).collect::<Vec<_>>(),
         "sector": r.sector,
         "geometry": r.geometry,
+        "centre": r.centre,
         "walls_chosen_by_tool": task.geometry.is_none(),
+        "entanglement": ground.and_then(|g| g.entanglement.as_ref()),
         "natural_occupations": ground.map(|g| &g.natural_occupations),
         "densities_left_out": r.ground_state.as_ref().err().map(ToString::to_string),
         "convergence": r.convergence,

@@ -310,7 +310,10 @@ impl Measure {
         if state {
             match solve(&options) {
                 Ok(result) => match result.ground_state {
-                    Ok(ground) => setup.exact = Some(Arc::new(ground.state)),
+                    Ok(ground) => match ground.state {
+                        Some(state) => setup.exact = Some(Arc::new(state)),
+                        None => self.note(&format!("no fidelity: {}", result.method)),
+                    },
                     Err(error) => self.note(&format!("no fidelity: {error}")),
                 },
                 Err(error) => self.note(&format!("no fidelity: {error}")),

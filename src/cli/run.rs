@@ -31,7 +31,7 @@ use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
 use crate::report::summary::{read_summary, write_summary};
 use crate::report::verdict;
 use crate::sampling::Sampling;
-use crate::spec::{ReferenceSource, ResolvedSpec, load, read, write};
+use crate::spec::{ReferenceSource, ResolvedSpec, load, read, validate, write};
 use crate::system::System;
 use crate::team;
 use crate::train::{self, Estimate, IterationReport, Schedule, TrainingState};
@@ -128,6 +128,8 @@ impl Run {
             spec.iterations = iterations;
         }
         spec.validate()?;
+        validate::trainable(&spec.hamiltonian, spec.sector)
+            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
         self.start_threads()?;
         let folder = self.out.clone().unwrap_or_else(|| {
             let stem = self.spec.file_stem().unwrap_or(self.spec.as_os_str());
@@ -165,6 +167,7 @@ impl Run {
         } else {
             Place { folder: folder.to_owned(), replaces: false }
         };
+        choices.iter().for_each(|choice| progress.message(choice));
         let ended = self.train_in(
             spec,
             &spec_text,

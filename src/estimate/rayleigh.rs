@@ -4,7 +4,7 @@ use super::judge::number;
 use crate::math::quadrature::GaussLegendre;
 use crate::parallel;
 use crate::sampling::{self, Purpose};
-use crate::system::System;
+use crate::system::{Geometry, System};
 use crate::wavefunction::{Evaluator, Wavefunction};
 use serde::{Deserialize, Serialize};
 
@@ -159,8 +159,8 @@ impl Domain<'_> {
         let (points, gradient) = (&points[..self.particles], &mut gradient[..self.particles]);
         let (log, _) = evaluator.derivatives(points, gradient);
         let norm = weight * (2.0 * log.log_abs).exp();
-        // Where the density underflows the logarithm may be -infinity and its gradient meaningless.
-        if norm == 0.0 {
+        // Where the density underflows the logarithm may be -infinity or not a number, and its gradient meaningless.
+        if norm.is_nan() || norm <= 0.0 {
             return Sums::default();
         }
         let kinetic = 0.5 * gradient.iter().map(|g| g * g).sum::<f64>();
@@ -222,16 +222,9 @@ impl Domain<'_> {
     }
 
     /// Edges along each dimension of the square: equal parts, and parts that are equally probable.
-    fn edges(&self, psi: &dyn Wavefunction) -> [Vec<f64>; 2] {
-        let mut rng = sampling::stream(0, Purpose::Health, 3, 0);
-        let mut evaluator = psi.evaluator();
-        let mut u = vec![0.0; psi.uniforms()];
-        let mut x = vec![0.0; self.particles];
+    fn edges(&self, scouts: &[Vec<f64>]) -> [Vec<f64>; 2] {
         let mut found = [Vec::new(), Vec::new()];
-        for _ in 0..SCOUTS {
-            u.fill_with(|| sampling::open_uniform(&mut rng));
-            evaluator.sample(&u, &mut x);
-            x.sort_by(f64::total_cmp);
+        for x in scouts {
             found[0].push((x[0] - self.left) / (self.right - self.left));
             found[1].push((x[self.particles - 1] - x[0]) / (self.right - x[0]));
         }
@@ -247,6 +240,21 @@ impl Domain<'_> {
     }
 }
 
+/// Samples, ascending whatever their spins.
+fn scouts(psi: &dyn Wavefunction) -> Vec<Vec<f64>> {
+    let mut rng = sampling::stream(0, Purpose::Health, 3, 0);
+    let mut evaluator = psi.evaluator();
+    let mut u = vec![0.0; psi.uniforms()];
+    let mut sample = |_| {
+        u.fill_with(|| sampling::open_uniform(&mut rng));
+        let mut x = vec![0.0; psi.sector().particles()];
+        evaluator.sample(&u, &mut x);
+        x.sort_by(f64::total_cmp);
+        x
+    };
+    (0..SCOUTS).map(&mut sample).collect()
+}
+
 /// The Rayleigh quotient of at most two particles; `None` for more, where a grid would be the slower way.
 ///
 /// The kinetic energy is taken as `1/2 |∇ psi|²`, so that neither samples nor second derivatives enter. Cells on which two
@@ -255,13 +263,22 @@ impl Domain<'_> {
 pub fn rayleigh_quotient(psi: &dyn Wavefunction, system: System) -> Option<RayleighQuotient> {
     let sector = psi.sector();
     let particles = sector.particles();
-    let (left, right) = psi.interval(system.geometry);
+    let (mut left, mut right) = psi.interval(system.geometry);
     if particles == 0 || particles > 2 {
         return None;
     }
+    let scouts = scouts(psi);
+    if matches!(system.geometry, Geometry::Line) {
+        // The interval is that of the base; a flow may have taken the particles further. So many samples reach three
+        // standard deviations: three times as far there is nothing.
+        let low = scouts.iter().fold(f64::INFINITY, |a, x| a.min(x[0]));
+        let high = scouts.iter().fold(f64::NEG_INFINITY, |a, x| a.max(x[particles - 1]));
+        left = left.min(low - (high - low));
+        right = right.max(high + (high - low));
+    }
     let (rule, fewer) = (Rule::new(NODES), Rule::new(FEWER));
     let domain = Domain { system, left, right, particles, rule, fewer };
-    let [first, second] = domain.edges(psi);
+    let [first, second] = domain.edges(&scouts);
     let second = if particles == 1 { vec![0.0, 1.0] } else { second };
     // Two equal spins are ordered.
     let sides: &[bool] = if sector.up == 1 && sector.down == 1 { &[false, true] } else { &[false] };
@@ -319,7 +336,7 @@ pub fn rayleigh_quotient(psi: &dyn Wavefunction, system: System) -> Option<Rayle
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+    use crate::system::{External, Hamiltonian, Interaction, Sector};
     use crate::wavefunction::WavefunctionSettings;
 
     fn quotient(

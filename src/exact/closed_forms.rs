@@ -1,6 +1,7 @@
 //! Hamiltonians whose spectrum is known in closed form.
 
 use super::Components;
+use crate::system::syntax::monomial;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use std::f64::consts::PI;
 
@@ -22,40 +23,24 @@ impl ClosedForm {
     }
 }
 
-/// The coefficient `c` when `f(t) = c t^power` at a handful of points to rounding.
-fn monomial(f: impl Fn(f64) -> f64, power: i32) -> Option<f64> {
-    let c = f(1.0);
-    let holds = [0.37, 0.9, 1.7, 3.1, -2.3].iter().all(|&t: &f64| {
-        let expected = c * t.powi(power);
-        (f(t) - expected).abs() <= 1e-13 * expected.abs()
-    });
-    holds.then_some(c)
-}
-
-/// Writes a formula that is `c x²` or zero as the variant of that name.
+/// Writes a formula that is `c x²` or zero, by its structure, as the variant of that name.
 pub(super) fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
     let external = match &hamiltonian.external {
-        External::Formula(f) => match monomial(|x| f.value(x), 2) {
-            Some(0.0) => External::Free,
-            Some(c) if c > 0.0 => External::Harmonic { frequency: (2.0 * c).sqrt() },
+        External::Formula(f) => match f.powers().as_ref().and_then(monomial) {
+            Some((_, _, 0.0)) => External::Free,
+            Some((2, _, c)) if c > 0.0 => External::Harmonic { frequency: (2.0 * c).sqrt() },
             _ => hamiltonian.external.clone(),
         },
         other => other.clone(),
     };
     let interaction = match &hamiltonian.interaction {
-        Interaction::Formula(f) => {
-            if let Some(c) = monomial(|d| f.value(d), 2) {
-                if c == 0.0 {
-                    Interaction::None
-                } else {
-                    Interaction::Harmonic { stiffness: 2.0 * c }
-                }
-            } else if let Some(strength) = monomial(|d| f.value(d), -2) {
-                Interaction::InverseSquare { strength }
-            } else {
-                hamiltonian.interaction.clone()
-            }
-        }
+        Interaction::Formula(f) => match f.powers().as_ref().and_then(monomial) {
+            Some((_, _, 0.0)) => Interaction::None,
+            Some((2, _, c)) => Interaction::Harmonic { stiffness: 2.0 * c },
+            Some((-2, _, strength)) => Interaction::InverseSquare { strength },
+            _ => hamiltonian.interaction.clone(),
+        },
+        Interaction::InverseSquare { strength: 0.0 } => Interaction::None,
         other => other.clone(),
     };
     (external, interaction)
@@ -117,7 +102,13 @@ pub fn ground_state(
                 let pairs = 0.5 * n * (n - 1.0);
                 let energy = frequency * (0.5 * n + lambda * pairs);
                 let interaction = frequency * strength * pairs / (2.0 * lambda - 1.0);
-                Some(ClosedForm::new("Calogero model", energy, 0.5 * energy, interaction))
+                // Of the two behaviours that are square integrable for attraction.
+                let source = if *strength < 0.0 {
+                    "Calogero model, attractive: |d|^lambda with the larger lambda (Friedrichs extension)"
+                } else {
+                    "Calogero model"
+                };
+                Some(ClosedForm::new(source, energy, 0.5 * energy, interaction))
             }
             _ => None,
         },
@@ -129,6 +120,33 @@ pub fn ground_state(
 mod tests {
     use super::*;
     use crate::problems::reference_cases;
+
+    /// Zero, or a trap, at every point that anybody tries, and neither.
+    #[test]
+    fn what_only_looks_like_a_closed_form_is_none() {
+        let with = |external: &str, interaction: &str, up: usize, down: usize| {
+            let h = Hamiltonian {
+                title: String::new(),
+                external: ron::from_str(external).unwrap(),
+                interaction: ron::from_str(interaction).unwrap(),
+            };
+            ground_state(&h, None, Sector { up, down })
+        };
+        let trap = "Formula(\"x*x/2\")";
+        for (external, interaction, up, down) in [
+            (trap, "Formula(\"50*((0.3-abs(d))+abs(0.3-abs(d)))\")", 2, 0),
+            (trap, "Formula(\"100*exp(-d^2/(2*0.009^2))\")", 1, 1),
+            (trap, "Formula(\"40*((0.35-abs(d))+abs(0.35-abs(d)))\")", 3, 0),
+            ("Harmonic(frequency: 0.3)", "Formula(\"((abs(d)-4)+abs(abs(d)-4))^2\")", 2, 0),
+            ("Formula(\"0.5*x^2 - 100*exp(-10*(x-10)^2)\")", "None", 1, 0),
+            ("Formula(\"(0.5*x^2+8-abs(0.5*x^2-8))/2\")", "None", 8, 0),
+            (trap, "Formula(\"2/(d^2 + 1e-30)\")", 2, 0),
+        ] {
+            assert_eq!(with(external, interaction, up, down), None, "{external}, {interaction}");
+        }
+        assert_eq!(with(trap, "Formula(\"0*d\")", 2, 0).unwrap().energy, 2.0);
+        assert_eq!(with(trap, "Formula(\"2/(d*d)\")", 2, 0).unwrap().energy, 3.0);
+    }
 
     #[test]
     fn closed_forms_are_those_of_the_reference() {

@@ -117,7 +117,8 @@ impl Problem<'_> {
     ) -> Result<CorrelatedLevel, ExactError> {
         let cost = CiSpace::cost(self.sector, m, 0, cells);
         let mut options = self.davidson(cost.determinants, precise);
-        options.probe = precise && cost.flops as f64 * PROBE_PRODUCTS < PROBE_WORK;
+        options.probe =
+            precise && guess.is_none() && cost.flops as f64 * PROBE_PRODUCTS < PROBE_WORK;
         let cost = CiSpace::cost(self.sector, m, options.subspace, cells);
         self.check(
             cost.determinants,
@@ -159,7 +160,7 @@ impl Problem<'_> {
     ) -> Result<Nested, ExactError> {
         let n = setup.basis.size();
         let geometry = setup.basis.geometry();
-        let mut sequence = Sequence::default();
+        let mut sequence = Sequence::of_orbitals();
         let mut m = (pilot_orbitals(self.sector) * 2 / 3).max(self.sector.particles() + 3).min(n);
         let mut best: Option<(usize, CorrelatedLevel)> = None;
         let mut spent = 0.0;
@@ -189,9 +190,10 @@ impl Problem<'_> {
                 determinants: level.space.dimension() as u64,
                 energy: level.pairs.values[0],
                 change: sequence.change(),
+                discarded: None,
             });
             best = Some((m, level));
-            if m == n || sequence.worst() < tolerance {
+            if m == n || (sequence.has_ratio() && sequence.worst() < tolerance) {
                 break;
             }
             m = (m + (m / 6).max(2)).min(n);
@@ -225,6 +227,7 @@ impl Problem<'_> {
                 determinants: level.space.dimension() as u64,
                 energy,
                 change: sequence.change(),
+                discarded: None,
             });
             let change = sequence.change().unwrap_or(f64::INFINITY);
             if change < tolerance || (cells > 2400 && change.is_finite()) {
@@ -276,6 +279,7 @@ impl Problem<'_> {
                 determinants: check.space.dimension() as u64,
                 energy: check.pairs.values[0],
                 change: functions.change(),
+                discarded: None,
             });
             if functions.change().is_some_and(|c| c < (0.2 * tolerance).max(0.3 * noise))
                 || size as f64 * GROWTH > MOST_FUNCTIONS as f64

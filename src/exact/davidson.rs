@@ -359,7 +359,11 @@ where
                 let drop = dot(&r, &correction).abs();
                 (x, length, correction, drop)
             };
-            let found: Vec<_> = (0..(states + options.guards).min(size)).map(look_at).collect();
+            let mut found: Vec<_> = (0..states).map(look_at).collect();
+            // As long as the states themselves change, few guards tell enough.
+            let rough = found.iter().any(|f| f.1 > options.residual);
+            let guards = if rough { options.guards.min(NEIGHBOURS) } else { options.guards };
+            found.extend((states..(states + guards).min(size)).map(look_at));
             // Each value as low as it may be; nothing is known of those that are not looked at.
             let least: Vec<f64> = (0..size)
                 .map(|k| match found.get(k) {

@@ -113,6 +113,7 @@ impl Problem<'_> {
                 determinants: level.vectors[0].len() as u64,
                 energy: level.energies[0],
                 change: sequence.change(),
+                discarded: None,
             });
             best = Some(level);
             // Functions that are much wider than the interaction change nothing for a while.
@@ -155,6 +156,7 @@ impl Problem<'_> {
             determinants: level.vectors[0].len() as u64,
             energy: level.energies[0],
             change: change.iter().copied().reduce(f64::max),
+            discarded: None,
         });
         let budgets: Vec<ErrorBudget> = (0..level.energies.len())
             .map(|k| ErrorBudget {

@@ -13,6 +13,7 @@ use super::gap_basis::GapFunctions;
 use super::linalg::{EigenFailure, dot, mul, mul_into};
 use super::watch::Watch;
 use crate::system::Interaction;
+use crate::system::judgement::{Contact, contact};
 use faer::{Accum, Mat, MatMut, MatRef};
 use rayon::prelude::*;
 
@@ -27,19 +28,13 @@ pub(crate) struct Trap {
 }
 
 impl Trap {
-    /// `None` where the interaction attracts or diverges so strongly at contact that the power with
-    /// which the wavefunction vanishes there is not known.
+    /// `None` where the interaction diverges so strongly at contact that the wavefunction vanishes there like no power.
     pub(crate) fn new(frequency: f64, interaction: Interaction, particles: usize) -> Option<Self> {
-        let power = if interaction.value(0.0).is_finite() {
-            1.0
-        } else {
-            // w = c/d² close to contact: the power solves p (p - 1) = c.
-            let [near, nearer] = [1e-4, 1e-6].map(|d: f64| interaction.value(d) * d * d);
-            let c = if nearer.abs() < 1e-3 { 0.0 } else { nearer };
-            if !((near - c).abs() < 1e-3 * (1.0 + c) && c >= 0.0) {
-                return None;
-            }
-            0.5 + (0.25 + c).sqrt()
+        let power = match contact(&interaction) {
+            Contact::Finite | Contact::Weak(_) => 1.0,
+            // w = c/d² close to contact: the larger power of those that solve p (p - 1) = c.
+            Contact::InverseSquare(c) if c > -0.25 => 0.5 + (0.25 + c).sqrt(),
+            _ => return None,
         };
         (particles >= 2 && frequency > 0.0).then_some(Trap {
             frequency,
@@ -470,10 +465,17 @@ mod tests {
         assert!((energy(&calogero, 14) - 6.0).abs() < 2e-9);
     }
 
+    /// Attraction of less than `1/(4 d²)`: `E = 1 + lambda`.
+    #[test]
+    fn an_attractive_inverse_square_has_its_power() {
+        let trap = Trap::new(1.0, Interaction::InverseSquare { strength: -0.2 }, 2).unwrap();
+        assert!((energy(&trap, 14) - 1.5 - 0.05f64.sqrt()).abs() < 1e-9);
+    }
+
     #[test]
     fn a_divergence_that_is_too_strong_is_declined() {
         let cubic: Interaction = ron::from_str("Formula(\"1/abs(d)^3\")").unwrap();
         assert!(Trap::new(1.0, cubic, 3).is_none());
-        assert!(Trap::new(1.0, Interaction::InverseSquare { strength: -0.1 }, 3).is_none());
+        assert!(Trap::new(1.0, Interaction::InverseSquare { strength: -0.3 }, 3).is_none());
     }
 }

@@ -1,24 +1,30 @@
 //! Exact diagonalisation: the lowest states of a sector with an error estimate that can be trusted.
 //!
-//! One particle is a dense eigenproblem in sine functions or plane waves ([`dvr`]). Two particles are
-//! solved in the complete one-body basis. More are solved by full configuration interaction in natural
+//! Everything is computed in the units of the system ([`crate::system::frame`]), so that no length or energy is special.
+//! What separates into one coordinate at a time (one particle, particles without interaction, a pair in a harmonic
+//! trap) is solved by spectral elements that follow kinks and cores. Two particles are
+//! solved in the complete basis of sine functions or plane waves ([`dvr`]). More are solved by full configuration interaction in natural
 //! orbitals, whose number grows until the energies stop moving. Equal spins in a harmonic trap have a
 //! route of their own, in the gaps between neighbours. Every approximation (number of basis
 //! functions, of quadrature points, of orbitals, position of the walls where the tool chose them) is
-//! refined separately, and the changes add up to the error estimate.
+//! refined separately, and the changes add up to the error estimate. Five and more particles, whose determinants are too
+//! many, are solved by matrix product states on a uniform grid, whatever their number.
 
 mod active_space;
+mod apart;
 mod ci;
 pub mod closed_forms;
 mod correlated;
 mod davidson;
 pub mod dvr;
+mod elements;
 mod few;
 mod gap_basis;
 mod gaps;
 pub mod hartree_fock;
 mod integrals;
 pub(crate) mod linalg;
+mod mps;
 mod natural;
 mod pair;
 mod problem;
@@ -27,6 +33,7 @@ mod solve;
 mod state;
 pub(crate) mod strings;
 mod trap;
+mod units;
 mod walls;
 mod watch;
 
@@ -36,15 +43,31 @@ pub(crate) use linalg::symmetric_eigen;
 pub use solve::{solve, solve_on_line};
 pub use state::ExactState;
 
+use crate::system::judgement::NoGroundState;
 use crate::system::{Geometry, Sector};
 use serde::{Deserialize, Serialize};
+
+/// How the states are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// The route that is the cheaper one.
+    #[default]
+    Auto,
+    /// Configuration interaction (one and two particles in the complete basis).
+    Ci,
+    /// Gaps between neighbours: equal spins in a harmonic trap, energies only.
+    Gaps,
+    /// Matrix product states.
+    Mps,
+}
 
 /// What to compute and how far to go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExactOptions {
     /// Number of states, lowest first.
     pub states: usize,
-    /// Refinement stops when the estimated error of each energy is below this, in Hartree.
+    /// Refinement stops when the estimated error of each energy is below this, in Hartree for a system as wide as one
+    /// bohr and in its own unit of energy, `1 / length²`, for any other.
     pub tolerance: f64,
     /// Largest memory, in bytes.
     pub memory_limit_bytes: u64,
@@ -55,6 +78,8 @@ pub struct ExactOptions {
     pub pair_density: bool,
     /// Whether a ground-state energy known in closed form replaces the numerical one.
     pub closed_forms: bool,
+    /// The route.
+    pub method: Method,
 }
 
 impl Default for ExactOptions {
@@ -66,6 +91,7 @@ impl Default for ExactOptions {
             work_limit: 1.6e13,
             pair_density: false,
             closed_forms: true,
+            method: Method::Auto,
         }
     }
 }
@@ -84,12 +110,9 @@ pub enum ExactError {
         "the external potential or the interaction is not a finite number somewhere in the geometry"
     )]
     NotFinite(#[from] EigenFailure),
-    /// `w` diverges at contact and opposite spins meet there.
-    #[error(
-        "the interaction diverges at contact, where opposite spins may meet: only spin-polarised \
-         sectors are solved (a strong enough divergence makes all spin orders degenerate with them)"
-    )]
-    SingularBetweenOppositeSpins,
+    /// There is no ground state of finite energy.
+    #[error(transparent)]
+    NoGroundState(#[from] NoGroundState),
     /// The smallest calculation needs more memory than allowed.
     #[error("needs {:.2} GiB of memory, allowed are {:.2} GiB", gib(*needed), gib(*limit))]
     Memory {
@@ -108,7 +131,7 @@ pub enum ExactError {
     },
     /// No box was large enough: the state is not bound.
     #[error(
-        "the state is not bound, or too weakly for a box of half-width {half_width} bohr (energy still \
+        "the state is not bound, or too weakly for a box of half-width {half_width:.4} bohr (energy still \
          changes by {change:.1e} Hartree): give the walls with --half-width"
     )]
     Unbound {
@@ -116,6 +139,25 @@ pub enum ExactError {
         half_width: f64,
         /// Change of the energy at the last enlargement, in Hartree.
         change: f64,
+    },
+    /// The route in gaps was asked for and there are none.
+    #[error(
+        "the route in gaps is for three and more equal spins in a harmonic trap (two where the interaction \
+         diverges at contact), whose walls are far away"
+    )]
+    NoGaps,
+    /// What diverges at contact was to be put on a uniform grid.
+    #[error(
+        "an interaction that diverges at contact cannot be put on the grid of a matrix product state"
+    )]
+    NotOnGrid,
+    /// Potentials too narrow, or walls too far apart, for a uniform grid.
+    #[error("the potentials need a grid of {points} points, more than {most}")]
+    TooFine {
+        /// Points needed, at least.
+        points: usize,
+        /// Points at most.
+        most: usize,
     },
     /// The caller's progress function said to stop.
     #[error("interrupted")]
@@ -173,6 +215,15 @@ pub struct PairDensity {
     pub values: Vec<f64>,
 }
 
+/// Von Neumann entropy of what lies left of a cut through space, of a pure state of all particles.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entanglement {
+    /// Positions of the cuts, in bohr.
+    pub x: Vec<f64>,
+    /// Entropies, natural logarithm.
+    pub entropy: Vec<f64>,
+}
+
 /// What was refined in a row of the convergence table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -198,7 +249,7 @@ pub struct ConvergenceRow {
     pub functions: usize,
     /// Quadrature cells.
     pub cells: usize,
-    /// Orbitals; zero where all functions are used.
+    /// Orbitals, zero where all functions are used; or most states of a cut of a matrix product state.
     pub orbitals: usize,
     /// Dimension of the eigenproblem.
     pub determinants: u64,
@@ -206,6 +257,9 @@ pub struct ConvergenceRow {
     pub energy: f64,
     /// Largest change of any state asked for, against the previous row of the same kind.
     pub change: Option<f64>,
+    /// Largest weight that a cut of a matrix product state lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discarded: Option<f64>,
 }
 
 /// News on the way.
@@ -253,7 +307,7 @@ pub struct ErrorBudget {
     pub functions: f64,
     /// Quadrature.
     pub quadrature: f64,
-    /// Finite number of orbitals.
+    /// Finite number of orbitals, or of states of the cuts of a matrix product state.
     pub orbitals: f64,
     /// Walls, where the tool chose them.
     pub walls: f64,
@@ -277,8 +331,10 @@ pub struct GroundState {
     pub natural_occupations: Vec<f64>,
     /// Pair density, when asked for.
     pub pair_density: Option<PairDensity>,
-    /// The wavefunction.
-    pub state: ExactState,
+    /// Entanglement, where the route gives it.
+    pub entanglement: Option<Entanglement>,
+    /// The wavefunction, where it is a sum of determinants.
+    pub state: Option<ExactState>,
 }
 
 /// Quantum numbers of a state; none where there is no such symmetry, or where degenerate states mix.
@@ -322,6 +378,8 @@ pub struct ExactResult {
     /// The geometry the numbers belong to, chosen by the tool on a line; `None` where it needed no
     /// walls.
     pub geometry: Option<Geometry>,
+    /// Where the middle between walls that the tool chose is, in bohr.
+    pub centre: f64,
     /// Products with the Hamiltonian in all calculations: a measure of work.
     pub products: usize,
     /// Whether the estimates are below the tolerance that was asked for.

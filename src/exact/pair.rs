@@ -49,57 +49,6 @@ pub(crate) fn solve(
         p
     };
     let phi = [on(&grid.first.points), on(&grid.second.points)];
-    let (size, points) = (n as f64, phi[0].nrows() as f64);
-    let half = 2.0 * size * points * (size + points) + 10.0 * points * points;
-    let apply = |c: &[f64], watch: &mut dyn Watch| -> Result<Vec<f64>, ExactError> {
-        watch.spend(half)?;
-        let c = MatRef::from_column_major_slice(c, n, n);
-        let mut on_grid = mul(mul(phi[0].as_ref(), c).as_ref(), phi[1].transpose());
-        for y in 0..on_grid.ncols() {
-            for x in 0..on_grid.nrows() {
-                on_grid[(x, y)] *= grid.w[(x, y)];
-            }
-        }
-        watch.spend(half)?;
-        let mut s = mul(phi[0].transpose(), mul(on_grid.as_ref(), phi[1].as_ref()).as_ref());
-        if grid.first.points.len() != grid.second.points.len() || grid.first != grid.second {
-            // The two coordinates use different grids: restore the symmetry of the product.
-            watch.spend(2.0 * half)?;
-            let other = {
-                let mut g = mul(mul(phi[1].as_ref(), c).as_ref(), phi[0].transpose());
-                for y in 0..g.ncols() {
-                    for x in 0..g.nrows() {
-                        g[(x, y)] *= grid.w[(y, x)];
-                    }
-                }
-                mul(phi[1].transpose(), mul(g.as_ref(), phi[0].as_ref()).as_ref())
-            };
-            s = 0.5 * (s + other);
-        }
-        let mut out = vec![0.0; n * n];
-        for b in 0..n {
-            for a in 0..n {
-                let v = if antisymmetric { 0.5 * (s[(a, b)] - s[(b, a)]) } else { s[(a, b)] };
-                out[b * n + a] = v + (energies[a] + energies[b]) * c[(a, b)];
-            }
-        }
-        Ok(out)
-    };
-    // <ab|w|ab>: with a strong interaction the one-body energies alone are a poor diagonal.
-    let square = |p: &Mat<f64>| Mat::from_fn(p.nrows(), n, |q, a| p[(q, a)] * p[(q, a)]);
-    let direct = {
-        let squares = [square(&phi[0]), square(&phi[1])];
-        mul(mul(squares[0].transpose(), grid.w.as_ref()).as_ref(), squares[1].as_ref())
-    };
-    let precondition = |theta: f64, r: &mut [f64]| {
-        for b in 0..n {
-            for a in 0..n {
-                let mean = 0.5 * (direct[(a, b)] + direct[(b, a)]);
-                let gap = energies[a] + energies[b] + mean - theta;
-                r[b * n + a] /= -if gap.abs() < 0.05 { 0.05_f64.copysign(gap) } else { gap };
-            }
-        }
-    };
     let few = n.min(MODEL_ORBITALS.max(2 + options.states.isqrt()));
     watch.spend(two_body_work(few, cells) + dense_work(few * few))?;
     let g = two_body(basis, &grid, orbitals.subcols(0, few));
@@ -107,8 +56,86 @@ pub(crate) fn solve(
     let model = PairMatrices::new(levels.as_ref(), g.as_ref(), sector);
     let mut start = model_states(n, few, antisymmetric, &model, options)?;
     start.push(noise(n, antisymmetric, &energies));
-    let pairs = lowest(apply, precondition, start, options, watch)?;
+    let shifted = grid.first.points.len() != grid.second.points.len() || grid.first != grid.second;
+    let on_grid = OnGrid { energies: &energies, phi, w: &grid.w, shifted };
+    let pairs = on_grid.solve(antisymmetric, options, start, watch)?;
     Ok(PairStates { pairs, orbitals })
+}
+
+/// Orbitals on two grids, one for each coordinate, and the interaction between their points.
+pub(crate) struct OnGrid<'a> {
+    pub(crate) energies: &'a [f64],
+    /// Values times the root of the weight: a row for each point, a column for each orbital.
+    pub(crate) phi: [Mat<f64>; 2],
+    pub(crate) w: &'a Mat<f64>,
+    /// Whether the two grids differ.
+    pub(crate) shifted: bool,
+}
+
+impl OnGrid<'_> {
+    /// Lowest states.
+    pub(crate) fn solve(
+        &self,
+        antisymmetric: bool,
+        options: &DavidsonOptions,
+        start: Vec<Vec<f64>>,
+        watch: &mut dyn Watch,
+    ) -> Result<Eigenpairs, ExactError> {
+        let OnGrid { energies, phi, w, shifted } = self;
+        let n = energies.len();
+        let (size, points) = (n as f64, phi[0].nrows() as f64);
+        let half = 2.0 * size * points * (size + points) + 10.0 * points * points;
+        let apply = |c: &[f64], watch: &mut dyn Watch| -> Result<Vec<f64>, ExactError> {
+            watch.spend(half)?;
+            let c = MatRef::from_column_major_slice(c, n, n);
+            let mut on_grid = mul(mul(phi[0].as_ref(), c).as_ref(), phi[1].transpose());
+            for y in 0..on_grid.ncols() {
+                for x in 0..on_grid.nrows() {
+                    on_grid[(x, y)] *= w[(x, y)];
+                }
+            }
+            watch.spend(half)?;
+            let mut s = mul(phi[0].transpose(), mul(on_grid.as_ref(), phi[1].as_ref()).as_ref());
+            if *shifted {
+                // The two coordinates use different grids: restore the symmetry of the product.
+                watch.spend(2.0 * half)?;
+                let other = {
+                    let mut g = mul(mul(phi[1].as_ref(), c).as_ref(), phi[0].transpose());
+                    for y in 0..g.ncols() {
+                        for x in 0..g.nrows() {
+                            g[(x, y)] *= w[(y, x)];
+                        }
+                    }
+                    mul(phi[1].transpose(), mul(g.as_ref(), phi[0].as_ref()).as_ref())
+                };
+                s = 0.5 * (s + other);
+            }
+            let mut out = vec![0.0; n * n];
+            for b in 0..n {
+                for a in 0..n {
+                    let v = if antisymmetric { 0.5 * (s[(a, b)] - s[(b, a)]) } else { s[(a, b)] };
+                    out[b * n + a] = v + (energies[a] + energies[b]) * c[(a, b)];
+                }
+            }
+            Ok(out)
+        };
+        // <ab|w|ab>: with a strong interaction the one-body energies alone are a poor diagonal.
+        let square = |p: &Mat<f64>| Mat::from_fn(p.nrows(), n, |q, a| p[(q, a)] * p[(q, a)]);
+        let direct = {
+            let squares = [square(&phi[0]), square(&phi[1])];
+            mul(mul(squares[0].transpose(), w.as_ref()).as_ref(), squares[1].as_ref())
+        };
+        let precondition = |theta: f64, r: &mut [f64]| {
+            for b in 0..n {
+                for a in 0..n {
+                    let mean = 0.5 * (direct[(a, b)] + direct[(b, a)]);
+                    let gap = energies[a] + energies[b] + mean - theta;
+                    r[b * n + a] /= -if gap.abs() < 0.05 { 0.05_f64.copysign(gap) } else { gap };
+                }
+            }
+        };
+        lowest(apply, precondition, start, options, watch)
+    }
 }
 
 /// Orbitals in which pairs are diagonalised at once, for a start.
@@ -143,6 +170,36 @@ fn model_states(
         v
     };
     Ok((0..near.clamp(least, most).min(values.len())).map(state).collect())
+}
+
+/// The lowest products of orbitals, plus one vector with a little of everything.
+pub(crate) fn lowest_products(
+    n: usize,
+    antisymmetric: bool,
+    states: usize,
+    energies: &[f64],
+) -> Vec<Vec<f64>> {
+    let mut list = vec![];
+    let few = n.min(states + 8);
+    for a in 0..few {
+        for b in 0..few {
+            if !antisymmetric || a < b {
+                list.push((energies[a] + energies[b], a, b));
+            }
+        }
+    }
+    list.sort_by(|x, y| x.0.total_cmp(&y.0));
+    let product = |&(_, a, b): &(f64, usize, usize)| {
+        let mut v = vec![0.0; n * n];
+        v[b * n + a] = 1.0;
+        if antisymmetric {
+            v[a * n + b] = -1.0;
+        }
+        v
+    };
+    let mut start: Vec<Vec<f64>> = list.iter().take(2 * states + 2).map(product).collect();
+    start.push(noise(n, antisymmetric, energies));
+    start
 }
 
 /// A vector with a little of everything, so that no symmetry is left out.

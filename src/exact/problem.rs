@@ -8,9 +8,9 @@ use super::{
     ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, GroundState,
     Labels, Step,
 };
-use crate::system::{Geometry, Hamiltonian, Sector};
+use crate::system::{Frame, Geometry, Hamiltonian, Sector};
 
-/// First cutoff of the wave numbers, in 1/bohr.
+/// First cutoff of the wave numbers, in the inverse of the unit of length.
 pub(super) const FIRST_CUTOFF: f64 = 4.0;
 /// Growth of the number of functions from one level to the next.
 pub(super) const GROWTH: f64 = 1.25;
@@ -23,8 +23,33 @@ const DENSE_WORK: f64 = 10.0;
 /// Largest number of one-body functions.
 pub(super) const MOST_FUNCTIONS: usize = 700;
 
+/// Where the particles are before anything is computed, in the units of the system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// The interval in which the external potential is below the levels they fill.
+    pub(super) region: (f64, f64),
+    /// Largest half-width of walls that are looked for.
+    pub(super) most: f64,
+    /// The units.
+    pub(super) frame: Frame,
+}
+
+impl Setting {
+    /// An energy with its error in Hartree, for people.
+    pub(super) fn shown(&self, energy: f64, error: f64, particles: usize) -> String {
+        let unit = self.frame.length * self.frame.length;
+        format!("{:.9} +- {:.0e}", self.frame.energy_out(energy, particles), error / unit)
+    }
+
+    /// How far the region reaches from the origin.
+    pub(super) fn reach(&self) -> f64 {
+        self.region.0.abs().max(self.region.1.abs())
+    }
+}
+
 /// Everything a level of the calculation needs.
 pub(super) struct Problem<'a> {
+    pub(super) setting: Setting,
     pub(super) hamiltonian: &'a Hamiltonian,
     pub(super) sector: Sector,
     pub(super) options: &'a ExactOptions,
@@ -43,12 +68,14 @@ pub(super) fn length(geometry: &Geometry) -> f64 {
 
 impl<'a> Problem<'a> {
     pub(super) fn new(
+        setting: Setting,
         hamiltonian: &'a Hamiltonian,
         sector: Sector,
         options: &'a ExactOptions,
         watch: &'a mut dyn Watch,
     ) -> Self {
         Problem {
+            setting,
             hamiltonian,
             sector,
             options,
@@ -214,12 +241,14 @@ impl<'a> Problem<'a> {
             convergence: std::mem::take(&mut self.table),
             sector: self.sector,
             geometry: Some(state.basis.geometry()),
+            centre: 0.0,
             products: self.products,
             ground_state: Ok(GroundState {
                 density: state.density(points),
                 natural_occupations: state.natural_occupations()?,
                 pair_density,
-                state,
+                entanglement: None,
+                state: Some(state),
             }),
         })
     }

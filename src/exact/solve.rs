@@ -1,19 +1,26 @@
 //! The driver: which route a problem takes, and what is made of their results.
 
-use super::closed_forms::{self, ClosedForm};
+use super::closed_forms::{self, ClosedForm, recognised};
 use super::dvr::finite_at_contact;
-use super::problem::{CHECK_WORK, Problem};
+use super::mps;
+use super::problem::{CHECK_WORK, Problem, Setting};
 use super::trap::TrapEnergies;
+use super::units::{self, InUnits};
 use super::watch::{Meter, Watch};
-use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Step, whole_work};
-use crate::system::{Geometry, Hamiltonian, Sector};
+use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, whole_work};
+use crate::system::landscape::Landscape;
+use crate::system::{Frame, Geometry, Hamiltonian, Sector, judgement};
 use std::ops::ControlFlow;
 
-/// Lowest states of `sector` in the given geometry; on the line as by [`solve_on_line`].
+/// Units of length at most between the region of the particles and walls that are looked for.
+const MOST_ROOM: f64 = 56.0;
+
+/// Lowest states of `sector` in the given geometry; on the line walls are moved out until they do not matter.
 ///
 /// # Errors
 /// See [`ExactError`]. A limit that is met during refinement is not an error: the result then says
-/// so by its error estimate and by `converged == false`.
+/// so by its error estimate and by `converged == false`. On the line [`ExactError::Unbound`] when the energy keeps falling
+/// as the walls recede.
 pub fn solve(
     hamiltonian: &Hamiltonian,
     geometry: &Geometry,
@@ -22,43 +29,184 @@ pub fn solve(
     progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
 ) -> Result<ExactResult, ExactError> {
     crate::parallel::pin_linear_algebra();
-    if *geometry == Geometry::Line {
-        return solve_on_line(hamiltonian, sector, options, progress);
+    if sector.particles() == 0 {
+        return Err(ExactError::EmptySector);
     }
+    if options.states == 0 {
+        return Err(ExactError::NoStates);
+    }
+    judgement::ground_state(hamiltonian, geometry, sector)?;
+    let (external, interaction) = recognised(hamiltonian);
+    let hamiltonian = Hamiltonian { title: hamiltonian.title.clone(), external, interaction };
     let mut meter = Meter::new(progress, whole_work(options.work_limit));
-    within(hamiltonian, geometry, sector, options, &mut meter)
+    let mut landscape = Landscape::of(&hamiltonian, geometry, sector);
+    if landscape.free && *geometry != Geometry::Line {
+        // Walls that are far away, until the state turns out to reach them.
+        match in_units(&hamiltonian, geometry, &landscape, sector, options, &mut meter) {
+            Err(ExactError::Unbound { .. }) => landscape.free = false,
+            found => return found,
+        }
+    }
+    in_units(&hamiltonian, geometry, &landscape, sector, options, &mut meter)
 }
 
-fn within(
+/// Lowest states of `sector` on an infinite line: [`solve`] without walls.
+///
+/// # Errors
+/// As [`solve`].
+pub fn solve_on_line(
+    hamiltonian: &Hamiltonian,
+    sector: Sector,
+    options: &ExactOptions,
+    progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+) -> Result<ExactResult, ExactError> {
+    solve(hamiltonian, &Geometry::Line, sector, options, progress)
+}
+
+/// Solves in the units of the system.
+fn in_units(
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    landscape: &Landscape,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<ExactResult, ExactError> {
+    let frame = Frame::of(landscape);
+    let place = |x: f64| (x - frame.origin) / frame.length;
+    let region = (place(landscape.region.0), place(landscape.region.1));
+    let mut setting = Setting { region, most: f64::INFINITY, frame };
+    setting.most = setting.reach() + MOST_ROOM;
+    if let Geometry::Box { half_width } = geometry {
+        setting.most = setting.most.min((half_width - frame.origin.abs()) / frame.length);
+    }
+    let natural = frame.hamiltonian(hamiltonian);
+    let mut news = InUnits { watch, frame, particles: sector.particles() };
+    let found = if landscape.free {
+        on_line(setting, &natural, sector, options, &mut news)
+    } else {
+        between_walls(setting, &natural, &frame.geometry(geometry), sector, options, &mut news)
+    };
+    match found {
+        Ok(result) => Ok(units::result(&frame, result)),
+        Err(e) => Err(units::error(&frame, e)),
+    }
+}
+
+fn between_walls(
+    setting: Setting,
     hamiltonian: &Hamiltonian,
     geometry: &Geometry,
     sector: Sector,
     options: &ExactOptions,
     watch: &mut dyn Watch,
 ) -> Result<ExactResult, ExactError> {
-    validate(hamiltonian, sector, options)?;
-    if let Some(energies) = in_gaps(hamiltonian, Some(geometry), sector, options, watch)? {
-        let limited = for_densities(hamiltonian, options);
-        let mut problem = Problem::new(hamiltonian, sector, &limited, watch);
-        let densities = problem.solve(*geometry, vec![0.0; options.states]);
-        return energies.with_densities(densities, sector, Some(*geometry), options.tolerance);
+    let products = by_products(setting, hamiltonian, geometry, sector, options, watch)?;
+    if let Some(result) = products {
+        return Ok(result);
     }
-    let mut problem = Problem::new(hamiltonian, sector, options, watch);
-    problem.solve(*geometry, vec![0.0; options.states])
+    let apart = match options.method {
+        Method::Auto => {
+            Problem::new(setting, hamiltonian, sector, options, watch).apart(Some(geometry))?
+        }
+        _ => None,
+    };
+    let separates = apart.is_some();
+    let energies = match apart {
+        Some(apart) => Some(apart.energies),
+        None => in_gaps(setting, hamiltonian, Some(geometry), sector, options, watch)?,
+    };
+    if let Some(energies) = energies {
+        let limited = for_densities(hamiltonian, options, separates);
+        let mut problem = Problem::new(setting, hamiltonian, sector, &limited, watch);
+        let densities = problem.solve(*geometry, vec![0.0; options.states]);
+        return Ok(energies.with_densities(
+            densities,
+            &setting,
+            sector,
+            Some(*geometry),
+            options.tolerance,
+        ));
+    }
+    let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+    let found = problem.solve(*geometry, vec![0.0; options.states]);
+    with_elements(found, setting, hamiltonian, Some(geometry), sector, options, watch)
+}
+
+/// What sine functions find, or elements where they find nothing or not enough.
+fn with_elements(
+    found: Result<ExactResult, ExactError>,
+    setting: Setting,
+    hamiltonian: &Hamiltonian,
+    geometry: Option<&Geometry>,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<ExactResult, ExactError> {
+    if found.as_ref().is_ok_and(|r| r.converged) {
+        return found;
+    }
+    let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+    match problem.pair_in_elements(geometry) {
+        Ok(Some(energies)) => Ok(energies.with_densities(
+            found,
+            &setting,
+            sector,
+            geometry.copied(),
+            options.tolerance,
+        )),
+        Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
+        // Whatever kept them from it, the other route has said what there is to say.
+        _ => found,
+    }
+}
+
+/// Particles from which matrix product states are the cheaper route.
+const MANY: usize = 5;
+
+/// Matrix product states, where they are asked for or the cheaper route.
+fn by_products(
+    setting: Setting,
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<Option<ExactResult>, ExactError> {
+    match options.method {
+        Method::Mps => mps::solve(setting, hamiltonian, geometry, sector, options, watch).map(Some),
+        Method::Auto if sector.particles() >= MANY && mps::applies(&hamiltonian.interaction) => {
+            match mps::solve(setting, hamiltonian, geometry, sector, options, watch) {
+                Ok(result) => Ok(Some(result)),
+                // Another basis may still hold what a uniform grid cannot.
+                Err(ExactError::TooFine { .. } | ExactError::NotOnGrid) => Ok(None),
+                Err(e) => Err(e),
+            }
+        }
+        Method::Auto | Method::Ci | Method::Gaps => Ok(None),
+    }
 }
 
 /// The route in gaps, where it applies and the limits allow it.
 fn in_gaps(
+    setting: Setting,
     hamiltonian: &Hamiltonian,
     geometry: Option<&Geometry>,
     sector: Sector,
     options: &ExactOptions,
     watch: &mut dyn Watch,
 ) -> Result<Option<TrapEnergies>, ExactError> {
-    let mut problem = Problem::new(hamiltonian, sector, options, watch);
-    let Some((trap, walls)) = problem.as_trap(geometry)? else { return Ok(None) };
+    let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+    if options.method == Method::Ci {
+        return Ok(None);
+    }
+    let asked = options.method == Method::Gaps;
+    let Some((trap, walls)) = problem.as_trap(geometry)? else {
+        return if asked { Err(ExactError::NoGaps) } else { Ok(None) };
+    };
     match problem.solve_trap(&trap, walls) {
         Ok(energies) => Ok(Some(energies)),
+        Err(e) if asked => Err(e),
         // Too many gaps: the other route may still do.
         Err(ExactError::Memory { .. } | ExactError::Work { .. }) => Ok(None),
         Err(e) => Err(e),
@@ -66,57 +214,30 @@ fn in_gaps(
 }
 
 /// Densities, occupations and labels need the determinants, but not the last digit of the energy.
-fn for_densities(hamiltonian: &Hamiltonian, options: &ExactOptions) -> ExactOptions {
+fn for_densities(
+    hamiltonian: &Hamiltonian,
+    options: &ExactOptions,
+    separates: bool,
+) -> ExactOptions {
     // Where the interaction diverges, sine functions converge so slowly that a tight tolerance would
     // only meet the limits.
     let singular = !finite_at_contact(&hamiltonian.interaction);
     ExactOptions {
         tolerance: if singular { options.tolerance.max(1e-4) } else { options.tolerance },
-        work_limit: options.work_limit.min(5.0 * CHECK_WORK),
+        // Where the energies cost nothing, the densities shall not cost minutes.
+        work_limit: options.work_limit.min(if separates { 1.0 } else { 5.0 } * CHECK_WORK),
         closed_forms: false,
         ..options.clone()
     }
 }
 
-fn validate(
-    hamiltonian: &Hamiltonian,
-    sector: Sector,
-    options: &ExactOptions,
-) -> Result<(), ExactError> {
-    if sector.particles() == 0 {
-        return Err(ExactError::EmptySector);
-    }
-    if options.states == 0 {
-        return Err(ExactError::NoStates);
-    }
-    if sector.up > 0 && sector.down > 0 && !finite_at_contact(&hamiltonian.interaction) {
-        return Err(ExactError::SingularBetweenOppositeSpins);
-    }
-    Ok(())
-}
-
-/// Lowest states of `sector` on an infinite line: walls are moved out until they do not matter.
-///
-/// # Errors
-/// As [`solve`], and [`ExactError::Unbound`] when the energy keeps falling as the walls recede.
-pub fn solve_on_line(
-    hamiltonian: &Hamiltonian,
-    sector: Sector,
-    options: &ExactOptions,
-    progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
-) -> Result<ExactResult, ExactError> {
-    crate::parallel::pin_linear_algebra();
-    let mut meter = Meter::new(progress, whole_work(options.work_limit));
-    on_line(hamiltonian, sector, options, &mut meter)
-}
-
 fn on_line(
+    setting: Setting,
     hamiltonian: &Hamiltonian,
     sector: Sector,
     options: &ExactOptions,
     watch: &mut dyn Watch,
 ) -> Result<ExactResult, ExactError> {
-    validate(hamiltonian, sector, options)?;
     if options.states == 1
         && options.closed_forms
         && let Some(form) = closed_forms::ground_state(hamiltonian, None, sector)
@@ -127,33 +248,65 @@ fn on_line(
             closed_forms: false,
             ..options.clone()
         };
-        return match on_line(hamiltonian, sector, &coarse, watch) {
-            Ok(result) => Ok(with_closed_form(result, &form)),
+        return match on_line(setting, hamiltonian, sector, &coarse, watch) {
+            Ok(result) => Ok(with_closed_form(result, &form, &setting)),
             Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
                 Ok(bare_closed_form(sector, &form, limit))
             }
             Err(e) => Err(e),
         };
     }
-    let energies = in_gaps(hamiltonian, None, sector, options, watch)?;
-    let limited =
-        if energies.is_some() { for_densities(hamiltonian, options) } else { options.clone() };
-    let mut problem = Problem::new(hamiltonian, sector, &limited, watch);
-    let result = problem.find_walls().and_then(|(half_width, wall_errors)| {
-        problem.solve(Geometry::Box { half_width }, wall_errors)
-    });
+    let products = by_products(setting, hamiltonian, &Geometry::Line, sector, options, watch)?;
+    if let Some(result) = products {
+        return Ok(result);
+    }
+    let apart = match options.method {
+        Method::Auto => Problem::new(setting, hamiltonian, sector, options, watch).apart(None)?,
+        _ => None,
+    };
+    let (energies, half_width) = match apart {
+        Some(apart) => (Some(apart.energies), Some(apart.half_width)),
+        None => (in_gaps(setting, hamiltonian, None, sector, options, watch)?, None),
+    };
+    let limited = if energies.is_some() {
+        for_densities(hamiltonian, options, half_width.is_some())
+    } else {
+        options.clone()
+    };
+    let mut problem = Problem::new(setting, hamiltonian, sector, &limited, watch);
+    let result = match half_width {
+        Some(half_width) => problem.solve(Geometry::Box { half_width }, vec![0.0; options.states]),
+        None => problem.find_walls().and_then(|(half_width, wall_errors)| {
+            problem.solve(Geometry::Box { half_width }, wall_errors)
+        }),
+    };
     match energies {
-        Some(energies) => energies.with_densities(result, sector, None, options.tolerance),
-        None => result,
+        Some(energies) => {
+            Ok(energies.with_densities(result, &setting, sector, None, options.tolerance))
+        }
+        None => with_elements(result, setting, hamiltonian, None, sector, options, watch),
     }
 }
 
-/// The energy and its components from a closed form, everything else from a coarse calculation.
-fn with_closed_form(mut result: ExactResult, form: &ClosedForm) -> ExactResult {
+/// The energy and its components from a closed form, everything else from a coarse calculation. Where the two
+/// contradict each other neither counts for more than their distance.
+fn with_closed_form(mut result: ExactResult, form: &ClosedForm, setting: &Setting) -> ExactResult {
+    let particles = result.sector.particles();
+    let apart = (result.energies[0] - form.energy).abs();
+    if apart > 4.0 * result.error_estimates[0] + 1e-9 * (1.0 + form.energy.abs()) {
+        let exact = setting.shown(form.energy, 0.0, particles);
+        result.method =
+            format!("{} (contradicts the closed form {exact}: {})", result.method, form.source);
+        result.error_budget.functions += apart;
+        result.error_estimates[0] += apart;
+        result.converged = false;
+        return result;
+    }
     let rounding = 1e-14 * (1.0 + form.energy.abs());
+    let numerical = setting.shown(result.energies[0], result.error_estimates[0], particles);
     result.method = format!(
-        "closed form: {} (numerically {:.9} +- {:.0e}; densities and occupations: {})",
-        form.source, result.energies[0], result.error_estimates[0], result.method
+        "closed form: {} (numerically {numerical}; densities and occupations: {})",
+        form.source, result.method
     );
     result.energies = vec![form.energy];
     result.error_estimates = vec![rounding];
@@ -178,6 +331,7 @@ fn bare_closed_form(sector: Sector, form: &ClosedForm, limit: ExactError) -> Exa
         ground_state: Err(limit),
         sector,
         geometry: None,
+        centre: 0.0,
         products: 0,
         converged: true,
     }

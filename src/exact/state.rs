@@ -7,7 +7,7 @@ use super::linalg::{EigenFailure, mul, norm, symmetric_eigen};
 use super::strings::StringSpace;
 use super::watch::Watch;
 use super::{Components, Density, ExactError, Labels, Noise, PairDensity};
-use crate::system::{External, Geometry, Hamiltonian, Sector};
+use crate::system::{External, Frame, Geometry, Hamiltonian, Sector};
 use faer::Mat;
 
 /// A state as a sum of determinants over orbitals that are sine series (or plane waves).
@@ -23,6 +23,8 @@ pub struct ExactState {
     pub(crate) one_body: (Mat<f64>, Mat<f64>),
     /// `<S²>`.
     spin_squared: f64,
+    /// The units of basis and orbitals.
+    pub(super) frame: Frame,
 }
 
 impl ExactState {
@@ -45,7 +47,8 @@ impl ExactState {
             let pairs = space.pair_densities(&coefficients, watch)?;
             (pairs.one_body(sector), pairs.spin_squared(sector))
         };
-        Ok(ExactState { basis, orbitals, space, coefficients, one_body, spin_squared })
+        let frame = Frame::ATOMIC;
+        Ok(ExactState { basis, orbitals, space, coefficients, one_body, spin_squared, frame })
     }
 
     /// The sector the state belongs to.
@@ -53,7 +56,7 @@ impl ExactState {
         self.space.sector
     }
 
-    /// The basis of the orbitals.
+    /// The basis of the orbitals, in the units of the system.
     pub fn basis(&self) -> OneBodyBasis {
         self.basis
     }
@@ -74,7 +77,9 @@ impl ExactState {
     pub fn psi(&self, x: &[f64]) -> f64 {
         let Sector { up, down } = self.space.sector;
         assert_eq!(x.len(), up + down, "one coordinate per particle");
-        let phi = mul(self.basis.evaluate(x).as_ref(), self.orbitals.as_ref());
+        let Frame { origin, length, .. } = self.frame;
+        let x: Vec<f64> = x.iter().map(|x| (x - origin) / length).collect();
+        let phi = mul(self.basis.evaluate(&x).as_ref(), self.orbitals.as_ref());
         let a = minors(&self.space.up, &phi, 0);
         let b = minors(&self.space.down, &phi, up);
         let mut sum = 0.0;
@@ -84,7 +89,7 @@ impl ExactState {
         }
         let largest =
             self.coefficients.iter().fold(0.0_f64, |m, c| if c.abs() > m.abs() { *c } else { m });
-        sum * largest.signum()
+        sum * largest.signum() * length.powf(-0.5 * (up + down) as f64)
     }
 
     /// Occupations of the natural orbitals of the spin-summed density matrix, descending.

@@ -1,8 +1,7 @@
 //! Refinement of the route in gaps, and how its energies join the densities of the other route.
 
-use super::closed_forms::recognised;
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
-use super::problem::Problem;
+use super::problem::{Problem, Setting};
 use super::refine::Sequence;
 use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement};
 use crate::system::{External, Geometry, Sector};
@@ -18,16 +17,20 @@ const FURTHER: f64 = 1.12;
 
 /// What the route in gaps finds.
 pub(super) struct TrapEnergies {
-    energies: Vec<f64>,
-    budgets: Vec<ErrorBudget>,
-    components: Components,
-    method: String,
-    table: Vec<ConvergenceRow>,
-    products: usize,
+    pub(super) energies: Vec<f64>,
+    pub(super) budgets: Vec<ErrorBudget>,
+    pub(super) components: Components,
+    pub(super) method: String,
+    pub(super) table: Vec<ConvergenceRow>,
+    pub(super) products: usize,
 }
 
 /// Lowest sums of relative levels and of `frequency (k + 1/2)`, with the index of the level.
-fn with_centre_of_mass(relative: &[f64], frequency: f64, states: usize) -> Vec<(f64, usize)> {
+pub(super) fn with_centre_of_mass(
+    relative: &[f64],
+    frequency: f64,
+    states: usize,
+) -> Vec<(f64, usize)> {
     let mut sums: Vec<(f64, usize)> = relative
         .iter()
         .enumerate()
@@ -54,27 +57,35 @@ impl Problem<'_> {
         {
             return Ok(None);
         }
-        let (External::Harmonic { frequency }, interaction) = recognised(self.hamiltonian) else {
-            return Ok(None);
-        };
+        let External::Harmonic { frequency } = self.hamiltonian.external else { return Ok(None) };
+        let interaction = self.hamiltonian.interaction.clone();
         let Some(trap) = Trap::new(frequency, interaction, n) else { return Ok(None) };
         match geometry {
             None | Some(Geometry::Line) => Ok(Some((trap, 0.0))),
             Some(Geometry::Ring { .. }) => Ok(None),
             Some(&Geometry::Box { half_width }) => {
-                // Walls too far out for sine functions up to them: the other route says so.
-                let cutoff = 8.0 * frequency.sqrt().max(1.0);
-                let Ok(basis) = self.basis(Geometry::Box { half_width }, cutoff, n + 8) else {
-                    return Ok(None);
-                };
-                let hf = self.mean_field(basis)?;
-                // Work done against the pressure while the walls come in from infinity: it decays
-                // at least like the tail of the density, at twice the wave number at the wall,
-                // which is near frequency times distance.
-                let cost = 3.0 * hf.wall_pressure(self.sector) / (frequency * half_width);
-                Ok((cost < 0.1 * self.options.tolerance).then_some((trap, cost)))
+                Ok(self.wall_cost(frequency, half_width)?.map(|cost| (trap, cost)))
             }
         }
+    }
+
+    /// What hard walls cost the particles of a trap; `None` where that is not negligible, or too much work to say.
+    pub(super) fn wall_cost(
+        &mut self,
+        frequency: f64,
+        half_width: f64,
+    ) -> Result<Option<f64>, ExactError> {
+        // Walls too far out for sine functions up to them: the other route says so.
+        let cutoff = 8.0 * frequency.sqrt().max(1.0);
+        let least = self.sector.particles() + 8;
+        let Ok(basis) = self.basis(Geometry::Box { half_width }, cutoff, least) else {
+            return Ok(None);
+        };
+        let hf = self.mean_field(basis)?;
+        // Work done against the pressure while the walls come in from infinity: it decays at least like the tail of
+        // the density, at twice the wave number at the wall, which is near frequency times distance.
+        let cost = 3.0 * hf.wall_pressure(self.sector) / (frequency * half_width);
+        Ok((cost < 0.1 * self.options.tolerance).then_some(cost))
     }
 
     fn gap_level(
@@ -143,6 +154,7 @@ impl Problem<'_> {
                 determinants: (m as u64).pow(count as u32),
                 energy: energies[0],
                 change: sequence.change(),
+                discarded: None,
             });
             if m == checked {
                 at_check = energies;
@@ -178,6 +190,7 @@ impl Problem<'_> {
                 determinants: (checked as u64).pow(count as u32),
                 energy: energies[0],
                 change: change.iter().copied().reduce(f64::max),
+                discarded: None,
             });
             moved.push(change);
         }
@@ -218,20 +231,21 @@ impl TrapEnergies {
         self.budgets[0].total()
     }
 
-    /// With densities of the other route, or with the limit that it met.
+    /// With densities of the other route, or with what kept it from finding any.
     pub(super) fn with_densities(
         self,
         other: Result<ExactResult, ExactError>,
+        setting: &Setting,
         sector: Sector,
         geometry: Option<Geometry>,
         tolerance: f64,
-    ) -> Result<ExactResult, ExactError> {
+    ) -> ExactResult {
         match other {
-            Ok(other) => Ok(self.joined(other, tolerance)),
-            Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
+            Ok(other) => self.joined(other, setting, tolerance),
+            Err(limit) => {
                 let error_estimates: Vec<f64> =
                     self.budgets.iter().map(ErrorBudget::total).collect();
-                Ok(ExactResult {
+                ExactResult {
                     converged: error_estimates.iter().all(|e| *e <= tolerance),
                     error_estimates,
                     energies: self.energies,
@@ -244,16 +258,17 @@ impl TrapEnergies {
                     ground_state: Err(limit),
                     sector,
                     geometry,
+                    centre: 0.0,
                     products: self.products,
-                })
+                }
             }
-            Err(e) => Err(e),
         }
     }
 
     /// Energies and components from here, densities and occupations from `other`, unless `other`
     /// has the smaller error.
-    fn joined(mut self, mut other: ExactResult, tolerance: f64) -> ExactResult {
+    fn joined(mut self, mut other: ExactResult, setting: &Setting, tolerance: f64) -> ExactResult {
+        let particles = other.sector.particles();
         let apart = (self.energies[0] - other.energies[0]).abs();
         let excess = apart - self.estimate() - other.error_estimates[0];
         if excess > 0.0 {
@@ -263,18 +278,12 @@ impl TrapEnergies {
             other.error_estimates[0] += excess;
         }
         if self.energies.len() == 1 && other.error_estimates[0] < self.estimate() {
-            other.method = format!(
-                "{} (confirmed by {:.9} +- {:.0e}: {})",
-                other.method,
-                self.energies[0],
-                self.estimate(),
-                self.method
-            );
+            let own = setting.shown(self.energies[0], self.estimate(), particles);
+            other.method = format!("{} (confirmed by {own}: {})", other.method, self.method);
         } else {
-            other.method = format!(
-                "{}; densities and occupations: {} ({:.9} +- {:.0e})",
-                self.method, other.method, other.energies[0], other.error_estimates[0]
-            );
+            let theirs = setting.shown(other.energies[0], other.error_estimates[0], particles);
+            other.method =
+                format!("{}; densities and occupations: {} ({theirs})", self.method, other.method);
             other.error_estimates = self.budgets.iter().map(ErrorBudget::total).collect();
             other.energies = self.energies;
             other.error_budget = self.budgets[0];

@@ -3,33 +3,15 @@
 use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, Problem};
 use super::refine::Sequence;
 use super::{ConvergenceRow, ExactError, Refinement};
-use crate::system::{External, Geometry};
-
-/// Largest half-width the search for walls goes to, in bohr.
-const MOST_HALF_WIDTH: f64 = 60.0;
-
-/// How far out the potential is lowest, in bohr: walls that move out from the origin stop at a state
-/// held there, even if a deeper well lies behind a barrier. Zero where it is lowest at the edge of
-/// what is looked at, as nothing is bound there.
-fn lowest_point(external: &External) -> f64 {
-    let step = 0.05;
-    let last = (MOST_HALF_WIDTH / step) as i32;
-    let depth = |k: i32| {
-        let x = f64::from(k) * step;
-        external.value(x).min(external.value(-x))
-    };
-    let lowest = (0..=last).map(depth).fold(f64::INFINITY, f64::min);
-    // The innermost of equal ones: a lattice has many.
-    let at = (0..=last).find(|&k| depth(k) <= lowest + 1e-9 * lowest.abs()).unwrap_or(0);
-    if at > last * 4 / 5 { 0.0 } else { f64::from(at) * step }
-}
+use crate::system::Geometry;
 
 impl Problem<'_> {
     /// Half-width beyond which the walls do not matter, and what they still cost each state.
     pub(super) fn find_walls(&mut self) -> Result<(f64, Vec<f64>), ExactError> {
         // Hartree-Fock finds the right order of magnitude cheaply, by the pressure on the walls: a
         // difference of energies would drown in the error of the basis.
-        let mut half_width = (lowest_point(&self.hamiltonian.external) + 3.0).max(4.0);
+        let most = self.setting.most;
+        let mut half_width = (self.setting.reach() + 3.0).max(4.0).min(most / 1.15);
         let mut cutoff = 1.5 * FIRST_CUTOFF;
         let mut raised = 0;
         let mut previous = f64::INFINITY;
@@ -38,7 +20,7 @@ impl Problem<'_> {
             let basis = self.basis(geometry, cutoff, self.sector.particles() + 8)?;
             let hf = self.mean_field(basis)?;
             let pressure = hf.wall_pressure(self.sector);
-            if pressure < 30.0 * self.options.tolerance || half_width > 0.7 * MOST_HALF_WIDTH {
+            if pressure < 30.0 * self.options.tolerance || half_width > 0.7 * most {
                 break;
             }
             if pressure > 0.5 * previous && raised < 3 {
@@ -94,6 +76,7 @@ impl Problem<'_> {
                 determinants: 0,
                 energy: energies[0],
                 change,
+                discarded: None,
             });
             let noise = probe.map_or(0.0, |p| p.1).max(pilot_functions.worst());
             let resolved = 0.3 * noise.max(self.options.tolerance);
@@ -101,7 +84,7 @@ impl Problem<'_> {
                 let states = energies.len();
                 return Ok((half_width, (0..states).map(|k| sequence.estimate(k)).collect()));
             }
-            if half_width * 1.15 > MOST_HALF_WIDTH {
+            if half_width * 1.15 > most {
                 return Err(ExactError::Unbound { half_width, change: change.unwrap_or(f64::NAN) });
             }
             half_width *= 1.15;

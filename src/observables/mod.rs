@@ -66,8 +66,8 @@ pub trait Observable: Send + Sync {
     /// Number of sums.
     fn length(&self) -> usize;
 
-    /// One over the share of each replicate's samples that is used, the first ones: a power of two. Expensive
-    /// observables need few.
+    /// One over the share of each replicate's samples that is used, the first ones and at least 64: a power of two.
+    /// Expensive observables need few.
     fn share(&self) -> usize {
         1
     }
@@ -297,6 +297,10 @@ impl Effort {
 /// Fewest replicates: with fewer, the error bars themselves are too uncertain.
 pub const FEWEST_REPLICATES: usize = 16;
 
+/// Samples of a replicate that every observable takes, if there are so many: means of fewer are far from Gaussian where
+/// rare configurations count, as for weak occupations. A power of two.
+const FEWEST_USED: usize = 64;
+
 /// Samples one task adds up. Fixed, so that rounding is the same for any number of threads.
 const CHUNK: usize = 32;
 /// Samples that are drawn before they are added up; bounds the memory.
@@ -323,7 +327,9 @@ pub fn measure(
             let drawn = first..samples.min(first + BATCH);
             let batch = draw(psi, setup.system, effort.seed, replicate as u64, drawn);
             // The observables that take a sample, by its number in the replicate.
-            let uses = |o: &dyn Observable, s: usize| first + s < (samples / o.share()).max(1);
+            let uses = |o: &dyn Observable, s: usize| {
+                first + s < (samples / o.share()).max(FEWEST_USED.min(samples))
+            };
             let parts = parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
                 add_chunk(psi, setup, observables, &batch, range, uses)
             });

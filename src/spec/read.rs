@@ -94,12 +94,13 @@ pub fn load_value<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
 pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
     let spec: Source<RunSpec> = Source::parse(text.to_owned(), path)?;
     validate::run(&spec.value).map_err(|v| spec.locate("", v))?;
-    let geometry = spec.value.geometry;
+    let RunSpec { geometry, sector, .. } = spec.value;
     let hamiltonian = match &spec.value.hamiltonian {
         HamiltonianSource::Inline(hamiltonian) => {
             let locate = |v| spec.locate("hamiltonian.", v);
             validate::hamiltonian(hamiltonian).map_err(locate)?;
             validate::hamiltonian_in(hamiltonian, &geometry).map_err(locate)?;
+            validate::ground_state(hamiltonian, &geometry, sector).map_err(locate)?;
             hamiltonian.clone()
         }
         HamiltonianSource::File(name) => {
@@ -111,7 +112,9 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
                 }
                 other => other,
             })?;
-            validate::hamiltonian_in(&source.value, &geometry).map_err(|v| source.locate("", v))?;
+            validate::hamiltonian_in(&source.value, &geometry)
+                .and_then(|()| validate::ground_state(&source.value, &geometry, sector))
+                .map_err(|v| source.locate("", v))?;
             source.value
         }
     };

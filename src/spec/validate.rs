@@ -7,6 +7,9 @@ use super::error::Problem;
 use super::{ReferenceSource, ResolvedSpec, RunSpec, size};
 use crate::math::spline::circular::FEWEST_CELLS;
 use crate::optimise::{Bound, OptimiserSettings};
+use crate::system::judgement;
+use crate::system::landscape::Landscape;
+use crate::system::syntax::octaves;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
@@ -47,7 +50,8 @@ impl ResolvedSpec {
         run(self)?;
         let inline = |v: Violation| Violation { field: format!("hamiltonian.{}", v.field), ..v };
         hamiltonian(&self.hamiltonian).map_err(inline)?;
-        hamiltonian_in(&self.hamiltonian, &self.geometry).map_err(inline)
+        hamiltonian_in(&self.hamiltonian, &self.geometry).map_err(inline)?;
+        ground_state(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)
     }
 }
 
@@ -335,8 +339,14 @@ fn parts(external: &External) -> usize {
     }
 }
 
-/// Distances at which an interaction must be even: none of them special to any formula.
-const DISTANCES: [f64; 5] = [0.0371, 0.317, 1.123, 2.719, 7.77];
+/// Distances at which an interaction must be even: all scales about contact and about whatever its formula makes special.
+fn distances(interaction: &Interaction) -> Vec<f64> {
+    let special = interaction.special_points();
+    let mut all: Vec<f64> = special.into_iter().flat_map(octaves).filter(|d| *d > 0.0).collect();
+    all.sort_by(f64::total_cmp);
+    all.dedup();
+    all
+}
 
 fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
     let field = |name: &str| format!("{path}.{name}");
@@ -355,7 +365,10 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
         Interaction::InverseSquare { strength } => finite(&field("strength"), *strength)?,
         Interaction::Formula(_) | Interaction::Scaled(_) => {}
     }
-    for d in DISTANCES {
+    if !matches!(interaction, Interaction::Formula(_)) {
+        return Ok(());
+    }
+    for d in distances(interaction) {
         let (right, left) = (interaction.value(d), interaction.value(-d));
         // Neither being a number is for `hamiltonian_in` to judge, which knows the distances in use.
         let even = right == left
@@ -379,8 +392,29 @@ pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked
     nuclei_inside("external", &hamiltonian.external, geometry)?;
     external_finite("external", &hamiltonian.external, geometry)?;
     external_periodic(&hamiltonian.external, geometry)?;
-    external_binds(&hamiltonian.external, geometry)?;
     interaction_finite(&hamiltonian.interaction, geometry)
+}
+
+/// Checks that there is a ground state of finite energy: see [`judgement::ground_state`]. Everything else must be valid.
+///
+/// # Errors
+///
+/// A [`Violation`] of the potential that is to blame; field paths start at the Hamiltonian.
+pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
+    judgement::ground_state(hamiltonian, geometry, sector)
+        .or_else(|reason| rule(reason.field(), &reason.to_string()))
+}
+
+/// Checks that a trained wavefunction may follow the particles where they meet; the exact solver can do more.
+///
+/// # Errors
+///
+/// A [`Violation`] of the interaction, with the path as in a spec with an inline Hamiltonian.
+pub fn trainable(hamiltonian: &Hamiltonian, sector: Sector) -> Checked {
+    match judgement::beyond_flows(hamiltonian, sector) {
+        Some(reason) => rule("hamiltonian.interaction", &reason),
+        None => Ok(()),
+    }
 }
 
 /// Runs `check` on every potential that is not a sum, with its path.
@@ -423,7 +457,20 @@ fn nuclei_inside(path: &str, external: &External, geometry: &Geometry) -> Checke
 const GRID: u32 = 2000;
 
 fn external_finite(path: &str, external: &External, geometry: &Geometry) -> Checked {
-    let (left, right) = geometry.window();
+    let (left, right) = match geometry {
+        Geometry::Line => {
+            // Where a particle may be, and as much again on either side: beyond, infinity is as good as a wall.
+            let hamiltonian = Hamiltonian {
+                title: String::new(),
+                external: external.clone(),
+                interaction: Interaction::None,
+            };
+            let found = Landscape::of(&hamiltonian, geometry, Sector { up: 1, down: 0 });
+            let width = (found.region.1 - found.region.0).max(found.length).min(MAX_LENGTH);
+            (found.region.0 - width, found.region.1 + width)
+        }
+        finite => finite.interval(),
+    };
     for_each_part(path, external, &|path, part| {
         // Not at the walls: the wavefunction vanishes there, and a potential may diverge.
         let x = |j: u32| left + (right - left) * (f64::from(j) / f64::from(GRID));
@@ -468,32 +515,6 @@ fn first_pole(values: &[f64]) -> Option<usize> {
 fn not_finite(path: &str, function: &str, variable: &str, at: f64, value: f64) -> Checked {
     let found = format!("{value} at {variable} = {at}");
     violated(path, format!("{function} must be finite in the space of the particles"), found)
-}
-
-/// On the line `v` must be lower somewhere in the middle than anywhere far out on either side: otherwise
-/// nothing holds the particles. Whether it holds as many as there are, the mean field finds out.
-fn external_binds(external: &External, geometry: &Geometry) -> Checked {
-    if *geometry != Geometry::Line {
-        return Ok(());
-    }
-    let lowest = |from: f64, to: f64| {
-        let x = |j: u32| from + (to - from) * (f64::from(j) / f64::from(GRID));
-        // Not a number far out is as good as a wall there.
-        (0..=GRID).map(|j| external.value(x(j))).fold(f64::INFINITY, f64::min)
-    };
-    let (left, right) = geometry.window();
-    let inside = lowest(left, right);
-    let (far_left, far_right) = (lowest(2.0 * left, left), lowest(right, 2.0 * right));
-    // Equal minima of a periodic potential differ by rounding.
-    let margin = 1e-9 * (1.0 + inside.abs());
-    if inside + margin < far_left.min(far_right) {
-        return Ok(());
-    }
-    let found = format!(
-        "the lowest v = {inside} between {left} and {right}, {} farther out",
-        far_left.min(far_right)
-    );
-    violated("external", "on the Line v(x) must hold the particles: be lowest near x = 0", found)
 }
 
 fn external_periodic(external: &External, geometry: &Geometry) -> Checked {
@@ -652,6 +673,53 @@ mod tests {
         }
         for wrong in ["d", "1/d", "d^3", "exp(d)", "sqrt(d)", "1/(d^2-4)", "ln(d^2-1)", "1e-6*d"] {
             assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_ground_state_is_refused_with_the_potential_to_blame() {
+        let judged = |external: &str, interaction: &str, up: usize, down: usize| {
+            let h = hamiltonian_with(
+                ron::from_str(external).unwrap(),
+                ron::from_str(interaction).unwrap(),
+            );
+            let sector = Sector { up, down };
+            ground_state(&h, &Geometry::Line, sector).and_then(|()| trainable(&h, sector))
+        };
+        for (external, interaction, up, down, field, what) in [
+            ("Harmonic()", "InverseSquare(strength: 2)", 1, 1, "interaction", "opposite spins"),
+            ("Harmonic()", "InverseSquare(strength: -1)", 2, 0, "interaction", "no lower bound"),
+            (
+                "Harmonic()",
+                "InverseSquare(strength: -0.2)",
+                2,
+                0,
+                "hamiltonian.interaction",
+                "|d|^0.7236",
+            ),
+            ("Harmonic()", "Harmonic(stiffness: -1)", 2, 0, "interaction", "omega² + N k = -1"),
+            ("Formula(\"-x^2\")", "None", 1, 0, "external", "keeps falling"),
+            ("Formula(\"-1/abs(x)\")", "None", 1, 0, "external", "pole at x = 0"),
+            ("Free", "None", 1, 0, "external", "must hold the particles"),
+        ] {
+            let violation = judged(external, interaction, up, down).unwrap_err();
+            assert_eq!(violation.field, field, "{violation}");
+            assert!(violation.to_string().contains(what), "{violation}");
+        }
+        assert!(judged("Harmonic()", "InverseSquare(strength: 2)", 2, 0).is_ok());
+    }
+
+    #[test]
+    fn interactions_are_even_on_all_scales() {
+        let check = |text: &str| {
+            hamiltonian(&hamiltonian_with(
+                External::Free,
+                Interaction::Formula(text.parse().unwrap()),
+            ))
+        };
+        assert!(check("exp(-1000*(abs(d)-17.3)^2)").is_ok());
+        for odd in ["exp(-1e6*(d-17.3)^2)", "exp(-1e6*(d+0.0123)^2)", "sin(d)^3*exp(-d^2)"] {
+            assert!(check(odd).is_err(), "{odd}");
         }
     }
 

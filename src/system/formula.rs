@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::f64::consts;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Longest formula accepted, in characters.
 pub const MAX_LENGTH: usize = 1000;
@@ -54,6 +54,8 @@ struct Compiled {
     tree: Node,
     /// The series about zero and how far it is used, where the formula has no number at zero but a limit.
     limit: Option<(Series, f64)>,
+    /// Found when they are first asked for.
+    special: OnceLock<Vec<f64>>,
 }
 
 type Expression<T> = FlatEx<Number<T>, Operators>;
@@ -83,7 +85,8 @@ impl<const VARIABLE: char> Formula<VARIABLE> {
             let radius = s.radius();
             (s, radius)
         });
-        let compiled = Arc::new(Compiled { value, derivative, tree, limit });
+        let special = OnceLock::new();
+        let compiled = Arc::new(Compiled { value, derivative, tree, limit, special });
         Ok(Formula { text: text.to_owned(), compiled })
     }
 
@@ -129,7 +132,8 @@ impl<const VARIABLE: char> Formula<VARIABLE> {
 
     /// Where kinks, poles and narrow wells may be: see [`Node::special_points`].
     pub(crate) fn special_points(&self) -> Vec<f64> {
-        self.compiled.tree.special_points()
+        let compiled = &self.compiled;
+        compiled.special.get_or_init(|| compiled.tree.special_points()).clone()
     }
 }
 

@@ -29,7 +29,9 @@ impl Frame {
     /// The units of a system whose landscape is known. The origin stays where it is unless the particles are far
     /// from it, and on a ring and between walls.
     pub fn of(landscape: &Landscape) -> Self {
-        let length = landscape.length.log2().round().exp2();
+        let width = landscape.length;
+        // What is about as wide as one bohr stays in bohr.
+        let length = if (0.5..=2.0).contains(&width) { 1.0 } else { width.log2().round().exp2() };
         let (left, right) = landscape.region;
         let (middle, half) = (0.5 * (left + right), 0.5 * (right - left) + length);
         let origin = if landscape.free && middle.abs() > half {

@@ -94,7 +94,7 @@ impl Interaction {
             _ => vec![],
         };
         points.push(0.0);
-        points.retain(|d| *d >= 0.0);
+        points.iter_mut().for_each(|d| *d = d.abs());
         points.sort_by(f64::total_cmp);
         points.dedup();
         points

@@ -219,9 +219,14 @@ fn square(p: &Powers) -> Option<f64> {
 }
 
 /// Halvings of the distance to a point over which a pole must keep growing.
-const HALVINGS: i32 = 8;
+const HALVINGS: i32 = 28;
 
+/// Poles of formulas; the other potentials have none.
 fn poles(external: &External, geometry: &Geometry) -> Result<(), NoGroundState> {
+    if let External::Sum(parts) = external {
+        return parts.iter().try_for_each(|part| poles(part, geometry));
+    }
+    let External::Formula(_) = external else { return Ok(()) };
     let (left, right) = geometry.interval();
     for at in external.special_points().into_iter().filter(|x| left < *x && *x < right) {
         let scale = if at == 0.0 { 1.0 } else { at.abs() };
@@ -288,7 +293,7 @@ fn far_away(hamiltonian: &Hamiltonian, sector: Sector) -> Result<(), NoGroundSta
     let far = far_out(v, centre, 64.0 * start);
     let lowest = landscape.lowest;
     // Equal minima of a periodic potential differ by rounding.
-    if lowest + 1e-9 * lowest.abs() < far {
+    if lowest + 1e-14 * lowest.abs() + 1e-9 * (landscape.level - lowest).abs() < far {
         return Ok(());
     }
     Err(NoGroundState::NotHeld { lowest, far })
@@ -373,6 +378,9 @@ mod tests {
             ("Formula(\"sin(x)/x + x^2\")", "None", EQUAL),
             ("Formula(\"-20*exp(-x^2) - 25*exp(-(x-12)^2)\")", "None", EQUAL),
             ("Formula(\"exp(x^2)\")", "None", EQUAL),
+            ("Formula(\"1e6 - 0.001*exp(-x^2)\")", "None", EQUAL),
+            ("Formula(\"-1e-3/(x^2 + 1e-10) + x^2\")", "None", EQUAL),
+            ("Nuclei(charges: [1], positions: [0], softening: 1e-6)", "None", EQUAL),
             ("Nuclei(charges: [1], positions: [0], softening: 0.01)", "None", EQUAL),
             ("Harmonic(frequency: 0.001)", "None", EQUAL),
             ("Harmonic(frequency: 10000)", "None", EQUAL),

@@ -9,7 +9,7 @@ pub mod interaction;
 pub mod judgement;
 pub mod landscape;
 pub mod sector;
-mod syntax;
+pub(crate) mod syntax;
 
 pub use external::External;
 pub use frame::Frame;

@@ -585,7 +585,7 @@ mod tests {
             ("-(2*x)^2", Some((2, false, -4.0))),
             ("abs(x)^2", Some((2, false, 1.0))),
             ("2/x^2", Some((-2, false, 2.0))),
-            ("3/(x*abs(x)*x*abs(x))", Some((-4, false, 3.0))),
+            ("3/(abs(x)*abs(x)*x^2)", Some((-4, false, 3.0))),
             ("1/abs(x)", Some((-1, true, 1.0))),
             ("x^2 + x - x", Some((2, false, 1.0))),
             ("0*x", Some((0, false, 0.0))),
@@ -633,7 +633,8 @@ mod tests {
             if power >= 0 {
                 let t = series.radius();
                 let value = f.plain(t);
-                assert!(t > 1e-3 && (series.at(t).0 - value).abs() < 1e-9 * value.abs().max(1e-2));
+                let error = (series.at(t).0 - value).abs();
+                assert!(t >= 1e-3 && error < 1e-9 * value.abs().max(1e-2), "{text}: {t} {error:e}");
             }
         }
         for text in ["ln(x)", "exp(-1/x^2)", "x^0.5"] {

@@ -272,6 +272,20 @@ mod tests {
     }
 
     #[test]
+    fn a_training_stops_for_the_reason_that_it_has() {
+        let optimiser = OptimiserSettings::default().build();
+        let mut state = TrainingState::new(&[0.0], optimiser.as_ref());
+        state.iteration = 10;
+        assert_eq!(state.stopped(10), StopReason::Iterations);
+        state.settled = true;
+        assert_eq!(state.stopped(20), StopReason::Plateau);
+        state.stuck = STUCK;
+        assert_eq!(state.stopped(20), StopReason::NoStep);
+        state.unsettle();
+        assert_eq!((state.settled, state.stuck), (false, 0));
+    }
+
+    #[test]
     fn divergence_goes_back_to_the_best_so_many_times() {
         let mut optimiser = OptimiserSettings::default().build();
         let plan = schedule(Faults::Restart { share: 0.1, times: 2 });

@@ -61,8 +61,8 @@ pub enum WavefunctionError {
     },
     /// On the line the mean field leaves the particles too far spread for the largest computational box.
     #[error(
-        "on the Line the mean-field density must become negligible within {most} bohr of x = 0, and this one does \
-         not: the particles are not bound, or too weakly (give walls with `Box(half_width: ..)`)"
+        "on the Line the mean-field density must become negligible within {most:.4} bohr of its middle, and this one \
+         does not: the particles are not bound, or too weakly (give walls with `Box(half_width: ..)`)"
     )]
     Unbound {
         /// Largest half-width of the computational box, in bohr.

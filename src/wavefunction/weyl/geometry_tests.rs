@@ -415,7 +415,13 @@ fn the_line_is_wide_enough_and_not_wasteful() {
     let width = |external: External, interaction: Interaction, n: usize| {
         let h = hamiltonian(external, interaction);
         let sector = Sector { up: n, down: 0 };
-        base::mean_field::line_half_width(Orbitals::HartreeFock, sector, &h)
+        base::mean_field::line_half_width(
+            Orbitals::HartreeFock,
+            sector,
+            &h,
+            (-1.0, 1.0),
+            f64::INFINITY,
+        )
     };
     // One particle in the oscillator: exp(-x²) is 1e-24 at 7.43.
     let one = width(External::Harmonic { frequency: 1.0 }, Interaction::None, 1).unwrap();
@@ -425,6 +431,50 @@ fn the_line_is_wide_enough_and_not_wasteful() {
     // Two electrons do not stay at a nucleus of charge 0.3.
     let weak = External::Nuclei { charges: vec![0.3], positions: vec![0.0], softening: 1.0 };
     assert!(matches!(width(weak, soft_coulomb(), 2), Err(WavefunctionError::Unbound { .. })));
+}
+
+/// One particle without interaction is in its exact state from the start: its energy is that of the solver, its variance
+/// nothing but what kinks and cores leave, however large the system is and wherever.
+#[test]
+fn the_line_takes_its_scales_from_the_potential() {
+    let at = |text: &str, geometry: Geometry| {
+        let h = hamiltonian(ron::from_str(text).unwrap(), Interaction::None);
+        let flow = build(&WeylSettings::default(), Sector { up: 1, down: 0 }, &h, geometry);
+        let energies: Vec<f64> =
+            samples(&flow, 5, 400).iter().map(|x| local_energy(&flow, &h, &geometry, x)).collect();
+        let moments = Moments::of(&energies);
+        (moments.mean(), moments.variance().sqrt())
+    };
+    let line = Geometry::Line;
+    let trap = |frequency: f64| format!("Harmonic(frequency: {frequency:?})");
+    for (text, geometry, energy) in [
+        (trap(1e-3), line, 0.5e-3),
+        (trap(0.01), line, 0.005),
+        (trap(30.0), line, 15.0),
+        (trap(1e4), line, 5e3),
+        (trap(1.0), Geometry::Box { half_width: 1000.0 }, 0.5),
+        ("Formula(\"0.5*(x-30)^2\")".to_owned(), line, 0.5),
+        ("Formula(\"0.5*(x-30)^2 + 1e6\")".to_owned(), line, 1e6 + 0.5),
+    ] {
+        let (mean, sigma) = at(&text, geometry);
+        // Of an offset of 1e6 no more digits are left.
+        let scale = 1e-8 * (f64::min(energy, 1e4) + 1e-6 * energy);
+        assert!((mean - energy).abs() < scale && sigma < scale, "{text}: {mean} {sigma:e}");
+    }
+    let atom = "Nuclei(charges: [1], positions: [0])";
+    let (wide, narrow) = (at(atom, Geometry::Box { half_width: 1000.0 }), at(atom, line));
+    assert_eq!(wide, narrow);
+    for (text, energy, within) in [
+        ("Formula(\"-20*exp(-x^2) - 25*exp(-(x-12)^2)\")", -21.653, 1e-3),
+        ("Formula(\"0.5*x^2 - 100*exp(-10*(x-10)^2)\")", -29.556_728, 1e-4),
+        ("Formula(\"-exp(-x^2) - 4e4*exp(-1e4*(x-40)^2)\")", -2.7e4, 0.1e4),
+        ("Formula(\"abs(x)\")", 0.808_617, 1e-3),
+        ("Nuclei(charges: [1], positions: [0], softening: 0.1)", -2.0, 0.8),
+    ] {
+        let (mean, sigma) = at(text, line);
+        let within = f64::max(within, 4.0 * sigma / 20.0);
+        assert!((mean - energy).abs() < within, "{text}: {mean} {sigma:e}");
+    }
 }
 
 #[test]

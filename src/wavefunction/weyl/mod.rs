@@ -7,8 +7,9 @@
 //!
 //! - In a box, `theta = pi (x + L) / 2L` in `(0, pi)`; `T` commutes with reflections at the walls (the affine Weyl
 //!   group of type C).
-//! - On the line the angles are those of a computational box, wide enough for the mean-field density to vanish at
-//!   its ends; `T` commutes with permutations only (type A). Where `T` leads out of the box, `psi` is zero.
+//! - On the line, and in a box whose walls are too far out to matter, the angles are those of a computational box, wide
+//!   enough for the mean-field density to vanish at its ends; `T` commutes with permutations only (type A). Where `T` leads
+//!   out of the box, `psi` is zero.
 //! - On a ring, `theta = 2 pi (x - a) / C` with an [anchor](circle::anchor) `a` that goes with the potential; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
 //!   numbers per spin so does `psi`. The domain `x_1 < .. < x_n < x_1 + C` is the same for all n cyclic
 //!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
@@ -19,6 +20,7 @@ pub mod displacement;
 pub mod monotone;
 mod newton;
 pub mod pair;
+pub mod place;
 pub mod two_body;
 
 use super::coordinate::mean_field_log_slope;
@@ -28,7 +30,7 @@ use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
-use crate::system::{External, Geometry, Sector, System};
+use crate::system::{External, Frame, Geometry, Sector, System};
 pub use base::choice::Candidate;
 use base::choice::{Choice, choose, settle};
 use base::mean_field::{determinants, reach};
@@ -39,6 +41,7 @@ pub use base::{
 use circle::{CircleLayer, CircleTrace, anchor};
 use monotone::{MonotoneLayer, MonotoneTrace};
 use pair::{PairLayer, PairSpace, PairTrace};
+use place::Place;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use two_body::{TwoBodyLayer, TwoBodyTrace};
@@ -120,7 +123,10 @@ pub fn default_layers(system: System) -> Vec<LayerKind> {
             match anchor(&system.hamiltonian.external, *circumference) {
                 // Nothing tells one place from another.
                 None => vec![Pair, PairInverse, Pair, PairInverse],
-                Some(_) => vec![Monotone, Pair, PairInverse, Monotone, Pair, PairInverse, Monotone],
+                Some(_) => {
+                    use PairInverse as Inverse;
+                    vec![TwoBody, Inverse, Pair, TwoBody, Monotone, Inverse, Pair, TwoBody]
+                }
             }
         }
     }
@@ -203,26 +209,28 @@ pub struct Weyl {
 enum Space {
     /// Walls at plus and minus the half-width.
     Box { half_width: f64 },
-    /// A computational box, and the part of it where the density is not negligible.
-    Line { half_width: f64, reach: f64 },
+    /// A computational box, its middle, and the part of it where the density is not negligible.
+    Line { half_width: f64, reach: f64, centre: f64 },
     /// A circle, and where its angles begin.
     Ring { circumference: f64, anchor: f64 },
 }
 
 impl Space {
-    /// The space of a geometry; `walls` are those of the computational box of the line, where its base lives.
-    fn of(system: System, walls: Geometry, base: &Base) -> Self {
-        match (*system.geometry, walls) {
-            (Geometry::Line, Geometry::Box { half_width }) => {
-                let reach = reach(base, half_width, NEGLIGIBLE_DENSITY);
-                Space::Line { half_width, reach }
+    /// The space of a system whose base lives in a place.
+    fn of(system: System, place: &Place, base: &Base) -> Self {
+        let Frame { length, origin, .. } = place.frame;
+        match place.walls {
+            Geometry::Box { half_width } if place.on_line => {
+                let reach = length * reach(base, half_width, NEGLIGIBLE_DENSITY);
+                Space::Line { half_width: length * half_width, reach, centre: origin }
             }
-            (_, Geometry::Ring { circumference }) => {
+            Geometry::Box { half_width } => Space::Box { half_width: length * half_width },
+            Geometry::Ring { circumference } => {
+                let circumference = length * circumference;
                 let anchor = anchor(&system.hamiltonian.external, circumference).unwrap_or(0.0);
                 Space::Ring { circumference, anchor }
             }
-            (_, Geometry::Box { half_width }) => Space::Box { half_width },
-            (_, Geometry::Line) => unreachable!("the base gives walls to the line"),
+            Geometry::Line => unreachable!("the line is given walls"),
         }
     }
 
@@ -237,7 +245,8 @@ impl Space {
     /// The coordinate with angle zero.
     fn origin(self) -> f64 {
         match self {
-            Space::Box { half_width } | Space::Line { half_width, .. } => -half_width,
+            Space::Box { half_width } => -half_width,
+            Space::Line { half_width, centre, .. } => centre - half_width,
             Space::Ring { anchor, .. } => anchor,
         }
     }
@@ -393,11 +402,11 @@ impl Weyl {
             return Err(WavefunctionError::EvenOnRing { found });
         }
         if settings.base == BaseSettings::Automatic {
-            let Choice { walls, base, .. } = choose(settings, sector, system)?;
-            return Self::over(settings, sector, system, walls, base);
+            let Choice { place, base, .. } = choose(settings, sector, system)?;
+            return Self::over(settings, sector, system, place, base);
         }
-        let (walls, base) = settings.base.build(sector, system)?;
-        Self::over(settings, sector, system, walls, base)
+        let (place, base) = settings.base.build(sector, system)?;
+        Self::over(settings, sector, system, place, base)
     }
 
     /// The flow over a base that has been built.
@@ -405,12 +414,13 @@ impl Weyl {
         settings: &WeylSettings,
         sector: Sector,
         system: System,
-        walls: Geometry,
+        place: Place,
         base: Base,
     ) -> Result<Self, WavefunctionError> {
         let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
-        let inside = System { geometry: &walls, ..system };
-        let space = Space::of(system, walls, &base);
+        let natural = place.frame.hamiltonian(system.hamiltonian);
+        let inside = System { hamiltonian: &natural, geometry: &place.walls };
+        let space = Space::of(system, &place, &base);
         let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
         let share = settings.bound_share;
         let physical = match space {
@@ -466,11 +476,11 @@ impl Weyl {
 }
 
 impl Weyl {
-    /// The base itself, without any layer, between the walls that it was built for.
-    fn bare(sector: Sector, system: System, walls: Geometry, base: Base) -> Self {
+    /// The base itself, without any layer, in the place that it was built for.
+    fn bare(sector: Sector, system: System, place: Place, base: Base) -> Self {
         Weyl {
             sector,
-            space: Space::of(system, walls, &base),
+            space: Space::of(system, &place, &base),
             layers: Vec::new(),
             base,
             offsets: vec![0],
@@ -707,7 +717,7 @@ impl Wavefunction for Weyl {
 
     fn interval(&self, geometry: &Geometry) -> (f64, f64) {
         match self.space {
-            Space::Line { reach, .. } => (-reach, reach),
+            Space::Line { reach, centre, .. } => (centre - reach, centre + reach),
             _ => geometry.interval(),
         }
     }

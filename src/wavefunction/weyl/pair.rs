@@ -93,6 +93,7 @@ impl PairSpace {
         for share in BEYOND {
             let (range, end) = distances(share);
             if end - range >= LEAST_GAP {
+                let end = (end + FLAT * (end - range)).min(PI);
                 return PairSpace::WideWalls { range, end };
             }
         }
@@ -107,7 +108,9 @@ const WIDE_GAP: f64 = 0.4 * PI;
 /// The least gap: the displacement that a narrower one could undo would be too small.
 const LEAST_GAP: f64 = 0.15 * PI;
 /// Shares of the pairs beyond the range and of the images before its end, the smallest of which that leaves a gap is taken.
-const BEYOND: [f64; 5] = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4];
+const BEYOND: [f64; 3] = [1e-8, 1e-7, 1e-6];
+/// How far the bump reaches beyond the gap, in widths of the gap: its end is flat to the sixth order.
+const FLAT: f64 = 0.35;
 
 impl PairLayer {
     /// The identity; `share` in (0, 1) is the part of the bound on `kappa` that is used.

@@ -4,6 +4,7 @@
 //! candidates themselves, on a few hundred samples of each, can: it is that of an eigenstate or far from it.
 
 use super::super::super::WavefunctionError;
+use super::super::place::Place;
 use super::super::{Weyl, WeylSettings};
 use super::calogero::{Calogero, contact_power, half_extent};
 use super::multi_determinant::{self, DeterminantSum, MultiDeterminantSettings};
@@ -13,7 +14,7 @@ use crate::local_energy::Batch;
 use crate::optimise::{OptimiserSettings, relative_variance};
 use crate::parallel;
 use crate::sampling::{Points, Purpose, Sampling};
-use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
+use crate::system::{External, Frame, Geometry, Hamiltonian, Interaction, Sector, System};
 use crate::team;
 use crate::train::{Faults, Schedule, Stopping, train};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};
@@ -64,14 +65,14 @@ const STEP_SAMPLES: usize = 1024;
 /// A candidate with its base.
 struct Built {
     candidate: Candidate,
-    walls: Geometry,
+    place: Place,
     base: Base,
 }
 
 /// What is found to fit, and what was measured of it and of the others.
 pub struct Choice {
-    /// Walls between which the base lives.
-    pub walls: Geometry,
+    /// Where the base lives.
+    pub place: Place,
     /// The base.
     pub base: Base,
     /// The candidates; the first is the chosen one.
@@ -102,24 +103,24 @@ fn search(
     let mut measured: Vec<Candidate> = Vec::new();
     let mut found: Option<Built> = None;
     for base in candidates(sector, system)? {
-        let Some((walls, built)) = base.try_build(sector, system)? else { continue };
-        let psi = Weyl::bare(sector, system, walls, built);
+        let Some((place, built)) = base.try_build(sector, system)? else { continue };
+        let psi = Weyl::bare(sector, system, place, built);
         let variance = variance(&psi, system);
         let candidate = Candidate { base, variance: Some(variance), trained: false };
         measured.push(candidate.clone());
         let best = found.as_ref().and_then(|b| b.candidate.variance).unwrap_or(f64::INFINITY);
         // What is not a number is no better.
         if found.is_none() || variance < WORTH * best {
-            found = Some(Built { candidate, walls, base: psi.base });
+            found = Some(Built { candidate, place, base: psi.base });
         }
         if variance < good {
             break;
         }
     }
     let one = |found: Option<f64>| -> Result<Built, WavefunctionError> {
-        let (walls, base) = plain.build(sector, system)?;
+        let (place, base) = plain.build(sector, system)?;
         let candidate = Candidate { base: plain.clone(), variance: found, trained: false };
-        Ok(Built { candidate, walls, base })
+        Ok(Built { candidate, place, base })
     };
     let mut trained = None;
     let chosen = match found {
@@ -132,10 +133,10 @@ fn search(
         // Nothing has the right power at contact but what was found.
         Some(best) if best.candidate.base == BaseSettings::Calogero => best,
         Some(best) => {
-            let untrained = Weyl::bare(sector, system, best.walls, best.base.clone());
+            let untrained = Weyl::bare(sector, system, best.place, best.base.clone());
             let reached = Reached::by(&untrained, system);
             let mut other = one(None)?;
-            let mut psi = Weyl::over(settings, sector, system, other.walls, other.base.clone())?;
+            let mut psi = Weyl::over(settings, sector, system, other.place, other.base.clone())?;
             let found = Reached::trained(&mut psi, system);
             other.candidate =
                 Candidate { variance: Some(found.variance), trained: true, ..other.candidate };
@@ -150,7 +151,7 @@ fn search(
     let at = measured.iter().rposition(|c| *c == chosen.candidate).unwrap_or(0);
     let first = measured.remove(at);
     measured.insert(0, first);
-    let choice = Choice { walls: chosen.walls, base: chosen.base, candidates: measured };
+    let choice = Choice { place: chosen.place, base: chosen.base, candidates: measured };
     Ok((choice, trained))
 }
 
@@ -271,28 +272,29 @@ fn candidates(sector: Sector, system: System) -> Result<Vec<BaseSettings>, Wavef
 /// Halvings of the frequency, to either side, that are compared, in steps of a quarter.
 const FREQUENCIES: i32 = 10;
 
-/// The state of particles with a power of their distances whose energy is lowest in a trap, and its walls. `half_width` is
-/// that of a box that holds them without interaction.
+/// The state of particles with a power of their distances whose energy is lowest in a trap, and the half-width of its walls.
+/// `half_width` is that of a box that holds them without interaction, all in the units of the Hamiltonian.
 pub(super) fn trapped(
     sector: Sector,
     hamiltonian: &Hamiltonian,
     power: f64,
     half_width: f64,
-) -> (Geometry, Base) {
+) -> (f64, Base) {
     let n = sector.particles();
     let state = |frequency: f64| {
         let half_width = half_extent(n, power, frequency);
         let base = Calogero::new(n, power, frequency, 0.0, half_width);
-        (Geometry::Box { half_width }, Base::Calogero(Box::new(base)))
+        (half_width, Base::Calogero(Box::new(base)))
     };
     if let External::Harmonic { frequency } = hamiltonian.external {
         return state(frequency);
     }
     let guess = (half_extent(n, 1.0, 1.0) / half_width).powi(2);
     let energy = |frequency: f64| {
-        let (walls, base) = state(frequency);
+        let (half_width, base) = state(frequency);
         let system = System { hamiltonian, geometry: &Geometry::Line };
-        let found = local_energies(&Weyl::bare(sector, system, walls, base), system);
+        let place = Place::on_line(Frame::ATOMIC, half_width);
+        let found = local_energies(&Weyl::bare(sector, system, place, base), system);
         found.iter().map(|(t, v)| t + v).sum::<f64>()
     };
     let tried = (-FREQUENCIES..=FREQUENCIES).map(|k| guess * (0.25 * f64::from(k)).exp2());

@@ -47,20 +47,30 @@ impl Orbitals {
     }
 }
 
-/// Wave numbers, in 1/bohr, that are tried one after the other until the orbitals have converged.
+/// Wave numbers, in the inverse of the unit of length, that are tried one after the other until the orbitals have converged.
 pub(super) const CUTOFFS: [f64; 4] = [14.0, 20.0, 28.0, 40.0];
 /// Largest coefficient, relative to the largest of all, that may be left at the upper end of a converged series.
 const CONVERGED: f64 = 1e-12;
-/// Most functions of a basis: bounds the time of the mean field to seconds.
-pub(super) const MOST_FUNCTIONS: usize = 500;
-/// Most functions while the computational box of the line is being chosen.
-const MOST_PILOT_FUNCTIONS: usize = 280;
+/// Most functions of a basis in an ordinary box, and in any: bounds the time of the mean field to seconds.
+const ORDINARY_FUNCTIONS: usize = 500;
+const MOST_FUNCTIONS: usize = 1200;
+/// The same while the computational box of the line is being chosen.
+const ORDINARY_PILOT_FUNCTIONS: usize = 280;
+const MOST_PILOT_FUNCTIONS: usize = 800;
 
-/// First and largest half-width of the computational box of the line, in bohr.
+/// First half-width of the computational box of the line, and how much further than the region of the particles it may
+/// go, in units of length.
 const LINE_FIRST: f64 = 6.0;
-const LINE_MOST: f64 = 60.0;
+const LINE_ROOM: f64 = 54.0;
 /// Points on which the tails of the density are looked at.
 const TAIL_POINTS: usize = 800;
+
+/// Most functions of a basis: a wide box gets more, so that what is narrow in it is still seen.
+pub(super) fn most_functions(geometry: &Geometry) -> usize {
+    let (a, b) = geometry.interval();
+    let resolved = (CUTOFFS[0] * (b - a) / PI) as usize;
+    resolved.clamp(ORDINARY_FUNCTIONS, MOST_FUNCTIONS)
+}
 
 /// The determinants of a system in a box or on a ring.
 ///
@@ -71,7 +81,8 @@ pub fn determinants(
     sector: Sector,
     system: System,
 ) -> Result<Determinants, EigenFailure> {
-    let mut coefficients = coefficients(orbitals, sector, system, MOST_FUNCTIONS, &CUTOFFS)?;
+    let most = most_functions(system.geometry);
+    let mut coefficients = coefficients(orbitals, sector, system, most, &CUTOFFS)?;
     let domain = match *system.geometry {
         Geometry::Ring { circumference } => {
             if let Some(anchor) = anchor(&system.hamiltonian.external, circumference) {
@@ -96,11 +107,17 @@ fn turn(c: &mut Mat<f64>, angle: f64) {
     }
 }
 
-/// Half-width of the box in which the orbitals of a system on the line are computed, in bohr.
+/// Shares of its peak at which the tail of the density is read, one pair after the other: a kink or a core leaves a
+/// ripple in a sine series, below which nothing can be read.
+const SHARES: [(f64, f64); 4] = [(1e-8, 1e-12), (1e-6, 1e-9), (1e-4, 1e-6), (1e-3, 1e-4)];
+
+/// Half-width of the box in which the orbitals of a system on the line are computed, in its units of length: a system of
+/// that size about the origin, whose particles are within `region` before they interact.
 ///
 /// Wide enough for the mean-field density, whose logarithm is continued linearly from where it is 1e-8 and
-/// 1e-12 of its peak, to fall to 1e-24 of it (the square root of which is above the rounding of a sine series),
-/// or, if that takes more than 60 bohr, at least to 1e-16.
+/// 1e-12 of its peak (or more, where kinks and cores of the potential let nothing smaller be read), to fall to 1e-24 of it
+/// (the square root of which is above the rounding of a sine series), or, if that takes more than `most` or 54 units
+/// beyond the region, at least to 1e-16.
 ///
 /// # Errors
 /// [`WavefunctionError::Unbound`] when no box is wide enough.
@@ -108,34 +125,62 @@ pub fn line_half_width(
     orbitals: Orbitals,
     sector: Sector,
     hamiltonian: &Hamiltonian,
+    region: (f64, f64),
+    most: f64,
 ) -> Result<f64, WavefunctionError> {
-    let mut half_width = LINE_FIRST;
+    let reached = region.0.abs().max(region.1.abs());
+    let most = most.min(reached + LINE_ROOM);
+    let mut tails = Vec::new();
+    let mut half_width = LINE_FIRST.max(reached + 1.5).min(most);
     loop {
         let geometry = Geometry::Box { half_width };
         let system = System { hamiltonian, geometry: &geometry };
-        let pilot = coefficients(orbitals, sector, system, MOST_PILOT_FUNCTIONS, &CUTOFFS[..1])?;
+        let resolved = (0.6 * CUTOFFS[0] * 2.0 * half_width / PI) as usize;
+        let functions = resolved.clamp(ORDINARY_PILOT_FUNCTIONS, MOST_PILOT_FUNCTIONS);
+        let pilot = coefficients(orbitals, sector, system, functions, &CUTOFFS[..1])?;
         let pilot = Base::Determinants(Determinants::new(sector, Domain::Walls, &pilot));
-        let near = reach(&pilot, half_width, 1e-8);
-        let far = reach(&pilot, half_width, 1e-12);
-        // The logarithm falls by 4 decades from `near` to `far`.
-        let end = |decades: f64| far + (far - near) * (decades - 12.0) / 4.0;
-        // A density that reaches the walls falls steeply there, because of them and not by itself.
-        let free = far <= 0.9 * half_width;
-        if free && end(24.0) <= half_width {
+        let tail = Tail {
+            half_width,
+            at: SHARES.map(|s| [s.0, s.1].map(|s| reach(&pilot, half_width, s))),
+        };
+        if let Some(end) = tail.end(0, 24.0) {
             // On a grid, so that rounding does not move the walls.
-            return Ok((4.0 * end(24.0)).ceil() / 4.0);
+            return Ok((4.0 * end).ceil() / 4.0);
         }
-        if half_width >= LINE_MOST {
-            if free && end(16.0) <= half_width {
-                return Ok(half_width);
-            }
-            return Err(WavefunctionError::Unbound { most: LINE_MOST });
+        tails.push(tail);
+        if half_width >= most {
+            break;
         }
-        half_width = (1.4 * half_width).min(LINE_MOST);
+        half_width = (1.4 * half_width).min(most);
+    }
+    if tails.last().is_some_and(|t| t.end(0, 16.0).is_some()) {
+        return Ok(most);
+    }
+    let looser = (1..SHARES.len()).flat_map(|s| tails.iter().map(move |t| t.end(s, 24.0)));
+    match looser.flatten().next() {
+        Some(end) => Ok((4.0 * end).ceil() / 4.0),
+        None => Err(WavefunctionError::Unbound { most }),
     }
 }
 
-/// The largest distance from the middle, in bohr, at which the density of some spin reaches `share` of its peak.
+/// How far the density reaches in a box, at each of the [`SHARES`].
+struct Tail {
+    half_width: f64,
+    at: [[f64; 2]; SHARES.len()],
+}
+
+impl Tail {
+    /// Where the density, continued from a pair of shares, is `decades` decades below its peak, if that is within the box.
+    fn end(&self, pair: usize, decades: f64) -> Option<f64> {
+        let [near, far] = self.at[pair];
+        let (upper, lower) = (-SHARES[pair].0.log10(), -SHARES[pair].1.log10());
+        let end = far + (far - near) * (decades - lower) / (lower - upper);
+        // A density that reaches the walls falls steeply there, because of them and not by itself.
+        (far <= 0.9 * self.half_width && end <= self.half_width).then_some(end)
+    }
+}
+
+/// The largest distance from the middle, in the unit of `half_width`, at which the density of some spin reaches `share` of its peak.
 pub fn reach(base: &Base, half_width: f64, share: f64) -> f64 {
     let mut found = 0.0f64;
     for spin in 0..base.spins() {

@@ -12,12 +12,12 @@ pub mod series;
 
 use super::super::WavefunctionError;
 use super::WeylSettings;
+use super::place::Place;
 use crate::math::scalar::Scalar;
-use crate::system::{External, Geometry, Hamiltonian, Sector, System};
-use calogero::{Calogero, contact_power, half_extent};
+use crate::system::{Geometry, Hamiltonian, Sector, System};
+use calogero::{Calogero, contact_power};
 use determinants::{Determinants, DeterminantsTrace};
 use expansion::{Expansion, ExpansionTrace};
-use mean_field::line_half_width;
 pub use mean_field::{MeanFieldSettings, Orbitals};
 pub use multi_determinant::{DeterminantSum, MultiDeterminantSettings};
 use relative::{RelativeMotion, RelativeTrace};
@@ -124,7 +124,7 @@ impl BaseSettings {
         }
     }
 
-    /// Builds the base of a system, and the walls between which it lives: on the line those of a computational box.
+    /// Builds the base of a system, and the place where it lives.
     ///
     /// # Errors
     /// See [`WavefunctionError`].
@@ -132,7 +132,7 @@ impl BaseSettings {
         &self,
         sector: Sector,
         system: System,
-    ) -> Result<(Geometry, Base), WavefunctionError> {
+    ) -> Result<(Place, Base), WavefunctionError> {
         let found = self.try_build(sector, system)?;
         found.ok_or_else(|| WavefunctionError::Base {
             problem: match self {
@@ -150,30 +150,19 @@ impl BaseSettings {
         &self,
         sector: Sector,
         system: System,
-    ) -> Result<Option<(Geometry, Base)>, WavefunctionError> {
+    ) -> Result<Option<(Place, Base)>, WavefunctionError> {
         if *self == BaseSettings::Automatic {
             let found = choice::choose(&WeylSettings::default(), sector, system)?;
-            return Ok(Some((found.walls, found.base)));
+            return Ok(Some((found.place, found.base)));
         }
-        let walls = match *system.geometry {
-            Geometry::Line => {
-                let orbitals = self.orbitals(system.hamiltonian);
-                let half_width = match (self, &system.hamiltonian.external) {
-                    (
-                        BaseSettings::RelativeMotion | BaseSettings::Calogero,
-                        External::Harmonic { frequency },
-                    ) => ROOM * half_extent(1, 0.0, *frequency),
-                    _ => line_half_width(orbitals, sector, system.hamiltonian)?,
-                };
-                Geometry::Box { half_width }
-            }
-            geometry => geometry,
-        };
+        let place = Place::of(self, sector, system)?;
+        let Place { frame, walls, .. } = place;
         let domain = match walls {
             Geometry::Ring { .. } => Domain::Circle,
             _ => Domain::Walls,
         };
-        let system = System { geometry: &walls, ..system };
+        let natural = frame.hamiltonian(system.hamiltonian);
+        let system = System { hamiltonian: &natural, geometry: &walls };
         let base = match self {
             BaseSettings::MeanField(settings) => {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
@@ -193,18 +182,19 @@ impl BaseSettings {
                 let Some(power) = contact_power(&system.hamiltonian.interaction) else {
                     return Ok(None);
                 };
-                let found = choice::trapped(sector, system.hamiltonian, power, half_width);
-                return Ok(Some(found));
+                let (half_width, base) =
+                    choice::trapped(sector, system.hamiltonian, power, half_width);
+                return Ok(Some((Place::on_line(frame, half_width), base)));
             }
             BaseSettings::RelativeMotion | BaseSettings::Automatic => {
                 let Geometry::Box { half_width } = walls else { return Ok(None) };
                 let found = relative::solve(sector, system.hamiltonian, half_width)?;
                 return Ok(found.map(|(half_width, state)| {
-                    (Geometry::Box { half_width }, Base::Relative(Box::new(state)))
+                    (Place::on_line(frame, half_width), Base::Relative(Box::new(state)))
                 }));
             }
         };
-        Ok(Some((walls, base)))
+        Ok(Some((place, base)))
     }
 }
 
@@ -230,8 +220,6 @@ pub struct BaseTrace<T> {
     angles: Vec<T>,
 }
 
-/// Room for two particles in the computational box of a trap, relative to that of one.
-const ROOM: f64 = 1.1;
 /// Share of the particles beyond either end of their extent.
 const OUTSIDE: f64 = 1e-5;
 

@@ -8,7 +8,7 @@
 
 use super::super::super::WavefunctionError;
 use super::expansion::{Expansion, minors};
-use super::mean_field::{CUTOFFS, MOST_FUNCTIONS, converged};
+use super::mean_field::{CUTOFFS, converged, most_functions};
 use super::series::Domain;
 use crate::exact::EigenFailure;
 use crate::exact::active_space;
@@ -129,9 +129,10 @@ impl MultiDeterminantSettings {
     pub fn build(&self, sector: Sector, system: System) -> Result<Expansion, WavefunctionError> {
         self.exist_on(system.geometry)?;
         self.exist_for(sector)?;
+        let most = most_functions(system.geometry);
         let (orbitals, coefficients) = match self.determinants {
             DeterminantSum::HalfProjected => {
-                let found = converged(sector, system, MOST_FUNCTIONS, &CUTOFFS, |basis| {
+                let found = converged(sector, system, most, &CUTOFFS, |basis| {
                     let field = unrestricted(sector, system, basis, FRAC_PI_4)?;
                     Ok(occupied(&field, sector).to_vec())
                 })?;
@@ -140,7 +141,7 @@ impl MultiDeterminantSettings {
             DeterminantSum::ConfigurationInteraction { orbitals } => {
                 // Converged for the orbitals of Hartree–Fock; the others are no rougher.
                 let mut size = 0;
-                converged(sector, system, MOST_FUNCTIONS, &CUTOFFS, |basis| {
+                converged(sector, system, most, &CUTOFFS, |basis| {
                     size = basis.size();
                     Ok(occupied(&unrestricted(sector, system, basis, 0.0)?, sector).to_vec())
                 })?;
