@@ -34,7 +34,7 @@ pub struct Candidate {
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let when = if self.trained { " after a few steps" } else { "" };
+        let when = if self.trained { " after steps of training" } else { "" };
         match self.variance {
             Some(v) => {
                 write!(f, "{} (variance {v:.1e} of the kinetic energy squared{when})", self.base)
@@ -55,14 +55,11 @@ const GOOD_MANY: f64 = 1e-3;
 const WORTH: f64 = 0.3;
 /// Orbitals of the sums of determinants for two particles.
 const PAIR_ORBITALS: [usize; 3] = [16, 24, 32];
-/// Most determinants of a sum for more particles where fewer are not good.
-const MOST_STRONG: u64 = 4_000;
-
 /// Variance, in units of the kinetic energy squared, beyond which a candidate is compared with one determinant per spin
-/// after a few steps of training: what the layers can do then counts for more than the base.
+/// after steps of training, which are cheap for that: what the layers can do then counts for more than the base.
 const STRONG: f64 = 1e-3;
 /// Steps and samples of such a comparison.
-const STEPS: usize = 6;
+const STEPS: usize = 20;
 const STEP_SAMPLES: usize = 1024;
 
 /// A candidate with its base.
@@ -99,7 +96,7 @@ fn search(
     settings: &WeylSettings,
     sector: Sector,
     system: System,
-) -> Result<(Choice, Option<Trained>), WavefunctionError> {
+) -> Result<(Choice, Option<Reached>), WavefunctionError> {
     let orbitals = BaseSettings::Automatic.orbitals(system.hamiltonian);
     let plain = BaseSettings::MeanField(super::MeanFieldSettings { orbitals });
     let good = if sector.particles() == 2 { GOOD } else { GOOD_MANY };
@@ -136,18 +133,16 @@ fn search(
         // Nothing has the right power at contact but what was found.
         Some(best) if best.candidate.base == BaseSettings::Calogero => best,
         Some(best) => {
-            let mut compared = Vec::new();
-            for mut built in [one(None)?, best] {
-                let mut psi =
-                    Weyl::over(settings, sector, system, built.place, built.base.clone())?;
-                let found = Trained::of(&mut psi, system);
-                built.candidate.trained = true;
-                built.candidate.variance = Some(found.variance);
-                measured.push(built.candidate.clone());
-                compared.push((found, built));
-            }
-            let (second, first) = (compared.remove(1), compared.remove(0));
-            let (found, built) = if first.0.is_better_than(&second.0) { first } else { second };
+            let untrained = Weyl::bare(sector, system, best.place, best.base.clone());
+            let reached = Reached::by(&untrained, system);
+            let mut other = one(None)?;
+            let mut psi = Weyl::over(settings, sector, system, other.place, other.base.clone())?;
+            let found = Reached::trained(&mut psi, system);
+            other.candidate =
+                Candidate { variance: Some(found.variance), trained: true, ..other.candidate };
+            measured.push(other.candidate.clone());
+            let (found, built) =
+                if found.is_better_than(&reached) { (found, other) } else { (reached, best) };
             trained = Some(found);
             built
         }
@@ -177,7 +172,7 @@ pub fn settle(
     let base = BaseSettings::Fermionised;
     let alike = WavefunctionSettings::Weyl(WeylSettings { base: base.clone(), ..settings.clone() });
     let mut psi = alike.build(sector, system, 0)?;
-    let found = Trained::of(psi.as_mut(), system);
+    let found = Reached::trained(psi.as_mut(), system);
     let candidate = Candidate { base, variance: Some(found.variance), trained: true };
     // Its variance says nothing: it is close to another eigenstate.
     if found.energy < best.energy - CERTAIN * found.error.hypot(best.error) {
@@ -188,9 +183,9 @@ pub fn settle(
     Ok(candidates)
 }
 
-/// What a state has come to after a few steps of training.
+/// How good a state is.
 #[derive(Clone, Copy, Debug)]
-struct Trained {
+struct Reached {
     energy: f64,
     /// Standard error.
     error: f64,
@@ -201,8 +196,21 @@ struct Trained {
 /// Standard errors by which an energy is lower for sure.
 const CERTAIN: f64 = 3.0;
 
-impl Trained {
-    fn of(psi: &mut dyn Wavefunction, system: System) -> Self {
+impl Reached {
+    /// As it is.
+    fn by(psi: &dyn Wavefunction, system: System) -> Self {
+        let found: Vec<f64> = local_energies(psi, system).iter().map(|(t, v)| t + v).collect();
+        let moments = Moments::of(&found);
+        let (energy, error) = (moments.mean(), moments.standard_error());
+        if energy.is_finite() && error.is_finite() {
+            Reached { energy, error, variance: variance(psi, system) }
+        } else {
+            Reached { energy: f64::INFINITY, error: 0.0, variance: f64::INFINITY }
+        }
+    }
+
+    /// After steps of training.
+    fn trained(psi: &mut dyn Wavefunction, system: System) -> Self {
         let schedule = Schedule {
             iterations: STEPS,
             samples: STEP_SAMPLES,
@@ -210,26 +218,18 @@ impl Trained {
             sampling: Sampling::QuasiRandom,
             scramblings: 1,
             refinements: 0,
-            stopping: Stopping::Never,
+            stopping: Stopping::Plateau,
             faults: Faults::default(),
             seed: 0,
         };
         let mut optimiser = OptimiserSettings::default().build();
-        // In this process alone: others know nothing of it.
-        let done =
-            team::alone(|| train(psi, system, optimiser.as_mut(), &schedule, |_| ()).is_ok());
-        let found: Vec<f64> = local_energies(psi, system).iter().map(|(t, v)| t + v).collect();
-        let moments = Moments::of(&found);
-        let (energy, error) = (moments.mean(), moments.standard_error());
-        if done && energy.is_finite() && error.is_finite() {
-            Trained { energy, error, variance: variance(psi, system) }
-        } else {
-            Trained { energy: f64::INFINITY, error: 0.0, variance: f64::INFINITY }
-        }
+        // In this process alone: others know nothing of it. A training that fails leaves a state that is judged as it is.
+        let _ = team::alone(|| train(psi, system, optimiser.as_mut(), &schedule, |_| ()));
+        Self::by(psi, system)
     }
 
     /// Whether the energy is lower for sure, or else the variance.
-    fn is_better_than(&self, other: &Trained) -> bool {
+    fn is_better_than(&self, other: &Reached) -> bool {
         let certain = CERTAIN * self.error.hypot(other.error);
         match self.energy - other.energy {
             lower if lower < -certain => true,
@@ -266,13 +266,7 @@ fn candidates(sector: Sector, system: System) -> Result<Vec<BaseSettings>, Wavef
     let DeterminantSum::ConfigurationInteraction { orbitals: first } = first.determinants else {
         return Ok(Vec::new());
     };
-    let more = [first + 4, first + 10].into_iter().filter(|&orbitals| {
-        let settings = MultiDeterminantSettings {
-            determinants: DeterminantSum::ConfigurationInteraction { orbitals },
-        };
-        settings.exist_for(sector).is_ok() && settings.count(sector) <= MOST_STRONG
-    });
-    Ok(std::iter::once(first).chain(more).map(sum).collect())
+    Ok(vec![sum(first)])
 }
 
 /// Halvings of the frequency, to either side, that are compared, in steps of a quarter.
