@@ -68,7 +68,7 @@ impl Grid {
     pub(super) fn kinetic(&self) -> Mat<f64> {
         let (a, b) = self.geometry.interval();
         let (n, length) = (self.points.len(), b - a);
-        let alternating = |i: usize, j: usize| if (i + j) % 2 == 0 { 1.0 } else { -1.0 };
+        let alternating = |i: usize, j: usize| if (i + j).is_multiple_of(2) { 1.0 } else { -1.0 };
         match self.geometry {
             Geometry::Ring { .. } => {
                 let unit = 0.5 * (2.0 * PI / length).powi(2);

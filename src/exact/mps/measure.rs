@@ -137,7 +137,7 @@ impl Chain {
                 shifted(&space, &centre, &rp, far, &rows, total)
             } else {
                 // Nothing is left but the last site, empty or filled.
-                let column = parts(&space, sites[k + 1].spin, total)
+                parts(&space, sites[k + 1].spin, total)
                     .iter()
                     .filter(|p| p.charge == total)
                     .map(|part| {
@@ -151,8 +151,7 @@ impl Chain {
                         }
                         column
                     })
-                    .collect();
-                column
+                    .collect()
             };
             // The operators go along.
             let keeps = [0, 1].map(|s| Keep::new(carried.raise[s].len(), s == sites[k].spin));

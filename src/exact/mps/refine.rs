@@ -111,7 +111,7 @@ impl Solver<'_> {
     ) -> Result<Level, ExactError> {
         let Sector { up, down } = self.sector;
         let n = grid.points.len();
-        let determinants = choose(n, up).saturating_mul(choose(n, down)) as u64;
+        let determinants = choose(n, up).saturating_mul(choose(n, down));
         let expected = match (goal, self.table.last()) {
             (Goal::Error { work, .. }, _) => work,
             (_, Some(row)) => self.work * (n as f64 / row.functions as f64).powi(2),
@@ -145,6 +145,50 @@ impl Solver<'_> {
         Ok(Level { grid, chain, found })
     }
 
+    /// Moves walls of the tool's choice out until that changes nothing. Returns what the last move changed each state, and
+    /// whether a limit was met.
+    fn move_walls(
+        &mut self,
+        start: &Start,
+        mut level: Level,
+        stages: Goal,
+        spent: &mut f64,
+    ) -> Result<(Level, Vec<f64>, bool), ExactError> {
+        let mut walls = vec![f64::INFINITY; level.found.energies.len()];
+        loop {
+            let wider = level.grid.wider(WIDER);
+            if wider.points.len() > MOST_POINTS {
+                return Ok((level, walls, true));
+            }
+            let next = match self.level(start, wider, stages, Refinement::Walls) {
+                Ok(next) => next,
+                Err(ExactError::Memory { .. } | ExactError::Work { .. }) => {
+                    return Ok((level, walls, true));
+                }
+                Err(e) => return Err(e),
+            };
+            *spent += next.found.work;
+            let pairs = next.found.energies.iter().zip(&level.found.energies);
+            walls = pairs.map(|(a, b)| (a - b).abs()).collect();
+            let worst = walls.iter().copied().fold(0.0, f64::max);
+            level = next;
+            // What cuts lose is not the same with other walls.
+            let noise = level.found.errors.iter().copied().fold(0.0, f64::max);
+            if worst < (WALLS * self.options.tolerance).max(noise) {
+                return Ok((level, walls, false));
+            }
+            let Geometry::Box { half_width } = level.grid.geometry else {
+                return Ok((level, walls, false));
+            };
+            if half_width * (1.0 + WIDER) > self.setting.most {
+                return Err(ExactError::Unbound { half_width, change: worst });
+            }
+            if *spent + level.found.work > self.options.work_limit {
+                return Ok((level, walls, true));
+            }
+        }
+    }
+
     fn refine(&mut self, start: Start, chosen: bool) -> Result<ExactResult, ExactError> {
         let tolerance = self.options.tolerance;
         let limit = self.options.work_limit;
@@ -156,44 +200,8 @@ impl Solver<'_> {
         let mut walls = vec![0.0; count];
         // A limit met on the way ends the refinement, not the calculation.
         let mut limited = false;
-        while chosen {
-            let wider = level.grid.wider(WIDER);
-            if wider.points.len() > MOST_POINTS {
-                limited = true;
-                break;
-            }
-            let next = match self.level(&start, wider, stages, Refinement::Walls) {
-                Ok(next) => next,
-                Err(ExactError::Memory { .. } | ExactError::Work { .. }) => {
-                    limited = true;
-                    break;
-                }
-                Err(e) => return Err(e),
-            };
-            spent += next.found.work;
-            let change: Vec<f64> = next
-                .found
-                .energies
-                .iter()
-                .zip(&level.found.energies)
-                .map(|(a, b)| (a - b).abs())
-                .collect();
-            let worst = change.iter().copied().fold(0.0, f64::max);
-            level = next;
-            walls = change;
-            // What cuts lose is not the same with other walls.
-            let noise = level.found.errors.iter().copied().fold(0.0, f64::max);
-            if worst < (WALLS * tolerance).max(noise) {
-                break;
-            }
-            let Geometry::Box { half_width } = level.grid.geometry else { break };
-            if half_width * (1.0 + WIDER) > self.setting.most {
-                return Err(ExactError::Unbound { half_width, change: worst });
-            }
-            if spent + level.found.work > limit {
-                limited = true;
-                break;
-            }
+        if chosen {
+            (level, walls, limited) = self.move_walls(&start, level, stages, &mut spent)?;
         }
         let mut series: Vec<Vec<f64>> = level.found.energies.iter().map(|e| vec![*e]).collect();
         for _ in 1..MOST_SPACINGS {
