@@ -9,7 +9,7 @@ use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::train::{Schedule, Stopping, train};
 use weylflow::wavefunction::WavefunctionSettings;
-use weylflow::wavefunction::weyl::WeylSettings;
+use weylflow::wavefunction::weyl::{BaseSettings, MeanFieldSettings, Orbitals, WeylSettings};
 
 /// Exact energy of two equal spins, `x²/2 + 1/sqrt(d² + 1)`, from `data/reference_energies.json`.
 const EXACT: f64 = 2.5538317143;
@@ -23,7 +23,9 @@ fn excess(optimiser: &OptimiserSettings, iterations: usize) -> (f64, f64) {
     };
     let geometry = Geometry::Line;
     let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
-    let settings = WavefunctionSettings::Weyl(WeylSettings::default());
+    // The base that nobody names is the ground state itself.
+    let base = BaseSettings::MeanField(MeanFieldSettings { orbitals: Orbitals::NonInteracting });
+    let settings = WavefunctionSettings::Weyl(WeylSettings { base, ..WeylSettings::default() });
     let mut psi = settings.build(Sector { up: 2, down: 0 }, system, 0).unwrap();
     let before = rayleigh_quotient(psi.as_ref(), system).unwrap().energy - EXACT;
     let schedule = Schedule {

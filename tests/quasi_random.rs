@@ -7,6 +7,7 @@ use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::sampling::{Purpose, Sampling};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::train::{self, Schedule};
+use weylflow::wavefunction::weyl::{BaseSettings, MeanFieldSettings, Orbitals, WeylSettings};
 use weylflow::wavefunction::{Wavefunction, WavefunctionSettings};
 
 const GEOMETRY: Geometry = Geometry::Box { half_width: 5.0 };
@@ -105,7 +106,8 @@ fn weyl_of_opposite_spins() {
 fn a_smooth_state_gains() {
     let hamiltonian = hamiltonian();
     let system = System { hamiltonian: &hamiltonian, geometry: &GEOMETRY };
-    let settings = WavefunctionSettings::Weyl(Default::default());
+    let base = BaseSettings::MeanField(MeanFieldSettings { orbitals: Orbitals::NonInteracting });
+    let settings = WavefunctionSettings::Weyl(WeylSettings { base, ..Default::default() });
     for sector in [Sector { up: 2, down: 0 }, Sector { up: 1, down: 1 }] {
         let psi = settings.build(sector, system, 0).unwrap();
         let gain = |samples| {

@@ -144,7 +144,11 @@ fn independent_samples_are_there_for_the_asking() {
     let summary = read(folder.path().join("out/random/summary.json"));
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(summary["samples"], 5000);
-    assert_eq!(summary["error_bar"]["independent"], summary["standard_error"]);
+    // What samples with more weight on the tails add is part of the error bar.
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    let independent = number(&summary["error_bar"]["independent"]);
+    let error = number(&summary["standard_error"]);
+    assert!(independent <= error && error < 2.0 * independent, "{independent} {error}");
     assert!(summary["error_bar"]["gain"].is_null());
     let report = read(folder.path().join("out/random/report.html"));
     assert!(report.contains("independent samples") && !report.contains("Student"));

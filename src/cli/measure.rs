@@ -11,6 +11,7 @@ use crate::observables::{
 use crate::report::csv::read_energy;
 use crate::report::files::{Existing, create_output_folder, names, write_atomic};
 use crate::report::folder::RunFolder;
+use crate::report::links::Links;
 use crate::report::lock::FolderLock;
 use crate::report::number::{format_known, format_with_uncertainty};
 use crate::report::observables::{Observables, read_observables, write_observables};
@@ -187,7 +188,8 @@ impl Measure {
             let mut run = RunFolder::read(&folder)?;
             // As it will be read again.
             run.show_observables(read_observables(&set.path().join(names::OBSERVABLES))?);
-            write_atomic(&set.path().join(names::REPORT), run.render().as_bytes())?;
+            let links = Links::of_files(|name| set.will_hold(name, false));
+            write_atomic(&set.path().join(names::REPORT), run.render_with(&links).as_bytes())?;
         }
         set.put_in_place(false)?;
         if !self.quiet {

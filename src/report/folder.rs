@@ -102,7 +102,8 @@ impl RunFolder {
         self.render_with(&Links::from_page(page, &self.path))
     }
 
-    fn render_with(&self, links: &Links) -> String {
+    /// The report of the run with these links.
+    pub fn render_with(&self, links: &Links) -> String {
         let spec = &self.spec.0;
         render(&ReportInput {
             summary: &self.summary,

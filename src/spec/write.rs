@@ -37,7 +37,7 @@ mod tests {
                 external: Sum([Free, Nuclei(charges: [2, 1e-3], positions: [0, 0.1]),
                     Harmonic(), DoubleWell(half_separation: 2, strength: 0.125),
                     Lattice(depth: 1, period: 2), Formula(r#"x^2 "#), Sum([Free])]),
-                interaction: Formula("1e-3/d^2")),
+                interaction: Formula("1e-3/(1+d^2)")),
               sector: (up: 2, down: 1), geometry: Box(half_width: 10),
               optimiser: Adam(learning_rate: 0.1), sampling: Random, scramblings: 2, seed: 18446744073709551615,
               reference: Literal(energy: -1.5, source: "a \n line"))"##,

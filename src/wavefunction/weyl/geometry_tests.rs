@@ -469,7 +469,7 @@ fn the_line_takes_its_scales_from_the_potential() {
         ("Formula(\"0.5*x^2 - 100*exp(-10*(x-10)^2)\")", -29.556_728, 1e-4),
         ("Formula(\"-exp(-x^2) - 4e4*exp(-1e4*(x-40)^2)\")", -2.7e4, 0.1e4),
         ("Formula(\"abs(x)\")", 0.808_617, 1e-3),
-        ("Nuclei(charges: [1], positions: [0], softening: 0.1)", -2.0, 0.8),
+        ("Nuclei(charges: [1], positions: [0], softening: 0.1)", -3.818_616, 1e-3),
     ] {
         let (mean, sigma) = at(text, line);
         let within = f64::max(within, 4.0 * sigma / 20.0);

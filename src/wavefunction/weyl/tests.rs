@@ -296,7 +296,10 @@ fn a_trained_flow_stretches_moderately_and_an_untrained_one_not_at_all() {
     let (hamiltonian, geometry) = (helium(), Geometry::Box { half_width: 10.0 });
     let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
     let sector = Sector { up: 2, down: 0 };
-    let mut flow = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
+    // One determinant, which leaves something to learn.
+    let base = BaseSettings::MeanField(MeanFieldSettings::default());
+    let settings = WeylSettings { base, ..WeylSettings::default() };
+    let mut flow = Weyl::new(&settings, sector, system).unwrap();
     for x in samples(&flow, 77, 20) {
         // The coordinate and its inverse cancel but for rounding, which its flat tails amplify.
         let Slopes { forward, inverse } = flow.evaluator().slopes(&x);
