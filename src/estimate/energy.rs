@@ -14,7 +14,7 @@ pub struct EnergyEstimate {
     samples: Moments,
     /// Means of the sets; none where the samples themselves are independent.
     sets: Option<Moments>,
-    /// Variance that the samples are known not to have seen, in Hartree².
+    /// How far the mean is off because of what no sample has seen, in Hartree.
     missing: f64,
 }
 
@@ -44,10 +44,10 @@ impl EnergyEstimate {
         EnergyEstimate { samples, sets: Some(means), missing: 0.0 }
     }
 
-    /// The same with an error bar that includes a variance which samples do not see: events so rare that hardly any of
-    /// them is among so many samples have hardly a part in the scatter, and the mean is off by what they would have added.
-    pub fn missing(self, variance: f64) -> Self {
-        EnergyEstimate { missing: variance, ..self }
+    /// The same with an error bar that includes what events so rare that none is among the samples would have added to the mean:
+    /// they have no part in its scatter.
+    pub fn missing(self, error: f64) -> Self {
+        EnergyEstimate { missing: error, ..self }
     }
 
     /// The energy.
@@ -58,7 +58,7 @@ impl EnergyEstimate {
     /// Standard error of the energy.
     pub fn standard_error(&self) -> f64 {
         let seen = self.sets.unwrap_or(self.samples).standard_error();
-        seen.hypot((self.missing / self.count() as f64).sqrt())
+        seen.hypot(self.missing)
     }
 
     /// sqrt(Var / N): the standard error that as many independent samples would have.

@@ -118,9 +118,11 @@ pub fn estimate_until(
         Sampling::Random => EnergyEstimate::independent(energies[0]),
         Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
     };
-    let tails = tails(psi, system, schedule, &energy, || watch(sets * samples))?;
-    let energy = energy.missing(tails.missing_variance);
     let mean = energy.mean();
+    let largest_deviation = (high - mean).max(mean - low);
+    let again = || watch(sets * samples);
+    let tails = tails(psi, system, schedule, &energy, largest_deviation, again)?;
+    let energy = energy.missing(tails.missing);
     let (round_trip_error, slopes) = health(psi, schedule.seed);
     for e in &mut kept {
         *e = (*e - mean).abs();
@@ -129,7 +131,7 @@ pub fn estimate_until(
         energy,
         density,
         rejected,
-        largest_deviation: (high - mean).max(mean - low),
+        largest_deviation,
         median_deviation: median(&mut kept),
         round_trip_error,
         slopes,
@@ -145,10 +147,8 @@ const TAILS: f64 = 0.5;
 /// Samples of the tail test: one for so many of the estimate, but no fewer than [`LEAST_TAIL_SAMPLES`].
 const TAIL_SHARE: usize = 8;
 const LEAST_TAIL_SAMPLES: usize = 8192;
-/// Standard errors by which the variance with the tails has to exceed that of the plain samples.
-const TAIL_ERRORS: f64 = 2.0;
 
-/// The energy and its variance from independent samples half of which went to the tails, as the importance weights of a
+/// The energy and what plain samples miss of it, from independent samples half of which went to the tails, as the importance weights of a
 /// mixture give them (T. Hesterberg, "Weighted average importance sampling and defensive mixture distributions",
 /// Technometrics 37, 185 (1995)): what plain samples reach once in a million is often among them, with the weight it has.
 fn tails(
@@ -156,6 +156,7 @@ fn tails(
     system: System,
     schedule: &Schedule,
     plain: &EnergyEstimate,
+    largest: f64,
     mut watch: impl FnMut() -> ControlFlow<()>,
 ) -> Option<Tails> {
     let samples = (plain.count() / TAIL_SHARE).max(LEAST_TAIL_SAMPLES);
@@ -179,7 +180,7 @@ fn tails(
             return None;
         }
     }
-    Some(Tails::of(&energies, &weights, plain.variance(), TAIL_ERRORS))
+    Some(Tails::of(&energies, &weights, plain.mean(), largest))
 }
 
 /// Sums over samples of the two parts of the potential energy.

@@ -49,6 +49,8 @@ impl Faults {
 
 /// Error bars above the best energy that count as divergence.
 const DIVERGED: f64 = 20.0;
+/// Rise of the energy, relative to its size, that is no divergence.
+const ROUNDING: f64 = 1e-10;
 
 /// Everything that the rest of a training depends on, besides its spec. Random numbers need no state: every batch has a
 /// stream of its own, named by the iteration.
@@ -180,7 +182,9 @@ impl TrainingState {
             return Some(TrainError::Faults { iteration, good, samples });
         }
         let best = self.best.as_ref()?.energy;
-        let far = DIVERGED * energy.standard_error().hypot(best.standard_error());
+        // Without variance the error bars are rounding, and so is the energy.
+        let rounding = ROUNDING * best.mean().abs();
+        let far = DIVERGED * energy.standard_error().hypot(best.standard_error()) + rounding;
         self.adrift = if energy.mean() > best.mean() + far { self.adrift + 1 } else { 0 };
         let (energy, best) = (energy.mean(), best.mean());
         (self.adrift > 1).then_some(TrainError::Diverged { iteration, energy, best })
