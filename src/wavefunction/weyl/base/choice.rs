@@ -174,8 +174,9 @@ pub fn settle(
     let mut psi = alike.build(sector, system, 0)?;
     let found = Reached::trained(psi.as_mut(), system);
     let candidate = Candidate { base, variance: Some(found.variance), trained: true };
-    // Its variance says nothing: it is close to another eigenstate.
-    if found.energy < best.energy - CERTAIN * found.error.hypot(best.error) {
+    // Where it is higher for sure, its variance says nothing: it is then close to another eigenstate. The others have
+    // been found to be far from any.
+    if found.is_better_than(&best) {
         candidates.insert(0, candidate);
     } else {
         candidates.push(candidate);
