@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use weylflow::exact::{
-    ExactError, ExactOptions, ExactResult, Iteration, Step, solve, solve_on_line,
+    ExactError, ExactOptions, ExactResult, Iteration, Method, Step, solve, solve_on_line,
 };
 use weylflow::problems::{reference_case, reference_cases};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
@@ -439,7 +439,12 @@ fn a_kink_in_the_potential_is_integrated() {
 /// much.
 #[test]
 fn a_limit_on_the_density_leaves_the_energy() {
-    let few = ExactOptions { memory_limit_bytes: 40 << 20, tolerance: 1e-6, ..options() };
+    let few = ExactOptions {
+        memory_limit_bytes: 40 << 20,
+        tolerance: 1e-6,
+        method: Method::Gaps,
+        ..options()
+    };
     let case = reference_case("B_soft_g1_a1_N5").unwrap();
     let in_a_box = Geometry::Box { half_width: 9.0 };
     for r in [
@@ -452,7 +457,12 @@ fn a_limit_on_the_density_leaves_the_energy() {
         assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })), "{}", r.method);
     }
     let free = trap_with("None");
-    let few = ExactOptions { closed_forms: true, memory_limit_bytes: 10 << 20, ..few };
+    let few = ExactOptions {
+        closed_forms: true,
+        memory_limit_bytes: 10 << 20,
+        method: Method::Ci,
+        ..few
+    };
     let r =
         solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ControlFlow::Continue(()))
             .unwrap();

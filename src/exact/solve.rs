@@ -120,13 +120,13 @@ fn between_walls(
         let limited = for_densities(hamiltonian, options, separates);
         let mut problem = Problem::new(setting, hamiltonian, sector, &limited, watch);
         let densities = problem.solve(*geometry, vec![0.0; options.states]);
-        return Ok(energies.with_densities(
+        return energies.with_densities(
             densities,
             &setting,
             sector,
             Some(*geometry),
             options.tolerance,
-        ));
+        );
     }
     let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
     let found = problem.solve(*geometry, vec![0.0; options.states]);
@@ -148,13 +148,9 @@ fn with_elements(
     }
     let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
     match problem.pair_in_elements(geometry) {
-        Ok(Some(energies)) => Ok(energies.with_densities(
-            found,
-            &setting,
-            sector,
-            geometry.copied(),
-            options.tolerance,
-        )),
+        Ok(Some(energies)) => {
+            energies.with_densities(found, &setting, sector, geometry.copied(), options.tolerance)
+        }
         Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
         // Whatever kept them from it, the other route has said what there is to say.
         _ => found,
@@ -310,7 +306,7 @@ fn on_line(
     };
     match energies {
         Some(energies) => {
-            Ok(energies.with_densities(result, &setting, sector, None, options.tolerance))
+            energies.with_densities(result, &setting, sector, None, options.tolerance)
         }
         None => with_elements(result, setting, hamiltonian, None, sector, options, watch),
     }

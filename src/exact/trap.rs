@@ -239,13 +239,14 @@ impl TrapEnergies {
         sector: Sector,
         geometry: Option<Geometry>,
         tolerance: f64,
-    ) -> ExactResult {
+    ) -> Result<ExactResult, ExactError> {
         match other {
-            Ok(other) => self.joined(other, setting, tolerance),
+            Ok(other) => Ok(self.joined(other, setting, tolerance)),
+            Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
             Err(limit) => {
                 let error_estimates: Vec<f64> =
                     self.budgets.iter().map(ErrorBudget::total).collect();
-                ExactResult {
+                Ok(ExactResult {
                     converged: error_estimates.iter().all(|e| *e <= tolerance),
                     error_estimates,
                     energies: self.energies,
@@ -260,7 +261,7 @@ impl TrapEnergies {
                     geometry,
                     centre: 0.0,
                     products: self.products,
-                }
+                })
             }
         }
     }
