@@ -221,7 +221,7 @@ fn a_refused_run_stays_refused_and_can_be_read() {
     assert_eq!((code, again), (Some(3), first));
     let (code, _, said) = exit_code(here, &["report", "out"]);
     assert!(code == Some(0) && said.contains("was refused"), "{said}");
-    assert!(read(here.join("out/report.html")).contains("Energy refused"));
+    assert!(read(here.join("out/report.html")).contains("Refused: "));
     for command in [
         ["sample", "out", "-n", "2", "--out", "x.npz"],
         ["evaluate", "out", "--points", "points.npz", "--out", "y.npz"],

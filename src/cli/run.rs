@@ -589,6 +589,9 @@ fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
     }
 }
 
+/// The exact energy, with the density where that gives one, or why there is none, where one was asked for.
+type Compared = Result<(Reference, Option<Density>), Option<String>>;
+
 /// The exact energy, with the density where that gives one, or why there is none: a literal of the spec, or exact
 /// diagonalisation where it is cheap enough.
 fn reference(
@@ -596,7 +599,7 @@ fn reference(
     energy: &EnergyEstimate,
     progress: &mut Progress,
     interrupt: &Interrupt,
-) -> Result<Result<(Reference, Option<Density>), Option<String>>, Box<dyn Error>> {
+) -> Result<Compared, Box<dyn Error>> {
     match &spec.reference {
         ReferenceSource::None => Ok(Err(None)),
         ReferenceSource::Literal { energy: exact, source } => {

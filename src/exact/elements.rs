@@ -230,9 +230,10 @@ fn edges_no_shorter(
     };
     let mut open: Vec<(f64, f64)> = special.windows(2).rev().map(|w| (w[0], w[1])).collect();
     let mut edges = vec![extent.0];
-    let most = MOST_ELEMENTS / parts;
     while let Some((a, b)) = open.pop() {
-        if b - a > 2.0 * least && edges.len() + open.len() < most && !(quick(a, b) && smooth(a, b))
+        if b - a > 2.0 * least
+            && edges.len() + open.len() < MOST_ELEMENTS
+            && !(quick(a, b) && smooth(a, b))
         {
             let middle = 0.5 * (a + b);
             open.push((middle, b));

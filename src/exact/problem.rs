@@ -129,7 +129,7 @@ impl<'a> Problem<'a> {
         let (few, each) = if dimension > 1_000_000 { (8, 3) } else { (20, 4) };
         let guards = match dimension {
             0..=100_000 => 12,
-            0..=1_000_000 => 6,
+            100_001..=1_000_000 => 6,
             _ => 4,
         };
         let subspace = states.saturating_mul(each).saturating_add(few + guards);

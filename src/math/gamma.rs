@@ -169,6 +169,6 @@ mod tests {
         // M. Abramowitz, I. Stegun, table 26.5.
         assert!((normal(0.975) - 1.959_963_984_540_054).abs() < 1e-12);
         assert!((normal(1e-10) + 6.361_340_902_404_056).abs() < 1e-11);
-        assert_eq!(normal(0.5).abs() < 1e-15, true);
+        assert!(normal(0.5).abs() < 1e-15);
     }
 }

@@ -436,7 +436,7 @@ impl Observable for DensityMatrix {
             kinetic,
         ));
         let unresolved = replicates.linear(|m| vec![self.unresolved(m)]);
-        if !(unresolved.values[0] <= UNRESOLVED) {
+        if unresolved.values[0] > UNRESOLVED || unresolved.values[0].is_nan() {
             out.push(Quantity::new(
                 "density_matrix_unresolved",
                 "",

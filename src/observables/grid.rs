@@ -36,7 +36,8 @@ pub(super) fn window(psi: &dyn Wavefunction, geometry: &Geometry, x: &[f64]) -> 
     let length = whole.1 - whole.0;
     let low = x.iter().copied().fold(f64::INFINITY, f64::min);
     let high = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if matches!(geometry, Geometry::Ring { .. }) || !(high - low > 0.0) {
+    let spread = high > low;
+    if matches!(geometry, Geometry::Ring { .. }) || !spread {
         return whole;
     }
     let step = (STEP * (high - low)).max(1e-6 * length);
@@ -48,7 +49,7 @@ pub(super) fn window(psi: &dyn Wavefunction, geometry: &Geometry, x: &[f64]) -> 
             let mut sum = 0.0;
             let reached = tail.iter().rposition(|(_, mass)| {
                 sum += mass / (high - low);
-                !(sum <= share)
+                sum > share || sum.is_nan()
             });
             reached.map_or(step, |k| tail.get(k + 1).map_or(f64::INFINITY, |t| t.0))
         };

@@ -507,7 +507,7 @@ impl Series {
     }
 
     /// The series of `f` whose derivative by its argument is `slope`, with the value `start` at zero.
-    fn from_slope(&self, start: f64, slope: Option<Series>) -> Option<Series> {
+    fn with_slope(&self, start: f64, slope: Option<Series>) -> Option<Series> {
         let rate = slope?.times(&Series::derivative(&self.plain()?)).plain()?;
         start.is_finite().then(|| Series::integrated(start, &rate))
     }
@@ -517,7 +517,7 @@ impl Series {
         if a[0] <= 0.0 {
             return None;
         }
-        self.from_slope(a[0].ln(), self.reciprocal())
+        self.with_slope(a[0].ln(), self.reciprocal())
     }
 
     fn call(&self, name: &str) -> Option<Series> {
@@ -552,10 +552,10 @@ impl Series {
                     _ => cosh.reciprocal()?,
                 }
             }
-            "atan" => self.from_slope(start?.atan(), one.plus(&square()).reciprocal())?,
+            "atan" => self.with_slope(start?.atan(), one.plus(&square()).reciprocal())?,
             "asin" | "acos" => {
                 let slope = one.plus(&square().scaled(-1.0)).power(-0.5);
-                let asin = self.from_slope(start?.asin(), slope)?;
+                let asin = self.with_slope(start?.asin(), slope)?;
                 if name == "asin" {
                     asin
                 } else {
