@@ -126,6 +126,6 @@ fn a_finished_run_can_be_sampled_evaluated_measured_and_compared() {
     let summary: serde_json::Value =
         serde_json::from_str(&read(here.join("out/second/summary.json"))).unwrap();
     assert_eq!(rows[1][energy].parse::<f64>().ok(), summary["total_energy"].as_f64());
-    fails(here, &["report", "out/pair", "out/second", "--out", "new.csv"], "name the page");
+    fails(here, &["report", "out/pair", "out/second", "--out", "new.csv"], "end in `.html`");
     fails(here, &["report", "out/pair", "out/second", "--out", "both.html"], "--overwrite");
 }

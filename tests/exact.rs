@@ -277,7 +277,7 @@ fn estimates_hold_for_unseen_systems() {
 #[test]
 fn a_steep_interaction_in_the_trap_is_solved_in_gaps() {
     let case = reference_case("B_dip_g1_a0.3_N4").unwrap();
-    let options = ExactOptions { tolerance: 1e-7, work_limit: 4e10, states: 3, ..options() };
+    let options = ExactOptions { tolerance: 1e-7, work_limit: 8e10, states: 2, ..options() };
     let r = case.solve(&options, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(r.method.contains("gaps"), "{}", r.method);
     assert!((r.energies[0] - case.energy).abs() < 1e-7, "{}", r.energies[0]);
@@ -769,6 +769,7 @@ fn energies_scale_with_the_system() {
     };
     let options = ExactOptions { tolerance: 1e-6, work_limit: 2e10, ..options() };
     let at = |f: f64| {
+        let options = ExactOptions { tolerance: 1e-6 * f, ..options.clone() };
         solve_on_line(&three(f), Sector { up: 2, down: 1 }, &options, &mut |_| {
             ControlFlow::Continue(())
         })

@@ -72,13 +72,6 @@ impl Report {
             }
             (runs, Some(out)) => {
                 let table = out.with_extension("csv");
-                if table == *out {
-                    return Err(format!(
-                        "`{}` would be the table of the comparison: name the page, which is HTML",
-                        out.display()
-                    )
-                    .into());
-                }
                 super::create_new(out, self.overwrite)?;
                 super::create_new(&table, self.overwrite)?;
                 write_atomic(&table, compare::to_csv(runs).as_bytes())?;

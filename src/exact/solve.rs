@@ -81,6 +81,7 @@ fn in_units(
         setting.most = setting.most.min((half_width - frame.origin.abs()) / frame.length);
     }
     let natural = frame.hamiltonian(hamiltonian);
+    let options = &ExactOptions { tolerance: tolerance(options, &frame), ..options.clone() };
     let mut news = InUnits { watch, frame, particles: sector.particles() };
     let found = if landscape.free {
         on_line(setting, &natural, sector, options, &mut news)
@@ -91,6 +92,17 @@ fn in_units(
         Ok(result) => Ok(units::result(&frame, result)),
         Err(e) => Err(units::error(&frame, e)),
     }
+}
+
+/// Tolerance in the units of the system below which nothing is asked for that was not asked for in Hartree.
+const ATTAINABLE: f64 = 1e-8;
+
+/// The tolerance in the units of the system: a small system, whose unit of energy is large, is solved as finely as was asked
+/// for in Hartree, where rounding leaves so many digits.
+fn tolerance(options: &ExactOptions, frame: &Frame) -> f64 {
+    let asked = options.tolerance;
+    let unit = frame.length * frame.length;
+    if unit < 1.0 { (asked * unit).max(asked.min(ATTAINABLE)) } else { asked }
 }
 
 fn between_walls(

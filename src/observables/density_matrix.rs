@@ -8,7 +8,7 @@
 //!
 //! Every sample contributes a projector for each particle: nothing is divided by a wavefunction that may vanish,
 //! all matrix elements are bounded by 1, the variance is finite and the trace is the number of particles exactly.
-//! The grid is that of a sine DVR in the window that holds the particles, or equally spaced on a ring ([`super::grid`]): sums
+//! The grid is that of a sine DVR in the window that holds the particles, or equally spaced on a ring (`observables::grid`): sums
 //! over it are integrals up to an error that is exponentially small in the spacing for a smooth psi. What the grid does
 //! not hold, because it lies outside or takes higher wave numbers, is measured and reported where it matters.
 //!

@@ -98,7 +98,7 @@ pub struct Summary {
     /// What the checks come to; none in the summaries of versions without.
     #[serde(default)]
     pub verdict: Option<Verdict>,
-    /// The checks of the result: see [`crate::estimate::judge`].
+    /// The checks of the result: see [`crate::estimate::judge()`].
     #[serde(default)]
     pub checks: Vec<Check>,
     /// Why there is none, where one was asked for.

@@ -1,7 +1,7 @@
 //! Periodic splines: positive slopes on a circle, and the monotone maps of the circle that they integrate to.
 //!
 //! On the circle of length `2 pi` with `m` equal cells the slope is `sum_j w_j b_j` with uniform B-splines of degree
-//! [`DEGREE`] centred at `j h`, `h = 2 pi / m`, and `sum_j w_j = m`: the map `y` goes once around. Unlike
+//! `DEGREE` centred at `j h`, `h = 2 pi / m`, and `sum_j w_j = m`: the map `y` goes once around. Unlike
 //! the [reflected](super::circular) one it has no fixed point. What the slope leaves open is a turn: `y(t) - t` is
 //! periodic, its mean is a parameter of its own. So neither an origin nor a direction is preferred, and to turn the
 //! weights by some cells turns the map.

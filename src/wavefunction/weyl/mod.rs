@@ -10,7 +10,7 @@
 //! - On the line, and in a box whose walls are too far out to matter, the angles are those of a computational box, wide
 //!   enough for the mean-field density to vanish at its ends; `T` commutes with permutations only (type A). Where `T` leads
 //!   out of the box, `psi` is zero.
-//! - On a ring, `theta = 2 pi (x - a) / C` with an [anchor](circle::anchor) `a` that goes with the potential; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
+//! - On a ring, `theta = 2 pi (x - a) / C` with an [`circle::anchor`] `a` that goes with the potential; `T` commutes with turns of one particle by `2 pi` (affine type A), and for odd
 //!   numbers per spin so does `psi`. The domain `x_1 < .. < x_n < x_1 + C` is the same for all n cyclic
 //!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
 
