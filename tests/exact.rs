@@ -277,13 +277,16 @@ fn estimates_hold_for_unseen_systems() {
 #[test]
 fn a_steep_interaction_in_the_trap_is_solved_in_gaps() {
     let case = reference_case("B_dip_g1_a0.3_N4").unwrap();
-    let options = ExactOptions { tolerance: 1e-7, work_limit: 8e10, states: 2, ..options() };
+    let options = ExactOptions { tolerance: 1e-7, work_limit: 4e10, states: 3, ..options() };
     let r = case.solve(&options, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(r.method.contains("gaps"), "{}", r.method);
     assert!((r.energies[0] - case.energy).abs() < 1e-7, "{}", r.energies[0]);
     assert!((r.energies[1] - r.energies[0] - 1.0).abs() < 1e-12, "the centre of mass swings");
     let c = r.components;
     assert!((c.kinetic + c.external + c.interaction - r.energies[0]).abs() < 1e-12);
+    // One state costs less than three.
+    let r = case.solve(&ExactOptions { states: 1, ..options }, &mut |_| ControlFlow::Continue(()));
+    let r = r.unwrap();
     let ground = r.ground_state.as_ref().unwrap();
     let occupations: f64 = ground.natural_occupations.iter().sum();
     assert!((occupations - 4.0).abs() < 1e-10);
@@ -544,7 +547,8 @@ fn the_lowest_of_nearly_degenerate_spin_states_is_found() {
     let go_on = &mut |_: &Step| ControlFlow::Continue(());
     let r = solve(&h, &geometry, sector, &options, go_on).unwrap();
     let deviation = (r.energies[0] - 22.257_430_865).abs();
-    assert!(deviation <= r.error_estimates[0] && deviation < 1e-4, "{deviation:e}");
+    // The next state is 6.6e-4 above.
+    assert!(deviation < 1e-5, "{deviation:e}");
     assert_eq!((r.labels[0].spin, r.labels[0].parity), (Some(0.0), Some(1)));
     assert!(r.excited_densities.is_empty());
 }

@@ -208,8 +208,8 @@ fn a_finished_run_goes_on_when_asked_and_refuses_what_it_cannot_mend() {
     fails(folder, &run(&[]), "made by version 0.0.1");
     fs::write(&path, "weylflow").unwrap();
     fails(folder, &run(&[]), "no header");
-    fs::write(&path, text.replacen("checkpoint 1", "checkpoint 2", 1)).unwrap();
-    fails(folder, &run(&[]), "format 2");
+    fs::write(&path, text.replacen("checkpoint 2", "checkpoint 9", 1)).unwrap();
+    fails(folder, &run(&[]), "format 9");
     succeeds(folder, &run(&["--previous"]));
     rows(6);
     fails(folder, &["run", "spec.ron", "--quiet", "--out", "out"], "--resume");
