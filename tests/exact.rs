@@ -284,12 +284,14 @@ fn a_steep_interaction_in_the_trap_is_solved_in_gaps() {
     assert!((r.energies[1] - r.energies[0] - 1.0).abs() < 1e-12, "the centre of mass swings");
     let c = r.components;
     assert!((c.kinetic + c.external + c.interaction - r.energies[0]).abs() < 1e-12);
-    // One state costs less than three.
-    let r = case.solve(&ExactOptions { states: 1, ..options }, &mut |_| ControlFlow::Continue(()));
-    let r = r.unwrap();
-    let ground = r.ground_state.as_ref().unwrap();
-    let occupations: f64 = ground.natural_occupations.iter().sum();
-    assert!((occupations - 4.0).abs() < 1e-10);
+    // The determinants that densities take may be more than the work that is allowed.
+    match &r.ground_state {
+        Ok(ground) => {
+            let occupations: f64 = ground.natural_occupations.iter().sum();
+            assert!((occupations - 4.0).abs() < 1e-10);
+        }
+        Err(limit) => assert!(matches!(limit, ExactError::Work { .. }), "{limit}"),
+    }
 }
 
 /// Calogero by numbers: a divergence at contact, whose cusp the functions of the gaps have.
