@@ -20,6 +20,7 @@ mod parcel;
 pub mod problems;
 pub mod regress;
 pub mod report;
+pub mod run;
 pub mod sampling;
 pub mod spec;
 pub mod system;
