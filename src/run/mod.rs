@@ -23,10 +23,12 @@ mod folder;
 mod observer;
 mod reference;
 mod resume;
+mod state;
 
 pub use folder::{Ended, InFolder, written_into};
 pub use observer::{Event, Iterations, Observer};
 pub use reference::{Task, solve_until};
+pub use state::{Samples, State, StateError};
 
 use crate::checkpoint::CheckpointError;
 use crate::estimate::{Verdict, judge, rayleigh_quotient};
@@ -374,6 +376,11 @@ impl Outcome {
     /// The trained state.
     pub fn wavefunction(&self) -> &dyn Wavefunction {
         self.psi.as_ref()
+    }
+
+    /// The trained state, to sample and evaluate.
+    pub fn into_state(self) -> State {
+        State::of(self.saved, self.psi)
     }
 }
 
