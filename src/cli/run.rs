@@ -150,10 +150,10 @@ impl Run {
     ) -> Result<(), Box<dyn Error>> {
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let mut settled = spec.clone();
-        let choices = settled.wavefunction.settle(spec.sector, system)?;
-        let spec = &settled;
         // Everything that can be wrong with the input is found before a folder is made.
-        let mut psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
+        let (choices, mut psi) =
+            settled.wavefunction.settle_and_build(spec.sector, system, spec.seed)?;
+        let spec = &settled;
         let spec_text = write::to_ron(spec)?;
         let mut optimiser = spec.optimiser.build();
         let _lock = self.claim(folder)?;
@@ -167,7 +167,6 @@ impl Run {
         } else {
             Place { folder: folder.to_owned(), replaces: false }
         };
-        choices.iter().for_each(|choice| progress.message(choice));
         let ended = self.train_in(
             spec,
             &spec_text,

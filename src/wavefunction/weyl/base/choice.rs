@@ -156,7 +156,7 @@ fn search(
 }
 
 /// [`choose`] for the settings of a run, where also the state of as many particles of one spin may be chosen: the candidates, the
-/// chosen one first.
+/// chosen one first, and that one as it was built, unless it is another sector's.
 ///
 /// # Errors
 /// See [`WavefunctionError`].
@@ -164,10 +164,12 @@ pub fn settle(
     settings: &WeylSettings,
     sector: Sector,
     system: System,
-) -> Result<Vec<Candidate>, WavefunctionError> {
-    let (Choice { mut candidates, .. }, trained) = search(settings, sector, system)?;
+) -> Result<(Vec<Candidate>, Option<(Place, Base)>), WavefunctionError> {
+    let (Choice { place, base: built, mut candidates }, trained) =
+        search(settings, sector, system)?;
+    let built = Some((place, built));
     let Some(best) = trained.filter(|_| sector.up > 0 && sector.down > 0) else {
-        return Ok(candidates);
+        return Ok((candidates, built));
     };
     let base = BaseSettings::Fermionised;
     let alike = WavefunctionSettings::Weyl(WeylSettings { base: base.clone(), ..settings.clone() });
@@ -178,10 +180,10 @@ pub fn settle(
     // been found to be far from any.
     if found.is_better_than(&best) {
         candidates.insert(0, candidate);
-    } else {
-        candidates.push(candidate);
+        return Ok((candidates, None));
     }
-    Ok(candidates)
+    candidates.push(candidate);
+    Ok((candidates, built))
 }
 
 /// How good a state is.
