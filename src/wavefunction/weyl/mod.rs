@@ -742,9 +742,7 @@ impl Wavefunction for Weyl {
     }
 
     fn orders(&self) -> f64 {
-        // The base draws the particles of a spin one after the other, then sorts them.
-        let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
-        factorial(self.sector.up) * factorial(self.sector.down)
+        self.base.orders(self.sector)
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {

@@ -140,7 +140,7 @@ impl Series {
 /// Pairs are counted `(0, 0), (1, 0), (1, 1), (2, 0), ..`.
 #[derive(Clone, Debug)]
 pub struct Products {
-    domain: Domain,
+    ends: (f64, f64),
     functions: usize,
     cells: usize,
     /// The functions at the nodes, row-major in (cell, node, function).
@@ -154,16 +154,30 @@ pub struct Products {
 impl Products {
     /// All products of the functions of a series.
     pub fn new(series: &Series) -> Self {
-        let n = series.functions;
-        let (start, end) = series.domain.ends();
-        let turns = 2.0 * series.waves as f64 * (end - start);
-        let cells = ((turns / CELL_TURN / TABLE as f64).ceil().max(1.0) as usize)
-            .next_power_of_two()
-            * TABLE;
+        let ends = series.domain.ends();
+        let turn = 2.0 * series.waves as f64 * (ends.1 - ends.0);
+        let mut phi = std::array::from_fn(|_| vec![0.0; series.functions]);
+        Self::of(ends, series.functions, turn, |theta, out| {
+            series.evaluate(theta, 1, &mut phi);
+            out.copy_from_slice(&phi[0]);
+        })
+    }
+
+    /// All products of `n` functions of an angle between `ends`, which `evaluate` gives; the fastest wave of a product turns by `turn` from
+    /// end to end.
+    pub fn of(
+        ends: (f64, f64),
+        n: usize,
+        turn: f64,
+        mut evaluate: impl FnMut(f64, &mut [f64]),
+    ) -> Self {
+        let cells = (turn / CELL_TURN / TABLE as f64).ceil().max(1.0) as usize;
+        let cells = cells.next_power_of_two() * TABLE;
+        let (start, end) = ends;
         let width = (end - start) / cells as f64;
         let rule = GaussLegendre::new(NODES);
         let unit: Vec<(f64, f64)> = rule.on(-1.0, 1.0).collect();
-        let mut phi = std::array::from_fn(|_| vec![0.0; n]);
+        let mut phi = vec![0.0; n];
         let mut values = Vec::with_capacity(cells * NODES * n);
         let pairs = n * (n + 1) / 2;
         let mut table = Vec::with_capacity((cells + 1) * pairs);
@@ -172,12 +186,12 @@ impl Products {
             table.extend_from_slice(&below);
             let middle = start + width * (cell as f64 + 0.5);
             for &(x, w) in &unit {
-                series.evaluate(middle + 0.5 * width * x, 1, &mut phi);
-                values.extend_from_slice(&phi[0]);
+                evaluate(middle + 0.5 * width * x, &mut phi);
+                values.extend_from_slice(&phi);
                 let mut pair = below.iter_mut();
                 for i in 0..n {
-                    let scaled = 0.5 * width * w * phi[0][i];
-                    for (b, a) in pair.by_ref().take(i + 1).zip(&phi[0]) {
+                    let scaled = 0.5 * width * w * phi[i];
+                    for (b, a) in pair.by_ref().take(i + 1).zip(&phi) {
                         *b += scaled * a;
                     }
                 }
@@ -188,12 +202,12 @@ impl Products {
         let legendre = (0..NODES)
             .flat_map(|l| unit.iter().map(move |&(x, w)| (l as f64 + 0.5) * w * polynomials(x)[l]))
             .collect();
-        Products { domain: series.domain, functions: n, cells, values, table, legendre }
+        Products { ends, functions: n, cells, values, table, legendre }
     }
 
     /// Where a cell begins, and its width.
     fn place(&self, cell: usize) -> (f64, f64) {
-        let (start, end) = self.domain.ends();
+        let (start, end) = self.ends;
         let width = (end - start) / self.cells as f64;
         (start + width * cell as f64, width)
     }
