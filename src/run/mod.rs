@@ -26,7 +26,7 @@ mod resume;
 mod state;
 
 pub use folder::{Ended, InFolder, written_into};
-pub use observer::{Event, Iterations, Observer};
+pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
