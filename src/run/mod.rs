@@ -26,7 +26,7 @@ mod resume;
 mod state;
 
 pub use folder::{Ended, InFolder, written_into};
-pub use observer::{Event, Iterations, Observer};
+pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
@@ -149,8 +149,8 @@ impl Run {
         validate::trainable(&spec.hamiltonian, spec.sector).map_err(RunError::Untrainable)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let mut settled = spec.clone();
-        let choices = settled.wavefunction.settle(spec.sector, system)?;
-        let psi = settled.wavefunction.build(spec.sector, system, spec.seed)?;
+        let (choices, psi) =
+            settled.wavefunction.settle_and_build(spec.sector, system, spec.seed)?;
         let optimiser = settled.optimiser.build();
         let spec_text = write::to_ron(&settled)?;
         Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks })
