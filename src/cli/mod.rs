@@ -12,6 +12,7 @@ mod regress;
 mod report;
 mod run;
 mod sample;
+mod scan;
 mod shell;
 mod terminal;
 

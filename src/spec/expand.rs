@@ -14,11 +14,15 @@ pub(super) struct Expanded {
 }
 
 impl Expanded {
-    /// Replaces ranges, which do not overlap, by texts.
+    /// Replaces ranges by texts.
     pub(super) fn new(old: &str, mut changes: Vec<(Range<usize>, String)>) -> Self {
         changes.sort_by_key(|(range, _)| range.start);
         let (mut text, mut pieces, mut done) = (String::new(), Vec::new(), 0);
         for (range, new) in changes {
+            // In a text whose brackets do not match, pieces may overlap: the first one counts.
+            if range.start < done {
+                continue;
+            }
             text += &old[done..range.start];
             let start = text.len();
             text += &new;

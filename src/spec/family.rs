@@ -8,7 +8,7 @@ use super::error::{Problem, SpecError};
 use super::expand::{Expanded, blank, substitute};
 use super::locate::{self, Outline};
 use super::read::{Source, dialect, explain, read_text};
-use super::scan::{HIGHEST_DEGREE, Method, Scan};
+use super::scan::Scan;
 use super::validate;
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
 use crate::nearest::{nearest, suggestion};
@@ -241,6 +241,12 @@ pub struct Family {
 }
 
 impl Family {
+    /// The texts that it was read from: the spec and, where that names one with parameters, the Hamiltonian file.
+    pub fn texts(&self) -> Vec<&str> {
+        let file = self.file.as_ref().map(|f| f.text.text.as_str());
+        [self.text.text.as_str()].into_iter().chain(file).collect()
+    }
+
     /// Reads what a spec file has of parameters and scan.
     ///
     /// # Errors
@@ -395,17 +401,6 @@ fn scan_of(text: &Text, parameters: &[(String, f64)]) -> Result<Vec<Scan>, SpecE
         }
         if let Some((field, bound, found)) = scan.values.wrong() {
             return Err(error(of(&format!(".values{field}")), Problem::bound(bound, found)));
-        }
-        if let Method::Conditional { degree } = scan.method {
-            let most = HIGHEST_DEGREE.min(scan.values.count() - 1);
-            if degree > most {
-                let bound =
-                    format!("the degree must be at most {most}, and below the number of points");
-                return Err(error(of(".method.degree"), Problem::bound(bound, degree)));
-            }
-            if many {
-                return rule(of(".method"), "`Conditional` scans one parameter".to_owned());
-            }
         }
         if scans[..i].iter().any(|s| s.parameter == name) {
             return rule(of(".parameter"), format!("`{name}` is scanned twice"));

@@ -50,22 +50,10 @@ pub enum Method {
     /// Each starts from the trained state of the point before, where that is better than its own start.
     #[default]
     Continuation,
-    /// One training for all: the parameters of the wavefunction are Chebyshev series in the parameter of the scan.
-    Conditional {
-        /// Degree of the series.
-        #[serde(default = "six")]
-        degree: usize,
-    },
-}
-
-fn six() -> usize {
-    6
 }
 
 /// Most points of a scan.
 pub const MOST_POINTS: usize = 1000;
-/// Highest degree of the series of [`Method::Conditional`].
-pub const HIGHEST_DEGREE: usize = 8;
 
 impl Values {
     /// Number of values.
