@@ -59,12 +59,7 @@ pub(super) fn judge(
 }
 
 /// The closest two particles of one spin, or of opposite ones, the left one first.
-fn closest(
-    sector: Sector,
-    geometry: &Geometry,
-    x: &[f64],
-    equal: bool,
-) -> Option<(usize, usize)> {
+fn closest(sector: Sector, geometry: &Geometry, x: &[f64], equal: bool) -> Option<(usize, usize)> {
     let n = sector.particles();
     let ring = matches!(geometry, Geometry::Ring { .. });
     let pairs = (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));

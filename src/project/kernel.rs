@@ -161,8 +161,7 @@ impl Kernel {
         for i in 0..n {
             h[(i, i)] = Complex::new(root * self.normal.next(rng), 0.0);
             for j in 0..i {
-                let z =
-                    Complex::new(half * self.normal.next(rng), half * self.normal.next(rng));
+                let z = Complex::new(half * self.normal.next(rng), half * self.normal.next(rng));
                 (h[(i, j)], h[(j, i)]) = (z, z.conj());
             }
         }
@@ -201,7 +200,9 @@ impl Kernel {
         let mut u = self.group(
             rng,
             |kernel, rng| kernel.hermitian(n, root, rng),
-            |l| (0..n).map(|i| (0..i).map(|j| sinc(0.5 * (l[i] - l[j]))).product::<f64>()).product(),
+            |l| {
+                (0..n).map(|i| (0..i).map(|j| sinc(0.5 * (l[i] - l[j]))).product::<f64>()).product()
+            },
         );
         for (i, mut row) in u.row_iter_mut().enumerate() {
             row *= Complex::from_polar(1.0, angle * mean[i]);

@@ -17,6 +17,8 @@ mod pure;
 mod walker;
 mod windows;
 
+use crate::estimate::Moments;
+use crate::estimate::judge::number;
 use crate::exact::EigenFailure;
 use crate::observables::{Measurement, Quantity};
 use crate::parallel;
@@ -74,8 +76,10 @@ impl Default for Settings {
 #[serde(deny_unknown_fields)]
 pub struct Variational {
     /// The energy.
+    #[serde(deserialize_with = "number")]
     pub energy: f64,
     /// Its standard error.
+    #[serde(deserialize_with = "number")]
     pub standard_error: f64,
     /// Samples behind it.
     pub samples: usize,
@@ -114,7 +118,9 @@ pub enum Refusal {
     )]
     NodeBetweenOppositeSpins,
     /// No step is short enough.
-    #[error("no step is short enough: of steps of {step:.1e} only a share of {acceptance:.3} is accepted")]
+    #[error(
+        "no step is short enough: of steps of {step:.1e} only a share of {acceptance:.3} is accepted"
+    )]
     Step {
         /// The shortest step.
         step: f64,
@@ -141,6 +147,24 @@ pub enum Refusal {
     Quadrature {
         /// Change of the correction.
         change: f64,
+        /// Its standard error.
+        error: f64,
+    },
+    /// Local energies beyond the cap of the action matter.
+    #[error(
+        "local energies so far from the mean that the action leaves them out matter: {excess:.1e} Ha of the mean"
+    )]
+    Cap {
+        /// What is left out of the mean.
+        excess: f64,
+    },
+    /// Walkers and exact samples disagree about the guide.
+    #[error(
+        "walkers and exact samples disagree about the energy of the guide, by {deviation:.1e} ± {error:.1e} Ha"
+    )]
+    Drift {
+        /// Mean over the walks minus that of the samples.
+        deviation: f64,
         /// Its standard error.
         error: f64,
     },
@@ -303,7 +327,7 @@ pub struct News {
 /// Walkers that are moved before the caller hears of them.
 const BATCH: usize = 64;
 /// Times that the length may be doubled.
-const DOUBLINGS: usize = 5;
+const DOUBLINGS: usize = 4;
 /// Times that the step may be halved after a whole projection.
 const HALVINGS: usize = 3;
 /// Least effective share of windows.
@@ -313,6 +337,8 @@ const SMALL: f64 = 0.02;
 /// Part of the correction, and of the error of the energy, that one walker may bring.
 const LARGEST_PART: f64 = 0.2;
 const LARGEST_ERROR: f64 = 0.7;
+/// Error bars by which walkers and exact samples may differ.
+const DRIFT: f64 = 6.0;
 /// Batch numbers of the streams: none of `measure` is as large.
 const STREAMS: u64 = 1 << 42;
 
@@ -361,7 +387,7 @@ pub fn project(
     loop {
         let steps = state.steps.ok_or(ProjectError::State)?;
         let found = job.walk(steps, variational, state, watch)?;
-        let again = matches!(found.refusal, Some(Refusal::Quadrature { .. }))
+        let again = matches!(found.refusal, Some(Refusal::Quadrature { .. } | Refusal::Cap { .. }))
             && settings.step.is_none()
             && steps.halvings < HALVINGS;
         if again {
@@ -406,6 +432,29 @@ struct Found {
     /// The length that is believed.
     chosen: usize,
     refusal: Option<Refusal>,
+}
+
+/// Plain means over walks.
+struct Bulk {
+    /// Mean local energy, relative to the variational one, and its standard error.
+    deviation: f64,
+    error: f64,
+    /// What the cap of the action leaves out of the mean size of local energies.
+    excess: f64,
+}
+
+/// Plain means over walks, which are independent of each other.
+fn bulk(action: &Action, walks: &[Walk]) -> Bulk {
+    let mut means = Moments::default();
+    let mut excess = Moments::default();
+    for walk in walks {
+        let relative = || walk.energies.iter().map(|e| e - action.origin);
+        let count = walk.energies.len() as f64;
+        means.push(relative().sum::<f64>() / count);
+        excess.push(relative().map(|e| (e.abs() - action.cap).max(0.0)).sum::<f64>() / count);
+    }
+    let (deviation, error) = (means.mean(), means.standard_error());
+    Bulk { deviation, error, excess: excess.mean() }
 }
 
 /// What does not change.
@@ -481,7 +530,8 @@ impl Job<'_> {
             let betas: Vec<f64> = lengths.iter().map(|&l| l as f64 * steps.effective).collect();
             let sums = self.extend(steps, doublings, &action, &lengths, &betas, state, watch)?;
             let curve = Curve::of(&sums, replicates, &betas);
-            let found = self.verdict(curve, lengths, variational);
+            let bulk = bulk(&action, &state.walks);
+            let found = self.verdict(curve, lengths, variational, bulk);
             let grows = matches!(found.refusal, Some(Refusal::NoPlateau { .. }));
             if !grows || fixed || doublings == DOUBLINGS {
                 let refusal = found.refusal.filter(|_| !(grows && fixed));
@@ -589,7 +639,13 @@ impl Job<'_> {
         walk
     }
 
-    fn verdict(&self, curve: Curve, lengths: Vec<usize>, variational: Variational) -> Found {
+    fn verdict(
+        &self,
+        curve: Curve,
+        lengths: Vec<usize>,
+        variational: Variational,
+        bulk: Bulk,
+    ) -> Found {
         let enough = |p: &CurvePoint| p.effective_share >= LEAST_SHARE;
         let chosen = match self.settings.beta {
             Some(_) => curve.points.len() - 1,
@@ -605,8 +661,13 @@ impl Job<'_> {
         let small = (0.7 * error).max(tolerance);
         let (change, change_error) = curve.quadrature[chosen];
         let part = curve.largest_part[chosen];
+        let drift_error = bulk.error.hypot(variational.standard_error);
         let refusal = if !(delta.is_finite() && error.is_finite() && fall.is_finite()) {
             Some(Refusal::NotANumber)
+        } else if bulk.excess > (0.3 * error).max(tolerance) {
+            Some(Refusal::Cap { excess: bulk.excess })
+        } else if bulk.deviation.abs() > DRIFT * drift_error + rounding {
+            Some(Refusal::Drift { deviation: bulk.deviation, error: drift_error })
         } else if !enough(&point) {
             let share = point.effective_share;
             Some(Refusal::Weights { share, least: LEAST_SHARE, beta: point.beta })

@@ -17,8 +17,10 @@ const LEAST_ACCEPTANCE: f64 = 0.9;
 const WALKS: usize = 64;
 const SHORT: usize = 16;
 const LONG: usize = 96;
+/// Largest share of local energies beyond the cap of the action, which falls with the step.
+const CLIPPED: f64 = 1e-3;
 /// Times that the step is halved.
-const HALVINGS: usize = 14;
+const HALVINGS: usize = 18;
 /// Samples that show where the particles are.
 const SAMPLES: usize = 1024;
 /// First length of the projection, in correlation times of the local energy.
@@ -143,7 +145,8 @@ pub(super) fn choose(
         let effective = tau * tally.accepted_square / tally.proposed_square;
         time = correlation(&energies, origin, 1.0 / tau).map(|steps| steps * effective);
         let long = time.is_some_and(|time| tau > 2.0 * time);
-        if !long || settings.step.is_some() || halvings >= HALVINGS {
+        let cut = clipped(&energies, origin, 1.0 / tau) > CLIPPED;
+        if !long && !cut || settings.step.is_some() || halvings >= HALVINGS {
             break effective;
         }
         tau *= 0.5;
@@ -157,6 +160,13 @@ pub(super) fn choose(
     };
     let stride = 2 * (first / PLACES).max(1);
     Ok(Steps { tau, effective, walls, first, stride, halvings: 0 })
+}
+
+/// Share of the local energies that count for less than they are.
+fn clipped(walks: &[Vec<f64>], origin: f64, cap: f64) -> f64 {
+    let far = |e: &&f64| (*e - origin).abs() > cap || e.is_nan();
+    let count: usize = walks.iter().map(Vec::len).sum();
+    walks.iter().flatten().filter(far).count() as f64 / count as f64
 }
 
 /// Integrated correlation time of the local energy in steps; none where it has no variance.

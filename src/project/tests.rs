@@ -75,7 +75,7 @@ fn bad_guides_have_no_energy() {
     let calogero = of("InverseSquare(strength: 2)", "(up: 2)", plain);
     assert!(matches!(calogero.refusals[..], [Refusal::Contact { .. }]), "{calogero:?}");
     assert_eq!(calogero.energy(), None);
-    // A tenth of the overlap or so.
+    // Local energies of thousands of Hartree: an action that leaves them out would give a wrong energy.
     let far = of("Harmonic(stiffness: 400)", "(up: 3)", plain);
     assert!(!far.refusals.is_empty() && far.energy().is_none(), "{far:?}");
     let polarised = of("SoftCoulomb(strength: 5)", "(up: 1, down: 1)", "Fermionised");

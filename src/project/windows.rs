@@ -1,5 +1,6 @@
 //! From local energies along paths to the correction: weights over all windows of a path, and the jackknife over replicates.
 
+use crate::estimate::judge::number;
 use crate::observables::replicates::Replicates;
 use serde::{Deserialize, Serialize};
 
@@ -82,10 +83,13 @@ pub struct CurvePoint {
     /// Imaginary time of the projection, in 1/Hartree.
     pub beta: f64,
     /// `Delta(beta)`, in Hartree.
+    #[serde(deserialize_with = "number")]
     pub correction: f64,
     /// Its standard error.
+    #[serde(deserialize_with = "number")]
     pub standard_error: f64,
     /// Share of the windows that count: (sum w)² / (number · sum w²).
+    #[serde(deserialize_with = "number")]
     pub effective_share: f64,
 }
 
@@ -118,9 +122,9 @@ impl Curve {
             let correction = |a: &&[f64]| a[4] / a[1] - a[3] / a[0];
             let delta: Vec<f64> = each.iter().map(correction).collect();
             let falls = (0..count).map(|k| delta[k.saturating_sub(HALF)] - delta[k]);
-            let coarse = each.iter().map(|a| {
-                (a[8] / a[6] - a[7] / a[5] - (a[4] / a[1] - a[3] / a[0])) / 3.0
-            });
+            let coarse = each
+                .iter()
+                .map(|a| (a[8] / a[6] - a[7] / a[5] - (a[4] / a[1] - a[3] / a[0])) / 3.0);
             delta.iter().copied().chain(falls).chain(coarse).collect()
         });
         let mean = replicates.mean();
