@@ -32,6 +32,7 @@ pub mod optimise;
 pub mod parallel;
 mod parcel;
 pub mod problems;
+pub mod project;
 pub mod regress;
 pub mod report;
 pub mod run;

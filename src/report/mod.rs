@@ -16,6 +16,7 @@ pub mod npz;
 pub mod number;
 pub mod observables;
 pub mod progress;
+pub mod projection;
 pub mod provenance;
 pub mod record;
 pub mod reference_density;

@@ -212,6 +212,7 @@ impl Run {
             optimiser: &spec.optimiser,
             spec_text: &spec_text,
             observables: observables.as_ref(),
+            projection: None,
             notices: &notices,
             reference_density: outcome.reference_density.as_ref(),
             provenance: Some(&provenance),
