@@ -12,8 +12,10 @@
 
 mod active_space;
 mod apart;
+mod bethe;
 mod ci;
 pub mod closed_forms;
+mod contact;
 mod correlated;
 mod davidson;
 pub mod dvr;
@@ -21,6 +23,7 @@ mod elements;
 mod few;
 mod gap_basis;
 mod gaps;
+mod glued;
 pub mod hartree_fock;
 mod integrals;
 pub(crate) mod linalg;
@@ -159,6 +162,19 @@ pub enum ExactError {
         /// Points at most.
         most: usize,
     },
+    /// Contact interactions that are beyond every route.
+    #[error(transparent)]
+    Contact(#[from] crate::contact::ContactError),
+    /// A method that cannot have a cusp.
+    #[error(
+        "a contact interaction cannot be put on a grid or into smooth orbitals: the methods `auto` and `gaps` have its cusp"
+    )]
+    ContactMethod,
+    /// Energies of contact interactions come without densities.
+    #[error(
+        "contact interactions are solved in gaps, for energies only: densities come from `weylflow run` and `weylflow measure`"
+    )]
+    ContactDensities,
     /// The caller's progress function said to stop.
     #[error("interrupted")]
     Interrupted,
@@ -316,6 +332,12 @@ pub struct ErrorBudget {
 }
 
 impl ErrorBudget {
+    /// All parts.
+    pub(crate) fn parts(&mut self) -> [&mut f64; 5] {
+        let ErrorBudget { functions, quadrature, orbitals, walls, solver } = self;
+        [functions, quadrature, orbitals, walls, solver]
+    }
+
     /// The sum of all parts.
     pub fn total(&self) -> f64 {
         self.functions + self.quadrature + self.orbitals + self.walls + self.solver

@@ -296,6 +296,7 @@ pub fn hamiltonian(hamiltonian: &Hamiltonian) -> Checked {
     let Hamiltonian { title: _, external, interaction } = hamiltonian;
     // Sums of sums multiply, and every evaluation of the potential visits all of them.
     count("external", parts(external), 1, MAX_PARTS, "potential")?;
+    count("interaction", interactions(interaction), 1, MAX_PARTS, "interaction")?;
     check_external("external", external)?;
     check_interaction("interaction", interaction)
 }
@@ -339,6 +340,14 @@ fn parts(external: &External) -> usize {
     }
 }
 
+/// As [`parts`], of interactions.
+fn interactions(interaction: &Interaction) -> usize {
+    match interaction {
+        Interaction::Sum(all) => all.iter().map(interactions).sum::<usize>().max(1),
+        _ => 1,
+    }
+}
+
 /// Distances at which an interaction must be even: all scales about contact and about whatever its formula makes special.
 fn distances(interaction: &Interaction) -> Vec<f64> {
     let special = interaction.special_points();
@@ -363,6 +372,17 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
         }
         Interaction::Harmonic { stiffness } => finite(&field("stiffness"), *stiffness)?,
         Interaction::InverseSquare { strength } => finite(&field("strength"), *strength)?,
+        Interaction::Contact { strength } => {
+            if strength.is_nan() || *strength == f64::NEG_INFINITY {
+                let bound = "must be a finite number, or `inf` for impenetrable particles";
+                return violated(&field("strength"), bound, strength);
+            }
+        }
+        Interaction::Sum(parts) => {
+            count(path, parts.len(), 1, MAX_PARTS, "interaction")?;
+            let check = |(i, part)| check_interaction(&format!("{path}[{i}]"), part);
+            parts.iter().enumerate().try_for_each(check)?;
+        }
         Interaction::Formula(_) | Interaction::Scaled(_) => {}
     }
     if !matches!(interaction, Interaction::Formula(_)) {
