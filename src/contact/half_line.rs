@@ -45,6 +45,11 @@ impl HalfLine {
         HalfLine { zero, first, diagonal, off }
     }
 
+    /// Whether all functions are zero at zero.
+    pub(crate) fn vanishes(&self) -> bool {
+        self.zero
+    }
+
     /// The first `count` functions at `s`, without the Gaussian, appended to `out`.
     pub(crate) fn values<T: Scalar>(&self, s: T, count: usize, out: &mut Vec<T>) {
         let (mut p, mut before) = (T::constant(self.first), T::zero());
@@ -67,8 +72,14 @@ impl HalfLine {
             1 => of.off[r.min(c)],
             _ => 0.0,
         });
-        let (points, vectors) = symmetric_eigen(j.as_ref())?;
-        let weights = (0..count).map(|q| (vectors[(0, q)] / of.first).powi(2)).collect();
+        let points = symmetric_eigen(j.as_ref())?.0;
+        // The Christoffel numbers have their digits in the tail as well.
+        let weight = |s: &f64| {
+            let mut all = Vec::new();
+            of.values(*s, count, &mut all);
+            all.iter().map(|p| p * p).sum::<f64>().recip()
+        };
+        let weights = points.iter().map(weight).collect();
         Ok((points, weights))
     }
 }

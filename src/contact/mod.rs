@@ -6,8 +6,12 @@
 //! every order of the components along the line there is one function; where two particles meet, it vanishes (equal
 //! components) or goes over into that of the other order with `d log psi / d|d| = g/2` (different ones).
 
+pub(crate) mod base;
+pub(crate) mod cell;
 pub(crate) mod half_line;
 pub(crate) mod orders;
+pub(crate) mod sampler;
+pub(crate) mod symmetry;
 
 use crate::exact::closed_forms::recognised;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
@@ -61,6 +65,16 @@ pub enum ContactError {
     /// An interaction without a limit at contact beside them.
     #[error("contact interactions may be summed with interactions that are finite at contact only")]
     Singular,
+}
+
+impl ContactError {
+    /// The field of a Hamiltonian that is to blame.
+    pub fn field(&self) -> &'static str {
+        match self {
+            ContactError::NotHarmonic | ContactError::NotFree => "external",
+            ContactError::Singular => "interaction",
+        }
+    }
 }
 
 /// Whether particles feel a contact interaction at all: equal ones do not.

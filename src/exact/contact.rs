@@ -11,6 +11,7 @@ use super::{
     Components, ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, Method,
     Refinement, Step,
 };
+use crate::contact::base::Base;
 use crate::contact::orders;
 use crate::contact::{Gas, Space};
 use crate::system::{Geometry, Hamiltonian, Interaction, Sector};
@@ -84,7 +85,7 @@ fn numerically(
             }
             Ok(found)
         }
-        Space::Ring { .. } | Space::Walls { .. } => Err(ExactError::ContactMethod),
+        Space::Ring { .. } | Space::Walls { .. } => in_cells(gas, sector, options, watch),
     }
 }
 
@@ -111,6 +112,104 @@ fn with_closed_form(mut result: ExactResult, form: &ClosedForm) -> ExactResult {
     result.components = form.components;
     result.converged = true;
     result
+}
+
+/// Degree of the polynomials at most, and what it grows by.
+const MOST_DEGREE: usize = 48;
+const DEGREES: usize = 2;
+
+/// On a ring and between walls: polynomials of all gaps in every order, with the cusp.
+fn in_cells(
+    gas: &Gas,
+    sector: Sector,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+) -> Result<ExactResult, ExactError> {
+    let states = options.states;
+    if states > 1 {
+        // Functions are shared by symmetry, which excited states need not have.
+        return Err(ExactError::ContactStates);
+    }
+    let mut table = Vec::new();
+    let mut sequence = Sequence::default();
+    let mut best: Option<Base> = None;
+    let mut spent = 0.0;
+    let mut degree = gas.particles() + 4;
+    while degree <= MOST_DEGREE {
+        let size = Base::dimension(gas, degree);
+        let (work, bytes) = Base::cost(gas, degree);
+        let enough = sequence.has_ratio();
+        if enough
+            && (spent + work > 0.7 * options.work_limit
+                || bytes > options.memory_limit_bytes as f64)
+        {
+            break;
+        }
+        watch.tell(&Step::Predicted { determinants: size as u64, bytes: bytes as u64, work });
+        if bytes > options.memory_limit_bytes as f64 {
+            let (needed, limit) = (bytes as u64, options.memory_limit_bytes);
+            return Err(ExactError::Memory { needed, limit });
+        }
+        if work > options.work_limit {
+            return Err(ExactError::Work { needed: work, limit: options.work_limit });
+        }
+        match watch.spend(work) {
+            Err(ExactError::Work { .. }) if enough => break,
+            asked => asked?,
+        }
+        let base = Base::new(gas, degree, states)?;
+        spent += work;
+        sequence.push(&base.energies);
+        let row = ConvergenceRow {
+            refinement: Refinement::Functions,
+            length: base.cells[0].length.unwrap_or(0.0),
+            functions: degree,
+            cells: base.cells.len(),
+            orbitals: 0,
+            determinants: size as u64,
+            energy: base.energies[0],
+            change: sequence.change(),
+            discarded: None,
+        };
+        watch.tell(&Step::Row(row.clone()));
+        table.push(row);
+        best = Some(base);
+        if sequence.has_ratio() && sequence.worst() < 0.4 * options.tolerance {
+            break;
+        }
+        degree += DEGREES;
+    }
+    let Some(base) = best else { return Err(ExactError::ContactDensities) };
+    let energy = base.energies[0];
+    let budget = ErrorBudget {
+        functions: 2.0 * sequence.estimate(0),
+        solver: 1e-10 * (1.0 + energy.abs()),
+        ..ErrorBudget::default()
+    };
+    let contact = if gas.strength.is_finite() { gas.strength * base.contact } else { 0.0 };
+    let (external, rest) = base.potentials()?;
+    let interaction = contact + rest;
+    Ok(ExactResult {
+        converged: budget.total() <= options.tolerance,
+        energies: vec![energy],
+        error_estimates: vec![budget.total()],
+        error_budget: budget,
+        components: Components { kinetic: energy - external - interaction, external, interaction },
+        labels: vec![],
+        excited_densities: vec![],
+        method: format!(
+            "contact interaction: polynomials of degree {} of the gaps in {} orders, with the cusp where different \
+             components meet",
+            table.last().map_or(0, |r| r.functions),
+            base.orders.all.len(),
+        ),
+        convergence: table,
+        ground_state: Err(ExactError::ContactDensities),
+        sector,
+        geometry: None,
+        centre: 0.0,
+        products: 0,
+    })
 }
 
 /// In units of the trap.

@@ -21,7 +21,7 @@ mod davidson;
 pub mod dvr;
 mod elements;
 mod few;
-mod gap_basis;
+pub(crate) mod gap_basis;
 mod gaps;
 mod glued;
 pub mod hartree_fock;
@@ -41,6 +41,7 @@ mod walls;
 mod watch;
 
 pub(crate) use active_space::active_space;
+pub(crate) use gap_basis::gauss_jacobi;
 pub use linalg::EigenFailure;
 pub(crate) use linalg::symmetric_eigen;
 pub use solve::{solve, solve_on_line};
@@ -170,6 +171,11 @@ pub enum ExactError {
         "a contact interaction cannot be put on a grid or into smooth orbitals: the methods `auto` and `gaps` have its cusp"
     )]
     ContactMethod,
+    /// Excited states outside a trap.
+    #[error(
+        "excited states of contact interactions are solved in a harmonic trap on the Line only"
+    )]
+    ContactStates,
     /// Energies of contact interactions come without densities.
     #[error(
         "contact interactions are solved in gaps, for energies only: densities come from `weylflow run` and `weylflow measure`"
