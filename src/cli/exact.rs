@@ -2,11 +2,11 @@
 
 use super::Exit;
 use super::exact_display::Display;
-use super::exact_work::{Task, solve_until};
 use super::guard::{self, Format};
 use super::interrupt::Interrupt;
 use crate::exact::{ExactError, ExactOptions, ExactResult, Labels, Method};
 use crate::report::files::write_atomic;
+use crate::run::{Task, solve_until};
 use crate::spec::read::{files, load_hamiltonian, names_hamiltonian};
 use crate::spec::{load, validate};
 use crate::system::{Geometry, Sector};
@@ -116,8 +116,9 @@ impl Exact {
             method: self.method,
         };
         let mut display = Display::new(self.json, SPEED * pool.current_num_threads() as f64);
+        let stops = || interrupt.exit_code().is_some();
         let solved =
-            solve_until(&task, &options, Some(pool), &interrupt, |step| display.show(step));
+            solve_until(&task, &options, Some(pool), &stops, &mut |step| display.show(step));
         display.finish();
         let result = solved?.map_err(|error| explained(error, &interrupt))?;
         self.write_files(&result)?;

@@ -5,15 +5,14 @@ mod cluster;
 mod evaluate;
 mod exact;
 mod exact_display;
-mod exact_work;
 mod guard;
 mod interrupt;
 mod measure;
 mod regress;
 mod report;
-mod resume;
 mod run;
 mod sample;
+mod terminal;
 
 use crate::report::escape::harmless;
 use crate::report::files::{names, read_text};
