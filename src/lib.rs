@@ -21,6 +21,7 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod contact;
 pub mod estimate;
 pub mod exact;
 pub mod input;

@@ -5,6 +5,8 @@
 
 use super::error::Problem;
 use super::{ReferenceSource, ResolvedSpec, RunSpec, size};
+use crate::contact::base::Base;
+use crate::contact::{self, Gas};
 use crate::math::spline::circular::FEWEST_CELLS;
 use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::judgement;
@@ -13,6 +15,7 @@ use crate::system::syntax::octaves;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
+use crate::wavefunction::sector_base::{self, SectorBaseSettings};
 use crate::wavefunction::waveflow::WaveflowSettings;
 use crate::wavefunction::weyl::WeylSettings;
 use std::fmt::Display;
@@ -51,7 +54,9 @@ impl ResolvedSpec {
         let inline = |v: Violation| Violation { field: format!("hamiltonian.{}", v.field), ..v };
         hamiltonian(&self.hamiltonian).map_err(inline)?;
         hamiltonian_in(&self.hamiltonian, &self.geometry).map_err(inline)?;
-        ground_state(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)
+        ground_state(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)?;
+        contact_in(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)?;
+        contact_by(&self.wavefunction, &self.hamiltonian, &self.geometry, self.sector)
     }
 }
 
@@ -188,6 +193,10 @@ fn check_wavefunction(
             waveflow(settings)
         }
         WavefunctionSettings::Weyl(settings) => weyl(settings, sector, geometry),
+        WavefunctionSettings::SectorBase(SectorBaseSettings { functions }) => {
+            let most = sector_base::MOST_FUNCTIONS as u64;
+            within("wavefunction.functions", functions.unwrap_or(2), 2, most)
+        }
     }
 }
 
@@ -296,6 +305,7 @@ pub fn hamiltonian(hamiltonian: &Hamiltonian) -> Checked {
     let Hamiltonian { title: _, external, interaction } = hamiltonian;
     // Sums of sums multiply, and every evaluation of the potential visits all of them.
     count("external", parts(external), 1, MAX_PARTS, "potential")?;
+    count("interaction", interactions(interaction), 1, MAX_PARTS, "interaction")?;
     check_external("external", external)?;
     check_interaction("interaction", interaction)
 }
@@ -339,6 +349,14 @@ fn parts(external: &External) -> usize {
     }
 }
 
+/// As [`parts`], of interactions.
+fn interactions(interaction: &Interaction) -> usize {
+    match interaction {
+        Interaction::Sum(all) => all.iter().map(interactions).sum::<usize>().max(1),
+        _ => 1,
+    }
+}
+
 /// Distances at which an interaction must be even: all scales about contact and about whatever its formula makes special.
 fn distances(interaction: &Interaction) -> Vec<f64> {
     let special = interaction.special_points();
@@ -363,6 +381,17 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
         }
         Interaction::Harmonic { stiffness } => finite(&field("stiffness"), *stiffness)?,
         Interaction::InverseSquare { strength } => finite(&field("strength"), *strength)?,
+        Interaction::Contact { strength } => {
+            if strength.is_nan() || *strength == f64::NEG_INFINITY {
+                let bound = "must be a finite number, or `inf` for impenetrable particles";
+                return violated(&field("strength"), bound, strength);
+            }
+        }
+        Interaction::Sum(parts) => {
+            count(path, parts.len(), 1, MAX_PARTS, "interaction")?;
+            let check = |(i, part)| check_interaction(&format!("{path}[{i}]"), part);
+            parts.iter().enumerate().try_for_each(check)?;
+        }
         Interaction::Formula(_) | Interaction::Scaled(_) => {}
     }
     if !matches!(interaction, Interaction::Formula(_)) {
@@ -403,6 +432,70 @@ pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked
 pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
     judgement::ground_state(hamiltonian, geometry, sector)
         .or_else(|reason| rule(reason.field(), &reason.to_string()))
+}
+
+/// Checks that a contact interaction is one that can be treated where it is.
+///
+/// # Errors
+///
+/// A [`Violation`] of the potential that is in the way; field paths start at the Hamiltonian.
+pub fn contact_in(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
+    if !contact::matters(hamiltonian, sector) {
+        return Ok(());
+    }
+    match Gas::new(hamiltonian, geometry, sector) {
+        Ok(_) => Ok(()),
+        Err(error) => rule(error.field(), &error.to_string()),
+    }
+}
+
+/// Checks that the wavefunction has the cusp of a contact interaction, and none where there is none.
+///
+/// # Errors
+///
+/// A [`Violation`] of the wavefunction.
+pub fn contact_by(
+    wavefunction: &WavefunctionSettings,
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    sector: Sector,
+) -> Checked {
+    let matters = contact::matters(hamiltonian, sector);
+    let name = match wavefunction {
+        WavefunctionSettings::Waveflow(_) => "Waveflow has",
+        WavefunctionSettings::Weyl(_) => "the layers of Weyl have",
+        WavefunctionSettings::SectorBase(settings) => {
+            if !matters {
+                return rule(
+                    "wavefunction",
+                    "SectorBase is for contact interactions between different spins: choose Weyl(..), or leave the field out",
+                );
+            }
+            let Ok(gas) = Gas::new(hamiltonian, geometry, sector) else { return Ok(()) };
+            let functions = settings.functions(&gas);
+            let (size, most) = (Base::dimension(&gas, functions), sector_base::MOST_COEFFICIENTS);
+            if size > most {
+                let bound = format!(
+                    "the sector base may have {most} coefficients: fewer functions or particles are needed"
+                );
+                let field =
+                    if settings.functions.is_some() { "wavefunction.functions" } else { "sector" };
+                return violated(
+                    field,
+                    bound,
+                    format!("{size} coefficients for {functions} functions"),
+                );
+            }
+            return Ok(());
+        }
+    };
+    if !matters {
+        return Ok(());
+    }
+    let message = format!(
+        "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below:          choose SectorBase(), or leave the field out"
+    );
+    rule("wavefunction", &message)
 }
 
 /// Checks that a trained wavefunction may follow the particles where they meet; the exact solver can do more.
