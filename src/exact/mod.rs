@@ -14,6 +14,7 @@ mod active_space;
 mod apart;
 mod ci;
 pub mod closed_forms;
+pub(crate) mod configurations;
 mod correlated;
 mod davidson;
 pub mod dvr;
@@ -32,6 +33,7 @@ mod refine;
 mod solve;
 mod state;
 pub(crate) mod strings;
+pub mod thermal;
 mod trap;
 mod units;
 mod walls;
@@ -157,6 +159,18 @@ pub enum ExactError {
         /// Points needed, at least.
         points: usize,
         /// Points at most.
+        most: usize,
+    },
+    /// An interaction that diverges at contact, whose spectrum has no closed form.
+    #[error(
+        "the states of an interaction that diverges at contact are no sums of determinants, and their spectrum is \
+         known in closed form for equal spins in a harmonic trap only"
+    )]
+    Divergent,
+    /// No two spaces of configurations are small enough.
+    #[error("more than {most} states would have to be summed")]
+    TooManyStates {
+        /// States at most.
         most: usize,
     },
     /// The caller's progress function said to stop.
