@@ -12,6 +12,7 @@ mod regress;
 mod report;
 mod run;
 mod sample;
+mod shell;
 mod terminal;
 
 use crate::report::escape::harmless;
@@ -57,6 +58,8 @@ enum Command {
     Report(report::Report),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 impl Cli {
@@ -75,6 +78,8 @@ impl Cli {
             Command::Report(report) => report.run(),
             Command::Sample(sample) => sample.run(),
             Command::Evaluate(evaluate) => evaluate.run(),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }

@@ -59,6 +59,9 @@ pub struct Run {
     /// Spread the samples over the processes that mpirun or srun started (in a build with the feature `mpi`).
     #[arg(long)]
     mpi: bool,
+    /// Show the report in a browser when it is written.
+    #[arg(long)]
+    open: bool,
     /// Say nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -136,6 +139,11 @@ impl Run {
                 let summary = &outcome.summary;
                 if !self.quiet && summary.verdict != Some(Verdict::Refused) {
                     super::print(&closing_lines(summary, &outcome.rows, folder))?;
+                }
+                if self.open
+                    && let Err(error) = open::that_detached(folder.join(names::REPORT))
+                {
+                    super::note(&format!("no browser shows the report: {error}"));
                 }
                 sentence(summary, folder)
             }

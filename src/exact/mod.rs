@@ -21,6 +21,7 @@ pub mod dvr;
 mod elements;
 mod few;
 mod gap_basis;
+pub(crate) mod gap_state;
 mod gaps;
 pub mod hartree_fock;
 mod integrals;

@@ -24,11 +24,13 @@ mod folder;
 mod observer;
 mod reference;
 mod resume;
+mod state;
 
 pub use ensemble::{EnsembleOutcome, EnsembleRun, is_of_several};
 pub use folder::{Ended, InFolder, written_into};
-pub use observer::{Event, Iterations, Observer};
+pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until};
+pub use state::{Samples, State, StateError};
 
 use crate::checkpoint::CheckpointError;
 use crate::estimate::{Verdict, judge, rayleigh_quotient};
@@ -158,8 +160,8 @@ impl Run {
         validate::trainable(&spec.hamiltonian, spec.sector).map_err(RunError::Untrainable)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let mut settled = spec.clone();
-        let choices = settled.wavefunction.settle(spec.sector, system)?;
-        let psi = settled.wavefunction.build(spec.sector, system, spec.seed)?;
+        let (choices, psi) =
+            settled.wavefunction.settle_and_build(spec.sector, system, spec.seed)?;
         let optimiser = settled.optimiser.build();
         let spec_text = write::to_ron(&settled)?;
         Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks })
@@ -385,6 +387,11 @@ impl Outcome {
     /// The trained state.
     pub fn wavefunction(&self) -> &dyn Wavefunction {
         self.psi.as_ref()
+    }
+
+    /// The trained state, to sample and evaluate.
+    pub fn into_state(self) -> State {
+        State::of(self.saved, self.psi)
     }
 }
 

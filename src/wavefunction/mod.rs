@@ -124,8 +124,32 @@ impl WavefunctionSettings {
     ) -> Result<Vec<String>, WavefunctionError> {
         match self {
             WavefunctionSettings::Waveflow(_) => Ok(Vec::new()),
-            WavefunctionSettings::Weyl(settings) => settings.settle(sector, system),
+            WavefunctionSettings::Weyl(settings) => Ok(settings.settle(sector, system)?.0),
         }
+    }
+
+    /// [`Self::settle`], then [`Self::build`], without doing anything twice.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle_and_build(
+        &mut self,
+        sector: Sector,
+        system: System,
+        seed: u64,
+    ) -> Result<(Vec<String>, Box<dyn Wavefunction>), WavefunctionError> {
+        if sector.up < sector.down {
+            let (lines, inner) = self.settle_and_build(sector.exchanged(), system, seed)?;
+            return Ok((lines, Box::new(Exchanged::of(inner))));
+        }
+        if let WavefunctionSettings::Weyl(settings) = self {
+            let (lines, psi) = settings.settle(sector, system)?;
+            return Ok(match psi {
+                Some(psi) => (lines, Box::new(psi)),
+                None => (lines, self.build(sector, system, seed)?),
+            });
+        }
+        Ok((Vec::new(), self.build(sector, system, seed)?))
     }
 
     /// Whether [`Wavefunction::refine`] can do something.
