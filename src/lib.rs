@@ -28,6 +28,7 @@ pub mod input;
 pub mod local_energy;
 pub mod math;
 mod nearest;
+pub mod objective;
 pub mod observables;
 pub mod optimise;
 pub mod parallel;

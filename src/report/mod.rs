@@ -5,6 +5,7 @@ pub mod csv;
 mod densities;
 pub mod density;
 pub mod describe;
+pub mod ensemble;
 pub mod escape;
 pub mod faults;
 pub mod files;

@@ -130,7 +130,9 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
     }
     validate::contact_by(&spec.value.wavefunction, &hamiltonian, &geometry, sector)
         .map_err(|v| spec.locate("", v))?;
-    let mut resolved = spec.value.with_hamiltonian(hamiltonian);
+    let resolved = spec.value.clone().with_hamiltonian(hamiltonian);
+    validate::ensemble(&resolved).map_err(|v| spec.locate("", v))?;
+    let mut resolved = resolved;
     resolved
         .wavefunction
         .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });

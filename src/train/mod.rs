@@ -8,7 +8,7 @@ mod merit;
 mod state;
 mod stopping;
 
-pub use estimate::{Estimate, estimate, estimate_until};
+pub use estimate::{Estimate, estimate, estimate_until, round_trip};
 pub use state::{Faults, TrainingState};
 pub use stopping::{StopReason, Stopping};
 
