@@ -103,6 +103,14 @@ impl Exit {
     pub const DOUBTFUL: u8 = 4;
 }
 
+/// `NAME=VALUE`, for clap.
+fn assignment(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, as in R=2.5")?;
+    let number = value.trim().parse::<f64>().ok().filter(|v| v.is_finite());
+    let number = number.ok_or_else(|| format!("`{value}` is no number"))?;
+    Ok((name.trim().to_owned(), number))
+}
+
 /// A number of seconds, for clap.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -6,14 +6,18 @@
 pub mod differences;
 pub mod ensemble;
 pub mod error;
+mod expand;
+pub mod family;
 pub mod locate;
 pub mod read;
+pub mod scan;
 pub mod size;
 pub mod validate;
 pub mod write;
 
 pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings};
 pub use error::SpecError;
+pub use family::Family;
 pub use read::{load, load_hamiltonian};
 
 use crate::optimise::OptimiserSettings;
