@@ -5,7 +5,8 @@
 
 use super::error::Problem;
 use super::{
-    ReferenceSource, ResolvedSpec, RunSpec, StateWeights, StatesSettings, TemperatureSettings, size,
+    ReferenceSource, ResolvedSpec, RunSpec, StateWeights, StatesSettings, TemperatureSettings,
+    Temperatures, size,
 };
 use crate::math::spline::circular::FEWEST_CELLS;
 use crate::objective::mixture::MOST_STATES;
@@ -36,6 +37,9 @@ type Checked = Result<(), Violation>;
 pub const MAX_PARTICLES: usize = 32;
 /// Most times that knots are doubled: 24 cells have become 6144.
 pub const MOST_REFINEMENTS: u64 = 8;
+
+/// Most temperatures of a sweep.
+const MOST_TEMPERATURES: u64 = 100;
 
 /// Most elements of a list of nuclei, and most potentials in all sums of a Hamiltonian.
 const MAX_PARTS: usize = 256;
@@ -146,7 +150,14 @@ fn check_ensemble<H>(
             "states"
         }
         (None, Some(TemperatureSettings { kt })) => {
-            between("temperature.kT", *kt, 1e-9, 1e9)?;
+            match *kt {
+                Temperatures::One(kt) => between("temperature.kT", kt, 1e-9, 1e9)?,
+                Temperatures::Range { from, to, points } => {
+                    between("temperature.kT.from", from, 1e-9, 1e9)?;
+                    between("temperature.kT.to", to, 1e-9, 1e9)?;
+                    within("temperature.kT.points", points, 1, MOST_TEMPERATURES)?;
+                }
+            }
             "temperature"
         }
     };
