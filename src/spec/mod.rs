@@ -15,7 +15,7 @@ pub mod size;
 pub mod validate;
 pub mod write;
 
-pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings};
+pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings, Temperatures};
 pub use error::SpecError;
 pub use family::Family;
 pub use read::{load, load_hamiltonian};
