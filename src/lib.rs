@@ -21,17 +21,20 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod contact;
 pub mod estimate;
 pub mod exact;
 pub mod input;
 pub mod local_energy;
 pub mod math;
 mod nearest;
+pub mod objective;
 pub mod observables;
 pub mod optimise;
 pub mod parallel;
 mod parcel;
 pub mod problems;
+pub mod project;
 pub mod regress;
 pub mod report;
 pub mod run;

@@ -8,6 +8,7 @@ mod exact_display;
 mod guard;
 mod interrupt;
 mod measure;
+mod project;
 mod regress;
 mod report;
 mod run;
@@ -45,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   weylflow exact runs/helium.ron    what is the exact energy of that problem?
   weylflow regress --quick          do all solvers still reproduce the exact energies?
   weylflow measure out/helium       densities, occupations, momenta, .. of the trained state
+  weylflow project out/trap_six     how far is that from the exact energy?
   weylflow report out/a out/b --out both.html    compare runs in one page
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
@@ -56,6 +58,7 @@ enum Command {
     Exact(exact::Exact),
     Regress(regress::Regress),
     Measure(measure::Measure),
+    Project(project::Project),
     Report(report::Report),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
@@ -76,6 +79,7 @@ impl Cli {
             Command::Exact(exact) => exact.run(),
             Command::Regress(regress) => regress.run(),
             Command::Measure(measure) => measure.run(),
+            Command::Project(project) => project.run(),
             Command::Report(report) => report.run(),
             Command::Sample(sample) => sample.run(),
             Command::Evaluate(evaluate) => evaluate.run(),

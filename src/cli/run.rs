@@ -4,14 +4,14 @@ use super::Exit;
 use super::cluster;
 use super::guard;
 use super::terminal::Terminal;
-use crate::estimate::Verdict;
+use crate::estimate::{Check, Verdict};
 use crate::input;
 use crate::report::escape::one_line;
 use crate::report::files::{Existing, names};
 use crate::report::number::{format_ratio, format_with_uncertainty};
 use crate::report::record::{ErrorBar, IterationRow, Summary};
 use crate::report::verdict;
-use crate::run::{self, Ended, Event, InFolder, Observer, RunError, written_into};
+use crate::run::{self, Ended, EnsembleRun, Event, InFolder, Observer, RunError, written_into};
 use crate::scan::Scan;
 use crate::spec::{Family, ResolvedSpec, read, write};
 use clap::Args;
@@ -133,6 +133,9 @@ impl Run {
             checkpoint_seconds: self.checkpoint_seconds,
         };
         if let Some(scan) = Scan::new(family) {
+            if run::is_of_several(&spec) {
+                return Err("a scan of several states or of a temperature cannot be run yet".into());
+            }
             return super::scan::run(self, &scan, &spec.title, place);
         }
         if self.only.is_some() {
@@ -144,6 +147,9 @@ impl Run {
                 .is_ok_and(|bytes| bytes == spec_text.as_bytes());
             path.file_name() == Some(names::SPEC.as_ref()) && same
         })?;
+        if run::is_of_several(&spec) {
+            return self.several(spec, &place);
+        }
         // Everything that can be wrong with the input is found before a folder is made.
         let run = run::Run::new(spec).map_err(|error| match error {
             RunError::Untrainable(v) => format!("{}: {v}", self.spec.display()).into(),
@@ -176,6 +182,34 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Runs states or a temperature.
+    fn several(&self, spec: ResolvedSpec, place: &InFolder) -> Result<(), Box<dyn Error>> {
+        let run = EnsembleRun::new(spec).map_err(|error| match error {
+            RunError::Untrainable(v) => format!("{}: {v}", self.spec.display()).into(),
+            error => Box::<dyn Error>::from(error),
+        })?;
+        let folder = place.folder.as_path();
+        let mut terminal = Terminal::new(self.quiet)?;
+        let ended = run.in_folder(place, &mut terminal);
+        let summary = match ended {
+            Ok(outcome) => outcome.summary,
+            Err(RunError::Interrupted { .. }) => return Err(terminal.interrupted()),
+            Err(error) => return Err(terminal.explained(error, folder)),
+        };
+        if !self.quiet && summary.verdict != Verdict::Refused {
+            let report = folder.join(names::REPORT);
+            let verdict = summary.sentence();
+            super::print(&format!(
+                "{}verdict: {verdict}\nreport: {}\n",
+                summary.lines(),
+                report.display()
+            ))?;
+        }
+        judged(Some(summary.verdict), &summary.checks, &[], folder)
+    }
+}
+
 /// Exit code of a run whose energy is refused.
 pub(super) const REFUSED: u8 = 3;
 
@@ -184,18 +218,27 @@ pub(super) const REFUSED: u8 = 3;
 /// # Errors
 /// An [`Exit`] where the energy is doubtful or refused.
 pub(super) fn sentence(summary: &Summary, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let (code, word) = match summary.verdict {
+    judged(summary.verdict, &summary.checks, &summary.health.refusals, folder)
+}
+
+fn judged(
+    verdict: Option<Verdict>,
+    checks: &[Check],
+    refusals: &[String],
+    folder: &Path,
+) -> Result<(), Box<dyn Error>> {
+    let (code, word) = match verdict {
         Some(Verdict::Doubtful) => (Exit::DOUBTFUL, "doubtful"),
         Some(Verdict::Refused) => (REFUSED, "refused"),
         // The summary of a version that only refused.
-        None if !summary.health.refusals.is_empty() => (REFUSED, "refused"),
+        None if !refusals.is_empty() => (REFUSED, "refused"),
         None | Some(Verdict::Good) => return Ok(()),
     };
-    let failed = summary.checks.iter().filter(|c| !c.passed);
+    let failed = checks.iter().filter(|c| !c.passed);
     let mut reasons: Vec<String> =
         failed.map(|c| format!("{}: {}", c.headline, c.detail)).collect();
     if reasons.is_empty() {
-        reasons.clone_from(&summary.health.refusals);
+        reasons = refusals.to_vec();
     }
     let message = format!(
         "the energy is {word}, because\n  {}\n  what there is of results is in `{}`",

@@ -19,12 +19,14 @@
 //! ```
 
 mod clocks;
+mod ensemble;
 mod folder;
 mod observer;
 mod reference;
 mod resume;
 mod state;
 
+pub use ensemble::{EnsembleOutcome, EnsembleRun, is_of_several};
 pub use folder::{Ended, InFolder, written_into};
 pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until};
@@ -105,6 +107,9 @@ pub enum RunError {
     /// The wavefunction cannot be saved.
     #[error(transparent)]
     Saved(#[from] SavedError),
+    /// States or a temperature that cannot be had.
+    #[error("{0}")]
+    Ensemble(String),
     /// A thread or a stream.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -147,6 +152,12 @@ impl Run {
     pub fn new(spec: ResolvedSpec) -> Result<Self, RunError> {
         let clocks = Clocks::start();
         spec.validate()?;
+        if is_of_several(&spec) {
+            return Err(RunError::Ensemble(
+                "the spec asks for states or a temperature, which `weylflow run` computes and nothing else does"
+                    .to_owned(),
+            ));
+        }
         validate::trainable(&spec.hamiltonian, spec.sector).map_err(RunError::Untrainable)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let mut settled = spec.clone();

@@ -43,7 +43,7 @@ const BACKWARD: Stencil =
     &[(0.0, 25.0 / 12.0), (-1.0, -4.0), (-2.0, 3.0), (-3.0, -4.0 / 3.0), (-4.0, 0.25)];
 
 /// The slope with respect to the parameter `name`, which has the value `value` in `spec`; none where the space of the
-/// particles depends on it, or where the potentials do not exist on either side.
+/// particles or a contact interaction depends on it, or where the potentials do not exist on either side.
 pub(super) fn slope(
     psi: &dyn Wavefunction,
     spec: &ResolvedSpec,
@@ -60,7 +60,12 @@ pub(super) fn slope(
         stencil.iter().map(at).collect()
     };
     let near = [CENTRAL, FORWARD, BACKWARD].into_iter().find_map(|s| near(s).ok())?;
-    if near.iter().any(|(_, moved)| moved.geometry != spec.geometry) {
+    // Nor where what no potential at a point can say depends on it: the density of pairs at contact.
+    let contact = spec.hamiltonian.interaction.contact();
+    let depends = |moved: &ResolvedSpec| {
+        moved.geometry != spec.geometry || moved.hamiltonian.interaction.contact() != contact
+    };
+    if near.iter().any(|(_, moved)| depends(moved)) {
         return None;
     }
     let near: Vec<(f64, &Hamiltonian)> = near.iter().map(|(w, s)| (*w, &s.hamiltonian)).collect();

@@ -11,9 +11,12 @@ use super::read::{Source, dialect, explain, read_text};
 use super::scan::Scan;
 use super::validate;
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
+use crate::contact;
 use crate::nearest::{nearest, suggestion};
 use crate::system::formula::may_name_a_parameter;
 use crate::system::{Hamiltonian, System};
+use crate::wavefunction::WavefunctionSettings;
+use crate::wavefunction::sector_base::SectorBaseSettings;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use std::fmt;
@@ -330,6 +333,7 @@ impl Family {
                 validate::hamiltonian(hamiltonian).map_err(locate)?;
                 validate::hamiltonian_in(hamiltonian, &geometry).map_err(locate)?;
                 validate::ground_state(hamiltonian, &geometry, sector).map_err(locate)?;
+                validate::contact_in(hamiltonian, &geometry, sector).map_err(locate)?;
                 hamiltonian.clone()
             }
             HamiltonianSource::File(name) => {
@@ -347,13 +351,24 @@ impl Family {
                 let source = source.read(&self.parameters, &mut used)?;
                 validate::hamiltonian_in(&source.value, &geometry)
                     .and_then(|()| validate::ground_state(&source.value, &geometry, sector))
+                    .and_then(|()| validate::contact_in(&source.value, &geometry, sector))
                     .map_err(|v| source.locate("", v))?;
                 source.value
             }
         };
         let texts = [Some(&self.text), self.file.as_ref().map(|f| &f.text)];
         all_used(&texts.into_iter().flatten().collect::<Vec<_>>(), &used)?;
-        let mut resolved = spec.value.with_hamiltonian(hamiltonian);
+        let mut spec = spec;
+        let chosen = Outline::new(&self.text.text).has_field("wavefunction");
+        if contact::matters(&hamiltonian, sector) && !chosen {
+            let settings = SectorBaseSettings::default();
+            spec.value.wavefunction = WavefunctionSettings::SectorBase(settings);
+        }
+        validate::contact_by(&spec.value.wavefunction, &hamiltonian, &geometry, sector)
+            .map_err(|v| spec.locate("", v))?;
+        let resolved = spec.value.clone().with_hamiltonian(hamiltonian);
+        validate::ensemble(&resolved).map_err(|v| spec.locate("", v))?;
+        let mut resolved = resolved;
         resolved
             .wavefunction
             .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
