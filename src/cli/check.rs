@@ -1,6 +1,6 @@
 //! `weylflow check`: is a spec valid, and what does it say with every default written out?
 
-use crate::spec::{load, validate, write};
+use crate::spec::{load_to_train, write};
 use crate::system::System;
 use clap::Args;
 use std::error::Error;
@@ -26,9 +26,7 @@ impl Check {
     ///
     /// A spec that is not valid, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let mut spec = load(&self.spec)?;
-        validate::trainable(&spec.hamiltonian, spec.sector)
-            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
+        let mut spec = load_to_train(&self.spec)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let choices = spec.wavefunction.settle(spec.sector, system)?;
         let mut text = write::to_ron(&spec)?;

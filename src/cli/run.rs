@@ -7,7 +7,7 @@ use super::guard;
 use super::interrupt::Interrupt;
 use super::resume;
 use crate::checkpoint::Checkpoint;
-use crate::estimate::{EnergyEstimate, Verdict, judge, rayleigh_quotient};
+use crate::estimate::{EnergyEstimate, Evidence, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, ExactError, ExactOptions, Step};
 use crate::input;
 use crate::optimise::Optimiser;
@@ -31,7 +31,7 @@ use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
 use crate::report::summary::{read_summary, write_summary};
 use crate::report::verdict;
 use crate::sampling::Sampling;
-use crate::spec::{ReferenceSource, ResolvedSpec, load, read, validate, write};
+use crate::spec::{ReferenceSource, ResolvedSpec, load_to_train, read, write};
 use crate::system::System;
 use crate::team;
 use crate::train::{self, Estimate, IterationReport, Schedule, TrainingState};
@@ -120,7 +120,7 @@ impl Run {
     /// Runs in this process, which leads whatever others there are.
     pub(super) fn alone(&self) -> Result<(), Box<dyn Error>> {
         let clocks = Clocks { wall: Instant::now(), processor: ProcessTime::now() };
-        let mut spec = load(&self.spec)?;
+        let mut spec = load_to_train(&self.spec)?;
         if let Some(seed) = self.seed {
             spec.seed = seed;
         }
@@ -128,8 +128,6 @@ impl Run {
             spec.iterations = iterations;
         }
         spec.validate()?;
-        validate::trainable(&spec.hamiltonian, spec.sector)
-            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
         self.start_threads()?;
         let folder = self.out.clone().unwrap_or_else(|| {
             let stem = self.spec.file_stem().unwrap_or(self.spec.as_os_str());
@@ -371,7 +369,9 @@ impl Run {
                 quadrature,
             },
         };
-        summary.checks = judge(&verdict::evidence(&summary, &rows));
+        let fermionised = spec.wavefunction.is_fermionised(spec.sector);
+        let evidence = verdict::evidence(&summary, &rows);
+        summary.checks = judge(&Evidence { fermionised, ..evidence });
         summary.verdict = Some(Verdict::of(&summary.checks));
         let refusals = summary.checks.iter().filter(|c| c.refuses && !c.passed);
         summary.health.refusals = refusals.map(|c| c.detail.clone()).collect();

@@ -17,7 +17,7 @@ pub mod closed_forms;
 mod correlated;
 mod davidson;
 pub mod dvr;
-mod elements;
+pub(crate) mod elements;
 mod few;
 mod gap_basis;
 pub(crate) mod gap_state;

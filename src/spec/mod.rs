@@ -12,7 +12,7 @@ pub mod validate;
 pub mod write;
 
 pub use error::SpecError;
-pub use read::{load, load_hamiltonian};
+pub use read::{load, load_hamiltonian, load_to_train};
 
 use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;

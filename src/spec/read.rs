@@ -5,9 +5,9 @@ use super::locate::{self, Outline, Position};
 use super::validate::{self, Violation};
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
 use crate::input;
-use crate::system::Hamiltonian;
 use crate::system::System;
 use crate::system::formula::{Formula, FormulaError};
+use crate::system::{Hamiltonian, Sector};
 use ron::Options;
 use ron::error::{Error, SpannedError};
 use ron::extensions::Extensions;
@@ -35,6 +35,15 @@ pub(super) fn dialect() -> Options {
 /// [`SpecError`], pointing into the spec or into the Hamiltonian file.
 pub fn load(path: &Path) -> Result<ResolvedSpec, SpecError> {
     parse(&read_text(path)?, path)
+}
+
+/// [`load`] of a spec whose wavefunction is to be trained: what only the exact solver can do is refused as well.
+///
+/// # Errors
+///
+/// [`SpecError`], pointing into the spec or into the Hamiltonian file.
+pub fn load_to_train(path: &Path) -> Result<ResolvedSpec, SpecError> {
+    resolve(&read_text(path)?, path, validate::trainable)
 }
 
 /// Loads a Hamiltonian file and checks the bounds that do not depend on a geometry; see
@@ -92,6 +101,15 @@ pub fn load_value<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
 ///
 /// [`SpecError`], pointing into the text or into the Hamiltonian file.
 pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
+    resolve(text, path, |_, _| Ok(()))
+}
+
+/// [`parse`] with a further check of the Hamiltonian and the sector.
+fn resolve(
+    text: &str,
+    path: &Path,
+    check: impl Fn(&Hamiltonian, Sector) -> Result<(), Violation>,
+) -> Result<ResolvedSpec, SpecError> {
     let spec: Source<RunSpec> = Source::parse(text.to_owned(), path)?;
     validate::run(&spec.value).map_err(|v| spec.locate("", v))?;
     let RunSpec { geometry, sector, .. } = spec.value;
@@ -101,6 +119,7 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
             validate::hamiltonian(hamiltonian).map_err(locate)?;
             validate::hamiltonian_in(hamiltonian, &geometry).map_err(locate)?;
             validate::ground_state(hamiltonian, &geometry, sector).map_err(locate)?;
+            check(hamiltonian, sector).map_err(locate)?;
             hamiltonian.clone()
         }
         HamiltonianSource::File(name) => {
@@ -114,6 +133,7 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
             })?;
             validate::hamiltonian_in(&source.value, &geometry)
                 .and_then(|()| validate::ground_state(&source.value, &geometry, sector))
+                .and_then(|()| check(&source.value, sector))
                 .map_err(|v| source.locate("", v))?;
             source.value
         }
