@@ -1,5 +1,6 @@
 //! `weylflow check`: is a spec valid, and what does it say with every default written out?
 
+use crate::run::is_of_several;
 use crate::spec::{load_to_train, write};
 use crate::system::System;
 use clap::Args;
@@ -28,7 +29,11 @@ impl Check {
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let mut spec = load_to_train(&self.spec)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let choices = spec.wavefunction.settle(spec.sector, system)?;
+        // The base of states and temperatures is not one of the choice.
+        let choices = match is_of_several(&spec) {
+            true => Vec::new(),
+            false => spec.wavefunction.settle(spec.sector, system)?,
+        };
         let mut text = write::to_ron(&spec)?;
         // Comments: the output is a spec.
         choices.iter().for_each(|choice| text += &format!("// {choice}\n"));

@@ -2,9 +2,8 @@
 
 use super::guard::{self, Format};
 use super::{create_new, read_wavefunction};
-use crate::observables::amplitude::evaluate_at;
 use crate::report::npz::{Array, read_npz, write_npz};
-use crate::system::System;
+use crate::run::State;
 use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;
@@ -49,24 +48,13 @@ impl Evaluate {
             [&super::files_in(&self.folder)[..], std::slice::from_ref(&self.points)].concat();
         guard::not_over_inputs(&inputs, std::slice::from_ref(&self.out), |_| false)?;
         super::warn_of_refused_state(&self.folder, &saved)?;
-        let n = saved.spec.sector.particles();
+        let state = State::new(saved)?;
+        let n = state.sector().particles();
         let x = self.read_points(n)?;
-        let (low, high) = saved.spec.geometry.interval();
-        if let Some(bad) = x.values.iter().position(|v| !v.is_finite() || !(low..=high).contains(v))
-        {
-            return Err(format!(
-                "{}: point {} (from 0): {} is not between {low} and {high} bohr, where the particles live",
-                self.points.display(),
-                bad / n,
-                x.values[bad]
-            )
-            .into());
-        }
-        let psi = saved.build()?;
-        let spec = &saved.spec;
-        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let points = x.shape[0];
-        let values = evaluate_at(psi.as_ref(), system, &x.values);
+        let values = state
+            .evaluate(&x.values)
+            .map_err(|error| format!("{}: {error}", self.points.display()))?;
         write_npz(
             &self.out,
             &[

@@ -5,15 +5,16 @@ mod cluster;
 mod evaluate;
 mod exact;
 mod exact_display;
-mod exact_work;
 mod guard;
 mod interrupt;
 mod measure;
+mod project;
 mod regress;
 mod report;
-mod resume;
 mod run;
 mod sample;
+mod shell;
+mod terminal;
 
 use crate::report::escape::harmless;
 use crate::report::files::{names, read_text};
@@ -44,6 +45,7 @@ const EXAMPLES: &str = "Examples:
   weylflow exact runs/helium.ron    what is the exact energy of that problem?
   weylflow regress --quick          do all solvers still reproduce the exact energies?
   weylflow measure out/helium       densities, occupations, momenta, .. of the trained state
+  weylflow project out/trap_six     how far is that from the exact energy?
   weylflow report out/a out/b --out both.html    compare runs in one page
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
@@ -55,9 +57,12 @@ enum Command {
     Exact(exact::Exact),
     Regress(regress::Regress),
     Measure(measure::Measure),
+    Project(project::Project),
     Report(report::Report),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 impl Cli {
@@ -73,9 +78,12 @@ impl Cli {
             Command::Exact(exact) => exact.run(),
             Command::Regress(regress) => regress.run(),
             Command::Measure(measure) => measure.run(),
+            Command::Project(project) => project.run(),
             Command::Report(report) => report.run(),
             Command::Sample(sample) => sample.run(),
             Command::Evaluate(evaluate) => evaluate.run(),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }

@@ -2,10 +2,8 @@
 
 use super::guard::{self, Format};
 use super::{create_new, read_wavefunction};
-use crate::local_energy::{self, BatchId, Derivatives};
 use crate::report::npz::{Array, write_npz};
-use crate::sampling::{Purpose, Sampling};
-use crate::system::System;
+use crate::run::{Samples, State};
 use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;
@@ -36,11 +34,6 @@ pub struct Sample {
     overwrite: bool,
 }
 
-/// Samples of one batch; bounds the memory beside the result.
-const BATCH: usize = 1 << 14;
-/// Number of the first batch: far from those of `weylflow measure`, which has the same purpose.
-const FIRST_BATCH: u64 = 1 << 32;
-
 impl Sample {
     /// Runs the subcommand.
     ///
@@ -57,27 +50,11 @@ impl Sample {
             |_| false,
         )?;
         super::warn_of_refused_state(&self.folder, &saved)?;
-        let psi = saved.build()?;
-        let spec = &saved.spec;
-        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let (mut x, mut local_energy) = (Vec::new(), Vec::new());
-        let wanted = usize::try_from(self.samples)?;
-        let (mut drawn, mut number) = (0, FIRST_BATCH);
-        let mut rejected = 0;
-        while drawn < wanted {
-            let seed = self.seed.unwrap_or(spec.seed);
-            // Independent whatever the run trained on: users will treat them so.
-            let sampling = Sampling::Random;
-            let purpose = Purpose::Analysis;
-            let id = BatchId { seed, purpose, number, first: 0, tails: 0.0, sampling };
-            let samples = BATCH.min(wanted - drawn);
-            let batch = local_energy::draw(psi.as_ref(), system, id, samples, Derivatives::None);
-            x.extend(batch.x);
-            local_energy.extend(batch.local_energy);
-            rejected += batch.rejected;
-            drawn += samples;
-            number += 1;
-        }
+        let state = State::new(saved)?;
+        let spec = state.spec();
+        let seed = self.seed.unwrap_or(spec.seed);
+        let Samples { x, local_energy, rejected } =
+            state.sample(usize::try_from(self.samples)?, seed);
         let n = spec.sector.particles();
         let count = local_energy.len();
         let spin = (0..n).map(|i| if i < spec.sector.up { 0.5 } else { -0.5 }).collect();

@@ -36,7 +36,7 @@ pub(super) fn recurrence(a: f64, b: f64, k: usize) -> (f64, f64) {
 
 /// Gauss rule of `count` points for the weight `(1+x)^b` (G. H. Golub, J. H. Welsch, Math. Comp. 23,
 /// 221 (1969)).
-pub(super) fn gauss_jacobi(b: f64, count: usize) -> Result<(Vec<f64>, Vec<f64>), EigenFailure> {
+pub(crate) fn gauss_jacobi(b: f64, count: usize) -> Result<(Vec<f64>, Vec<f64>), EigenFailure> {
     let j = Mat::from_fn(count, count, |r, c| match r.abs_diff(c) {
         0 => recurrence(0.0, b, r).0,
         1 => recurrence(0.0, b, r.max(c)).1,

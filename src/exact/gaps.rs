@@ -183,7 +183,14 @@ pub(crate) fn cost(gaps: usize, m: usize, subspace: usize) -> (u64, u64) {
 const EXTRA_POINTS: usize = 2;
 
 /// `out (+)= a` applied along axis `k` of the tensor `x` (first axis fastest).
-fn along(x: &[f64], sizes: &[usize], k: usize, a: MatRef<'_, f64>, out: &mut [f64], accum: Accum) {
+pub(super) fn along(
+    x: &[f64],
+    sizes: &[usize],
+    k: usize,
+    a: MatRef<'_, f64>,
+    out: &mut [f64],
+    accum: Accum,
+) {
     let left: usize = sizes[..k].iter().product();
     let (n, p) = (a.ncols(), a.nrows());
     debug_assert_eq!(sizes[k], n);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 pub struct Progress {
     mode: Mode,
     announced: Option<usize>,
+    phase: Option<Phase>,
 }
 
 enum Mode {
@@ -44,7 +45,7 @@ impl Progress {
     }
 
     fn with_mode(mode: Mode) -> Self {
-        Progress { mode, announced: None }
+        Progress { mode, announced: None, phase: None }
     }
 
     /// Tells of an iteration. `row.iteration` counts from 0 to `total - 1`.
@@ -86,7 +87,8 @@ impl Progress {
     }
 
     /// Begins a part of the work that is not an iteration.
-    pub fn phase(&mut self, name: &str) -> Phase<'_> {
+    pub fn phase(&mut self, name: &str) {
+        self.end_phase();
         let bar = match &mut self.mode {
             Mode::Silent => None,
             Mode::Bar(_) => {
@@ -106,11 +108,41 @@ impl Progress {
             }
         };
         let (name, detail, spoken) = (name.to_owned(), String::new(), Instant::now());
-        Phase { progress: self, bar, name, detail, spoken }
+        self.phase = Some(Phase { bar, name, detail, spoken });
+    }
+
+    /// What is being done in that part.
+    pub fn note(&mut self, detail: &str) {
+        let Some(phase) = &mut self.phase else { return };
+        detail.clone_into(&mut phase.detail);
+        if let Some(bar) = &phase.bar {
+            bar.set_message(phase.detail.clone());
+        }
+    }
+
+    /// How much of what may be done in it is done, from 0 to 1.
+    pub fn at(&mut self, share: f64) {
+        let Some(phase) = &mut self.phase else { return };
+        let percent = (100.0 * share.clamp(0.0, 1.0)) as u64;
+        if let Some(bar) = &phase.bar {
+            bar.set_position(percent);
+        } else if phase.spoken.elapsed() > PHASE_PAUSE {
+            phase.spoken = Instant::now();
+            let line = format!("{}: {percent} % of the work allowed, {}", phase.name, phase.detail);
+            self.message(&line);
+        }
+    }
+
+    /// Ends it.
+    pub fn end_phase(&mut self) {
+        if let Some(bar) = self.phase.take().and_then(|phase| phase.bar) {
+            bar.finish_and_clear();
+        }
     }
 
     /// Leaves the terminal as it is after the last iteration. Called on drop as well.
     pub fn finish(&mut self) {
+        self.end_phase();
         if let Mode::Bar(bar) = &self.mode
             && !bar.is_finished()
         {
@@ -119,9 +151,8 @@ impl Progress {
     }
 }
 
-/// A part of the work with a name, until it is dropped.
-pub struct Phase<'a> {
-    progress: &'a mut Progress,
+/// A part of the work with a name.
+struct Phase {
     bar: Option<ProgressBar>,
     name: String,
     detail: String,
@@ -130,36 +161,6 @@ pub struct Phase<'a> {
 
 /// Between two lines of a phase.
 const PHASE_PAUSE: Duration = Duration::from_secs(10);
-
-impl Phase<'_> {
-    /// What is being done.
-    pub fn note(&mut self, detail: &str) {
-        detail.clone_into(&mut self.detail);
-        if let Some(bar) = &self.bar {
-            bar.set_message(self.detail.clone());
-        }
-    }
-
-    /// How much of what may be done is done, from 0 to 1.
-    pub fn at(&mut self, share: f64) {
-        let percent = (100.0 * share.clamp(0.0, 1.0)) as u64;
-        if let Some(bar) = &self.bar {
-            bar.set_position(percent);
-        } else if self.spoken.elapsed() > PHASE_PAUSE {
-            self.spoken = Instant::now();
-            let line = format!("{}: {percent} % of the work allowed, {}", self.name, self.detail);
-            self.progress.message(&line);
-        }
-    }
-}
-
-impl Drop for Phase<'_> {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
 
 impl Drop for Progress {
     fn drop(&mut self) {

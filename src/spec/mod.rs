@@ -4,6 +4,7 @@
 //! checking physical bounds live in the submodules.
 
 pub mod differences;
+pub mod ensemble;
 pub mod error;
 pub mod locate;
 pub mod read;
@@ -11,6 +12,7 @@ pub mod size;
 pub mod validate;
 pub mod write;
 
+pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings};
 pub use error::SpecError;
 pub use read::{load, load_hamiltonian, load_to_train};
 
@@ -74,6 +76,12 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// Where the exact energy of the report comes from.
     #[serde(default)]
     pub reference: ReferenceSource,
+    /// The lowest states of the sector instead of the ground state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states: Option<StatesSettings>,
+    /// The canonical ensemble of the sector instead of the ground state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<TemperatureSettings>,
 }
 
 /// A spec that depends on no other file. What [`load`] returns has passed every check.
@@ -99,6 +107,8 @@ impl<H> RunSpec<H> {
             scramblings: self.scramblings,
             seed: self.seed,
             reference: self.reference,
+            states: self.states,
+            temperature: self.temperature,
         }
     }
 }

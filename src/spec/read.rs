@@ -4,10 +4,13 @@ use super::error::{Problem, SpecError};
 use super::locate::{self, Outline, Position};
 use super::validate::{self, Violation};
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
+use crate::contact;
 use crate::input;
 use crate::system::System;
 use crate::system::formula::{Formula, FormulaError};
 use crate::system::{Hamiltonian, Sector};
+use crate::wavefunction::WavefunctionSettings;
+use crate::wavefunction::sector_base::SectorBaseSettings;
 use ron::Options;
 use ron::error::{Error, SpannedError};
 use ron::extensions::Extensions;
@@ -119,6 +122,7 @@ fn resolve(
             validate::hamiltonian(hamiltonian).map_err(locate)?;
             validate::hamiltonian_in(hamiltonian, &geometry).map_err(locate)?;
             validate::ground_state(hamiltonian, &geometry, sector).map_err(locate)?;
+            validate::contact_in(hamiltonian, &geometry, sector).map_err(locate)?;
             check(hamiltonian, sector).map_err(locate)?;
             hamiltonian.clone()
         }
@@ -133,12 +137,22 @@ fn resolve(
             })?;
             validate::hamiltonian_in(&source.value, &geometry)
                 .and_then(|()| validate::ground_state(&source.value, &geometry, sector))
+                .and_then(|()| validate::contact_in(&source.value, &geometry, sector))
                 .and_then(|()| check(&source.value, sector))
                 .map_err(|v| source.locate("", v))?;
             source.value
         }
     };
-    let mut resolved = spec.value.with_hamiltonian(hamiltonian);
+    let mut spec = spec;
+    if contact::matters(&hamiltonian, sector) && !Outline::new(&spec.text).has_field("wavefunction")
+    {
+        spec.value.wavefunction = WavefunctionSettings::SectorBase(SectorBaseSettings::default());
+    }
+    validate::contact_by(&spec.value.wavefunction, &hamiltonian, &geometry, sector)
+        .map_err(|v| spec.locate("", v))?;
+    let resolved = spec.value.clone().with_hamiltonian(hamiltonian);
+    validate::ensemble(&resolved).map_err(|v| spec.locate("", v))?;
+    let mut resolved = resolved;
     resolved
         .wavefunction
         .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });

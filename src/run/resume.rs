@@ -1,13 +1,13 @@
 //! Where a run goes on.
 
-use super::run::Place;
+use super::RunError;
+use super::folder::Place;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::report::files::{names, read_text};
 use crate::report::replace;
 use crate::spec::ResolvedSpec;
 use crate::spec::differences::differences;
 use crate::spec::read::parse;
-use std::error::Error;
 use std::path::Path;
 
 /// Where a run of `spec` goes on: where one began that is to replace the results in `folder` and is of that spec, or in
@@ -29,7 +29,7 @@ pub(super) fn point(
     place: &Place,
     spec: &ResolvedSpec,
     previous: bool,
-) -> Result<Option<Checkpoint>, Box<dyn Error>> {
+) -> Result<Option<Checkpoint>, RunError> {
     let folder = place.folder.as_path();
     let before = folder.join(names::CHECKPOINT_PREVIOUS);
     let last = folder.join(names::CHECKPOINT);
@@ -39,7 +39,7 @@ pub(super) fn point(
     if !is_there(path) {
         if previous || is_there(&folder.join(names::SUMMARY)) && !place.replaces {
             let path = path.display();
-            return Err(format!("there is no checkpoint `{path}` to go on from").into());
+            return Err(RunError::Resume(format!("there is no checkpoint `{path}` to go on from")));
         }
         return Ok(None);
     }
@@ -47,20 +47,19 @@ pub(super) fn point(
     let changed = differences(&checkpoint.spec, spec);
     let fixed: Vec<&str> = changed.iter().filter(|d| !d.may_change).map(|d| d.field).collect();
     if !fixed.is_empty() {
-        return Err(format!(
+        return Err(RunError::Resume(format!(
             "the run in `{}` cannot go on with another {}: what has been computed depends on it\n  iterations, stopping, \
              faults, final_samples, scramblings, reference, titles, and the number of threads may change",
             folder.display(),
             fixed.join(", ")
-        )
-        .into());
+        )));
     }
     let done = checkpoint.training.iteration;
     if spec.iterations < done {
         let asked = spec.iterations;
-        return Err(
-            format!("the run has done {done} iterations, more than the {asked} asked for").into()
-        );
+        return Err(RunError::Resume(format!(
+            "the run has done {done} iterations, more than the {asked} asked for"
+        )));
     }
     // Results that are not in place, or not all of them, are made again.
     let made = RESULTS.iter().all(|name| is_there(&folder.join(name)));
@@ -84,14 +83,8 @@ const RESULTS: [&str; 6] = [
     names::WAVEFUNCTION,
 ];
 
-/// Adds to an error what the checkpoint before could do.
-fn offer(error: CheckpointError, previous: bool, before: &Path) -> Box<dyn Error> {
-    match Checkpoint::read(before) {
-        Ok(good) if !previous => format!(
-            "{error}\n  the one before it, after {} iterations, is intact: --resume --previous goes on from it",
-            good.training.iteration
-        )
-        .into(),
-        _ => error.into(),
-    }
+/// An error with what the checkpoint before has.
+fn offer(error: CheckpointError, previous: bool, before: &Path) -> RunError {
+    let intact = if previous { None } else { Checkpoint::read(before).ok() };
+    RunError::Checkpoint { error, before: intact.map(|good| good.training.iteration) }
 }

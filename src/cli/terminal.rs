@@ -1,0 +1,92 @@
+//! A run on a terminal: what it says, the signals that end it, and what to do about its errors.
+
+use super::Exit;
+use super::interrupt::Interrupt;
+use crate::report::files::{FileError, names};
+use crate::report::progress::Progress;
+use crate::run::{Event, Observer, RunError};
+use std::error::Error;
+use std::io;
+use std::path::Path;
+
+/// Shows the news of a run on standard error and ends it at a signal.
+pub(super) struct Terminal {
+    progress: Progress,
+    interrupt: Interrupt,
+}
+
+impl Terminal {
+    /// Listens to signals from now on.
+    pub(super) fn new(quiet: bool) -> io::Result<Self> {
+        Ok(Terminal { progress: Progress::new(quiet), interrupt: Interrupt::listen()? })
+    }
+
+    /// The end of a run that leaves nothing to go on from.
+    pub(super) fn interrupted(&self) -> Box<dyn Error> {
+        let message =
+            "interrupted; a run of states or of a temperature leaves nothing to go on from"
+                .to_owned();
+        Box::new(Exit { code: self.interrupt.exit_code().unwrap_or(1), message })
+    }
+
+    /// The error of a run in `folder`, with the options that help.
+    pub(super) fn explained(&self, error: RunError, folder: &Path) -> Box<dyn Error> {
+        match error {
+            RunError::Untouched { error, folder: results, new } => {
+                let error = self.explained(*error, folder);
+                let mut message =
+                    format!("{error}\n  the earlier results in `{}` are untouched", results.display());
+                if let Some(new) = new {
+                    message += &format!("; what there is of the new run is in `{}`", new.display());
+                }
+                let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
+                Box::new(Exit { code, message })
+            }
+            RunError::Interrupted { checkpoint } => {
+                let path = checkpoint.unwrap_or_else(|| folder.join(names::CHECKPOINT));
+                let message = format!(
+                    "interrupted; the state is saved in `{}`, and the same command with --resume goes on from it",
+                    path.display()
+                );
+                Box::new(Exit { code: self.interrupt.exit_code().unwrap_or(1), message })
+            }
+            RunError::Checkpoint { error, before: Some(before) } => format!(
+                "{error}\n  the one before it, after {before} iterations, is intact: --resume --previous goes on from it"
+            )
+            .into(),
+            RunError::File(error @ FileError::NotEmpty { .. })
+                if folder.join(names::CHECKPOINT).is_file() =>
+            {
+                format!(
+                    "{error}\n  choose another with --out, go on with its run by --resume, or replace its results with \
+                     --overwrite"
+                )
+                .into()
+            }
+            RunError::File(error @ (FileError::NotEmpty { .. } | FileError::NotAFolder { .. })) => {
+                format!("{error}\n  choose another with --out, or replace its results with --overwrite")
+                    .into()
+            }
+            error => error.into(),
+        }
+    }
+}
+
+impl Observer for Terminal {
+    fn hear(&mut self, event: Event<'_>) {
+        let progress = &mut self.progress;
+        match event {
+            Event::Message(text) => progress.message(text),
+            Event::Iteration(row, of) => progress.iteration(row, of),
+            Event::Trained => progress.finish(),
+            Event::Phase(name) => progress.phase(name),
+            Event::Note(detail) => progress.note(detail),
+            Event::Share(share) => progress.at(share),
+            Event::PhaseEnded => progress.end_phase(),
+        }
+    }
+
+    fn stops(&self) -> bool {
+        self.interrupt.exit_code().is_some()
+    }
+}

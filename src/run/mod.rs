@@ -1,0 +1,422 @@
+//! A run from its spec to its outcome, as library calls: [`Run::new`], [`Run::train`], [`Trained::estimate`].
+//!
+//! The same in a folder, with checkpoints and all files, is [`Run::in_folder`].
+//!
+//! ```
+//! use weylflow::run::{Run, RunError};
+//!
+//! let spec = weylflow::spec::read::parse(r#"(
+//!     title: "two fermions in a trap",
+//!     hamiltonian: Inline(external: Harmonic(frequency: 1), interaction: SoftCoulomb(strength: 1)),
+//!     sector: (up: 2, down: 0), geometry: Line,
+//!     iterations: 4, samples_per_iteration: 512, final_samples: 4096,
+//! )"#, "trap.ron".as_ref())?;
+//! let outcome = Run::new(spec)?.train(())?.estimate()?;
+//! let exact = outcome.summary.reference.as_ref().unwrap().energy;
+//! assert!((outcome.energy() - exact).abs() < 1e-4);
+//! println!("{} ± {} Ha", outcome.energy(), outcome.standard_error());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod clocks;
+mod ensemble;
+mod folder;
+mod observer;
+mod reference;
+mod resume;
+mod state;
+
+pub use ensemble::{EnsembleOutcome, EnsembleRun, is_of_several};
+pub use folder::{Ended, InFolder, written_into};
+pub use observer::{Event, Observer, each_iteration};
+pub use reference::{Task, solve_until};
+pub use state::{Samples, State, StateError};
+
+use crate::checkpoint::CheckpointError;
+use crate::estimate::{Evidence, Verdict, judge, rayleigh_quotient};
+use crate::exact::Density;
+use crate::local_energy::Fault;
+use crate::optimise::Optimiser;
+use crate::report::escape::one_line;
+use crate::report::files::FileError;
+use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
+use crate::report::verdict;
+use crate::sampling::Sampling;
+use crate::spec::validate::{self, Violation};
+use crate::spec::{ResolvedSpec, write};
+use crate::system::System;
+use crate::team;
+use crate::train::{self, Estimate, IterationReport, Schedule, TrainError, TrainingState};
+use crate::wavefunction::saved::{SavedError, SavedWavefunction};
+use crate::wavefunction::{Wavefunction, WavefunctionError};
+use crate::work::{self, Work};
+use clocks::Clocks;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// Bins of the one-body density.
+const DENSITY_BINS: usize = 100;
+
+/// Why a run has no outcome.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The spec breaks a bound.
+    #[error(transparent)]
+    Spec(#[from] Violation),
+    /// The spec is valid, and what it asks for cannot be trained.
+    #[error("{0}")]
+    Untrainable(Violation),
+    /// The wavefunction cannot be built.
+    #[error(transparent)]
+    Wavefunction(#[from] WavefunctionError),
+    /// The training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The observer ended the run; where it has a folder, the state is in this checkpoint.
+    #[error("interrupted")]
+    Interrupted {
+        /// The file to go on from.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The checkpoint cannot be used; how many iterations the intact one before it has.
+    #[error("{error}")]
+    Checkpoint {
+        /// What is wrong.
+        error: CheckpointError,
+        /// Iterations of the checkpoint before, where that one is intact.
+        before: Option<usize>,
+    },
+    /// The run in the folder cannot go on so.
+    #[error("{0}")]
+    Resume(String),
+    /// The run that was to replace the results in a folder failed: they are still there.
+    #[error("{error}")]
+    Untouched {
+        /// What went wrong.
+        error: Box<RunError>,
+        /// The folder with the earlier results.
+        folder: PathBuf,
+        /// Where the new run is, if there is anything of it.
+        new: Option<PathBuf>,
+    },
+    /// The wavefunction cannot be saved.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
+    /// States or a temperature that cannot be had.
+    #[error("{0}")]
+    Ensemble(String),
+    /// A thread or a stream.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+    /// The spec cannot be written as RON.
+    #[error(transparent)]
+    Write(#[from] ron::Error),
+}
+
+/// A run that has not begun.
+pub struct Run {
+    spec: ResolvedSpec,
+    spec_text: String,
+    choices: Vec<String>,
+    psi: Box<dyn Wavefunction>,
+    optimiser: Box<dyn Optimiser>,
+    clocks: Clocks,
+}
+
+/// How far a training has come, and what that took.
+#[derive(Clone, Debug)]
+struct Course {
+    training: TrainingState,
+    rows: Vec<IterationRow>,
+    /// Work of the iterations. What is done after the last one is done again by a run that goes on from there, and
+    /// counted then.
+    work: Work,
+    /// Wall and processor seconds of the processes before this one.
+    before: (f64, f64),
+}
+
+/// What is kept of each iteration: the report, where the run stands, and whether the observer ends it there.
+type Keep<'a> =
+    dyn FnMut(&IterationReport, &Course, &TrainingState, bool) -> Result<(), RunError> + 'a;
+
+impl Run {
+    /// Checks a spec and builds its wavefunction, with the base that suits the system.
+    ///
+    /// # Errors
+    /// [`RunError`]: a spec that breaks a bound, a system without a ground state, a wavefunction that does not exist.
+    pub fn new(spec: ResolvedSpec) -> Result<Self, RunError> {
+        let clocks = Clocks::start();
+        spec.validate()?;
+        if is_of_several(&spec) {
+            return Err(RunError::Ensemble(
+                "the spec asks for states or a temperature, which `weylflow run` computes and nothing else does"
+                    .to_owned(),
+            ));
+        }
+        validate::trainable(&spec.hamiltonian, spec.sector).map_err(RunError::Untrainable)?;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let mut settled = spec.clone();
+        let (choices, psi) =
+            settled.wavefunction.settle_and_build(spec.sector, system, spec.seed)?;
+        let optimiser = settled.optimiser.build();
+        let spec_text = write::to_ron(&settled)?;
+        Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks })
+    }
+
+    /// The spec with everything that was chosen for the system written out.
+    pub fn spec(&self) -> &ResolvedSpec {
+        &self.spec
+    }
+
+    /// Trains, in memory.
+    ///
+    /// # Errors
+    /// [`RunError`]: training that diverges, an observer that ends it.
+    pub fn train<O: Observer>(self, observer: O) -> Result<Trained<O>, RunError> {
+        let course = Course {
+            training: TrainingState::new(self.psi.parameters(), self.optimiser.as_ref()),
+            rows: Vec::new(),
+            work: Work::NONE,
+            before: (0.0, 0.0),
+        };
+        self.train_from(course, observer, &mut |_, _, _, _| Ok(()))
+    }
+
+    fn train_from<O: Observer>(
+        mut self,
+        mut course: Course,
+        mut observer: O,
+        keep: &mut Keep,
+    ) -> Result<Trained<O>, RunError> {
+        let spec = &self.spec;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        if let Some(team) = team::current() {
+            team.begin(&self.spec_text);
+        }
+        observer.hear(Event::Message(&format!(
+            "{}: {} parameters, {} iterations of {} samples",
+            one_line(&spec.title),
+            self.psi.parameters().len(),
+            spec.iterations,
+            spec.samples_per_iteration
+        )));
+        let schedule = Schedule::of(spec);
+        let mut failed = None;
+        let mut state = course.training.clone();
+        work::start_from(course.work);
+        let ended = train::train_from(
+            self.psi.as_mut(),
+            system,
+            self.optimiser.as_mut(),
+            &schedule,
+            &mut state,
+            |report, state| {
+                let row = row(report, course.before.0 + self.clocks.wall());
+                observer.hear(Event::Iteration(&row, spec.iterations));
+                course.rows.push(row);
+                course.work = work::so_far();
+                let stops = observer.stops();
+                match keep(report, &course, state, stops) {
+                    Ok(()) if !stops => return ControlFlow::Continue(()),
+                    Ok(()) => {}
+                    Err(error) => failed = Some(error),
+                }
+                ControlFlow::Break(())
+            },
+        )?;
+        observer.hear(Event::Trained);
+        course.training = state;
+        match (failed, ended) {
+            (Some(error), _) => Err(error),
+            (None, None) => Err(RunError::Interrupted { checkpoint: None }),
+            (None, Some(ended)) => Ok(Trained { run: self, course, ended, observer }),
+        }
+    }
+}
+
+/// A run whose training has ended.
+pub struct Trained<O> {
+    run: Run,
+    course: Course,
+    ended: train::Trained,
+    observer: O,
+}
+
+impl<O: Observer> Trained<O> {
+    /// The trained state.
+    pub fn wavefunction(&self) -> &dyn Wavefunction {
+        self.run.psi.as_ref()
+    }
+
+    /// The iterations.
+    pub fn rows(&self) -> &[IterationRow] {
+        &self.course.rows
+    }
+
+    /// Estimates on fresh samples, compares with the exact energy where the spec asks for that, and judges.
+    ///
+    /// # Errors
+    /// [`RunError`]: an observer that ends it, a wavefunction whose parameters are not finite.
+    pub fn estimate(self) -> Result<Outcome, RunError> {
+        let Trained { run, course, ended, mut observer } = self;
+        let Run { spec, psi, clocks, .. } = run;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let schedule = Schedule::of(&spec);
+        let (sets, samples) = schedule.final_sets();
+        observer.hear(Event::Message(&match spec.sampling {
+            Sampling::QuasiRandom => {
+                format!("estimating on {sets} scramblings of {samples} fresh samples")
+            }
+            Sampling::Random => format!("estimating on {samples} fresh samples"),
+        }));
+        let watch = |_: usize| match observer.stops() {
+            false => ControlFlow::Continue(()),
+            true => ControlFlow::Break(()),
+        };
+        let estimate = train::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
+            .ok_or(RunError::Interrupted { checkpoint: None })?;
+        // What follows are checks of the result, no part of it.
+        let work = work::so_far();
+        let (reference, reference_density, no_reference) =
+            match reference::reference(&spec, &estimate.energy, &mut observer)? {
+                Ok((reference, density)) => (Some(reference), density, None),
+                Err(why) => (None, None, why),
+            };
+        let saved = SavedWavefunction::new(&spec, psi.as_ref(), course.training.refinements());
+        let quadrature = rayleigh_quotient(psi.as_ref(), system);
+        let (left, right) = psi.interval(&spec.geometry);
+        let energy = estimate.energy.mean();
+        let repulsion = spec.hamiltonian.nuclear_repulsion();
+        let mut summary = Summary {
+            title: spec.title.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fingerprint: Some(saved.fingerprint()?),
+            energy,
+            standard_error: estimate.energy.standard_error(),
+            error_bar: ErrorBar::of(&estimate.energy),
+            variance: estimate.energy.variance(),
+            v_score: spec.sector.particles() as f64 * estimate.energy.variance() / energy.powi(2),
+            nuclear_repulsion: repulsion,
+            total_energy: energy + repulsion,
+            samples: estimate.energy.count(),
+            parameters: psi.parameters().len(),
+            iterations: ended.iterations,
+            averaged_iterations: ended.averaged_iterations,
+            wall_seconds: course.before.0 + clocks.wall(),
+            cpu_seconds: course.before.1 + clocks.processor(),
+            threads: rayon::current_num_threads(),
+            processes: team::current().map_or(1, |team| team.processes()),
+            work: Some(work),
+            seed: spec.seed,
+            reference,
+            stopped: Some(ended.stopped),
+            verdict: None,
+            checks: Vec::new(),
+            no_reference,
+            health: Health {
+                round_trip_error: estimate.round_trip_error,
+                slopes: Some(estimate.slopes),
+                density_drift: Some(estimate.density_drift),
+                refusals: Vec::new(),
+                rejected_samples: estimate.rejected,
+                rejected_in_training: ended.rejected,
+                length: Some(right - left),
+                scale: Some(estimate.scale),
+                tails: estimate.tails,
+                largest_local_energy_deviation: estimate.largest_deviation,
+                median_local_energy_deviation: estimate.median_deviation,
+                quadrature,
+            },
+        };
+        let fermionised = spec.wavefunction.is_fermionised(spec.sector);
+        let evidence = verdict::evidence(&summary, &course.rows);
+        summary.checks = judge(&Evidence { fermionised, ..evidence });
+        summary.verdict = Some(Verdict::of(&summary.checks));
+        let refusals = summary.checks.iter().filter(|c| c.refuses && !c.passed);
+        summary.health.refusals = refusals.map(|c| c.detail.clone()).collect();
+        Ok(Outcome {
+            density: profile(&spec, &estimate),
+            faults: estimate.faults,
+            spec,
+            summary,
+            rows: course.rows,
+            reference_density,
+            saved,
+            psi,
+        })
+    }
+}
+
+/// What a run gives.
+pub struct Outcome {
+    /// The spec with everything that was chosen for the system written out.
+    pub spec: ResolvedSpec,
+    /// The numbers of `summary.json`.
+    pub summary: Summary,
+    /// The iterations.
+    pub rows: Vec<IterationRow>,
+    /// One-body density of the final samples.
+    pub density: DensityProfile,
+    /// That of the exact ground state, where it was computed.
+    pub reference_density: Option<Density>,
+    /// Final samples without a sensible local energy, some of them.
+    pub faults: Vec<Fault>,
+    /// The trained state, to be kept.
+    pub saved: SavedWavefunction,
+    psi: Box<dyn Wavefunction>,
+}
+
+impl Outcome {
+    /// Electronic energy, in Hartree.
+    pub fn energy(&self) -> f64 {
+        self.summary.energy
+    }
+
+    /// Its standard error, in Hartree.
+    pub fn standard_error(&self) -> f64 {
+        self.summary.standard_error
+    }
+
+    /// Whether the energy can be believed.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(&self.summary.checks)
+    }
+
+    /// The trained state.
+    pub fn wavefunction(&self) -> &dyn Wavefunction {
+        self.psi.as_ref()
+    }
+
+    /// The trained state, to sample and evaluate.
+    pub fn into_state(self) -> State {
+        State::of(self.saved, self.psi)
+    }
+}
+
+fn row(report: &IterationReport, seconds: f64) -> IterationRow {
+    IterationRow {
+        iteration: report.iteration,
+        energy: report.energy.mean(),
+        standard_error: report.energy.standard_error(),
+        variance: report.energy.variance(),
+        gradient_norm: report.gradient_norm,
+        step_norm: report.step_norm,
+        tau: report.tau,
+        seconds,
+    }
+}
+
+fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
+    let of = |spin: usize, n: usize| {
+        if n == 0 { Vec::new() } else { estimate.density.density(spin) }
+    };
+    DensityProfile {
+        edges: estimate.density.edges(),
+        up: of(0, spec.sector.up),
+        down: of(1, spec.sector.down),
+    }
+}

@@ -1,0 +1,181 @@
+//! The exact energy that a run is compared with: the solver works in a thread of its own, which an observer can end.
+
+use super::{Event, Observer, RunError};
+use crate::estimate::EnergyEstimate;
+use crate::exact::{Density, ExactError, ExactOptions, ExactResult, Step, solve, solve_on_line};
+use crate::report::record::Reference;
+use crate::spec::{ReferenceSource, ResolvedSpec};
+use crate::system::{Geometry, Hamiltonian, Sector};
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// Arithmetic one refinement of the exact energy of a report may cost, some ten seconds on two cores; the whole of it
+/// may cost three times that ([`crate::exact::whole_work`]).
+pub(super) const REFERENCE_WORK: f64 = 4e11;
+/// Memory it may take.
+pub(super) const REFERENCE_MEMORY: u64 = 2 << 30;
+/// Between two questions whether to stop.
+const TICK: Duration = Duration::from_millis(50);
+/// How long the solver may take to stop by itself. Afterwards it is left behind: a dense eigenproblem cannot be stopped
+/// halfway.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// The stack that the main thread has as well.
+const STACK: usize = 8 << 20;
+
+/// What to solve.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The Hamiltonian.
+    pub hamiltonian: Hamiltonian,
+    /// The particles.
+    pub sector: Sector,
+    /// `None` is the infinite line.
+    pub geometry: Option<Geometry>,
+}
+
+enum News {
+    Step(Step),
+    Done(Box<Result<ExactResult, ExactError>>),
+}
+
+/// Solves `task`, on the threads of `pool` or on those of the process, while `show` hears the news.
+///
+/// # Errors
+/// Those of the solver, [`ExactError::Interrupted`] within a second after `stops` says so; the outer one where no thread
+/// could be started.
+pub fn solve_until(
+    task: &Task,
+    options: &ExactOptions,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    stops: &dyn Fn() -> bool,
+    show: &mut dyn FnMut(&Step),
+) -> io::Result<Result<ExactResult, ExactError>> {
+    let (send, news) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let solver = {
+        let (task, options, stop) = (task.clone(), options.clone(), Arc::clone(&stop));
+        std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            let mut spoken = Instant::now();
+            let mut progress = |step: &Step| {
+                let minor = matches!(step, Step::Work { .. });
+                if !minor || spoken.elapsed() > TICK {
+                    spoken = Instant::now();
+                    // Nobody listens any more: the flag is up.
+                    let _ = send.send(News::Step(step.clone()));
+                }
+                match stop.load(Ordering::Relaxed) {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            };
+            let mut work = || match &task.geometry {
+                Some(g) => solve(&task.hamiltonian, g, task.sector, &options, &mut progress),
+                None => solve_on_line(&task.hamiltonian, task.sector, &options, &mut progress),
+            };
+            let result = match pool {
+                Some(pool) => pool.install(work),
+                None => work(),
+            };
+            let _ = send.send(News::Done(Box::new(result)));
+        })?
+    };
+    let mut asked: Option<Instant> = None;
+    loop {
+        match news.recv_timeout(TICK) {
+            Ok(News::Step(step)) => show(&step),
+            Ok(News::Done(result)) => return Ok(*result),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => match solver.join() {
+                Ok(()) => return Ok(Err(ExactError::Interrupted)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        }
+        if stops() {
+            stop.store(true, Ordering::Relaxed);
+            if asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                return Ok(Err(ExactError::Interrupted));
+            }
+        }
+    }
+}
+
+/// The exact energy, with the density where that gives one, or why there is none, where one was asked for.
+type Compared = Result<(Reference, Option<Density>), Option<String>>;
+
+/// The exact energy, with the density where that gives one, or why there is none: a literal of the spec, or exact
+/// diagonalisation where it is cheap enough.
+///
+/// # Errors
+/// [`RunError::Interrupted`] where the observer ends it, and where no thread can be started.
+pub(super) fn reference(
+    spec: &ResolvedSpec,
+    energy: &EnergyEstimate,
+    observer: &mut dyn Observer,
+) -> Result<Compared, RunError> {
+    match &spec.reference {
+        ReferenceSource::None => Ok(Err(None)),
+        ReferenceSource::Literal { energy: exact, source } => {
+            let reference = Reference {
+                energy: *exact,
+                error_estimate: None,
+                source: source.clone(),
+                deviation: energy.mean() - exact,
+            };
+            Ok(Ok((reference, None)))
+        }
+        ReferenceSource::Exact => {
+            let options = ExactOptions {
+                work_limit: REFERENCE_WORK,
+                memory_limit_bytes: REFERENCE_MEMORY,
+                ..ExactOptions::default()
+            };
+            let task = Task {
+                hamiltonian: spec.hamiltonian.clone(),
+                sector: spec.sector,
+                geometry: Some(spec.geometry),
+            };
+            observer.hear(Event::Phase("exact energy for comparison"));
+            let observer = std::cell::RefCell::new(observer);
+            let stops = || observer.borrow().stops();
+            let solved = solve_until(&task, &options, None, &stops, &mut |step| match step {
+                Step::Predicted { determinants, .. } => {
+                    let note = format!("{determinants} determinants");
+                    observer.borrow_mut().hear(Event::Note(&note));
+                }
+                Step::Work { done, limit } => {
+                    observer.borrow_mut().hear(Event::Share(done / limit));
+                }
+                Step::Iteration(_) | Step::Row(_) => {}
+            })?;
+            let observer = observer.into_inner();
+            observer.hear(Event::PhaseEnded);
+            match solved {
+                Ok(result) => {
+                    let reference = Reference {
+                        energy: result.energies[0],
+                        error_estimate: Some(result.error_estimates[0]),
+                        source: result.method,
+                        deviation: energy.mean() - result.energies[0],
+                    };
+                    Ok(Ok((reference, result.ground_state.ok().map(|ground| ground.density))))
+                }
+                Err(ExactError::Interrupted) => Err(RunError::Interrupted { checkpoint: None }),
+                Err(error) => {
+                    let hint = match error {
+                        ExactError::Memory { .. } | ExactError::Work { .. } => {
+                            " (`weylflow exact` may take longer)"
+                        }
+                        _ => "",
+                    };
+                    let why = format!("{error}{hint}");
+                    observer.hear(Event::Message(&format!("no exact energy: {why}")));
+                    Ok(Err(Some(why)))
+                }
+            }
+        }
+    }
+}
