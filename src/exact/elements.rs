@@ -42,7 +42,49 @@ pub(crate) struct Levels {
     pub(crate) elements: usize,
 }
 
+/// A function on an element, by its coefficients in Legendre polynomials of the interval.
+pub(crate) struct Piece {
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    pub(crate) coefficients: Vec<f64>,
+}
+
 impl Levels {
+    /// The lowest level as a function, which has no node.
+    pub(crate) fn ground_state(&self) -> Vec<Piece> {
+        let degree = CHECK_DEGREE;
+        let (nodes, weights, _) = lobatto(degree);
+        let masses: Vec<f64> = (0..self.points.len())
+            .map(|k| {
+                let half =
+                    |e: usize| 0.5 * (self.points[(e + 1) * degree] - self.points[e * degree]);
+                let (e, i) = (k / degree, k % degree);
+                let left = if i == 0 && e > 0 { half(e - 1) * weights[degree] } else { 0.0 };
+                let right = if e < self.elements { half(e) * weights[i] } else { 0.0 };
+                left + right
+            })
+            .collect();
+        let mass = |k: usize| (self.densities[0][k] / masses[k]).sqrt();
+        (0..self.elements)
+            .map(|e| {
+                let first = e * degree;
+                let mut coefficients = vec![0.0; degree + 1];
+                for (i, (&x, &w)) in nodes.iter().zip(&weights).enumerate() {
+                    let u = mass(first + i);
+                    let (mut before, mut now) = (0.0, 1.0);
+                    for (l, c) in coefficients.iter_mut().enumerate() {
+                        // The rule does not integrate the square of the last polynomial.
+                        let norm = if l == degree { 0.5 * l as f64 } else { l as f64 + 0.5 };
+                        *c += norm * w * now * u;
+                        let k = l as f64;
+                        (before, now) = (now, ((2.0 * k + 1.0) * x * now - k * before) / (k + 1.0));
+                    }
+                }
+                Piece { start: self.points[first], end: self.points[first + degree], coefficients }
+            })
+            .collect()
+    }
+
     /// Expectation value of a function of the coordinate in level `k`.
     pub(crate) fn mean(&self, k: usize, f: impl Fn(f64) -> f64) -> f64 {
         let terms = self.points.iter().zip(&self.densities[k]);
