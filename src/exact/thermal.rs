@@ -9,6 +9,7 @@ use super::configurations::{Configurations, Spectrum};
 use super::dvr::{OneBodyBasis, finite_at_contact, one_body_matrix};
 use super::linalg::symmetric_eigen;
 use super::{EigenFailure, ExactError};
+use crate::contact;
 use crate::system::landscape::Landscape;
 use crate::system::{External, Frame, Geometry, Hamiltonian, Interaction, Sector, judgement};
 use faer::Mat;
@@ -169,7 +170,7 @@ pub fn thermal(
     }
     judgement::ground_state(hamiltonian, geometry, sector)?;
     let kt = options.kt;
-    if options.closed_forms {
+    if options.closed_forms && !contact::matters(hamiltonian, sector) {
         if let Some((functions, source)) = closed_form(hamiltonian, geometry, sector, kt) {
             let size = functions.free_energy.abs().max(functions.energy.abs()) + kt;
             let rounding = 1e-14 * size;
@@ -188,7 +189,7 @@ pub fn thermal(
             });
         }
     }
-    if !finite_at_contact(&hamiltonian.interaction) {
+    if !finite_at_contact(&hamiltonian.interaction) || contact::matters(hamiltonian, sector) {
         return Err(ExactError::Divergent);
     }
     let room = Room::of(hamiltonian, geometry, sector);

@@ -92,7 +92,9 @@ fn possible(sector: Sector, system: System) -> Result<(), WavefunctionError> {
             geometry: "Ring",
         });
     }
-    if !system.hamiltonian.interaction.value(0.0).is_finite() {
+    if !system.hamiltonian.interaction.value(0.0).is_finite()
+        || crate::contact::matters(system.hamiltonian, sector)
+    {
         return Err(WavefunctionError::Base { problem: ExactError::Divergent.to_string() });
     }
     Ok(())
