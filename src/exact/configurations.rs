@@ -6,7 +6,9 @@
 
 use super::EigenFailure;
 use super::ci::{PairMatrices, pair_index};
-use super::dvr::{OneBodyBasis, PairGrid, UniformGrid, default_cells, one_body_matrix};
+use super::dvr::{
+    OneBodyBasis, PairGrid, UniformGrid, cells_that_see, default_cells, one_body_matrix,
+};
 use super::integrals::{transform, two_body};
 use super::linalg::symmetric_eigen;
 use super::strings::StringSpace;
@@ -108,7 +110,9 @@ impl Configurations {
         if hamiltonian.interaction == Interaction::None || self.sector.particles() == 1 {
             return Ok(self.between(&one, None));
         }
-        let cells = default_cells(&basis, 0);
+        let polarised = self.sector.up == 0 || self.sector.down == 0;
+        let (least, _) = cells_that_see(&hamiltonian.interaction, &basis.geometry(), polarised)?;
+        let cells = default_cells(&basis, least);
         let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), cells);
         Ok(self.between(&one, Some(two_body(&basis, &grid, orbitals))))
     }

@@ -9,6 +9,7 @@ use super::configurations::{Configurations, Spectrum};
 use super::dvr::{OneBodyBasis, finite_at_contact, one_body_matrix};
 use super::linalg::symmetric_eigen;
 use super::{EigenFailure, ExactError};
+use crate::contact;
 use crate::system::landscape::Landscape;
 use crate::system::{External, Frame, Geometry, Hamiltonian, Interaction, Sector, judgement};
 use faer::Mat;
@@ -169,26 +170,27 @@ pub fn thermal(
     }
     judgement::ground_state(hamiltonian, geometry, sector)?;
     let kt = options.kt;
-    if options.closed_forms {
-        if let Some((functions, source)) = closed_form(hamiltonian, geometry, sector, kt) {
-            let size = functions.free_energy.abs().max(functions.energy.abs()) + kt;
-            let rounding = 1e-14 * size;
-            return Ok(ThermalResult {
-                kt,
-                functions,
-                error_estimates: Functions {
-                    free_energy: rounding,
-                    energy: rounding,
-                    entropy: 1e-13,
-                    heat_capacity: 1e-13,
-                },
-                method: format!("closed form: {source}"),
-                states: 0,
-                converged: true,
-            });
-        }
+    if options.closed_forms
+        && !contact::matters(hamiltonian, sector)
+        && let Some((functions, source)) = closed_form(hamiltonian, geometry, sector, kt)
+    {
+        let size = functions.free_energy.abs().max(functions.energy.abs()) + kt;
+        let rounding = 1e-14 * size;
+        return Ok(ThermalResult {
+            kt,
+            functions,
+            error_estimates: Functions {
+                free_energy: rounding,
+                energy: rounding,
+                entropy: 1e-13,
+                heat_capacity: 1e-13,
+            },
+            method: format!("closed form: {source}"),
+            states: 0,
+            converged: true,
+        });
     }
-    if !finite_at_contact(&hamiltonian.interaction) {
+    if !finite_at_contact(&hamiltonian.interaction) || contact::matters(hamiltonian, sector) {
         return Err(ExactError::Divergent);
     }
     let room = Room::of(hamiltonian, geometry, sector);
@@ -227,10 +229,10 @@ pub fn thermal(
         let spectrum = Spectrum::of(&matrix)?;
         let functions = Functions::of(&spectrum.energies, unit);
         found.push((functions, space.list.len(), excitation, space.orbitals));
-        if let [.., a, b] = found[..] {
-            if (a.0.free_energy - b.0.free_energy).abs() < 0.3 * options.tolerance {
-                break;
-            }
+        if let [.., a, b] = found[..]
+            && (a.0.free_energy - b.0.free_energy).abs() < 0.3 * options.tolerance
+        {
+            break;
         }
         excitation *= GROWTH;
     }

@@ -30,6 +30,9 @@ pub struct ThermalBatch {
     pub state: Vec<usize>,
 }
 
+/// Weight and uniforms of a sample.
+type Drawn = (f64, Vec<f64>);
+
 /// Samples of one state that one task evaluates.
 const TASK: usize = 16;
 
@@ -48,7 +51,7 @@ pub fn draw(
     let extra = usize::from(id.tails > 0.0);
     let points = Points::new(id.sampling, id.seed, id.purpose, id.number, 1 + d + extra);
     let mut stream = points.starting_at(id.first);
-    let mut by_state: BTreeMap<usize, Vec<(f64, Vec<f64>)>> = BTreeMap::new();
+    let mut by_state: BTreeMap<usize, Vec<Drawn>> = BTreeMap::new();
     let mut point = vec![0.0; 1 + d + extra];
     for _ in 0..samples {
         stream.next(&mut point);
@@ -56,7 +59,7 @@ pub fn draw(
         let weight = spread(&point[1..], d, id.tails, &mut uniforms);
         by_state.entry(states.drawn(point[0])).or_default().push((weight, uniforms));
     }
-    let mut tasks: Vec<(usize, &[(f64, Vec<f64>)])> = Vec::new();
+    let mut tasks: Vec<(usize, &[Drawn])> = Vec::new();
     for (&state, drawn) in &by_state {
         tasks.extend(drawn.chunks(TASK).map(|part| (state, part)));
     }

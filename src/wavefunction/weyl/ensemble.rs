@@ -92,7 +92,9 @@ fn possible(sector: Sector, system: System) -> Result<(), WavefunctionError> {
             geometry: "Ring",
         });
     }
-    if !system.hamiltonian.interaction.value(0.0).is_finite() {
+    if !system.hamiltonian.interaction.value(0.0).is_finite()
+        || crate::contact::matters(system.hamiltonian, sector)
+    {
         return Err(WavefunctionError::Base { problem: ExactError::Divergent.to_string() });
     }
     Ok(())
@@ -307,10 +309,10 @@ impl GibbsStates {
             let spectrum = Spectrum::of(&matrix)?;
             free.push(crate::exact::thermal::Functions::of(&spectrum.energies, unit).free_energy);
             best = Some((inside, orbitals, space, spectrum));
-            if let [.., a, b] = free[..] {
-                if (a - b).abs() < GAIN.0 * unit.max(GAIN.1) {
-                    break;
-                }
+            if let [.., a, b] = free[..]
+                && (a - b).abs() < GAIN.0 * unit.max(GAIN.1)
+            {
+                break;
             }
             excitation *= THERMAL_GROWTH;
         }
