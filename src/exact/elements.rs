@@ -231,6 +231,46 @@ fn edges(line: &Line<'_>, extent: (f64, f64), top: f64, parts: usize) -> Vec<f64
     edges_no_shorter(line, extent, top, parts, 1e-9 * (extent.1 - extent.0))
 }
 
+/// Edges of elements on `extent` for levels up to about `top`, as coarse as the potential and the waves allow.
+pub(crate) fn edges_up_to(line: &Line<'_>, extent: (f64, f64), top: f64) -> Vec<f64> {
+    edges_no_shorter(line, extent, top, 1, LEAST_OF_PAIRS)
+}
+
+/// Functions of given elements that vanish at both ends, orthonormal in the quadrature of their points: all points, those
+/// of an edge twice, with the values and the slopes times the root of the weight (rows: points).
+pub(crate) fn functions(edges: &[f64], degree: usize) -> (Vec<f64>, Mat<f64>, Mat<f64>) {
+    let (nodes, weights, slopes) = lobatto(degree);
+    let elements = edges.len() - 1;
+    let mut masses = vec![0.0; elements * degree + 1];
+    for (e, w) in edges.windows(2).enumerate() {
+        for (i, weight) in weights.iter().enumerate() {
+            masses[e * degree + i] += 0.5 * (w[1] - w[0]) * weight;
+        }
+    }
+    let rows = elements * (degree + 1);
+    let count = elements * degree - 1;
+    let (mut values, mut derivatives) = (Mat::zeros(rows, count), Mat::zeros(rows, count));
+    let mut points = Vec::with_capacity(rows);
+    for (e, w) in edges.windows(2).enumerate() {
+        let (middle, half) = (0.5 * (w[0] + w[1]), 0.5 * (w[1] - w[0]));
+        for i in 0..=degree {
+            let row = points.len();
+            // From within: at an edge the potential may jump.
+            points.push(middle + half * nodes[i] * (1.0 - 1e-12));
+            let root = (half * weights[i]).sqrt();
+            for j in 0..=degree {
+                let k = e * degree + j;
+                if (1..=count).contains(&k) {
+                    let unit = root / masses[k].sqrt();
+                    values[(row, k - 1)] += if i == j { unit } else { 0.0 };
+                    derivatives[(row, k - 1)] += unit * slopes[i][j] / half;
+                }
+            }
+        }
+    }
+    (points, values, derivatives)
+}
+
 fn edges_no_shorter(
     line: &Line<'_>,
     extent: (f64, f64),
