@@ -763,8 +763,8 @@ fn what_no_flow_can_follow_is_refused_where_it_stands() {
     fs::create_dir(dir.path().join("physics")).unwrap();
     fs::write(dir.path().join("physics/h.ron"), hamiltonian).unwrap();
     for (text, at) in [
-        (inline, "spec.ron:6:9: field hamiltonian.interaction"),
-        (SPEC_WITH_FILE.into(), "h.ron:3:2: field interaction"),
+        (inline, "spec.ron:6:22: field hamiltonian.interaction"),
+        (SPEC_WITH_FILE.into(), "h.ron:3:15: field interaction"),
     ] {
         let path = dir.path().join("spec.ron");
         fs::write(&path, text).unwrap();
