@@ -1,7 +1,7 @@
 //! `weylflow check`: is a spec valid, and what does it say with every default written out?
 
 use crate::run::is_of_several;
-use crate::spec::{Family, validate, write};
+use crate::spec::{Family, write};
 use crate::system::System;
 use clap::Args;
 use std::error::Error;
@@ -31,9 +31,7 @@ impl Check {
     /// A spec that is not valid, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let family = Family::load(&self.spec)?.at(&self.set)?;
-        let mut spec = family.spec()?;
-        validate::trainable(&spec.hamiltonian, spec.sector)
-            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
+        let mut spec = family.spec_to_train()?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         // The base of states and temperatures is not one of the choice.
         let choices = match is_of_several(&spec) {

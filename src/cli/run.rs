@@ -113,7 +113,7 @@ impl Run {
     /// Runs in this process, which leads whatever others there are.
     pub(super) fn alone(&self) -> Result<(), Box<dyn Error>> {
         let family = Family::load(&self.spec)?.at(&self.set)?;
-        let mut spec = family.spec()?;
+        let mut spec = family.spec_to_train()?;
         self.change(&mut spec);
         spec.validate()?;
         self.start_threads()?;

@@ -6,6 +6,7 @@
 
 use super::cell::Cell;
 use super::half_line::HalfLine;
+use super::orders;
 use super::symmetry::{Link, Orders};
 use super::{Gas, Space};
 use crate::exact::linalg::{mul, symmetric_eigen};
@@ -35,6 +36,9 @@ pub(crate) struct Base {
     pub(crate) mismatch: f64,
 }
 
+/// Orders from which on nobody looks at them one by one.
+const MOST_ORDERS: f64 = 6000.0;
+
 /// Singular values below this share of the largest are zero.
 const NULL: f64 = 1e-10;
 
@@ -45,28 +49,31 @@ struct Rule {
 }
 
 impl Base {
-    /// Number of coefficients of all cells with so many functions a gap, or polynomials of such a degree.
+    /// Number of coefficients of all cells with so many functions a gap, or polynomials of such a degree; of more orders than
+    /// anybody can use a lower bound.
     pub(crate) fn dimension(gas: &Gas, functions: usize) -> usize {
+        let count = orders::count(&gas.counts);
+        if count > MOST_ORDERS {
+            // The conversion saturates.
+            return count as usize;
+        }
         let orders = Orders::new(gas);
-        orders
-            .cells
-            .iter()
-            .map(|order| {
-                let zeros: Vec<bool> =
-                    (0..orders.gaps()).map(|k| vanishes(gas, &orders, order, k)).collect();
-                let factors = zeros.iter().filter(|z| **z).count();
-                match gas.space {
-                    Space::Trap { .. } => {
-                        zeros.iter().map(|z| functions - usize::from(*z)).product::<usize>()
-                    }
-                    _ => {
-                        let d = functions.saturating_sub(factors);
-                        let k = orders.gaps() - 1;
-                        (1..=k).fold(1, |c, i| c * (d + i) / i)
-                    }
+        let of = |order: &Vec<u8>| -> f64 {
+            let zeros: Vec<bool> =
+                (0..orders.gaps()).map(|k| vanishes(gas, &orders, order, k)).collect();
+            match gas.space {
+                Space::Trap { .. } => zeros
+                    .iter()
+                    .map(|zero| functions.saturating_sub(usize::from(*zero)).max(1) as f64)
+                    .product(),
+                _ => {
+                    let factors = zeros.iter().filter(|z| **z).count();
+                    let degree = functions.saturating_sub(factors) as f64;
+                    (1..orders.gaps()).map(|i| i as f64).fold(1.0, |c, i| c * (degree + i) / i)
                 }
-            })
-            .sum()
+            }
+        };
+        orders.cells.iter().map(of).sum::<f64>().round() as usize
     }
 
     /// Floating-point operations and bytes that [`Base::new`] takes.
@@ -638,7 +645,7 @@ mod tests {
             (vec![2, 1], trap(), 1.0, 9, 2.493516343907, 2e-9),
             (vec![2, 1], trap(), 50.0, 9, 3.920100851976, 2e-9),
             (vec![2, 1], trap(), f64::INFINITY, 10, 4.0, 1e-9),
-            (vec![2, 2], trap(), 1.0, 5, 4.411160435479, 2e-3),
+            (vec![2, 2], trap(), 1.0, 6, 4.411160435479, 1e-4),
             (vec![3, 1], ring(), 1.0, 12, 1.5026180435008636, 1e-9),
             (vec![3, 1], ring(), -1.0, 10, 0.4715886998420153, 1e-7),
             (vec![1, 1], walls(), 1.0, 14, 0.44246188061292624, 1e-12),

@@ -354,7 +354,7 @@ mod tests {
     /// Orthonormal by brute force, and sums are sums of all.
     #[test]
     fn functions_are_orthonormal() {
-        let rule = GaussLegendre::new(24);
+        let rule = GaussLegendre::new(60);
         for (cell, ends) in [
             (Cell::in_trap(4, &[true, false]), [12.0, 12.0]),
             (Cell::on_simplex(5, &[true, false, true], 3.0), [3.0, 3.0]),

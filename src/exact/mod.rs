@@ -20,7 +20,7 @@ mod contact;
 mod correlated;
 mod davidson;
 pub mod dvr;
-mod elements;
+pub(crate) mod elements;
 mod few;
 mod gap_basis;
 pub(crate) mod gap_state;

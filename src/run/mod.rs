@@ -33,7 +33,7 @@ pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
 use crate::checkpoint::CheckpointError;
-use crate::estimate::{Moments, Verdict, judge, rayleigh_quotient};
+use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
 use crate::exact::Density;
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
 use crate::optimise::Optimiser;
@@ -379,7 +379,9 @@ impl<O: Observer> Trained<O> {
                 quadrature,
             },
         };
-        summary.checks = judge(&verdict::evidence(&summary, &course.rows));
+        let fermionised = spec.wavefunction.is_fermionised(spec.sector);
+        let evidence = verdict::evidence(&summary, &course.rows);
+        summary.checks = judge(&Evidence { fermionised, ..evidence });
         summary.verdict = Some(Verdict::of(&summary.checks));
         let refusals = summary.checks.iter().filter(|c| c.refuses && !c.passed);
         summary.health.refusals = refusals.map(|c| c.detail.clone()).collect();

@@ -189,7 +189,7 @@ impl Scan {
     /// # Errors
     /// [`SpecError`], pointing into the spec.
     pub fn spec_at(&self, point: &Point) -> Result<ResolvedSpec, SpecError> {
-        let mut spec = self.family.at(&point.values)?.spec()?;
+        let mut spec = self.family.at(&point.values)?.spec_to_train()?;
         spec.title += &format!(", {}", point.words());
         Ok(spec)
     }

@@ -9,12 +9,12 @@ use super::expand::{Expanded, blank, substitute};
 use super::locate::{self, Outline};
 use super::read::{Source, dialect, explain, read_text};
 use super::scan::Scan;
-use super::validate;
+use super::validate::{self, Violation};
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
 use crate::contact;
 use crate::nearest::{nearest, suggestion};
 use crate::system::formula::may_name_a_parameter;
-use crate::system::{Hamiltonian, System};
+use crate::system::{Hamiltonian, Sector, System};
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::SectorBaseSettings;
 use serde::Deserialize;
@@ -323,6 +323,22 @@ impl Family {
     ///
     /// [`SpecError`], pointing into the text or into the Hamiltonian file.
     pub fn spec(&self) -> Result<ResolvedSpec, SpecError> {
+        self.resolve(|_, _| Ok(()))
+    }
+
+    /// [`Family::spec`] of a wavefunction that is to be trained: what only the exact solver can do is refused as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`Family::spec`].
+    pub fn spec_to_train(&self) -> Result<ResolvedSpec, SpecError> {
+        self.resolve(validate::trainable)
+    }
+
+    fn resolve(
+        &self,
+        check: impl Fn(&Hamiltonian, Sector) -> Result<(), Violation>,
+    ) -> Result<ResolvedSpec, SpecError> {
         let mut used = Vec::new();
         let spec: Source<RunSpec> = self.text.read(&IN_SPEC, &self.parameters, &mut used)?;
         validate::run(&spec.value).map_err(|v| spec.locate("", v))?;
@@ -334,6 +350,7 @@ impl Family {
                 validate::hamiltonian_in(hamiltonian, &geometry).map_err(locate)?;
                 validate::ground_state(hamiltonian, &geometry, sector).map_err(locate)?;
                 validate::contact_in(hamiltonian, &geometry, sector).map_err(locate)?;
+                check(hamiltonian, sector).map_err(locate)?;
                 hamiltonian.clone()
             }
             HamiltonianSource::File(name) => {
@@ -352,6 +369,7 @@ impl Family {
                 validate::hamiltonian_in(&source.value, &geometry)
                     .and_then(|()| validate::ground_state(&source.value, &geometry, sector))
                     .and_then(|()| validate::contact_in(&source.value, &geometry, sector))
+                    .and_then(|()| check(&source.value, sector))
                     .map_err(|v| source.locate("", v))?;
                 source.value
             }

@@ -358,6 +358,7 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
 fn waveflow(settings: &WaveflowSettings) -> Checked {
     let WaveflowSettings {
         coordinate: _,
+        coordinate_power,
         chart: _,
         layers,
         degree,
@@ -385,7 +386,8 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
     for (i, &width) in hidden.iter().enumerate() {
         within(&format!("wavefunction.hidden[{i}]"), width, 1, 1024)?;
     }
-    between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)
+    between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)?;
+    positive("wavefunction.coordinate_power", *coordinate_power)
 }
 
 fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
@@ -626,10 +628,10 @@ pub fn contact_by(
 ///
 /// # Errors
 ///
-/// A [`Violation`] of the interaction, with the path as in a spec with an inline Hamiltonian.
+/// A [`Violation`] of the interaction.
 pub fn trainable(hamiltonian: &Hamiltonian, sector: Sector) -> Checked {
     match judgement::beyond_flows(hamiltonian, sector) {
-        Some(reason) => rule("hamiltonian.interaction", &reason),
+        Some(reason) => rule("interaction", &reason),
         None => Ok(()),
     }
 }
@@ -906,14 +908,7 @@ mod tests {
         for (external, interaction, up, down, field, what) in [
             ("Harmonic()", "InverseSquare(strength: 2)", 1, 1, "interaction", "opposite spins"),
             ("Harmonic()", "InverseSquare(strength: -1)", 2, 0, "interaction", "no lower bound"),
-            (
-                "Harmonic()",
-                "InverseSquare(strength: -0.2)",
-                2,
-                0,
-                "hamiltonian.interaction",
-                "|d|^0.7236",
-            ),
+            ("Harmonic()", "InverseSquare(strength: -0.2)", 2, 0, "interaction", "|d|^0.7236"),
             ("Harmonic()", "Harmonic(stiffness: -1)", 2, 0, "interaction", "omega² + N k = -1"),
             ("Formula(\"-x^2\")", "None", 1, 0, "external", "keeps falling"),
             ("Formula(\"-1/abs(x)\")", "None", 1, 0, "external", "pole at x = 0"),

@@ -135,6 +135,7 @@ mod tests {
             tails: found.tails,
             start: None,
             drift: None,
+            fermionised: false,
             exact: None,
             quadrature: rayleigh_quotient(&psi, system),
             round_trip_error: found.round_trip_error,

@@ -488,7 +488,7 @@ mod tests {
         for (external, geometry, sector, g, functions, energy, tolerance) in [
             (trap(), Geometry::Line, (2, 1), 1.0, 10, 2.993516343907, 1e-2),
             (trap(), Geometry::Line, (2, 1), -1.0, 10, 1.769209469341, 2e-2),
-            (trap(), Geometry::Line, (2, 2), 10.0, 6, 7.171311381028, 0.5),
+            (trap(), Geometry::Line, (2, 2), 10.0, 7, 7.171311381028, 0.5),
             (External::Free, walls, (2, 1), 1.0, 11, 1.1455279787028505, 0.1),
             (External::Free, ring, (3, 1), 1.0, 12, 1.5026180435008636, 1e-2),
         ] {
