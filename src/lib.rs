@@ -39,6 +39,7 @@ pub mod regress;
 pub mod report;
 pub mod run;
 pub mod sampling;
+pub mod scan;
 pub mod spec;
 pub mod system;
 pub mod tangent;

@@ -80,6 +80,23 @@ fn the_free_energy_of_harmonium_is_the_closed_form() {
     assert!(outcome.summary.checks.iter().all(|c| c.passed), "{:?}", outcome.summary.checks);
 }
 
+/// One report of several temperatures, each with the numbers of a run of its own, and a spec that is read back.
+#[test]
+fn a_sweep_is_of_all_its_temperatures() {
+    let sweep = "temperature: (kT: Range(from: 0.25, to: 0.75, points: 3)), reference: None,";
+    let written = weylflow::spec::write::to_ron(&spec(SOFT, "(up: 2)", sweep)).unwrap();
+    let again = weylflow::spec::read::parse(&written, "again.ron".as_ref()).unwrap();
+    assert_eq!(again, spec(SOFT, "(up: 2)", sweep));
+    let all = run(SOFT, "(up: 2)", sweep).summary.sweep;
+    let kt: Vec<f64> = all.iter().map(|t| t.kt).collect();
+    assert_eq!(kt, [0.25, 0.5, 0.75]);
+    let first = &all[0].free_energy;
+    assert!((first.value - 2.549083631313846).abs() < 1e-5 + 4.0 * first.standard_error);
+    // dF/dT = -S, by differences of the second order.
+    let slope = (all[2].free_energy.value - all[0].free_energy.value) / 0.5;
+    assert!((slope + all[1].entropy.value).abs() < 0.05, "{slope} {}", all[1].entropy.value);
+}
+
 #[test]
 fn limits_are_free_fermions_and_the_ground_state() {
     let free = run("None", "(up: 2, down: 1)", "temperature: (kT: 0.4),");
@@ -101,6 +118,14 @@ fn what_cannot_be_had_is_refused_in_its_place() {
     for (interaction, sector, more, field) in [
         ("InverseSquare(strength: 2)", "(up: 2)", "states: (count: 3),", "states"),
         ("InverseSquare(strength: 2)", "(up: 3)", "temperature: (kT: 1),", "temperature"),
+        (
+            SOFT,
+            "(up: 2)",
+            "temperature: (kT: Range(from: 0, to: 1, points: 3)),",
+            "temperature.kT.from",
+        ),
+        (SOFT, "(up: 2)", "temperature: (kT: Range(from: 0.1, to: 1)),", "points"),
+        (SOFT, "(up: 2)", "temperature: (kT: \"hot\"),", "number"),
         (SOFT, "(up: 2)", "states: (count: 3), temperature: (kT: 1),", "temperature"),
         (SOFT, "(up: 2)", "states: (count: 0),", "states.count"),
         (SOFT, "(up: 2)", "states: (count: 3, weights: List([1, 2])),", "states.weights"),

@@ -8,8 +8,9 @@ use crate::exact::thermal::{ThermalOptions, thermal};
 use crate::exact::{ExactError, ExactOptions, ExactResult, Labels, Method};
 use crate::report::files::write_atomic;
 use crate::run::{Task, solve_until};
-use crate::spec::read::{files, load_hamiltonian, names_hamiltonian};
-use crate::spec::{load, validate};
+use crate::spec::family::HamiltonianFamily;
+use crate::spec::read::{files, names_hamiltonian};
+use crate::spec::{Family, validate};
 use crate::system::{Geometry, Sector};
 use clap::Args;
 use serde_json::{Value, json};
@@ -38,6 +39,9 @@ pub struct Exact {
     /// A run spec or a Hamiltonian, a RON file.
     #[arg(value_name = "SPEC|HAMILTONIAN")]
     file: PathBuf,
+    /// Value of a named parameter, in place of the one in the file.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::assignment)]
+    set: Vec<(String, f64)>,
     /// Number of spin-up fermions (default: that of the spec, or 1).
     #[arg(long)]
     up: Option<usize>,
@@ -207,11 +211,13 @@ impl Exact {
 
     fn task(&self) -> Result<Task, Box<dyn Error>> {
         let mut task = if names_hamiltonian(&self.file)? {
-            let spec = load(&self.file)?;
+            let spec = Family::load(&self.file)?.at(&self.set)?.spec()?;
             let geometry = Some(spec.geometry).filter(|g| *g != Geometry::Line);
             Task { hamiltonian: spec.hamiltonian, sector: spec.sector, geometry }
         } else {
-            let hamiltonian = load_hamiltonian(&self.file)?;
+            let mut family = HamiltonianFamily::load(&self.file)?;
+            self.set.iter().try_for_each(|(name, value)| family.set(name, *value))?;
+            let hamiltonian = family.hamiltonian()?;
             Task { hamiltonian, sector: Sector { up: 1, down: 0 }, geometry: None }
         };
         task.sector.up = self.up.unwrap_or(task.sector.up);

@@ -13,6 +13,7 @@ mod regress;
 mod report;
 mod run;
 mod sample;
+mod scan;
 mod shell;
 mod terminal;
 
@@ -101,6 +102,14 @@ pub struct Exit {
 impl Exit {
     /// Exit code of a run whose energy is doubtful.
     pub const DOUBTFUL: u8 = 4;
+}
+
+/// `NAME=VALUE`, for clap.
+fn assignment(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, as in R=2.5")?;
+    let number = value.trim().parse::<f64>().ok().filter(|v| v.is_finite());
+    let number = number.ok_or_else(|| format!("`{value}` is no number"))?;
+    Ok((name.trim().to_owned(), number))
 }
 
 /// A number of seconds, for clap.

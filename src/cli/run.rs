@@ -12,9 +12,11 @@ use crate::report::number::{format_ratio, format_with_uncertainty};
 use crate::report::record::{ErrorBar, IterationRow, Summary};
 use crate::report::verdict;
 use crate::run::{self, Ended, EnsembleRun, Event, InFolder, Observer, RunError, written_into};
-use crate::spec::{ResolvedSpec, load_to_train, read, write};
+use crate::scan::Scan;
+use crate::spec::{Family, ResolvedSpec, read, write};
 use clap::Args;
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Train a wavefunction and write a report whose energy can be believed.
@@ -29,6 +31,12 @@ pub struct Run {
     /// The spec, a RON file.
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
+    /// Value of a named parameter, in place of the one in the spec.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::assignment)]
+    set: Vec<(String, f64)>,
+    /// Of a scan only these points, from 1: 3, or 3..5 with both ends.
+    #[arg(long, value_name = "POINTS", value_parser = super::scan::range)]
+    only: Option<RangeInclusive<usize>>,
     /// Output folder [default: out/<name of the spec>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -78,6 +86,24 @@ impl Run {
         if self.mpi { cluster::run(self) } else { self.alone() }
     }
 
+    /// What the command line says of a spec.
+    pub(super) fn change(&self, spec: &mut ResolvedSpec) {
+        spec.seed = self.seed.unwrap_or(spec.seed);
+        spec.iterations = self.iterations.unwrap_or(spec.iterations);
+    }
+
+    pub(super) fn spec(&self) -> &Path {
+        &self.spec
+    }
+
+    pub(super) fn only(&self) -> Option<RangeInclusive<usize>> {
+        self.only.clone()
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Starts the threads of this process.
     pub(super) fn start_threads(&self) -> Result<(), rayon::ThreadPoolBuildError> {
         let threads = self.threads.map_or(0, usize::from);
@@ -86,27 +112,17 @@ impl Run {
 
     /// Runs in this process, which leads whatever others there are.
     pub(super) fn alone(&self) -> Result<(), Box<dyn Error>> {
-        let mut spec = load_to_train(&self.spec)?;
-        if let Some(seed) = self.seed {
-            spec.seed = seed;
-        }
-        if let Some(iterations) = self.iterations {
-            spec.iterations = iterations;
-        }
+        let family = Family::load(&self.spec)?.at(&self.set)?;
+        let mut spec = family.spec_to_train()?;
+        self.change(&mut spec);
         spec.validate()?;
         self.start_threads()?;
         let folder = self.out.clone().unwrap_or_else(|| {
             let stem = self.spec.file_stem().unwrap_or(self.spec.as_os_str());
             Path::new("out").join(stem)
         });
-        let spec_text = write::to_ron(&spec)?;
-        guard::not_over_inputs(&read::files(&self.spec)?, &written_into(&folder), |path| {
-            let same = input::read(path, input::MOST_SPEC_BYTES)
-                .is_ok_and(|bytes| bytes == spec_text.as_bytes());
-            path.file_name() == Some(names::SPEC.as_ref()) && same
-        })?;
         let place = InFolder {
-            folder,
+            folder: folder.clone(),
             existing: match (self.overwrite, self.resume) {
                 (true, _) => Existing::Overwrite,
                 (_, true) => Existing::Keep,
@@ -116,6 +132,21 @@ impl Run {
             checkpoint_every: self.checkpoint_every as usize,
             checkpoint_seconds: self.checkpoint_seconds,
         };
+        if let Some(scan) = Scan::new(family) {
+            if run::is_of_several(&spec) {
+                return Err("a scan of several states or of a temperature cannot be run yet".into());
+            }
+            return super::scan::run(self, &scan, &spec.title, place);
+        }
+        if self.only.is_some() {
+            return Err("--only is for specs with a `scan`".into());
+        }
+        let spec_text = write::to_ron(&spec)?;
+        guard::not_over_inputs(&read::files(&self.spec)?, &written_into(&folder), |path| {
+            let same = input::read(path, input::MOST_SPEC_BYTES)
+                .is_ok_and(|bytes| bytes == spec_text.as_bytes());
+            path.file_name() == Some(names::SPEC.as_ref()) && same
+        })?;
         if run::is_of_several(&spec) {
             return self.several(spec, &place);
         }

@@ -6,7 +6,7 @@
 
 use super::EigenFailure;
 use super::ci::{PairMatrices, pair_index};
-use super::dvr::{OneBodyBasis, PairGrid, default_cells, one_body_matrix};
+use super::dvr::{OneBodyBasis, PairGrid, UniformGrid, default_cells, one_body_matrix};
 use super::integrals::{transform, two_body};
 use super::linalg::symmetric_eigen;
 use super::strings::StringSpace;
@@ -105,27 +105,43 @@ impl Configurations {
         let orbitals = orbitals.subcols(0, self.orbitals);
         let h = one_body_matrix(&hamiltonian.external, &basis)?;
         let one = transform(h.as_ref(), orbitals);
+        if hamiltonian.interaction == Interaction::None || self.sector.particles() == 1 {
+            return Ok(self.between(&one, None));
+        }
+        let cells = default_cells(&basis, 0);
+        let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), cells);
+        Ok(self.between(&one, Some(two_body(&basis, &grid, orbitals))))
+    }
+
+    /// `sum_i x_i` between the configurations.
+    pub(crate) fn dipole(&self, basis: OneBodyBasis, orbitals: MatRef<'_, f64>) -> Mat<f64> {
+        let points = UniformGrid::new(&basis.geometry(), 4 * basis.size() + 64, false);
+        let phi = basis.evaluate(&points.points) * orbitals.subcols(0, self.orbitals);
+        let weighted = Mat::from_fn(phi.nrows(), phi.ncols(), |i, k| {
+            points.weight * points.points[i] * phi[(i, k)]
+        });
+        let one = phi.transpose() * weighted;
+        self.between(&one, None)
+    }
+
+    /// The operator with these one- and two-body matrices between the orbitals.
+    fn between(&self, one: &Mat<f64>, integrals: Option<Mat<f64>>) -> Mat<f64> {
+        let size = self.list.len();
         if self.sector.particles() == 1 {
             let orbital = |c: &Configuration| c[0].iter().chain(&c[1]).copied().next().unwrap_or(0);
-            return Ok(Mat::from_fn(self.list.len(), self.list.len(), |i, j| {
+            return Mat::from_fn(size, size, |i, j| {
                 one[(orbital(&self.list[i]), orbital(&self.list[j]))]
-            }));
+            });
         }
-        let pairs = orbitals.ncols() * (orbitals.ncols() + 1) / 2;
-        let integrals = if hamiltonian.interaction == Interaction::None {
-            Mat::zeros(pairs, pairs)
-        } else {
-            let cells = default_cells(&basis, 0);
-            let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), cells);
-            two_body(&basis, &grid, orbitals)
-        };
+        let m = self.orbitals;
+        let pairs = m * (m + 1) / 2;
+        let integrals = integrals.unwrap_or_else(|| Mat::zeros(pairs, pairs));
         let matrices = PairMatrices::new(one.as_ref(), integrals.as_ref(), self.sector);
-        let mut matrix = Mat::zeros(self.list.len(), self.list.len());
+        let mut matrix = Mat::zeros(size, size);
         self.add_pairs(&mut matrix, matrices.equal.as_ref(), |c| equal_pairs(c, 0));
         self.add_pairs(&mut matrix, matrices.equal.as_ref(), |c| equal_pairs(c, 1));
-        let m = self.orbitals;
         self.add_pairs(&mut matrix, matrices.opposite.as_ref(), |c| opposite_pairs(c, m));
-        Ok(matrix)
+        matrix
     }
 
     /// Adds the operator `k` between pairs, whose configurations have the same spectators.

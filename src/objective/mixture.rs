@@ -42,6 +42,8 @@ pub struct Rows {
     pub weight: Vec<f64>,
     /// Configurations.
     pub x: Vec<f64>,
+    /// Their images in the base, as configurations; only where the base states are given.
+    pub image: Vec<f64>,
     /// `u`.
     pub u: Vec<f64>,
     /// `h`.
@@ -83,6 +85,18 @@ pub(super) fn spread(point: &[f64], dimensions: usize, tails: f64, uniforms: &mu
 
 /// Draws `each` samples of every state and evaluates all states at them.
 pub fn draw(psis: &[Weyl], system: System, id: MixtureId, each: usize, derivatives: bool) -> Rows {
+    draw_with(psis, &[], system, id, each, derivatives)
+}
+
+/// [`draw`] with the images of the samples in the base, whose states are `untrained`: `u` is the same there.
+pub fn draw_with(
+    psis: &[Weyl],
+    untrained: &[Weyl],
+    system: System,
+    id: MixtureId,
+    each: usize,
+    derivatives: bool,
+) -> Rows {
     let k = psis.len();
     let (n, d) = (psis[0].sector().particles(), psis[0].uniforms());
     let p = if derivatives { psis[0].parameters().len() } else { 0 };
@@ -99,6 +113,8 @@ pub fn draw(psis: &[Weyl], system: System, id: MixtureId, each: usize, derivativ
         let mut stream = points[component].starting_at(first);
         let mut out = Rows { states: k, parameters: p, ..Rows::default() };
         let mut evaluators: Vec<_> = psis.iter().map(|psi| psi.evaluator()).collect();
+        let mut base = untrained.get(component).map(|psi| psi.evaluator());
+        let mut image = vec![0.0; n];
         let mut point = vec![0.0; d + extra];
         let (mut uniforms, mut x) = (vec![0.0; d], vec![0.0; n]);
         let mut gradient = vec![0.0; n];
@@ -144,6 +160,10 @@ pub fn draw(psis: &[Weyl], system: System, id: MixtureId, each: usize, derivativ
             if sensible {
                 out.weight.push(weight);
                 out.x.extend_from_slice(&x);
+                if let Some(base) = &mut base {
+                    base.sample(&uniforms, &mut image);
+                    out.image.extend_from_slice(&image);
+                }
                 continue;
             }
             out.rejected += 1;
@@ -166,6 +186,7 @@ pub fn draw(psis: &[Weyl], system: System, id: MixtureId, each: usize, derivativ
     for part in parts {
         all.weight.extend(part.weight);
         all.x.extend(part.x);
+        all.image.extend(part.image);
         all.u.extend(part.u);
         all.h.extend(part.h);
         all.t.extend(part.t);

@@ -4,7 +4,7 @@
 //! symmetric part of `A = S^-1 H`. The sampled `S` stays, although it is known to be one: with it the energies have no
 //! variance where the span holds eigenstates (M. P. Nightingale, V. Melik-Alaverdian, Phys. Rev. Lett. 87, 043401 (2001)).
 
-use super::mixture::{MixtureId, Rows, draw};
+use super::mixture::{MixtureId, Rows, draw, draw_with};
 use crate::estimate::statistics::median;
 use crate::local_energy::Fault;
 use crate::math::linalg::{self, LinearError};
@@ -537,6 +537,7 @@ pub fn estimate(
     // Sums of u_k u_l in every bin, by spin.
     let mut bars = [vec![0.0; bins * k * k], vec![0.0; bins * k * k]];
     let mut sums = Vec::new();
+    let untrained = states.untrained();
     let (mut samples, mut rejected, mut faults) = (0, 0, Vec::new());
     for set in 0..sets {
         let id = MixtureId {
@@ -546,9 +547,12 @@ pub fn estimate(
             number: set as u64,
             tails: 0.0,
         };
-        let rows = draw(psis, system, id, each, false);
-        let total: Vec<f64> = rows.x.chunks_exact(n).map(|x| x.iter().sum()).collect();
-        let xu: Vec<f64> = rows.u.iter().enumerate().map(|(i, u)| total[i / k] * u).collect();
+        let rows = draw_with(psis, &untrained, system, id, each, false);
+        // The base knows its dipoles exactly: only what the flow adds is sampled.
+        let moved = rows.x.chunks_exact(n).zip(rows.image.chunks_exact(n));
+        let moved: Vec<f64> =
+            moved.map(|(x, z)| x.iter().zip(z).map(|(x, z)| x - z).sum()).collect();
+        let xu: Vec<f64> = rows.u.iter().enumerate().map(|(i, u)| moved[i / k] * u).collect();
         sums.push(Sums {
             s: product(&rows, &rows.u, &rows.u),
             h: product(&rows, &rows.u, &rows.h),
@@ -588,7 +592,8 @@ pub fn estimate(
     let all = |leave: Option<usize>| -> Result<(Vec<f64>, Ritz), LinearError> {
         let s = pooled(leave, |s| &s.s);
         let ritz = Ritz::of(&s, &pooled(leave, |s| &s.h))?;
-        let d = ritz.turned(&s, &pooled(leave, |s| &s.d));
+        let d = pooled(leave, |s| &s.d) + &states.dipoles;
+        let d = ritz.rotation.transpose() * d * &ritz.rotation;
         let mut values = ritz.energies.clone();
         values.extend(ritz.energies.iter().map(|e| e - ritz.energies[0]));
         values.extend((0..k * k).map(|i| {

@@ -126,6 +126,9 @@ pub struct EnsembleSummary {
     /// The thermal functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thermal: Option<Thermal>,
+    /// The thermal functions at all temperatures of a sweep; [`Self::thermal`] is then that of the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sweep: Vec<Thermal>,
     /// Added to electronic energies in total ones, in Hartree.
     pub nuclear_repulsion: f64,
     /// Energies of the untrained base states, or its free energy, in Hartree.
@@ -178,6 +181,11 @@ impl EnsembleSummary {
         }
     }
 
+    /// All temperatures.
+    fn temperatures(&self) -> &[Thermal] {
+        if self.sweep.is_empty() { self.thermal.as_slice() } else { &self.sweep }
+    }
+
     /// The numbers in lines of text.
     pub fn lines(&self) -> String {
         let mut text = String::new();
@@ -194,7 +202,10 @@ impl EnsembleSummary {
             }
             text.push('\n');
         }
-        if let Some(t) = &self.thermal {
+        for t in self.temperatures() {
+            if !self.sweep.is_empty() {
+                let _ = writeln!(text, "kT = {} Ha", format_significant(t.kt, 6));
+            }
             for (name, m) in thermal_rows(t) {
                 let _ = write!(text, "{name} = {}", measured(m));
                 if let Some(exact) = m.reference {
@@ -281,6 +292,9 @@ pub fn render(
     if !summary.states.is_empty() {
         figures.push(levels(summary));
     }
+    if summary.sweep.len() > 1 {
+        figures.extend(curves(&summary.sweep));
+    }
     figures.push(density(densities));
     figures.push(training(rows, summary));
     put_figures(&mut page, figures);
@@ -344,8 +358,8 @@ fn numbers(page: &mut String, summary: &EnsembleSummary) {
         }
         page.push_str("</table>\n");
     }
-    if let Some(t) = &summary.thermal {
-        page.push_str("<table>\n");
+    for t in summary.temperatures() {
+        let _ = writeln!(page, "<h3>kT = {} Ha</h3>\n<table>", format_significant(t.kt, 6));
         row(page, "th", &["", "value", "exact", "deviation"].map(text));
         for (name, m) in thermal_rows(t) {
             let (exact, off) = match m.reference {
@@ -386,6 +400,27 @@ fn levels(summary: &EnsembleSummary) -> (Figure, String) {
     let points = points.map(|(k, s)| (k as f64, s.energy, s.standard_error)).collect();
     let figure = figure.with(Layer::points(points, Colour::Blue).named("energies"));
     (figure, "Energies of the states, exact levels beside them.".to_owned())
+}
+
+/// The thermal functions over the temperature.
+fn curves(sweep: &[Thermal]) -> Vec<(Figure, String)> {
+    let figure = |which: usize, id: &str, name: &str, axis: &str| {
+        let of = |t: &Thermal| *thermal_rows(t)[which].1;
+        let exact: Vec<(f64, f64)> =
+            sweep.iter().filter_map(|t| Some((t.kt, of(t).reference?))).collect();
+        let found: Vec<(f64, f64, f64)> =
+            sweep.iter().map(|t| (t.kt, of(t).value, of(t).standard_error)).collect();
+        let figure = Figure::new(id, name, Axis::linear("kT / Ha"), Axis::linear(axis))
+            .with(Layer::line(exact, Colour::Vermillion).named("exact"))
+            .with(Layer::points(found, Colour::Blue).named("run"));
+        (figure, format!("{name} over the temperature."))
+    };
+    vec![
+        figure(0, "free-energy", "Free energy", "F / Ha"),
+        figure(1, "energy", "Energy", "E / Ha"),
+        figure(2, "entropy", "Entropy", "S / k"),
+        figure(3, "heat-capacity", "Heat capacity", "C / k"),
+    ]
 }
 
 fn density(densities: &Densities) -> (Figure, String) {

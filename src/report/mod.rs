@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod csv;
+pub mod curve;
 mod densities;
 pub mod density;
 pub mod describe;

@@ -64,7 +64,14 @@ pub struct EnsembleOutcome {
     pub faults: Vec<Fault>,
 }
 
-/// An iteration beyond the first is announced out of so many.
+/// What a temperature adds to a run.
+struct Point {
+    checks: Vec<Check>,
+    densities: Densities,
+    faults: Vec<Fault>,
+}
+
+/// Announces an iteration, of so many at most.
 fn told(
     observer: &mut dyn Observer,
     row: IterationRow,
@@ -212,6 +219,7 @@ impl EnsembleRun {
             transitions: Vec::new(),
             dipoles: Vec::new(),
             thermal: None,
+            sweep: Vec::new(),
             nuclear_repulsion: self.spec.hamiltonian.nuclear_repulsion(),
             base: Vec::new(),
             orbitals: 0,
@@ -278,6 +286,7 @@ impl EnsembleRun {
         let found =
             spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
                 .map_err(of_states)?;
+        // What follows are checks of the result, no part of it.
         let mut summary = self.summary("states");
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_states(asked.count, observer)? {
@@ -381,32 +390,64 @@ impl EnsembleRun {
         Ok(self.outcome(summary, checks, rows, densities, found.faults))
     }
 
-    /// The Gibbs ensemble.
+    /// The Gibbs ensembles, each from the flow of the one before.
     fn thermal(self, observer: &mut dyn Observer) -> Result<EnsembleOutcome, RunError> {
+        let Some(temperature) = &self.spec.temperature else {
+            return Err(RunError::Ensemble("the spec asks for no temperature".to_owned()));
+        };
+        let all = temperature.kt.all();
+        let mut summary = self.summary("temperature");
+        let (mut checks, mut rows) = (Vec::new(), Vec::new());
+        let (mut densities, mut faults) = (Densities::default(), Vec::new());
+        work::start_from(work::Work::NONE);
+        for &kt in &all {
+            let found = self.at(kt, &mut summary, &mut rows, observer)?;
+            if all.len() > 1 {
+                summary.sweep.extend(summary.thermal.clone());
+                let named = |c: Check| Check { detail: format!("kT = {kt}: {}", c.detail), ..c };
+                checks.extend(found.checks.into_iter().map(named));
+            } else {
+                checks = found.checks;
+            }
+            densities.edges = found.densities.edges;
+            densities.curves = found.densities.curves;
+            faults.extend(found.faults);
+        }
+        faults.truncate(64);
+        Ok(self.outcome(summary, checks, rows, densities, faults))
+    }
+
+    /// The Gibbs ensemble at a temperature, whose numbers go into the summary.
+    fn at(
+        &self,
+        kt: f64,
+        summary: &mut EnsembleSummary,
+        rows: &mut Vec<IterationRow>,
+        observer: &mut dyn Observer,
+    ) -> Result<Point, RunError> {
         let spec = &self.spec;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let (WavefunctionSettings::Weyl(weyl), Some(temperature)) =
-            (&spec.wavefunction, &spec.temperature)
-        else {
+        let WavefunctionSettings::Weyl(weyl) = &spec.wavefunction else {
             return Err(RunError::Ensemble("a temperature needs the wavefunction Weyl".to_owned()));
         };
-        let kt = temperature.kt;
         let mut states = GibbsStates::new(weyl, spec.sector, system, kt)?;
+        if states.parameters().len() == summary.values.len() {
+            states.set_parameters(&summary.values)?;
+        }
         observer.hear(Event::Message(&format!(
-            "{}: {} states over a configuration interaction in {} orbitals, {} parameters",
+            "{}: kT = {kt} Ha, {} states over a configuration interaction in {} orbitals, {} parameters",
             one_line(&spec.title),
             states.energies.len(),
             states.orbitals,
             states.parameters().len()
         )));
         let schedule = Schedule::of(spec);
-        let mut rows = Vec::new();
+        let done = rows.len();
         let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
-        work::start_from(work::Work::NONE);
         let trained =
             free_energy::train(&mut states, system, optimiser.as_mut(), &schedule, |report| {
                 let row = IterationRow {
-                    iteration: report.iteration,
+                    iteration: done + report.iteration,
                     energy: report.free_energy.mean(),
                     standard_error: report.free_energy.standard_error(),
                     variance: report.free_energy.variance(),
@@ -415,7 +456,7 @@ impl EnsembleRun {
                     tau: report.tau,
                     seconds: self.clocks.wall(),
                 };
-                told(observer, row, spec.iterations, &mut rows)
+                told(observer, row, done + spec.iterations, rows)
             })
             .map_err(of_temperature)?;
         observer.hear(Event::Trained);
@@ -423,7 +464,7 @@ impl EnsembleRun {
         let found =
             free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
                 .map_err(of_temperature)?;
-        let mut summary = self.summary("temperature");
+        summary.work = work::so_far();
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_thermal(kt, observer)? {
                 Ok(exact) => Some(exact),
@@ -494,18 +535,20 @@ impl EnsembleRun {
         }
         summary.base = vec![crate::exact::thermal::Functions::of(&states.energies, kt).free_energy];
         summary.orbitals = states.orbitals;
-        (summary.samples, summary.sets) = (found.samples, found.sets);
+        summary.samples += found.samples;
+        summary.sets = found.sets;
         summary.values = states.parameters().to_vec();
         summary.parameters = summary.values.len();
-        (summary.iterations, summary.stopped) = (trained.iterations, trained.stopped);
-        summary.rejected_samples = found.rejected;
-        summary.rejected_in_training = trained.rejected;
+        summary.iterations += trained.iterations;
+        summary.stopped = trained.stopped;
+        summary.rejected_samples += found.rejected;
+        summary.rejected_in_training += trained.rejected;
         summary.thermal = Some(thermal);
         let [up, down] = found.density;
         let curves = [("up", up, spec.sector.up), ("down", down, spec.sector.down)];
         let curves = curves.into_iter().filter(|c| c.2 > 0).map(|c| (c.0.to_owned(), c.1));
         let densities = Densities { edges: found.edges, curves: curves.collect() };
-        Ok(self.outcome(summary, checks, rows, densities, found.faults))
+        Ok(Point { checks, densities, faults: found.faults })
     }
 
     fn outcome(

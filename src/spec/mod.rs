@@ -6,15 +6,19 @@
 pub mod differences;
 pub mod ensemble;
 pub mod error;
+mod expand;
+pub mod family;
 pub mod locate;
 pub mod read;
+pub mod scan;
 pub mod size;
 pub mod validate;
 pub mod write;
 
-pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings};
+pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings, Temperatures};
 pub use error::SpecError;
-pub use read::{load, load_hamiltonian, load_to_train};
+pub use family::Family;
+pub use read::{load, load_hamiltonian};
 
 use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;

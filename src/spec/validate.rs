@@ -5,7 +5,8 @@
 
 use super::error::Problem;
 use super::{
-    ReferenceSource, ResolvedSpec, RunSpec, StateWeights, StatesSettings, TemperatureSettings, size,
+    ReferenceSource, ResolvedSpec, RunSpec, StateWeights, StatesSettings, TemperatureSettings,
+    Temperatures, size,
 };
 use crate::contact::base::Base;
 use crate::contact::{self, Gas};
@@ -39,6 +40,9 @@ type Checked = Result<(), Violation>;
 pub const MAX_PARTICLES: usize = 32;
 /// Most times that knots are doubled: 24 cells have become 6144.
 pub const MOST_REFINEMENTS: u64 = 8;
+
+/// Most temperatures of a sweep.
+const MOST_TEMPERATURES: u64 = 100;
 
 /// Most elements of a list of nuclei, and most potentials in all sums of a Hamiltonian.
 const MAX_PARTS: usize = 256;
@@ -151,7 +155,14 @@ fn check_ensemble<H>(
             "states"
         }
         (None, Some(TemperatureSettings { kt })) => {
-            between("temperature.kT", *kt, 1e-9, 1e9)?;
+            match *kt {
+                Temperatures::One(kt) => between("temperature.kT", kt, 1e-9, 1e9)?,
+                Temperatures::Range { from, to, points } => {
+                    between("temperature.kT.from", from, 1e-9, 1e9)?;
+                    between("temperature.kT.to", to, 1e-9, 1e9)?;
+                    within("temperature.kT.points", points, 1, MOST_TEMPERATURES)?;
+                }
+            }
             "temperature"
         }
     };

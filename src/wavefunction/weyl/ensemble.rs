@@ -26,6 +26,8 @@ pub struct LowestStates {
     pub states: Vec<Weyl>,
     /// Energies of the base states, in Hartree.
     pub energies: Vec<f64>,
+    /// `<k| sum x |l>` of the base states, in bohr.
+    pub dipoles: Mat<f64>,
     /// Orbitals of the base states.
     pub orbitals: usize,
 }
@@ -177,7 +179,19 @@ impl LowestStates {
         let mean = Base::Expansion(Box::new(first.with_densities(averaged(&states))));
         let flow = Weyl::over(settings, sector, system, place(&room, &inside), mean)?;
         let out = |e: &f64| room.frame.energy_out(*e, sector.particles());
+        let x = all.dipole(inside.basis, turned.as_ref());
+        let vectors = Mat::from_fn(all.list.len(), count, |_, _| 0.0);
+        let vectors = (0..count).fold(vectors, |mut v, k| {
+            spectrum.vector(k).for_each(|(i, c)| v[(i, k)] = c);
+            v
+        });
+        let natural = vectors.transpose() * x * &vectors;
+        let centre = sector.particles() as f64 * room.frame.origin;
+        let dipoles = Mat::from_fn(count, count, |k, l| {
+            room.frame.length * natural[(k, l)] + if k == l { centre } else { 0.0 }
+        });
         Ok(LowestStates {
+            dipoles,
             states: states
                 .into_iter()
                 .map(|(_, base)| flow.with_base(Base::Expansion(Box::new(base))))
@@ -185,6 +199,17 @@ impl LowestStates {
             energies: spectrum.energies[..count].iter().map(out).collect(),
             orbitals: kept,
         })
+    }
+
+    /// The base states themselves.
+    pub(crate) fn untrained(&self) -> Vec<Weyl> {
+        let zeros = vec![0.0; self.parameters().len()];
+        let mut states = self.states.clone();
+        for state in &mut states {
+            // As many as it has.
+            let _ = state.set_parameters(&zeros);
+        }
+        states
     }
 
     /// The parameters that all states share.
