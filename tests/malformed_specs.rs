@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use weylflow::spec::{load, load_to_train, read};
+use weylflow::spec::{Family, load, read};
 
 const SPEC: &str = r#"// A valid spec, to be damaged.
 (
@@ -769,7 +769,7 @@ fn what_no_flow_can_follow_is_refused_where_it_stands() {
         let path = dir.path().join("spec.ron");
         fs::write(&path, text).unwrap();
         load(&path).unwrap();
-        let error = load_to_train(&path).unwrap_err().to_string();
+        let error = Family::load(&path).unwrap().spec_to_train().unwrap_err().to_string();
         assert!(error.contains(at) && error.contains("|d|^0.7236"), "{error}");
     }
 }

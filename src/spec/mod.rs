@@ -18,7 +18,7 @@ pub mod write;
 pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings, Temperatures};
 pub use error::SpecError;
 pub use family::Family;
-pub use read::{load, load_hamiltonian, load_to_train};
+pub use read::{load, load_hamiltonian};
 
 use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;

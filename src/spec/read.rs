@@ -39,15 +39,6 @@ pub fn load(path: &Path) -> Result<ResolvedSpec, SpecError> {
     Family::load(path)?.spec()
 }
 
-/// [`load`] of a spec whose wavefunction is to be trained: what only the exact solver can do is refused as well.
-///
-/// # Errors
-///
-/// [`SpecError`], pointing into the spec or into the Hamiltonian file.
-pub fn load_to_train(path: &Path) -> Result<ResolvedSpec, SpecError> {
-    Family::load(path)?.spec_to_train()
-}
-
 /// Loads a Hamiltonian file and checks the bounds that do not depend on a geometry; see
 /// [`validate::hamiltonian_in`] for the others.
 ///
