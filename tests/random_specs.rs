@@ -283,6 +283,7 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
             scramblings: numbers.2,
             seed: numbers.3,
             reference: ReferenceSource::None,
+            project: false,
         }
     })
 }

@@ -3,6 +3,7 @@
 use super::Exit;
 use super::cluster;
 use super::guard;
+use super::project::Project;
 use super::terminal::Terminal;
 use crate::estimate::Verdict;
 use crate::input;
@@ -13,6 +14,7 @@ use crate::report::record::{ErrorBar, IterationRow, Summary};
 use crate::report::verdict;
 use crate::run::{self, Ended, Event, InFolder, Observer, RunError, written_into};
 use crate::spec::{load, read, write};
+use crate::team;
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -102,6 +104,7 @@ impl Run {
                 .is_ok_and(|bytes| bytes == spec_text.as_bytes());
             path.file_name() == Some(names::SPEC.as_ref()) && same
         })?;
+        let projects = spec.project;
         // Everything that can be wrong with the input is found before a folder is made.
         let run = run::Run::new(spec).map_err(|error| match error {
             RunError::Untrainable(v) => format!("{}: {v}", self.spec.display()).into(),
@@ -133,6 +136,18 @@ impl Run {
                 let summary = &outcome.summary;
                 if !self.quiet && summary.verdict != Some(Verdict::Refused) {
                     super::print(&closing_lines(summary, &outcome.rows, folder))?;
+                }
+                if projects && summary.verdict != Some(Verdict::Refused) {
+                    let projection = Project::of_run(folder.to_owned(), self.quiet);
+                    // A guide that is too poor is no fault of the run: what it found stands.
+                    match team::alone(|| projection.execute()) {
+                        Err(error)
+                            if error.downcast_ref().map(|e: &Exit| e.code) == Some(REFUSED) =>
+                        {
+                            super::note(&format!("warning: {error}"));
+                        }
+                        ended => ended?,
+                    }
                 }
                 sentence(summary, folder)
             }

@@ -74,6 +74,9 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// Where the exact energy of the report comes from.
     #[serde(default)]
     pub reference: ReferenceSource,
+    /// Whether the trained state is projected onto the ground state at the end, as `weylflow project` does.
+    #[serde(default)]
+    pub project: bool,
 }
 
 /// A spec that depends on no other file. What [`load`] returns has passed every check.
@@ -99,6 +102,7 @@ impl<H> RunSpec<H> {
             scramblings: self.scramblings,
             seed: self.seed,
             reference: self.reference,
+            project: self.project,
         }
     }
 }

@@ -78,6 +78,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         scramblings,
         seed: _,
         reference,
+        project: _,
     } = spec;
     not_blank("title", title)?;
     self::sector(sector)?;
@@ -745,6 +746,7 @@ mod tests {
             scramblings: 16,
             seed: 0,
             reference: ReferenceSource::default(),
+            project: false,
         };
         assert!(spec.validate().is_ok());
         spec.hamiltonian.external = External::Harmonic { frequency: -1.0 };

@@ -41,10 +41,8 @@ pub fn density_drift(psi: &dyn Wavefunction, seed: u64) -> f64 {
         return f64::NAN;
     }
     let mut resolved: Vec<f64> = all.iter().map(|[a, b]| (a - b).abs()).collect();
-    let mut beyond: Vec<f64> = all
-        .iter()
-        .map(|[a, b]| (a.abs().min(b.abs()) - 2.0 * (a - b).abs()).max(0.0))
-        .collect();
+    let mut beyond: Vec<f64> =
+        all.iter().map(|[a, b]| (a.abs().min(b.abs()) - 2.0 * (a - b).abs()).max(0.0)).collect();
     // Where differences resolve nothing they prove nothing.
     let resolution = median(&mut resolved);
     if resolution > UNRESOLVED { resolution } else { median(&mut beyond) }
