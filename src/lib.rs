@@ -21,12 +21,14 @@
 
 pub mod checkpoint;
 pub mod cli;
+pub mod contact;
 pub mod estimate;
 pub mod exact;
 pub mod input;
 pub mod local_energy;
 pub mod math;
 mod nearest;
+pub mod objective;
 pub mod observables;
 pub mod optimise;
 pub mod parallel;
@@ -37,6 +39,7 @@ pub mod regress;
 pub mod report;
 pub mod run;
 pub mod sampling;
+pub mod scan;
 pub mod spec;
 pub mod system;
 pub mod tangent;

@@ -140,6 +140,7 @@ fn check(settings: &WavefunctionSettings, sector: Sector) {
     let name = match settings {
         WavefunctionSettings::Waveflow(s) => format!("{:?} {sector:?}", s.chart),
         WavefunctionSettings::Weyl(_) => format!("Weyl {sector:?}"),
+        WavefunctionSettings::SectorBase(_) => format!("SectorBase {sector:?}"),
     };
     let n = sector.particles();
 

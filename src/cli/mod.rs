@@ -13,6 +13,8 @@ mod regress;
 mod report;
 mod run;
 mod sample;
+mod scan;
+mod shell;
 mod terminal;
 
 use crate::report::escape::harmless;
@@ -60,6 +62,8 @@ enum Command {
     Report(report::Report),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 impl Cli {
@@ -79,6 +83,8 @@ impl Cli {
             Command::Report(report) => report.run(),
             Command::Sample(sample) => sample.run(),
             Command::Evaluate(evaluate) => evaluate.run(),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }
@@ -96,6 +102,14 @@ pub struct Exit {
 impl Exit {
     /// Exit code of a run whose energy is doubtful.
     pub const DOUBTFUL: u8 = 4;
+}
+
+/// `NAME=VALUE`, for clap.
+fn assignment(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, as in R=2.5")?;
+    let number = value.trim().parse::<f64>().ok().filter(|v| v.is_finite());
+    let number = number.ok_or_else(|| format!("`{value}` is no number"))?;
+    Ok((name.trim().to_owned(), number))
 }
 
 /// A number of seconds, for clap.

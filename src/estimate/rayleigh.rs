@@ -14,7 +14,7 @@ pub struct RayleighQuotient {
     /// `int |psi|²`, exactly one for a correct flow.
     #[serde(deserialize_with = "number")]
     pub norm: f64,
-    /// `int (1/2 |∇ psi|² + V |psi|²) / norm`, in Hartree.
+    /// `int (1/2 |∇ psi|² + V |psi|²) / norm`, in Hartree, with the energy of a contact interaction.
     #[serde(deserialize_with = "number")]
     pub energy: f64,
     /// How far `norm` may be off.
@@ -258,6 +258,12 @@ fn scouts(psi: &dyn Wavefunction) -> Vec<Vec<f64>> {
     (0..SCOUTS).map(&mut sample).collect()
 }
 
+/// The energy of a contact interaction in a state with its cusp, in Hartree.
+pub(crate) fn contact_energy(psi: &dyn Wavefunction, system: System) -> f64 {
+    let (density, g) = (psi.contact_density(), system.hamiltonian.interaction.contact());
+    if density == 0.0 { 0.0 } else { g * density }
+}
+
 /// The Rayleigh quotient of at most two particles; `None` for more, where a grid would be the slower way.
 ///
 /// The kinetic energy is taken as `1/2 |∇ psi|²`, so that neither samples nor second derivatives enter. Cells on which two
@@ -293,6 +299,8 @@ pub fn rayleigh_quotient(psi: &dyn Wavefunction, system: System) -> Option<Rayle
             }
         }
     }
+    // What happens at a point is no integral over cells.
+    let contact = contact_energy(psi, system);
     let dimensions = particles as u32;
     let cost = NODES.pow(dimensions) + FEWER.pow(dimensions);
     let mut evaluations = cost * cells.len();
@@ -310,7 +318,7 @@ pub fn rayleigh_quotient(psi: &dyn Wavefunction, system: System) -> Option<Rayle
         if stop {
             return Some(RayleighQuotient {
                 norm: sums.norm,
-                energy,
+                energy: energy + contact,
                 norm_error: norm_error + ROUNDING,
                 energy_error: (error + UNSEEN * sums.size) / sums.norm,
             });

@@ -17,14 +17,14 @@ pub struct ClosedForm {
 }
 
 impl ClosedForm {
-    fn new(source: &'static str, energy: f64, external: f64, interaction: f64) -> Self {
+    pub(super) fn new(source: &'static str, energy: f64, external: f64, interaction: f64) -> Self {
         let kinetic = energy - external - interaction;
         ClosedForm { energy, components: Components { kinetic, external, interaction }, source }
     }
 }
 
 /// Writes a formula that is `c x²` or zero, by its structure, as the variant of that name.
-pub(super) fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
+pub(crate) fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
     let external = match &hamiltonian.external {
         External::Formula(f) => match f.powers().as_ref().and_then(monomial) {
             Some((_, _, 0.0)) => External::Free,
@@ -33,14 +33,20 @@ pub(super) fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
         },
         other => other.clone(),
     };
-    let interaction = match &hamiltonian.interaction {
+    let interaction = match hamiltonian.interaction.clone() {
+        Interaction::Sum(mut parts) if parts.len() == 1 => parts.swap_remove(0),
+        other => other,
+    };
+    let interaction = match &interaction {
         Interaction::Formula(f) => match f.powers().as_ref().and_then(monomial) {
             Some((_, _, 0.0)) => Interaction::None,
             Some((2, _, c)) => Interaction::Harmonic { stiffness: 2.0 * c },
             Some((-2, _, strength)) => Interaction::InverseSquare { strength },
-            _ => hamiltonian.interaction.clone(),
+            _ => interaction,
         },
-        Interaction::InverseSquare { strength: 0.0 } => Interaction::None,
+        Interaction::InverseSquare { strength: 0.0 } | Interaction::Contact { strength: 0.0 } => {
+            Interaction::None
+        }
         other => other.clone(),
     };
     (external, interaction)

@@ -1,5 +1,6 @@
 //! Functions of the gap between two neighbours: they vanish at contact as the interaction demands.
 
+use super::gap_state::GapPolynomials;
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use faer::Mat;
 
@@ -17,7 +18,7 @@ pub(crate) struct GapFunctions {
 /// Recurrence coefficients of orthonormal Jacobi polynomials with weight `(1-x)^a (1+x)^b`:
 /// `x p_k = off_{k+1} p_{k+1} + diagonal_k p_k + off_k p_{k-1}` (W. Gautschi, "Orthogonal
 /// Polynomials: Computation and Approximation", OUP 2004, table 1.1).
-fn recurrence(a: f64, b: f64, k: usize) -> (f64, f64) {
+pub(super) fn recurrence(a: f64, b: f64, k: usize) -> (f64, f64) {
     let s = a + b;
     if k == 0 {
         return ((b - a) / (s + 2.0), 0.0);
@@ -35,7 +36,7 @@ fn recurrence(a: f64, b: f64, k: usize) -> (f64, f64) {
 
 /// Gauss rule of `count` points for the weight `(1+x)^b` (G. H. Golub, J. H. Welsch, Math. Comp. 23,
 /// 221 (1969)).
-pub(super) fn gauss_jacobi(b: f64, count: usize) -> Result<(Vec<f64>, Vec<f64>), EigenFailure> {
+pub(crate) fn gauss_jacobi(b: f64, count: usize) -> Result<(Vec<f64>, Vec<f64>), EigenFailure> {
     let j = Mat::from_fn(count, count, |r, c| match r.abs_diff(c) {
         0 => recurrence(0.0, b, r).0,
         1 => recurrence(0.0, b, r.max(c)).1,
@@ -143,6 +144,23 @@ impl GapFunctions {
             }
         }
         GapFunctions { points: self.points.clone(), values, slopes }
+    }
+
+    /// These functions, which are polynomials times the first, as what can be evaluated anywhere; `power` and `extent` as in [`Self::new`].
+    pub(crate) fn as_polynomials(
+        &self,
+        power: f64,
+        extent: f64,
+    ) -> Result<GapPolynomials, EigenFailure> {
+        let rows = self.points.len();
+        let all = Self::new(rows / 2, power, extent)?;
+        let overlap = |k: usize| (0..rows).map(|q| all.values[(q, k)] * self.values[(q, 0)]).sum();
+        let first = (0..rows / 2).map(overlap).collect();
+        let count = self.values.ncols();
+        let g = self.matrix(&self.points, count);
+        let off = |k: usize| if k == 0 { 0.0 } else { g[(k, k - 1)] };
+        let recurrence = (0..count).map(|k| (g[(k, k)], off(k))).collect();
+        Ok(GapPolynomials::new(power, extent, first, recurrence))
     }
 
     /// Matrix of a function of the gap, given at the points, between the first `count` functions.

@@ -10,6 +10,7 @@
 use super::ExactError;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
 use super::gap_basis::GapFunctions;
+use super::gap_state::GapState;
 use super::linalg::{EigenFailure, dot, mul, mul_into};
 use super::watch::Watch;
 use crate::system::Interaction;
@@ -182,7 +183,14 @@ pub(crate) fn cost(gaps: usize, m: usize, subspace: usize) -> (u64, u64) {
 const EXTRA_POINTS: usize = 2;
 
 /// `out (+)= a` applied along axis `k` of the tensor `x` (first axis fastest).
-fn along(x: &[f64], sizes: &[usize], k: usize, a: MatRef<'_, f64>, out: &mut [f64], accum: Accum) {
+pub(super) fn along(
+    x: &[f64],
+    sizes: &[usize],
+    k: usize,
+    a: MatRef<'_, f64>,
+    out: &mut [f64],
+    accum: Accum,
+) {
     let left: usize = sizes[..k].iter().product();
     let (n, p) = (a.ncols(), a.nrows());
     debug_assert_eq!(sizes[k], n);
@@ -412,6 +420,23 @@ impl GapBasis {
         )?;
         let (external, interaction) = self.components(&h, &pairs.vectors[0], watch)?;
         Ok(GapLevel { pairs, functions: h.functions, external, interaction })
+    }
+
+    /// The lowest of the states, in the functions of every gap that are polynomials times the first.
+    pub(crate) fn state(&self, level: &GapLevel) -> Result<GapState, EigenFailure> {
+        let mut coefficients = level.pairs.vectors[0].clone();
+        let mut functions = Vec::new();
+        let sizes: Vec<usize> = level.functions.iter().map(|f| f.values.ncols()).collect();
+        for (k, (f, _)) in self.gaps.iter().enumerate() {
+            let f = f.first(sizes[k]);
+            let overlap = mul(f.values.transpose(), level.functions[k].values.as_ref());
+            let mut rotated = vec![0.0; coefficients.len()];
+            along(&coefficients, &sizes, k, overlap.as_ref(), &mut rotated, Accum::Replace);
+            coefficients = rotated;
+            functions.push(f.as_polynomials(self.trap.power, self.field.extent)?);
+        }
+        let square = 2.0 * level.external / self.trap.frequency.powi(2);
+        Ok(GapState { functions, coefficients, square })
     }
 
     fn components(

@@ -12,15 +12,20 @@
 
 mod active_space;
 mod apart;
+mod bethe;
 mod ci;
 pub mod closed_forms;
+pub(crate) mod configurations;
+mod contact;
 mod correlated;
 mod davidson;
 pub mod dvr;
 mod elements;
 mod few;
 mod gap_basis;
+pub(crate) mod gap_state;
 mod gaps;
+mod glued;
 pub mod hartree_fock;
 mod integrals;
 pub(crate) mod linalg;
@@ -32,12 +37,14 @@ mod refine;
 mod solve;
 mod state;
 pub(crate) mod strings;
+pub mod thermal;
 mod trap;
 mod units;
 mod walls;
 mod watch;
 
 pub(crate) use active_space::active_space;
+pub(crate) use gap_basis::gauss_jacobi;
 pub use linalg::EigenFailure;
 pub(crate) use linalg::symmetric_eigen;
 pub use solve::{solve, solve_on_line};
@@ -157,6 +164,36 @@ pub enum ExactError {
         /// Points needed, at least.
         points: usize,
         /// Points at most.
+        most: usize,
+    },
+    /// Contact interactions that are beyond every route.
+    #[error(transparent)]
+    Contact(#[from] crate::contact::ContactError),
+    /// A method that cannot have a cusp.
+    #[error(
+        "a contact interaction cannot be put on a grid or into smooth orbitals: the methods `auto` and `gaps` have its cusp"
+    )]
+    ContactMethod,
+    /// Excited states outside a trap.
+    #[error(
+        "excited states of contact interactions are solved in a harmonic trap on the Line only"
+    )]
+    ContactStates,
+    /// Energies of contact interactions come without densities.
+    #[error(
+        "contact interactions are solved in gaps, for energies only: densities come from `weylflow run` and `weylflow measure`"
+    )]
+    ContactDensities,
+    /// An interaction that diverges at contact, whose spectrum has no closed form.
+    #[error(
+        "the states of an interaction that diverges at contact are no sums of determinants, and their spectrum is \
+         known in closed form for equal spins in a harmonic trap only"
+    )]
+    Divergent,
+    /// No two spaces of configurations are small enough.
+    #[error("more than {most} states would have to be summed")]
+    TooManyStates {
+        /// States at most.
         most: usize,
     },
     /// The caller's progress function said to stop.
@@ -316,6 +353,12 @@ pub struct ErrorBudget {
 }
 
 impl ErrorBudget {
+    /// All parts.
+    pub(crate) fn parts(&mut self) -> [&mut f64; 5] {
+        let ErrorBudget { functions, quadrature, orbitals, walls, solver } = self;
+        [functions, quadrature, orbitals, walls, solver]
+    }
+
     /// The sum of all parts.
     pub fn total(&self) -> f64 {
         self.functions + self.quadrature + self.orbitals + self.walls + self.solver

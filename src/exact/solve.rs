@@ -8,6 +8,7 @@ use super::trap::TrapEnergies;
 use super::units::{self, InUnits};
 use super::watch::{Meter, Watch};
 use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, whole_work};
+use crate::contact;
 use crate::system::landscape::Landscape;
 use crate::system::{Frame, Geometry, Hamiltonian, Sector, judgement};
 use std::ops::ControlFlow;
@@ -36,6 +37,11 @@ pub fn solve(
         return Err(ExactError::NoStates);
     }
     judgement::ground_state(hamiltonian, geometry, sector)?;
+    if contact::matters(hamiltonian, sector) {
+        let mut meter = Meter::new(progress, whole_work(options.work_limit));
+        return super::contact::solve(hamiltonian, geometry, sector, options, &mut meter);
+    }
+    let hamiltonian = &contact::without(hamiltonian);
     let (external, interaction) = recognised(hamiltonian);
     let hamiltonian = Hamiltonian { title: hamiltonian.title.clone(), external, interaction };
     let mut meter = Meter::new(progress, whole_work(options.work_limit));
@@ -353,7 +359,11 @@ fn with_closed_form(mut result: ExactResult, form: &ClosedForm, setting: &Settin
 }
 
 /// The energy and its components from a closed form and nothing else, for want of `limit`.
-fn bare_closed_form(sector: Sector, form: &ClosedForm, limit: ExactError) -> ExactResult {
+pub(super) fn bare_closed_form(
+    sector: Sector,
+    form: &ClosedForm,
+    limit: ExactError,
+) -> ExactResult {
     let rounding = 1e-14 * (1.0 + form.energy.abs());
     ExactResult {
         energies: vec![form.energy],

@@ -504,6 +504,76 @@ widest! {
     }
 }
 
+/// Functions that [`series`] sums side by side: rows of its tables are filled up to a multiple of so many.
+pub const FUNCTIONS: usize = 8;
+/// Waves whose phases [`series`] makes at a time.
+const BLOCK: usize = 64;
+
+/// Several sums `sum_k c_kj sin(k t)`, `k = 1, 2, ..`, and as many of their derivatives as there are rows in `out`, from `sin t` and
+/// `cos t`; `table` is row-major in (k, function), its rows filled up with zeros to a multiple of [`FUNCTIONS`].
+pub fn series(table: &[f64], sin1: f64, cos1: f64, out: &mut [Vec<f64>]) {
+    let functions = out.first().map_or(0, Vec::len);
+    let stride = functions.next_multiple_of(FUNCTIONS);
+    out.iter_mut().for_each(|o| o.fill(0.0));
+    let mut first = [sin1, cos1];
+    let mut known = [[0.0; 2]; BLOCK];
+    for (block, rows) in table.chunks(BLOCK * stride).enumerate() {
+        let waves = rows.len() / stride;
+        phases(first, [sin1, cos1], &mut known[..waves]);
+        add_waves(rows, stride, block * BLOCK + 1, &known[..waves], out);
+        let [s, c] = known[waves - 1];
+        first = [s * cos1 + c * sin1, c * cos1 - s * sin1];
+    }
+}
+
+/// A number for each of some functions.
+type Functions = [f64; FUNCTIONS];
+
+#[inline(always)]
+fn plus_share<const FUSED: bool>(c: &Functions, a: &Functions, b: f64) -> Functions {
+    std::array::from_fn(|l| multiply_add::<FUSED>(a[l], b, c[l]))
+}
+
+/// Adds the waves from number `start` on.
+fn add_waves(rows: &[f64], stride: usize, start: usize, phases: &[Phase], out: &mut [Vec<f64>]) {
+    for tile in (0..stride).step_by(FUNCTIONS) {
+        let mut sums = [[0.0; FUNCTIONS]; 4];
+        let width = out.first().map_or(0, Vec::len).min(tile + FUNCTIONS) - tile;
+        for (sum, out) in sums.iter_mut().zip(&*out) {
+            sum[..width].copy_from_slice(&out[tile..tile + width]);
+        }
+        add_tile(rows, stride, tile, start, phases, &mut sums);
+        for (sum, out) in sums.iter().zip(&mut *out) {
+            out[tile..tile + width].copy_from_slice(&sum[..width]);
+        }
+    }
+}
+
+widest! {
+    /// [`add_waves`] of eight neighbouring functions. Whole arrays in and out, as in [`waves`].
+    fn add_tile(
+        rows: &[f64],
+        stride: usize,
+        tile: usize,
+        start: usize,
+        phases: &[Phase],
+        sums: &mut [Functions; 4],
+    ) {
+        let mut found = *sums;
+        let mut k = start as f64;
+        for (row, [s, c]) in rows.chunks_exact(stride).zip(phases) {
+            let Some(row) = row[tile..].first_chunk::<FUNCTIONS>() else { break };
+            let (slope, bend) = (k * c, -k * k * s);
+            found[0] = plus_share::<FUSED>(&found[0], row, *s);
+            found[1] = plus_share::<FUSED>(&found[1], row, slope);
+            found[2] = plus_share::<FUSED>(&found[2], row, bend);
+            found[3] = plus_share::<FUSED>(&found[3], row, -k * k * slope);
+            k += 1.0;
+        }
+        *sums = found;
+    }
+}
+
 widest! {
     /// The exponentials of numbers below 700.
     pub fn exp(data: &mut [f64]) {

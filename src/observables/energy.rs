@@ -11,6 +11,8 @@ struct Energy {
     hamiltonian: Hamiltonian,
     geometry: Geometry,
     particles: usize,
+    /// Of a contact interaction, which no sample sees.
+    contact: f64,
     first_excited: Option<f64>,
     /// Energies are summed relative to this one: the variance would lose digits otherwise.
     origin: f64,
@@ -21,6 +23,7 @@ pub(super) fn build(setup: &Setup) -> Option<Box<dyn Observable>> {
         hamiltonian: setup.system.hamiltonian.clone(),
         geometry: *setup.system.geometry,
         particles: setup.sector.particles(),
+        contact: setup.contact_energy,
         first_excited: setup.first_excited,
         origin: setup.local_energy.0,
     }))
@@ -46,9 +49,10 @@ impl Observable for Energy {
     }
 
     fn finish(&self, replicates: &Replicates) -> Result<Vec<Quantity>, EigenFailure> {
-        let origin = self.origin;
+        let (origin, contact) = (self.origin, self.contact);
         let n = self.particles as f64;
-        let means = replicates.linear(|m| vec![m[0] + origin, m[1], m[2], m[3]]);
+        let means =
+            replicates.linear(|m| vec![m[0] + origin, m[1] - contact, m[2], m[3] + contact]);
         let spread = replicates.jackknife(|m| {
             let variance = m[4] - m[0] * m[0];
             vec![variance, n * variance / (m[0] + origin).powi(2)]
@@ -61,7 +65,7 @@ impl Observable for Energy {
             quantity(
                 "kinetic",
                 "Ha",
-                "kinetic energy, mean of -1/2 (Laplacian of psi) / psi",
+                "kinetic energy, mean of -1/2 (Laplacian of psi) / psi, less the energy of a contact interaction",
                 means.at(1),
             ),
             quantity("external", "Ha", "energy in the external potential", means.at(2)),

@@ -14,6 +14,7 @@
 //! first digits of its first coordinate are all the same.
 
 pub mod amplitude;
+pub mod contact;
 pub mod density;
 pub mod density_matrix;
 pub mod distance;
@@ -33,6 +34,7 @@ pub mod virial;
 
 pub use quantity::{Axis, Measurement, Quantity};
 
+use crate::estimate::contact_energy;
 use crate::estimate::statistics::median;
 use crate::exact::{EigenFailure, ExactState};
 use crate::local_energy::{self as energies, Batch, BatchId, Derivatives};
@@ -54,6 +56,8 @@ pub struct Sample<'a> {
     pub sign: f64,
     /// Local energy in Hartree.
     pub local_energy: f64,
+    /// Gradient of `log |psi|`. Empty unless an observable asked for it.
+    pub gradient: &'a [f64],
     /// For each particle its amplitude on the points of [`Setup::grid`] given all others, scaled to unit sum of
     /// squares (`particles x points`). Empty unless the observable asked for it.
     pub conditional: &'a [f64],
@@ -74,6 +78,11 @@ pub trait Observable: Send + Sync {
 
     /// Whether [`Sample::conditional`] is needed.
     fn needs_conditional(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Sample::gradient`] is needed.
+    fn needs_gradient(&self) -> bool {
         false
     }
 
@@ -107,6 +116,7 @@ pub const REGISTRY: &[Entry] = &[
     Entry { name: "density", about: density::ABOUT, build: density::build },
     Entry { name: "pair_density", about: pair_density::ABOUT, build: pair_density::build },
     Entry { name: "distance", about: distance::ABOUT, build: distance::build },
+    Entry { name: "contact", about: contact::ABOUT, build: contact::build },
     Entry { name: "density_matrix", about: density_matrix::ABOUT, build: density_matrix::build },
     Entry {
         name: "structure_factor",
@@ -134,6 +144,12 @@ pub struct Setup<'a> {
     pub local_energy: (f64, f64),
     /// Largest distance of two particles among the pilot samples, in bohr.
     pub extent: f64,
+    /// `<sum delta>` of different spins, in 1/bohr, where the state has the cusp of a contact interaction.
+    pub contact_density: f64,
+    /// The energy of that, in Hartree: it is part of the mean of kinetic local energies.
+    pub contact_energy: f64,
+    /// Probabilities of the orders of the spins, where the state knows them.
+    pub orders: Vec<(Vec<u8>, f64)>,
     /// The exact ground state, where it could be had.
     pub exact: Option<Arc<ExactState>>,
     /// Energy of the first excited state of the sector, in Hartree, where known.
@@ -173,6 +189,9 @@ impl<'a> Setup<'a> {
             grid,
             local_energy: (middle, scatter),
             extent,
+            contact_density: psi.contact_density(),
+            contact_energy: contact_energy(psi, system),
+            orders: psi.order_probabilities(),
             exact: None,
             first_excited: None,
         }
@@ -374,6 +393,7 @@ fn add_chunk(
     let points = setup.grid.len();
     let mut conditional = vec![0.0; n * points];
     let mut log_scale = vec![0.0; n];
+    let mut gradient = vec![0.0; n];
     for s in range {
         let x = &batch.x[s * n..(s + 1) * n];
         let wanted = observables.iter().any(|(_, o)| o.needs_conditional() && uses(o.as_ref(), s));
@@ -386,12 +406,15 @@ fn add_chunk(
                     found.is_some()
                 },
             );
-        let log = evaluator.log_psi(x);
+        let steep = observables.iter().any(|(_, o)| o.needs_gradient() && uses(o.as_ref(), s));
+        let log =
+            if steep { evaluator.derivatives(x, &mut gradient).0 } else { evaluator.log_psi(x) };
         let sample = Sample {
             x,
             log_abs: log.log_abs,
             sign: log.sign,
             local_energy: batch.local_energy[s],
+            gradient: if steep { &gradient } else { &[] },
             conditional: if swept { &conditional } else { &[] },
             log_scale: &log_scale,
         };

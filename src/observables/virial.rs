@@ -1,5 +1,6 @@
 //! The virial theorem: `2 <T> = <sum_i x_i v'(x_i)> + <sum_{i<j} d w'(d)>` for a bound eigenstate.
 //!
+//! A contact interaction has `d w' = -w`, of which its state knows the mean; local energies off the meetings hold it as well.
 //! Hard walls add a term, twice the kinetic energy in an empty box for instance: between walls the theorem in
 //! this form holds where the density at the walls is negligible. On a ring it has no meaning.
 
@@ -13,6 +14,8 @@ pub(super) const ABOUT: &str = "terms and ratio of the virial theorem";
 struct Virial {
     hamiltonian: Hamiltonian,
     geometry: Geometry,
+    /// Energy of a contact interaction.
+    contact: f64,
 }
 
 pub(super) fn build(setup: &Setup) -> Option<Box<dyn Observable>> {
@@ -21,6 +24,7 @@ pub(super) fn build(setup: &Setup) -> Option<Box<dyn Observable>> {
         geometry => Some(Box::new(Virial {
             hamiltonian: setup.system.hamiltonian.clone(),
             geometry: *geometry,
+            contact: setup.contact_energy,
         })),
     }
 }
@@ -44,8 +48,15 @@ impl Observable for Virial {
     }
 
     fn finish(&self, replicates: &Replicates) -> Result<Vec<Quantity>, EigenFailure> {
-        let terms = replicates.linear(|m| vec![m[1], m[2], m[0] - m[1] - m[2]]);
-        let ratio = replicates.jackknife(|m| vec![m[0] / (m[1] + m[2])]);
+        let of = |m: &[f64]| [m[0] - 2.0 * self.contact, m[1], m[2] - self.contact];
+        let terms = replicates.linear(|m| {
+            let [kinetic, external, interaction] = of(m);
+            vec![external, interaction, kinetic - external - interaction]
+        });
+        let ratio = replicates.jackknife(|m| {
+            let [kinetic, external, interaction] = of(m);
+            vec![kinetic / (external + interaction)]
+        });
         Ok(vec![
             Quantity::new("virial_external", "Ha", "mean of sum_i x_i v'(x_i)", terms.at(0)),
             Quantity::new("virial_interaction", "Ha", "mean of sum_{i<j} d w'(d)", terms.at(1)),

@@ -61,7 +61,9 @@ impl OptimiserSettings {
         if *self == OptimiserSettings::Automatic {
             *self = OptimiserSettings::RayleighGaussNewton(match wavefunction {
                 WavefunctionSettings::Waveflow(_) => RayleighGaussNewtonSettings::unbounded(),
-                WavefunctionSettings::Weyl(_) => RayleighGaussNewtonSettings::default(),
+                WavefunctionSettings::Weyl(_) | WavefunctionSettings::SectorBase(_) => {
+                    RayleighGaussNewtonSettings::default()
+                }
             });
         }
     }

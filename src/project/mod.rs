@@ -17,6 +17,7 @@ mod pure;
 mod walker;
 mod windows;
 
+use crate::contact;
 use crate::estimate::Moments;
 use crate::estimate::judge::number;
 use crate::exact::EigenFailure;
@@ -117,6 +118,11 @@ pub enum Refusal {
         "the guide vanishes where opposite spins meet, and the ground state does not: no walker would learn of it"
     )]
     NodeBetweenOppositeSpins,
+    /// The moves do not know the cusp of a contact interaction.
+    #[error(
+        "the moves of a projection are those of free particles, which do not know the cusp of a contact interaction"
+    )]
+    Cusp,
     /// No step is short enough.
     #[error(
         "no step is short enough: of steps of {step:.1e} only a share of {acceptance:.3} is accepted"
@@ -466,6 +472,9 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn judge(&self) -> Result<(), Refusal> {
+        if contact::matters(self.system.hamiltonian, self.psi.sector()) {
+            return Err(Refusal::Cusp);
+        }
         let mut rng = stream(self.settings.seed, Purpose::Analysis, STREAMS - 1, 0);
         let mut mover = Mover::new(self.psi, self.system, Space::Line, 1.0);
         guide::judge(self.psi, self.system, &mut mover, &mut rng)

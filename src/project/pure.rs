@@ -106,7 +106,15 @@ pub(super) fn draw(
 /// A place as a sample of which nothing else is known.
 fn place(x: &[f64]) -> Sample<'_> {
     let no = f64::NAN;
-    Sample { x, log_abs: no, sign: no, local_energy: no, conditional: &[], log_scale: &[] }
+    Sample {
+        x,
+        log_abs: no,
+        sign: no,
+        local_energy: no,
+        gradient: &[],
+        conditional: &[],
+        log_scale: &[],
+    }
 }
 
 /// Pure estimates: what the exact samples say, and what the weights of windows of this length change of it.

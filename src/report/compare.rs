@@ -193,6 +193,7 @@ fn wavefunction(run: &RunFolder) -> &'static str {
     match run.spec.0.wavefunction {
         WavefunctionSettings::Waveflow(_) => "Waveflow",
         WavefunctionSettings::Weyl(_) => "Weyl",
+        WavefunctionSettings::SectorBase(_) => "SectorBase",
     }
 }
 

@@ -120,6 +120,13 @@ pub fn interaction(interaction: &Interaction) -> String {
         },
         Interaction::InverseSquare { strength } => format!("{}/d²", number(*strength)),
         Interaction::Formula(f) => f.text().trim().into(),
+        Interaction::Contact { strength: 0.0 } => "0".into(),
+        Interaction::Contact { strength } if strength.is_infinite() => "∞ δ(d)".into(),
+        Interaction::Contact { strength } => format!("{} δ(d)", number(*strength)),
+        Interaction::Sum(parts) => {
+            let shown: Vec<String> = parts.iter().map(self::interaction).collect();
+            shown.join(" + ")
+        }
         Interaction::Scaled(scaled) => self::interaction(&scaled.0),
     }
 }

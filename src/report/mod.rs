@@ -2,9 +2,11 @@
 
 pub mod compare;
 pub mod csv;
+pub mod curve;
 mod densities;
 pub mod density;
 pub mod describe;
+pub mod ensemble;
 pub mod escape;
 pub mod faults;
 pub mod files;

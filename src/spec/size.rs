@@ -17,6 +17,8 @@ pub fn parameters<H>(spec: &RunSpec<H>) -> usize {
         WavefunctionSettings::Weyl(settings) => {
             weyl(settings, spec.sector, &spec.geometry, 1 << spec.refinements)
         }
+        // Its coefficients are not trained.
+        WavefunctionSettings::SectorBase(_) => 0,
     }
 }
 

@@ -4,8 +4,14 @@
 //! that a new field does not compile before its bound is thought of.
 
 use super::error::Problem;
-use super::{ReferenceSource, ResolvedSpec, RunSpec, size};
+use super::{
+    ReferenceSource, ResolvedSpec, RunSpec, StateWeights, StatesSettings, TemperatureSettings,
+    Temperatures, size,
+};
+use crate::contact::base::Base;
+use crate::contact::{self, Gas};
 use crate::math::spline::circular::FEWEST_CELLS;
+use crate::objective::mixture::MOST_STATES;
 use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::judgement;
 use crate::system::landscape::Landscape;
@@ -13,8 +19,9 @@ use crate::system::syntax::octaves;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
+use crate::wavefunction::sector_base::{self, SectorBaseSettings};
 use crate::wavefunction::waveflow::WaveflowSettings;
-use crate::wavefunction::weyl::WeylSettings;
+use crate::wavefunction::weyl::{BaseSettings, WeylSettings};
 use std::fmt::Display;
 
 /// A value that violates a bound.
@@ -34,6 +41,9 @@ pub const MAX_PARTICLES: usize = 32;
 /// Most times that knots are doubled: 24 cells have become 6144.
 pub const MOST_REFINEMENTS: u64 = 8;
 
+/// Most temperatures of a sweep.
+const MOST_TEMPERATURES: u64 = 100;
+
 /// Most elements of a list of nuclei, and most potentials in all sums of a Hamiltonian.
 const MAX_PARTS: usize = 256;
 
@@ -51,7 +61,10 @@ impl ResolvedSpec {
         let inline = |v: Violation| Violation { field: format!("hamiltonian.{}", v.field), ..v };
         hamiltonian(&self.hamiltonian).map_err(inline)?;
         hamiltonian_in(&self.hamiltonian, &self.geometry).map_err(inline)?;
-        ground_state(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)
+        ground_state(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)?;
+        contact_in(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)?;
+        contact_by(&self.wavefunction, &self.hamiltonian, &self.geometry, self.sector)?;
+        ensemble(self)
     }
 }
 
@@ -78,8 +91,14 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         scramblings,
         seed: _,
         reference,
-        project: _,
+        states,
+        temperature,
+        project,
     } = spec;
+    if *project && (states.is_some() || temperature.is_some()) {
+        let needs = "a projection is onto the ground state alone: must be false with `states` or `temperature`";
+        return violated("project", needs, "true".to_string());
+    }
     not_blank("title", title)?;
     self::sector(sector)?;
     self::geometry(geometry)?;
@@ -101,7 +120,121 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     if *faults != Faults::Stop {
         between("faults.share", faults.share(), 0.0, 0.5)?;
     }
-    check_reference(reference)
+    check_reference(reference)?;
+    check_ensemble(spec, states.as_ref(), temperature.as_ref())
+}
+
+/// States and temperature: bounds, and what the fields beside them must be.
+fn check_ensemble<H>(
+    spec: &RunSpec<H>,
+    states: Option<&StatesSettings>,
+    temperature: Option<&TemperatureSettings>,
+) -> Checked {
+    let field = match (states, temperature) {
+        (None, None) => return Ok(()),
+        (Some(_), Some(_)) => {
+            let needs = "a run is of states or of a temperature: one of the two must go";
+            return violated("temperature", needs, "both".to_owned());
+        }
+        (Some(StatesSettings { count, weights }), None) => {
+            within("states.count", *count, 1, MOST_STATES as u64)?;
+            match weights {
+                StateWeights::Equal => {}
+                StateWeights::Decreasing(ratio) => {
+                    between("states.weights", *ratio, 1e-3, 1.0)?;
+                }
+                StateWeights::List(list) => {
+                    if list.len() != *count {
+                        let needs = format!("one weight for each of the {count} states is needed");
+                        return violated("states.weights", needs, list.len().to_string());
+                    }
+                    for weight in list {
+                        between("states.weights", *weight, 1e-6, 1e6)?;
+                    }
+                }
+            }
+            // One state is a ground state like any other.
+            if *count == 1 {
+                return Ok(());
+            }
+            "states"
+        }
+        (None, Some(TemperatureSettings { kt })) => {
+            match *kt {
+                Temperatures::One(kt) => between("temperature.kT", kt, 1e-9, 1e9)?,
+                Temperatures::Range { from, to, points } => {
+                    between("temperature.kT.from", from, 1e-9, 1e9)?;
+                    between("temperature.kT.to", to, 1e-9, 1e9)?;
+                    within("temperature.kT.points", points, 1, MOST_TEMPERATURES)?;
+                }
+            }
+            "temperature"
+        }
+    };
+    match &spec.wavefunction {
+        WavefunctionSettings::Waveflow(_) => {
+            let needs = format!("`{field}` needs the wavefunction Weyl");
+            return violated("wavefunction", needs, "Waveflow".to_owned());
+        }
+        WavefunctionSettings::SectorBase(_) => {
+            let needs = format!(
+                "`{field}` needs the wavefunction Weyl, and a contact interaction has no place in it"
+            );
+            return violated("wavefunction", needs, "SectorBase".to_owned());
+        }
+        WavefunctionSettings::Weyl(settings) if settings.base != BaseSettings::Automatic => {
+            let needs = format!(
+                "with `{field}` the base is chosen, a configuration interaction: leave it out"
+            );
+            return violated("wavefunction.base", needs, settings.base.to_string());
+        }
+        WavefunctionSettings::Weyl(_) => {}
+    }
+    match &spec.optimiser {
+        OptimiserSettings::Automatic | OptimiserSettings::RayleighGaussNewton(_) => {}
+        other => {
+            let needs = format!("`{field}` needs the optimiser RayleighGaussNewton");
+            return violated("optimiser", needs, other.settings().name().to_owned());
+        }
+    }
+    if spec.refinements > 0 {
+        let needs = format!("with `{field}` it must be 0");
+        return violated("refinements", needs, spec.refinements.to_string());
+    }
+    if let ReferenceSource::Literal { .. } = spec.reference {
+        let needs = format!("with `{field}` it must be Exact or None: a literal is one energy");
+        return violated("reference", needs, "Literal".to_owned());
+    }
+    if let Geometry::Ring { .. } = spec.geometry {
+        let needs = format!("`{field}` needs a Line or a Box");
+        return violated("geometry", needs, "Ring".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether states or a temperature can be had of a Hamiltonian: what diverges at contact has no states that determinants
+/// approach.
+///
+/// # Errors
+///
+/// The [`Violation`] that says so, of the field that asks for it.
+pub fn ensemble(spec: &ResolvedSpec) -> Checked {
+    let field = match (&spec.states, &spec.temperature) {
+        (Some(states), _) if states.count > 1 => "states",
+        (_, Some(_)) => "temperature",
+        _ => return Ok(()),
+    };
+    if contact::matters(&spec.hamiltonian, spec.sector) {
+        let needs = "the interaction must have no Contact: its states have cusps, and are no sums of determinants";
+        return violated(field, needs, "Contact".to_owned());
+    }
+    let contact = spec.hamiltonian.interaction.value(0.0);
+    if contact.is_finite() || spec.sector.particles() == 1 {
+        return Ok(());
+    }
+    let needs = "the interaction must be finite at contact: the states of one that diverges are no sums of determinants \
+                 (`weylflow exact --temperature` knows closed forms)";
+    violated(field, needs, format!("w(0) = {contact}"))
 }
 
 /// Every number within its bounds, a run may still be too large.
@@ -189,6 +322,10 @@ fn check_wavefunction(
             waveflow(settings)
         }
         WavefunctionSettings::Weyl(settings) => weyl(settings, sector, geometry),
+        WavefunctionSettings::SectorBase(SectorBaseSettings { functions }) => {
+            let most = sector_base::MOST_FUNCTIONS as u64;
+            within("wavefunction.functions", functions.unwrap_or(2), 2, most)
+        }
     }
 }
 
@@ -297,6 +434,7 @@ pub fn hamiltonian(hamiltonian: &Hamiltonian) -> Checked {
     let Hamiltonian { title: _, external, interaction } = hamiltonian;
     // Sums of sums multiply, and every evaluation of the potential visits all of them.
     count("external", parts(external), 1, MAX_PARTS, "potential")?;
+    count("interaction", interactions(interaction), 1, MAX_PARTS, "interaction")?;
     check_external("external", external)?;
     check_interaction("interaction", interaction)
 }
@@ -340,6 +478,14 @@ fn parts(external: &External) -> usize {
     }
 }
 
+/// As [`parts`], of interactions.
+fn interactions(interaction: &Interaction) -> usize {
+    match interaction {
+        Interaction::Sum(all) => all.iter().map(interactions).sum::<usize>().max(1),
+        _ => 1,
+    }
+}
+
 /// Distances at which an interaction must be even: all scales about contact and about whatever its formula makes special.
 fn distances(interaction: &Interaction) -> Vec<f64> {
     let special = interaction.special_points();
@@ -364,6 +510,17 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
         }
         Interaction::Harmonic { stiffness } => finite(&field("stiffness"), *stiffness)?,
         Interaction::InverseSquare { strength } => finite(&field("strength"), *strength)?,
+        Interaction::Contact { strength } => {
+            if strength.is_nan() || *strength == f64::NEG_INFINITY {
+                let bound = "must be a finite number, or `inf` for impenetrable particles";
+                return violated(&field("strength"), bound, strength);
+            }
+        }
+        Interaction::Sum(parts) => {
+            count(path, parts.len(), 1, MAX_PARTS, "interaction")?;
+            let check = |(i, part)| check_interaction(&format!("{path}[{i}]"), part);
+            parts.iter().enumerate().try_for_each(check)?;
+        }
         Interaction::Formula(_) | Interaction::Scaled(_) => {}
     }
     if !matches!(interaction, Interaction::Formula(_)) {
@@ -404,6 +561,70 @@ pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked
 pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
     judgement::ground_state(hamiltonian, geometry, sector)
         .or_else(|reason| rule(reason.field(), &reason.to_string()))
+}
+
+/// Checks that a contact interaction is one that can be treated where it is.
+///
+/// # Errors
+///
+/// A [`Violation`] of the potential that is in the way; field paths start at the Hamiltonian.
+pub fn contact_in(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
+    if !contact::matters(hamiltonian, sector) {
+        return Ok(());
+    }
+    match Gas::new(hamiltonian, geometry, sector) {
+        Ok(_) => Ok(()),
+        Err(error) => rule(error.field(), &error.to_string()),
+    }
+}
+
+/// Checks that the wavefunction has the cusp of a contact interaction, and none where there is none.
+///
+/// # Errors
+///
+/// A [`Violation`] of the wavefunction.
+pub fn contact_by(
+    wavefunction: &WavefunctionSettings,
+    hamiltonian: &Hamiltonian,
+    geometry: &Geometry,
+    sector: Sector,
+) -> Checked {
+    let matters = contact::matters(hamiltonian, sector);
+    let name = match wavefunction {
+        WavefunctionSettings::Waveflow(_) => "Waveflow has",
+        WavefunctionSettings::Weyl(_) => "the layers of Weyl have",
+        WavefunctionSettings::SectorBase(settings) => {
+            if !matters {
+                return rule(
+                    "wavefunction",
+                    "SectorBase is for contact interactions between different spins: choose Weyl(..), or leave the field out",
+                );
+            }
+            let Ok(gas) = Gas::new(hamiltonian, geometry, sector) else { return Ok(()) };
+            let functions = settings.functions(&gas);
+            let (size, most) = (Base::dimension(&gas, functions), sector_base::MOST_COEFFICIENTS);
+            if size > most {
+                let bound = format!(
+                    "the sector base may have {most} coefficients: fewer functions or particles are needed"
+                );
+                let field =
+                    if settings.functions.is_some() { "wavefunction.functions" } else { "sector" };
+                return violated(
+                    field,
+                    bound,
+                    format!("{size} coefficients for {functions} functions"),
+                );
+            }
+            return Ok(());
+        }
+    };
+    if !matters {
+        return Ok(());
+    }
+    let message = format!(
+        "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below:          choose SectorBase(), or leave the field out"
+    );
+    rule("wavefunction", &message)
 }
 
 /// Checks that a trained wavefunction may follow the particles where they meet; the exact solver can do more.
@@ -746,6 +967,8 @@ mod tests {
             scramblings: 16,
             seed: 0,
             reference: ReferenceSource::default(),
+            states: None,
+            temperature: None,
             project: false,
         };
         assert!(spec.validate().is_ok());

@@ -106,6 +106,10 @@ impl Frame {
                 Interaction::Harmonic { stiffness: stiffness * a.powi(4) }
             }
             Interaction::InverseSquare { strength } => Interaction::InverseSquare { strength },
+            Interaction::Contact { strength } => Interaction::Contact { strength: strength * a },
+            Interaction::Sum(ref parts) => {
+                Interaction::Sum(parts.iter().map(|part| self.interaction(part)).collect())
+            }
             Interaction::Formula(_) | Interaction::Scaled(_) => {
                 Interaction::Scaled(Box::new((interaction.clone(), a)))
             }

@@ -36,7 +36,26 @@ pub(crate) fn contact(interaction: &Interaction) -> Contact {
             }
         }
         Interaction::Scaled(scaled) => contact(&scaled.0),
+        Interaction::Sum(parts) => parts.iter().map(contact).fold(Contact::Finite, stronger),
         _ => Contact::Finite,
+    }
+}
+
+/// What two interactions together do at contact.
+fn stronger(a: Contact, b: Contact) -> Contact {
+    let rank = |c: &Contact| match c {
+        Contact::Finite => 0,
+        Contact::Weak(_) => 1,
+        Contact::InverseSquare(_) => 2,
+        Contact::Strong(_) => 3,
+    };
+    match (a, b) {
+        (Contact::InverseSquare(a), Contact::InverseSquare(b)) => Contact::InverseSquare(a + b),
+        // Which of two divergences of one kind wins is not known: the worse is assumed.
+        (Contact::Strong(a), Contact::Strong(b)) => Contact::Strong(a.min(b)),
+        (Contact::Weak(a), Contact::Weak(b)) => Contact::Weak(a.min(b)),
+        (a, b) if rank(&a) >= rank(&b) => a,
+        (_, b) => b,
     }
 }
 
@@ -198,11 +217,7 @@ fn powers(external: &External) -> Option<Powers> {
 
 fn springs(hamiltonian: &Hamiltonian, sector: Sector) -> Result<(), NoGroundState> {
     let particles = sector.particles();
-    let stiffness = match &hamiltonian.interaction {
-        Interaction::Harmonic { stiffness } => Some(*stiffness),
-        Interaction::Formula(f) => f.powers().and_then(|p| square(&p)),
-        _ => None,
-    };
+    let stiffness = spring(&hamiltonian.interaction);
     let trap = powers(&hamiltonian.external).and_then(|p| square(&p));
     let (Some(stiffness), Some(trap)) = (stiffness, trap) else { return Ok(()) };
     let found = trap + particles as f64 * stiffness;
@@ -210,6 +225,36 @@ fn springs(hamiltonian: &Hamiltonian, sector: Sector) -> Result<(), NoGroundStat
         return Err(NoGroundState::Springs { trap, stiffness, particles, found });
     }
     Ok(())
+}
+
+/// The spring constant of an interaction that is a spring, or that and forces that have no reach.
+fn spring(interaction: &Interaction) -> Option<f64> {
+    match interaction {
+        Interaction::Harmonic { stiffness } => Some(*stiffness),
+        Interaction::Formula(f) => f.powers().and_then(|p| square(&p)),
+        Interaction::Sum(parts) => {
+            let reach = |part: &&Interaction| {
+                matches!(part, Interaction::Harmonic { .. } | Interaction::Formula(_))
+            };
+            let known = |part: &Interaction| {
+                matches!(
+                    part,
+                    Interaction::None
+                        | Interaction::Contact { .. }
+                        | Interaction::SoftCoulomb { .. }
+                        | Interaction::Gaussian { .. }
+                        | Interaction::Dipolar { .. }
+                        | Interaction::InverseSquare { .. }
+                )
+            };
+            let rest = parts.iter().filter(|part| !reach(part)).all(known);
+            if !rest {
+                return None;
+            }
+            parts.iter().filter(reach).map(spring).sum()
+        }
+        _ => None,
+    }
 }
 
 /// Twice the coefficient of the square where no higher power comes with it.

@@ -3,7 +3,7 @@
 use super::Schedule;
 use super::health::density_drift;
 use crate::estimate::statistics::median;
-use crate::estimate::{DensityEstimator, EnergyEstimate, Moments, Scale, Tails};
+use crate::estimate::{DensityEstimator, EnergyEstimate, Moments, Scale, Tails, contact_energy};
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::parallel;
 use crate::sampling::{self, Purpose, Sampling};
@@ -136,7 +136,7 @@ pub fn estimate_until(
         round_trip_error,
         slopes,
         density_drift: density_drift(psi, schedule.seed),
-        scale: parts.scale(psi.sector().particles(), mean),
+        scale: parts.scale(psi.sector().particles(), mean, contact_energy(psi, system)),
         tails: Some(tails),
         faults,
     })
@@ -202,11 +202,17 @@ impl Parts {
         self.samples += batch.samples();
     }
 
-    fn scale(&self, particles: usize, energy: f64) -> Scale {
+    /// `contact` is what no sample sees of the interaction.
+    fn scale(&self, particles: usize, energy: f64, contact: f64) -> Scale {
         let n = self.samples as f64;
-        let (external, interaction) = (self.external / n, self.interaction / n);
+        let (external, interaction) = (self.external / n, self.interaction / n + contact);
         Scale { particles, kinetic: energy - external - interaction, interaction }
     }
+}
+
+/// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr.
+pub fn round_trip(psi: &dyn Wavefunction, seed: u64) -> f64 {
+    health(psi, seed).0
 }
 
 /// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr, and largest slopes.

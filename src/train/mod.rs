@@ -8,7 +8,7 @@ mod merit;
 mod state;
 mod stopping;
 
-pub use estimate::{Estimate, estimate, estimate_until};
+pub use estimate::{Estimate, estimate, estimate_until, round_trip};
 pub use state::{Faults, TrainingState};
 pub use stopping::{StopReason, Stopping};
 
@@ -289,9 +289,10 @@ fn iterate(
     let energy = Moments::weighted(&batch.local_energy, &batch.weight);
     let trouble = state.trouble(&batch, energy, schedule);
     // Of an eigenstate, what is left of the variance is rounding.
-    let exact = schedule.stopping == Stopping::Plateau
-        && trouble.is_none()
-        && relative_variance(&batch) < EIGENSTATE;
+    let nothing_to_train = psi.parameters().is_empty();
+    let exact = trouble.is_none()
+        && (nothing_to_train
+            || schedule.stopping == Stopping::Plateau && relative_variance(&batch) < EIGENSTATE);
     let (step, choosy) = match &trouble {
         None if exact => {
             state.remember_best(energy, optimiser);

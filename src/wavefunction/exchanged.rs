@@ -58,6 +58,16 @@ impl Wavefunction for Exchanged {
         self.inner.orders()
     }
 
+    fn contact_density(&self) -> f64 {
+        self.inner.contact_density()
+    }
+
+    fn order_probabilities(&self) -> Vec<(Vec<u8>, f64)> {
+        let mut all = self.inner.order_probabilities();
+        all.iter_mut().for_each(|(order, _)| order.iter_mut().for_each(|c| *c = 1 - *c));
+        all
+    }
+
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
         let sector = self.sector();
         let x = vec![0.0; sector.particles()];

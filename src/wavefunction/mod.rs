@@ -9,6 +9,7 @@ mod exchanged;
 mod flow;
 mod polarised;
 pub mod saved;
+pub mod sector_base;
 pub mod slopes;
 pub mod waveflow;
 pub mod weyl;
@@ -18,6 +19,7 @@ use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
 use exchanged::Exchanged;
 use polarised::Polarised;
+use sector_base::{SectorBase, SectorBaseSettings};
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
 use waveflow::{Waveflow, WaveflowSettings};
@@ -30,6 +32,8 @@ pub enum WavefunctionSettings {
     Waveflow(WaveflowSettings),
     /// Equivariant I-spline flow over determinants.
     Weyl(WeylSettings),
+    /// Polynomials in every order of the components with the cusp of contact interactions.
+    SectorBase(SectorBaseSettings),
 }
 
 impl Default for WavefunctionSettings {
@@ -88,6 +92,9 @@ pub enum WavefunctionError {
         /// What the base needs and what was found.
         problem: String,
     },
+    /// Contact interactions where they cannot be treated.
+    #[error(transparent)]
+    Contact(#[from] crate::contact::ContactError),
     /// The splines cannot be built.
     #[error(transparent)]
     Spline(#[from] crate::math::spline::SplineError),
@@ -108,7 +115,7 @@ impl WavefunctionSettings {
     /// Writes out the defaults that depend on the system.
     pub fn complete(&mut self, system: System) {
         match self {
-            WavefunctionSettings::Waveflow(_) => {}
+            WavefunctionSettings::Waveflow(_) | WavefunctionSettings::SectorBase(_) => {}
             WavefunctionSettings::Weyl(settings) => settings.complete(system),
         }
     }
@@ -124,14 +131,39 @@ impl WavefunctionSettings {
     ) -> Result<Vec<String>, WavefunctionError> {
         match self {
             WavefunctionSettings::Waveflow(_) => Ok(Vec::new()),
-            WavefunctionSettings::Weyl(settings) => settings.settle(sector, system),
+            WavefunctionSettings::Weyl(settings) => Ok(settings.settle(sector, system)?.0),
+            WavefunctionSettings::SectorBase(settings) => settings.settle(sector, system),
         }
+    }
+
+    /// [`Self::settle`], then [`Self::build`], without doing anything twice.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle_and_build(
+        &mut self,
+        sector: Sector,
+        system: System,
+        seed: u64,
+    ) -> Result<(Vec<String>, Box<dyn Wavefunction>), WavefunctionError> {
+        if sector.up < sector.down {
+            let (lines, inner) = self.settle_and_build(sector.exchanged(), system, seed)?;
+            return Ok((lines, Box::new(Exchanged::of(inner))));
+        }
+        if let WavefunctionSettings::Weyl(settings) = self {
+            let (lines, psi) = settings.settle(sector, system)?;
+            return Ok(match psi {
+                Some(psi) => (lines, Box::new(psi)),
+                None => (lines, self.build(sector, system, seed)?),
+            });
+        }
+        Ok((self.settle(sector, system)?, self.build(sector, system, seed)?))
     }
 
     /// Whether [`Wavefunction::refine`] can do something.
     pub fn can_refine(&self) -> bool {
         match self {
-            WavefunctionSettings::Waveflow(_) => false,
+            WavefunctionSettings::Waveflow(_) | WavefunctionSettings::SectorBase(_) => false,
             WavefunctionSettings::Weyl(settings) => settings.layers.as_ref().is_none_or(|layers| {
                 use weyl::LayerKind::*;
                 layers.iter().any(|layer| matches!(layer, Monotone | Pair | PairInverse))
@@ -164,6 +196,9 @@ impl WavefunctionSettings {
                 Ok(Box::new(Polarised::of(inner, sector)))
             }
             WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
+            WavefunctionSettings::SectorBase(s) => {
+                Ok(Box::new(SectorBase::new(s, sector, system)?))
+            }
         }
     }
 }
@@ -215,6 +250,18 @@ pub trait Wavefunction: Send + Sync {
     /// a spin may be drawn.
     fn orders(&self) -> f64 {
         1.0
+    }
+
+    /// `<sum delta(x_i - y_j)>` over pairs of different components, in 1/bohr, where the state has the cusp of a contact
+    /// interaction and knows it without samples: mean local energies then hold its energy, `strength` times this.
+    fn contact_density(&self) -> f64 {
+        0.0
+    }
+
+    /// Probabilities of the orders of the components along the line (around a ring, of those that no rotation turns into
+    /// each other), where the state knows them without samples.
+    fn order_probabilities(&self) -> Vec<(Vec<u8>, f64)> {
+        Vec::new()
     }
 
     /// An evaluator with scratch memory of its own; one per thread or chunk.

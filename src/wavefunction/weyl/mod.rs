@@ -17,6 +17,7 @@
 pub mod base;
 pub mod circle;
 pub mod displacement;
+pub mod ensemble;
 pub mod monotone;
 mod newton;
 pub mod pair;
@@ -142,7 +143,7 @@ pub fn default_pair_cells(geometry: &Geometry) -> usize {
 }
 
 impl WeylSettings {
-    /// Chooses a base where none is named, and says which and why, a line each.
+    /// Chooses a base where none is named, and says which and why, a line each; with the flow over it, where it was built for that.
     ///
     /// # Errors
     /// See [`WavefunctionError`].
@@ -150,15 +151,20 @@ impl WeylSettings {
         &mut self,
         sector: Sector,
         system: System,
-    ) -> Result<Vec<String>, WavefunctionError> {
+    ) -> Result<(Vec<String>, Option<Weyl>), WavefunctionError> {
         if self.base != BaseSettings::Automatic {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
-        let candidates = settle(self, sector, system)?;
+        Weyl::exists(self, sector, system)?;
+        let (candidates, built) = settle(self, sector, system)?;
         if let Some(chosen) = candidates.first() {
             self.base = chosen.base.clone();
         }
-        Ok(lines(&candidates))
+        let psi = match built {
+            Some((place, base)) => Some(Weyl::over(self, sector, system, place, base)?),
+            None => None,
+        };
+        Ok((lines(&candidates), psi))
     }
 
     /// Writes out the defaults that depend on the system.
@@ -390,6 +396,21 @@ impl Weyl {
         sector: Sector,
         system: System,
     ) -> Result<Self, WavefunctionError> {
+        Self::exists(settings, sector, system)?;
+        if settings.base == BaseSettings::Automatic {
+            let Choice { place, base, .. } = choose(settings, sector, system)?;
+            return Self::over(settings, sector, system, place, base);
+        }
+        let (place, base) = settings.base.build(sector, system)?;
+        Self::over(settings, sector, system, place, base)
+    }
+
+    /// Whether a flow of such settings exists for a system.
+    fn exists(
+        settings: &WeylSettings,
+        sector: Sector,
+        system: System,
+    ) -> Result<(), WavefunctionError> {
         let n = sector.particles();
         if n == 0 || n > MOST_PARTICLES {
             return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
@@ -401,12 +422,7 @@ impl Weyl {
         {
             return Err(WavefunctionError::EvenOnRing { found });
         }
-        if settings.base == BaseSettings::Automatic {
-            let Choice { place, base, .. } = choose(settings, sector, system)?;
-            return Self::over(settings, sector, system, place, base);
-        }
-        let (place, base) = settings.base.build(sector, system)?;
-        Self::over(settings, sector, system, place, base)
+        Ok(())
     }
 
     /// The flow over a base that has been built.
@@ -476,6 +492,11 @@ impl Weyl {
 }
 
 impl Weyl {
+    /// The same flow over another base in the same place.
+    fn with_base(&self, base: Base) -> Self {
+        Weyl { base, ..self.clone() }
+    }
+
     /// The base itself, without any layer, in the place that it was built for.
     fn bare(sector: Sector, system: System, place: Place, base: Base) -> Self {
         Weyl {
@@ -727,9 +748,7 @@ impl Wavefunction for Weyl {
     }
 
     fn orders(&self) -> f64 {
-        // The base draws the particles of a spin one after the other, then sorts them.
-        let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
-        factorial(self.sector.up) * factorial(self.sector.down)
+        self.base.orders(self.sector)
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {

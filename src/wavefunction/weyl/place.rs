@@ -43,7 +43,7 @@ impl Place {
             let natural = frame.hamiltonian(hamiltonian);
             let found = match (base, &natural.external) {
                 (
-                    BaseSettings::RelativeMotion | BaseSettings::Calogero,
+                    BaseSettings::RelativeMotion | BaseSettings::Calogero | BaseSettings::Gaps,
                     External::Harmonic { frequency },
                 ) => Ok(half_extent(1, 0.0, *frequency)),
                 _ => {

@@ -176,7 +176,7 @@ mod tests {
             let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
             let sector = Sector { up: particles, down: 0 };
             let psi = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
-            let chosen = WeylSettings::default().settle(sector, system).unwrap();
+            let chosen = WeylSettings::default().settle(sector, system).unwrap().0;
             assert!(chosen[0].starts_with("base: Calogero"), "{chosen:?}");
             assert!(density_drift(&psi, 1) < 1e-6);
             let n = particles as f64;

@@ -99,13 +99,14 @@ fn search(
 ) -> Result<(Choice, Option<Reached>), WavefunctionError> {
     let orbitals = BaseSettings::Automatic.orbitals(system.hamiltonian);
     let plain = BaseSettings::MeanField(super::MeanFieldSettings { orbitals });
-    let good = if sector.particles() == 2 { GOOD } else { GOOD_MANY };
     let mut measured: Vec<Candidate> = Vec::new();
     let mut found: Option<Built> = None;
     for base in candidates(sector, system)? {
         let Some((place, built)) = base.try_build(sector, system)? else { continue };
         let psi = Weyl::bare(sector, system, place, built);
         let variance = variance(&psi, system);
+        let sum = matches!(base, BaseSettings::MultiDeterminant(_));
+        let good = if sector.particles() > 2 && sum { GOOD_MANY } else { GOOD };
         let candidate = Candidate { base, variance: Some(variance), trained: false };
         measured.push(candidate.clone());
         let best = found.as_ref().and_then(|b| b.candidate.variance).unwrap_or(f64::INFINITY);
@@ -131,7 +132,12 @@ fn search(
         }
         Some(best) if best.candidate.variance.is_some_and(|v| v < STRONG) => best,
         // Nothing has the right power at contact but what was found.
-        Some(best) if best.candidate.base == BaseSettings::Calogero => best,
+        Some(best)
+            if matches!(best.candidate.base, BaseSettings::Calogero | BaseSettings::Gaps)
+                && contact_power(&system.hamiltonian.interaction).is_some() =>
+        {
+            best
+        }
         Some(best) => {
             let untrained = Weyl::bare(sector, system, best.place, best.base.clone());
             let reached = Reached::by(&untrained, system);
@@ -156,7 +162,7 @@ fn search(
 }
 
 /// [`choose`] for the settings of a run, where also the state of as many particles of one spin may be chosen: the candidates, the
-/// chosen one first.
+/// chosen one first, and that one as it was built, unless it is another sector's.
 ///
 /// # Errors
 /// See [`WavefunctionError`].
@@ -164,24 +170,29 @@ pub fn settle(
     settings: &WeylSettings,
     sector: Sector,
     system: System,
-) -> Result<Vec<Candidate>, WavefunctionError> {
-    let (Choice { mut candidates, .. }, trained) = search(settings, sector, system)?;
+) -> Result<(Vec<Candidate>, Option<(Place, Base)>), WavefunctionError> {
+    let (Choice { place, base: built, mut candidates }, trained) =
+        search(settings, sector, system)?;
+    let built = Some((place, built));
     let Some(best) = trained.filter(|_| sector.up > 0 && sector.down > 0) else {
-        return Ok(candidates);
+        return Ok((candidates, built));
     };
     let base = BaseSettings::Fermionised;
     let alike = WavefunctionSettings::Weyl(WeylSettings { base: base.clone(), ..settings.clone() });
     let mut psi = alike.build(sector, system, 0)?;
-    let found = Reached::trained(psi.as_mut(), system);
-    let candidate = Candidate { base, variance: Some(found.variance), trained: true };
+    let untrained = Reached::by(psi.as_ref(), system);
+    // What is an eigenstate already cannot be trained.
+    let trained = untrained.variance >= GOOD;
+    let found = if trained { Reached::trained(psi.as_mut(), system) } else { untrained };
+    let candidate = Candidate { base, variance: Some(found.variance), trained };
     // Where it is higher for sure, its variance says nothing: it is then close to another eigenstate. The others have
     // been found to be far from any.
     if found.is_better_than(&best) {
         candidates.insert(0, candidate);
-    } else {
-        candidates.push(candidate);
+        return Ok((candidates, None));
     }
-    Ok(candidates)
+    candidates.push(candidate);
+    Ok((candidates, built))
 }
 
 /// How good a state is.
@@ -253,21 +264,24 @@ fn candidates(sector: Sector, system: System) -> Result<Vec<BaseSettings>, Wavef
         return Ok(Vec::new());
     }
     let line = matches!(system.geometry, Geometry::Line);
+    let harmonic = matches!(system.hamiltonian.external, External::Harmonic { .. });
     let equal = sector.up == 0 || sector.down == 0;
+    let gaps = (equal && harmonic && n <= 4).then_some(BaseSettings::Gaps);
     if line && equal && contact_power(&system.hamiltonian.interaction).is_some() {
-        return Ok(vec![BaseSettings::Calogero]);
+        return Ok([BaseSettings::Calogero].into_iter().chain(gaps).collect());
     }
     if n == 2 {
-        let relative = line.then_some(BaseSettings::RelativeMotion);
+        // Between walls that are too far out to matter it is the exact state as well.
+        let relative = (line || harmonic).then_some(BaseSettings::RelativeMotion);
         return Ok(relative.into_iter().chain(PAIR_ORBITALS.map(sum)).collect());
     }
     let Some(first) = multi_determinant::automatic(sector, system) else {
-        return Ok(Vec::new());
+        return Ok(gaps.into_iter().collect());
     };
     let DeterminantSum::ConfigurationInteraction { orbitals: first } = first.determinants else {
-        return Ok(Vec::new());
+        return Ok(gaps.into_iter().collect());
     };
-    Ok(vec![sum(first)])
+    Ok(gaps.into_iter().chain([sum(first)]).collect())
 }
 
 /// Halvings of the frequency, to either side, that are compared, in steps of a quarter.

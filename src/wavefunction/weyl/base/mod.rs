@@ -5,6 +5,7 @@ pub mod choice;
 pub mod determinants;
 pub mod expansion;
 pub mod free_fermions;
+pub mod gaps;
 pub mod mean_field;
 pub mod multi_determinant;
 pub mod relative;
@@ -13,11 +14,13 @@ pub mod series;
 use super::super::WavefunctionError;
 use super::WeylSettings;
 use super::place::Place;
+use crate::exact::gap_state::trap_state;
 use crate::math::scalar::Scalar;
-use crate::system::{Geometry, Hamiltonian, Sector, System};
+use crate::system::{External, Geometry, Hamiltonian, Sector, System};
 use calogero::{Calogero, contact_power};
 use determinants::{Determinants, DeterminantsTrace};
 use expansion::{Expansion, ExpansionTrace};
+use gaps::{Gaps, GapsTrace};
 pub use mean_field::{MeanFieldSettings, Orbitals};
 pub use multi_determinant::{DeterminantSum, MultiDeterminantSettings};
 use relative::{RelativeMotion, RelativeTrace};
@@ -39,7 +42,10 @@ pub enum BaseSettings {
     /// Equal spins that repel each other by the inverse square of their distance, on the line: the exact state in a harmonic trap, and
     /// the right power of the distance where two meet in any.
     Calogero,
-    /// One determinant of all particles, as if they had equal spins: for particles of both spins that repel each other so
+    /// Two to four equal spins in a harmonic trap by their centre of mass and the gaps between neighbours, on the line: the exact
+    /// state, however they interact.
+    Gaps,
+    /// The state of all particles as if they had equal spins ([`BaseSettings::Gaps`] or one determinant): for particles of both spins that repel each other so
     /// strongly that they hardly ever meet. The ground state is lower by the energy of their exchange.
     Fermionised,
     /// Determinants of free fermions: in a box or on a ring.
@@ -73,11 +79,11 @@ impl BaseSettings {
                 geometry: "Line",
             }),
             (
-                BaseSettings::RelativeMotion | BaseSettings::Calogero,
-                Geometry::Box { .. } | Geometry::Ring { .. },
+                BaseSettings::RelativeMotion | BaseSettings::Calogero | BaseSettings::Gaps,
+                Geometry::Ring { .. },
             ) => Err(WavefunctionError::NotOnGeometry {
-                what: format!("the base {self:?}, which knows no walls,"),
-                geometry: if matches!(geometry, Geometry::Ring { .. }) { "Ring" } else { "Box" },
+                what: format!("the base {self:?}, which knows the line only,"),
+                geometry: "Ring",
             }),
             (BaseSettings::MultiDeterminant(settings), _) => settings.exist_on(geometry),
             _ => Ok(()),
@@ -101,6 +107,16 @@ impl BaseSettings {
                     ),
                 })
             }
+            BaseSettings::Gaps
+                if !(2..=4).contains(&sector.particles()) || (sector.up > 0 && sector.down > 0) =>
+            {
+                Err(WavefunctionError::Base {
+                    problem: format!(
+                        "Gaps is of two to four particles of one spin, found {} and {}",
+                        sector.up, sector.down
+                    ),
+                })
+            }
             BaseSettings::RelativeMotion if sector.particles() != 2 => {
                 Err(WavefunctionError::Base {
                     problem: format!(
@@ -119,7 +135,7 @@ impl BaseSettings {
             BaseSettings::MeanField(settings) => settings.orbitals,
             BaseSettings::FreeFermions => Orbitals::HartreeFock,
             // No mean field of an interaction that diverges.
-            BaseSettings::Calogero => Orbitals::NonInteracting,
+            BaseSettings::Calogero | BaseSettings::Gaps => Orbitals::NonInteracting,
             _ => Orbitals::for_system(hamiltonian),
         }
     }
@@ -138,8 +154,10 @@ impl BaseSettings {
             problem: match self {
                 BaseSettings::Calogero => "Calogero needs an interaction that diverges at contact like the inverse \
                                            square of the distance",
+                BaseSettings::Gaps => "Gaps needs a harmonic trap whose walls, if any, are too far out to matter, and an \
+                                       interaction that psi can vanish under at contact",
                 _ => "RelativeMotion needs an interaction that is finite at contact, and a potential that binds the \
-                      two particles",
+                      two particles far from any walls",
             }
             .to_owned(),
         })
@@ -156,7 +174,7 @@ impl BaseSettings {
             return Ok(Some((found.place, found.base)));
         }
         let place = Place::of(self, sector, system)?;
-        let Place { frame, walls, .. } = place;
+        let Place { frame, walls, on_line } = place;
         let domain = match walls {
             Geometry::Ring { .. } => Domain::Circle,
             _ => Domain::Walls,
@@ -168,6 +186,9 @@ impl BaseSettings {
                 Base::Determinants(mean_field::determinants(settings.orbitals, sector, system)?)
             }
             BaseSettings::Fermionised => {
+                if let Some((half_width, base)) = gaps(sector, system).filter(|_| on_line) {
+                    return Ok(Some((Place::on_line(frame, half_width), base)));
+                }
                 let orbitals = self.orbitals(system.hamiltonian);
                 Base::Determinants(mean_field::determinants(orbitals, sector, system)?)
             }
@@ -177,6 +198,13 @@ impl BaseSettings {
             BaseSettings::FreeFermions => {
                 Base::Determinants(free_fermions::determinants(sector, domain))
             }
+            BaseSettings::Gaps => {
+                let found = gaps(sector, system).filter(|_| on_line);
+                return Ok(
+                    found.map(|(half_width, base)| (Place::on_line(frame, half_width), base))
+                );
+            }
+            BaseSettings::Calogero | BaseSettings::RelativeMotion if !on_line => return Ok(None),
             BaseSettings::Calogero => {
                 let Geometry::Box { half_width } = walls else { return Ok(None) };
                 let Some(power) = contact_power(&system.hamiltonian.interaction) else {
@@ -198,6 +226,16 @@ impl BaseSettings {
     }
 }
 
+/// The state of equal spins in gaps, and the half-width of its box; none where it does not exist.
+fn gaps(sector: Sector, system: System) -> Option<(f64, Base)> {
+    let External::Harmonic { frequency } = system.hamiltonian.external else { return None };
+    let particles = sector.particles();
+    let found = trap_state(frequency, &system.hamiltonian.interaction, particles);
+    let state = found.ok().flatten().filter(|s| s.coefficients.iter().all(|c| c.is_finite()))?;
+    let (half_width, base) = Gaps::new(particles, frequency, state);
+    Some((half_width, Base::Gaps(Box::new(base))))
+}
+
 /// A base state.
 #[derive(Clone, Debug)]
 pub enum Base {
@@ -209,6 +247,8 @@ pub enum Base {
     Relative(Box<RelativeMotion>),
     /// Powers of the distances.
     Calogero(Box<Calogero>),
+    /// Centre of mass and gaps.
+    Gaps(Box<Gaps>),
 }
 
 /// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
@@ -217,6 +257,7 @@ pub struct BaseTrace<T> {
     determinants: DeterminantsTrace<T>,
     expansion: ExpansionTrace<T>,
     relative: RelativeTrace<T>,
+    gaps: GapsTrace<T>,
     angles: Vec<T>,
 }
 
@@ -230,7 +271,7 @@ impl Base {
             Base::Determinants(b) => b.spins(),
             Base::Expansion(b) => b.spins(),
             Base::Relative(b) => b.spins(),
-            Base::Calogero(_) => 1,
+            Base::Calogero(_) | Base::Gaps(_) => 1,
         }
     }
 
@@ -241,6 +282,7 @@ impl Base {
             Base::Expansion(b) => b.density(spin, theta),
             Base::Relative(b) => b.density(spin, theta),
             Base::Calogero(b) => b.density(theta),
+            Base::Gaps(b) => b.density(theta),
         }
     }
 
@@ -262,6 +304,7 @@ impl Base {
             Base::Expansion(b) => (b.below(), b.ends()),
             Base::Relative(b) => (b.below(), b.ends()),
             Base::Calogero(b) => (b.below(), Domain::Walls.ends()),
+            Base::Gaps(b) => (b.below(), Domain::Walls.ends()),
         }
     }
 
@@ -306,6 +349,7 @@ impl Base {
             Base::Determinants(b) => b.forward(angles, reverse, &mut trace.determinants),
             Base::Expansion(b) => b.forward(angles, reverse, &mut trace.expansion),
             Base::Relative(b) => b.forward(angles, reverse, &mut trace.relative),
+            Base::Gaps(b) => b.forward(angles, reverse, &mut trace.gaps),
             Base::Calogero(b) => {
                 trace.angles.clear();
                 trace.angles.extend_from_slice(angles);
@@ -320,7 +364,18 @@ impl Base {
             Base::Determinants(b) => b.backward(bar, &mut trace.determinants),
             Base::Expansion(b) => b.backward(bar, &mut trace.expansion),
             Base::Relative(b) => b.backward(bar, &mut trace.relative),
+            Base::Gaps(b) => b.backward(bar, &mut trace.gaps),
             Base::Calogero(b) => b.backward(&trace.angles, bar),
+        }
+    }
+
+    /// Number of points of the unit cube of uniforms that make one configuration.
+    pub fn orders(&self, sector: Sector) -> f64 {
+        let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
+        match self {
+            Base::Gaps(_) => 1.0,
+            // The particles of a spin are drawn one after the other, then sorted.
+            _ => factorial(sector.up) * factorial(sector.down),
         }
     }
 
@@ -338,6 +393,7 @@ impl Base {
             Base::Determinants(b) => b.sample(uniforms, angles),
             Base::Expansion(b) => b.sample(uniforms, angles),
             Base::Relative(b) => b.sample(uniforms, angles),
+            Base::Gaps(b) => b.sample(uniforms, angles),
             Base::Calogero(b) => b.sample(uniforms, angles),
         }
     }

@@ -1,0 +1,156 @@
+//! Contact interactions from a spec to numbers: what is chosen, what is refused and where, and what is measured.
+
+use std::path::Path;
+use weylflow::estimate::rayleigh_quotient;
+use weylflow::observables::{Effort, REGISTRY, Setup, measure};
+use weylflow::spec::read::parse;
+use weylflow::system::System;
+use weylflow::train::{Schedule, estimate, train};
+use weylflow::wavefunction::WavefunctionSettings;
+
+fn spec(interaction: &str, sector: &str, geometry: &str, external: &str, rest: &str) -> String {
+    format!(
+        "(\n    title: \"t\",\n    hamiltonian: Inline(external: {external}, interaction: {interaction}),\n    \
+         sector: {sector},\n    geometry: {geometry},\n    final_samples: 8192,\n    {rest}\n)\n"
+    )
+}
+
+const TRAP: &str = "Harmonic()";
+
+#[test]
+fn contact_interactions_choose_the_sector_base_and_others_do_not() {
+    let chosen = |interaction: &str, sector: &str| {
+        let text = spec(interaction, sector, "Line", TRAP, "");
+        parse(&text, Path::new("t.ron")).unwrap().wavefunction
+    };
+    let sums = "Sum([Contact(strength: 1), SoftCoulomb()])";
+    for interaction in ["Contact(strength: 1)", "Contact(strength: inf)", sums] {
+        assert!(matches!(
+            chosen(interaction, "(up: 2, down: 1)"),
+            WavefunctionSettings::SectorBase(_)
+        ));
+        // Equal spins do not feel it.
+        assert!(matches!(chosen(interaction, "(up: 3)"), WavefunctionSettings::Weyl(_)));
+    }
+    for interaction in
+        ["Contact(strength: 0)", "Sum([SoftCoulomb(), Gaussian(strength: 1, width: 1)])"]
+    {
+        assert!(matches!(chosen(interaction, "(up: 2, down: 1)"), WavefunctionSettings::Weyl(_)));
+    }
+}
+
+#[test]
+fn what_cannot_have_a_cusp_is_refused_where_it_stands() {
+    let contact = "Contact(strength: 1)";
+    let pair = "(up: 1, down: 1)";
+    for (text, place, what) in [
+        (spec(contact, pair, "Line", TRAP, "wavefunction: Weyl(),"), "t.ron:7:", "SectorBase"),
+        (
+            spec(contact, pair, "Line", TRAP, "wavefunction: Weyl(layers: [Pair]),"),
+            "t.ron:7:",
+            "SectorBase",
+        ),
+        (
+            spec(contact, pair, "Box(half_width: 3)", TRAP, "wavefunction: Waveflow(),"),
+            "t.ron:7:",
+            "SectorBase",
+        ),
+        (
+            spec("SoftCoulomb()", pair, "Line", TRAP, "wavefunction: SectorBase(),"),
+            "t.ron:7:",
+            "Weyl",
+        ),
+        (
+            spec(contact, pair, "Line", "DoubleWell(half_separation: 1, strength: 1)", ""),
+            "t.ron:3:",
+            "Box",
+        ),
+        (
+            spec(contact, pair, "Ring(circumference: 6)", "Lattice(depth: 1, period: 6)", ""),
+            "t.ron:3:",
+            "Free",
+        ),
+        (
+            spec(contact, "(up: 2, down: 1)", "Ring(circumference: 6)", "Free", ""),
+            "t.ron:4:",
+            "odd",
+        ),
+        (spec(contact, "(up: 8, down: 8)", "Line", TRAP, ""), "t.ron:4:", "coefficients"),
+        (
+            spec(
+                contact,
+                "(up: 2, down: 2)",
+                "Line",
+                TRAP,
+                "wavefunction: SectorBase(functions: 40),",
+            ),
+            "t.ron:7:",
+            "coefficients",
+        ),
+        (spec("Contact(strength: -inf)", pair, "Line", TRAP, ""), "t.ron:3:", "finite"),
+        (spec("Contact(strength: NaN)", pair, "Line", TRAP, ""), "t.ron:3:", "finite"),
+        (spec("Contact(force: 1)", pair, "Line", TRAP, ""), "t.ron:3:", "strength"),
+        (spec("Sum([])", pair, "Line", TRAP, ""), "t.ron:3:", "1"),
+        (
+            spec("Sum([Contact(strength: 1), InverseSquare(strength: 1)])", pair, "Line", TRAP, ""),
+            "t.ron:3:",
+            "contact",
+        ),
+        (spec("Formula(\"delta(d)\")", pair, "Line", TRAP, ""), "t.ron:3:", "delta"),
+    ] {
+        let error = parse(&text, Path::new("t.ron")).unwrap_err().to_string();
+        assert!(error.contains(place) && error.contains(what), "{text}\n{error}");
+    }
+}
+
+/// Training is no more than a look; the energy, quadrature and every observable of the contact agree.
+#[test]
+fn a_run_is_the_exact_state_and_its_contact_is_measured() {
+    let text = spec("Contact(strength: 1)", "(up: 1, down: 1)", "Line", TRAP, "");
+    let mut spec = parse(&text, Path::new("t.ron")).unwrap();
+    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+    let said = spec.wavefunction.settle(spec.sector, system).unwrap();
+    assert!(said[0].contains("coefficients"), "{said:?}");
+    let mut psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
+    let schedule = Schedule::of(&spec);
+    let mut optimiser = spec.optimiser.build();
+    let trained = train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| {}).unwrap();
+    assert_eq!(trained.iterations, 1);
+    let found = estimate(psi.as_ref(), system, &schedule, 50);
+    let exact = 1.3067455412310827;
+    assert!((found.energy.mean() - exact).abs() < 1e-7, "{}", found.energy.mean());
+    let quadrature = rayleigh_quotient(psi.as_ref(), system).unwrap();
+    assert!((quadrature.energy - exact).abs() < 1e-7, "{quadrature:?}");
+    let setup = Setup::new(psi.as_ref(), system);
+    let wanted = ["energy", "virial", "contact"];
+    let observables: Vec<_> = REGISTRY
+        .iter()
+        .filter(|e| wanted.contains(&e.name))
+        .map(|e| (e.name, (e.build)(&setup).unwrap()))
+        .collect();
+    let effort = Effort { samples: 16384, replicates: 16, seed: 0 };
+    let all = measure(psi.as_ref(), &setup, &observables, effort, |_| {}).unwrap();
+    let of = |name: &str| {
+        let q = all.iter().flat_map(|m| &m.quantities).find(|q| q.name == name).unwrap();
+        (q.values[0], q.errors.first().copied().unwrap_or(0.0))
+    };
+    let contact = 0.23094121109493204;
+    for (name, expected) in [
+        ("contact_density", contact),
+        ("tan_contact", contact),
+        ("contact_density_of_state", contact),
+        ("interaction", contact),
+        ("virial_residual", 0.0),
+        // E = 2 V + g D / 2.
+        ("external", 0.5 * (exact - 0.5 * contact)),
+    ] {
+        let (value, error) = of(name);
+        assert!(
+            (value - expected).abs() < 5.0 * error + 1e-7,
+            "{name}: {value} +- {error}, {expected}"
+        );
+        assert!(error < 0.01, "{name}: {error}");
+    }
+    let orders = of("order_probabilities");
+    assert!((orders.0 - 0.5).abs() < 1e-12);
+}
