@@ -14,6 +14,7 @@ const PAIR: &str = r#"(
     sector: (up: 2), geometry: Line,
     wavefunction: Weyl(base: MeanField(orbitals: NonInteracting)),
     samples_per_iteration: 256, iterations: 0, final_samples: 1024, seed: 3,
+    project: true,
 )"#;
 
 /// Calogero's interaction over orbitals that vanish with the first power of the distance.
@@ -43,6 +44,8 @@ fn a_run_is_projected_onto_the_closed_form_and_resumed_with_the_same_bytes() {
     let here = folder.path();
     std::fs::write(here.join("pair.ron"), PAIR).unwrap();
     weylflow(here, &["run", "pair.ron", "--quiet"]);
+    // `project: true` in the spec.
+    assert!(found(&here.join("out/pair"))["energy"].is_number());
     let project = ["project", "out/pair", "--walkers", "512", "--threads", "1"];
     let printed = succeeds(here, &project);
     assert!(printed.contains("projected") && printed.contains("report:"), "{printed}");

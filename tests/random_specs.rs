@@ -285,6 +285,7 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
             reference: ReferenceSource::None,
             states: None,
             temperature: None,
+            project: false,
         }
     })
 }

@@ -111,9 +111,34 @@ impl Project {
     ///
     /// A folder without a wavefunction, an output that cannot be written, or a projection that is refused.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let interrupt = Interrupt::listen()?;
         let threads = self.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        self.execute()
+    }
+
+    /// What a run with `project: true` does at its end.
+    pub(super) fn of_run(folder: PathBuf, quiet: bool) -> Self {
+        let Settings { walkers, replicates, observables, .. } = Settings::default();
+        Project {
+            source: folder,
+            walkers: walkers as u64,
+            replicates: replicates as u64,
+            beta: None,
+            step: None,
+            tolerance: None,
+            observables,
+            samples: None,
+            seed: None,
+            threads: None,
+            resume: false,
+            json: false,
+            quiet,
+        }
+    }
+
+    /// Projects on the threads that there are.
+    pub(super) fn execute(&self) -> Result<(), Box<dyn Error>> {
+        let interrupt = Interrupt::listen()?;
         if !self.source.is_dir() {
             return Err(
                 crate::report::folder::not_finished(&self.source, names::WAVEFUNCTION).into()

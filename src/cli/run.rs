@@ -3,6 +3,7 @@
 use super::Exit;
 use super::cluster;
 use super::guard;
+use super::project::Project;
 use super::terminal::Terminal;
 use crate::estimate::{Check, Verdict};
 use crate::input;
@@ -14,6 +15,7 @@ use crate::report::verdict;
 use crate::run::{self, Ended, EnsembleRun, Event, InFolder, Observer, RunError, written_into};
 use crate::scan::Scan;
 use crate::spec::{Family, ResolvedSpec, read, write};
+use crate::team;
 use clap::Args;
 use std::error::Error;
 use std::ops::RangeInclusive;
@@ -136,6 +138,9 @@ impl Run {
             if run::is_of_several(&spec) {
                 return Err("a scan of several states or of a temperature cannot be run yet".into());
             }
+            if spec.project {
+                return Err("a scan does not project: leave `project` out, and project the folders of its points".into());
+            }
             return super::scan::run(self, &scan, &spec.title, place);
         }
         if self.only.is_some() {
@@ -150,6 +155,7 @@ impl Run {
         if run::is_of_several(&spec) {
             return self.several(spec, &place);
         }
+        let projects = spec.project;
         // Everything that can be wrong with the input is found before a folder is made.
         let run = run::Run::new(spec).map_err(|error| match error {
             RunError::Untrainable(v) => format!("{}: {v}", self.spec.display()).into(),
@@ -170,6 +176,18 @@ impl Run {
                 let summary = &outcome.summary;
                 if !self.quiet && summary.verdict != Some(Verdict::Refused) {
                     super::print(&closing_lines(summary, &outcome.rows, folder))?;
+                }
+                if projects && summary.verdict != Some(Verdict::Refused) {
+                    let projection = Project::of_run(folder.to_owned(), self.quiet);
+                    // A guide that is too poor is no fault of the run: what it found stands.
+                    match team::alone(|| projection.execute()) {
+                        Err(error)
+                            if error.downcast_ref().map(|e: &Exit| e.code) == Some(REFUSED) =>
+                        {
+                            super::note(&format!("warning: {error}"));
+                        }
+                        ended => ended?,
+                    }
                 }
                 if self.open
                     && let Err(error) = open::that_detached(folder.join(names::REPORT))

@@ -344,7 +344,7 @@ const SMALL: f64 = 0.02;
 const LARGEST_PART: f64 = 0.2;
 const LARGEST_ERROR: f64 = 0.7;
 /// Error bars by which walkers and exact samples may differ.
-const DRIFT: f64 = 6.0;
+const DRIFT: f64 = 4.0;
 /// Batch numbers of the streams: none of `measure` is as large.
 const STREAMS: u64 = 1 << 42;
 

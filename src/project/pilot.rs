@@ -27,7 +27,10 @@ const SAMPLES: usize = 1024;
 const LENGTH: f64 = 8.0;
 /// Fewest and most steps of the first length.
 const FEWEST: usize = 8;
-const MOST: usize = 64;
+const MOST: usize = 96;
+/// Longest step in correlation times, and halvings for its sake: what is never resolved is noise of rare places.
+const RESOLVED: f64 = 0.5;
+const RESOLVING: usize = 4;
 /// Places of a walk that are kept, about, for observables.
 const PLACES: usize = 32;
 /// Steps from a wall, in standard deviations of a move, at which it is felt.
@@ -115,6 +118,8 @@ pub(super) fn choose(
     while tau > room {
         tau *= 0.5;
     }
+    // No projection is shorter than what takes a particle through a part of its room.
+    let least = tau;
     if let Some(step) = settings.step {
         tau = step;
     }
@@ -139,20 +144,23 @@ pub(super) fn choose(
         return Err(Refusal::NoSense);
     }
     let mut time;
+    let mut resolving = 0;
     let effective = loop {
         let space = Space::of(system.geometry, walls);
         let (tally, energies) = walks(psi, system, settings, (tau, space), LONG);
         let effective = tau * tally.accepted_square / tally.proposed_square;
         time = correlation(&energies, origin, 1.0 / tau).map(|steps| steps * effective);
-        let long = time.is_some_and(|time| tau > 2.0 * time);
+        let long = resolving < RESOLVING && time.is_some_and(|time| tau > RESOLVED * time);
         let cut = clipped(&energies, origin, 1.0 / tau) > CLIPPED;
         if !long && !cut || settings.step.is_some() || halvings >= HALVINGS {
             break effective;
         }
         tau *= 0.5;
         halvings += 1;
+        resolving += usize::from(!cut);
     };
-    let length = settings.beta.or(time.map(|time| LENGTH * time)).unwrap_or_default();
+    let found = time.map_or(least, |time| least.max(LENGTH * time));
+    let length = settings.beta.unwrap_or(found);
     let wanted = 2 * (0.5 * length / effective).round().min(1e6) as usize;
     let first = match settings.beta {
         Some(_) => wanted.max(2),

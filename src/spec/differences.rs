@@ -41,6 +41,7 @@ pub fn differences(old: &ResolvedSpec, new: &ResolvedSpec) -> Vec<Difference> {
         reference,
         states,
         temperature,
+        project,
     } = old;
     let fields = [
         ("title", *title == new.title, true),
@@ -62,6 +63,7 @@ pub fn differences(old: &ResolvedSpec, new: &ResolvedSpec) -> Vec<Difference> {
         ("reference", *reference == new.reference, true),
         ("states", *states == new.states, false),
         ("temperature", *temperature == new.temperature, false),
+        ("project", *project == new.project, true),
     ];
     let changed = |&(field, same, may_change): &(&'static str, bool, bool)| {
         (!same).then_some(Difference { field, may_change })

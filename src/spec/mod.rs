@@ -86,6 +86,9 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// The canonical ensemble of the sector instead of the ground state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<TemperatureSettings>,
+    /// Whether the trained state is projected onto the ground state at the end, as `weylflow project` does.
+    #[serde(default)]
+    pub project: bool,
 }
 
 /// A spec that depends on no other file. What [`load`] returns has passed every check.
@@ -113,6 +116,7 @@ impl<H> RunSpec<H> {
             reference: self.reference,
             states: self.states,
             temperature: self.temperature,
+            project: self.project,
         }
     }
 }

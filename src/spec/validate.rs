@@ -93,7 +93,12 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         reference,
         states,
         temperature,
+        project,
     } = spec;
+    if *project && (states.is_some() || temperature.is_some()) {
+        let needs = "a projection is onto the ground state alone: must be false with `states` or `temperature`";
+        return violated("project", needs, "true".to_string());
+    }
     not_blank("title", title)?;
     self::sector(sector)?;
     self::geometry(geometry)?;
@@ -959,6 +964,7 @@ mod tests {
             reference: ReferenceSource::default(),
             states: None,
             temperature: None,
+            project: false,
         };
         assert!(spec.validate().is_ok());
         spec.hamiltonian.external = External::Harmonic { frequency: -1.0 };
