@@ -82,6 +82,15 @@ impl Functions {
         }
     }
 
+    fn at_least(self, o: Self) -> Self {
+        Functions {
+            free_energy: self.free_energy.max(o.free_energy),
+            energy: self.energy.max(o.energy),
+            entropy: self.entropy.max(o.entropy),
+            heat_capacity: self.heat_capacity.max(o.heat_capacity),
+        }
+    }
+
     fn plus(self, o: Self) -> Self {
         Functions {
             free_energy: self.free_energy + o.free_energy,
@@ -149,8 +158,10 @@ const GROWTH: f64 = 1.3;
 const MOST_ORBITALS: usize = 70;
 /// Largest wave number of soft Coulomb cores, in the unit of the system.
 const CORE: f64 = 12.0;
-/// Factor on the differences of two spaces where they do not tell how fast they shrink.
-const CAUTION: f64 = 1.0;
+/// Least factor on the differences of two spaces: configurations come in groups, and a small last difference may be chance.
+const CAUTION: f64 = 3.0;
+/// Least share of the difference before that the last one counts as, for the same reason.
+const GROUPED: f64 = 0.3;
 
 /// The canonical ensemble; `progress` hears the number of states of each sum and may end it.
 ///
@@ -241,12 +252,14 @@ pub fn thermal(
     };
     let step = last.0.change(&before.0);
     // Where three spaces show how fast the differences shrink, what is left is the rest of that series.
-    let factor = match found[..] {
+    let (factor, step) = match found[..] {
         [.., first, _, _] => {
-            let ratio = step.free_energy / before.0.change(&first.0).free_energy;
-            if ratio < 0.9 { (ratio / (1.0 - ratio)).max(CAUTION) } else { 10.0 }
+            let earlier = before.0.change(&first.0);
+            let ratio = step.free_energy / earlier.free_energy;
+            let factor = if ratio < 0.9 { (ratio / (1.0 - ratio)).max(CAUTION) } else { 10.0 };
+            (factor, step.at_least(earlier.map(|d| GROUPED * d)))
         }
-        _ => 10.0,
+        _ => (10.0, step),
     };
     // The same space in a wider box with more functions.
     if !progress(last.1) {

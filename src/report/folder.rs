@@ -239,6 +239,10 @@ pub fn not_finished(folder: &Path, missing: &str) -> String {
         );
     }
     let mut text = format!("`{shown}` holds no file `{missing}`");
+    if missing == names::WAVEFUNCTION && is_there(&folder.join(names::SUMMARY)) {
+        return text
+            + ", without which there is nothing to go on with; runs of several states or of a temperature leave none";
+    }
     let here: Vec<&str> = names::ALL.into_iter().filter(|n| is_there(&folder.join(n))).collect();
     let unfinished = replace::unfinished(folder);
     if here.is_empty() && unfinished.is_none() {
