@@ -223,7 +223,7 @@ impl Project {
         let names = self.observables.iter().map(|name| name.trim().to_owned());
         for name in names.clone() {
             if name != "energy" && !OBSERVABLES.contains(&name.as_str()) {
-                let hint = crate::nearest::nearest(&name, OBSERVABLES.into_iter());
+                let hint = crate::nearest::nearest(&name, OBSERVABLES);
                 let hint = crate::nearest::suggestion(hint);
                 let all = OBSERVABLES.join(", ");
                 return Err(format!(

@@ -230,7 +230,7 @@ impl Cell {
         let mut rest = T::one();
         for j in 0..self.axes.len() {
             self.tabulate(j, parts[j], rest, tables);
-            rest = rest - parts[j];
+            rest -= parts[j];
             let Tables { values, starts, level, next } = tables;
             next.clear();
             let mut at = 0;

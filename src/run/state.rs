@@ -29,7 +29,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        error: SavedError,
+        error: Box<SavedError>,
     },
     /// Parameters that do not fit.
     #[error(transparent)]
@@ -110,7 +110,7 @@ impl State {
         replace::settle_to_read(folder)?;
         let path = folder.join(names::WAVEFUNCTION);
         let saved = SavedWavefunction::from_json(&read_text(&path)?)
-            .map_err(|error| StateError::Saved { path, error })?;
+            .map_err(|error| StateError::Saved { path, error: Box::new(error) })?;
         Ok(Self::new(saved)?)
     }
 

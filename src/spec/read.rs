@@ -40,7 +40,7 @@ pub fn load(path: &Path) -> Result<ResolvedSpec, SpecError> {
 }
 
 /// Loads a Hamiltonian file and checks the bounds that do not depend on a geometry; see
-/// [`validate::hamiltonian_in`] for the others.
+/// [`hamiltonian_in`](super::validate::hamiltonian_in) for the others.
 ///
 /// # Errors
 ///

@@ -104,7 +104,7 @@ impl Values {
                         return Some((field, "must be finite".to_owned(), value.to_string()));
                     }
                 }
-                if matches!(self, Values::Geometric { .. }) && !(from * to > 0.0) {
+                if matches!(self, Values::Geometric { .. }) && from * to <= 0.0 {
                     let bound = "must be of the same sign as `from`, and neither of them zero";
                     return Some((".to", bound.to_owned(), to.to_string()));
                 }

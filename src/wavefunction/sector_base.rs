@@ -1,6 +1,6 @@
 //! The sector base as a wavefunction: contact interactions with their exact cusp.
 //!
-//! A linear combination whose coefficients solve an eigenproblem ([`crate::contact::base`]): there is nothing to train. The norm is
+//! A linear combination whose coefficients solve an eigenproblem (`crate::contact::base`): there is nothing to train. The norm is
 //! the sum of their squares, samples come from one conditional density after the other.
 
 use super::flow::{Flow, FlowEvaluator};
@@ -286,10 +286,10 @@ impl Flow for SectorBase {
         trace.at.clear();
         trace.at.extend(x.iter().map(|x| x.value()));
         let nothing = (T::constant(f64::NEG_INFINITY), 1.0);
-        if let Space::Walls { half_width, .. } = self.space() {
-            if trace.at.iter().any(|x| x.abs() >= *half_width) {
-                return nothing;
-            }
+        if let Space::Walls { half_width, .. } = self.space()
+            && trace.at.iter().any(|x| x.abs() >= *half_width)
+        {
+            return nothing;
         }
         let Some(found) = self.order(|i| x[i].value(), trace) else { return nothing };
         let ordered: Vec<T> = trace.index.iter().map(|&i| x[i]).collect();
@@ -303,7 +303,7 @@ impl Flow for SectorBase {
             let n = ordered.len() as f64;
             let mut centre = T::zero();
             ordered.iter().for_each(|x| centre += *x);
-            centre = centre * (n * self.unit).recip();
+            centre *= (n * self.unit).recip();
             log += centre * centre * (-0.5 * n);
         }
         (log + (self.log_norm + weight.abs().ln()), sum.value().signum())

@@ -161,6 +161,9 @@ fn search(
     Ok((choice, trained))
 }
 
+/// The candidates, the chosen one first, and that one as it was built.
+type Settled = (Vec<Candidate>, Option<(Place, Base)>);
+
 /// [`choose`] for the settings of a run, where also the state of as many particles of one spin may be chosen: the candidates, the
 /// chosen one first, and that one as it was built, unless it is another sector's.
 ///
@@ -170,7 +173,7 @@ pub fn settle(
     settings: &WeylSettings,
     sector: Sector,
     system: System,
-) -> Result<(Vec<Candidate>, Option<(Place, Base)>), WavefunctionError> {
+) -> Result<Settled, WavefunctionError> {
     let (Choice { place, base: built, mut candidates }, trained) =
         search(settings, sector, system)?;
     let built = Some((place, built));

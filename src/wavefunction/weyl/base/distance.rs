@@ -2,7 +2,7 @@
 //!
 //! `psi_0 = (2 omega / pi)^(1/4) exp(-omega R²) u(|d|)`: the centre of mass moves by itself (W. Kohn, Phys. Rev. 123, 1242 (1961)), and
 //! the distance has one coordinate, whose function is found in spectral elements that follow kinks and cores of the interaction
-//! ([`crate::exact::elements`]): however narrow they are, the state is exact.
+//! (`crate::exact::elements`): however narrow they are, the state is exact.
 //!
 //! Samples: `u²` is a polynomial in each element, and so is its integral; one uniform makes the distance, another the centre of mass.
 
@@ -129,7 +129,7 @@ impl Distance {
         let start = (0.0, 6.0 / frequency.sqrt());
         let found = levels(&line, start, 1, TOLERANCE * frequency).ok().flatten()?;
         let energy = *found.energies.first()?;
-        if !(found.functions[0] <= OPEN * (energy.abs() + frequency)) {
+        if found.functions[0].is_nan() || found.functions[0] > OPEN * (energy.abs() + frequency) {
             return None;
         }
         let mut pieces: Vec<Element> = Vec::new();

@@ -238,7 +238,7 @@ mod tests {
         for (frequency, interaction, particles, exact, within) in [
             (1.0, soft(20.0, 0.1), 3, 28.264_386_733_5, 1e-6),
             // The same in other units.
-            (100.0, soft(200.0, 0.01), 3, 2826.438_673_35, 1e-4),
+            (100.0, soft(200.0, 0.01), 3, 2_826.438_673_35, 1e-4),
             (1.0, soft(1.0, 1.0), 4, 11.023_076_142_7, 1e-5),
             (1.0, Interaction::InverseSquare { strength: 0.75 }, 3, 6.0, 1e-7),
         ] {
