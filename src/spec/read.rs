@@ -96,6 +96,7 @@ pub fn load_value<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
 /// [`SpecError`], pointing into the text or into the Hamiltonian file.
 pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
     let spec: Source<RunSpec> = Source::parse(text.to_owned(), path)?;
+    components_by_name(&spec)?;
     validate::run(&spec.value).map_err(|v| spec.locate("", v))?;
     let RunSpec { geometry, sector, .. } = spec.value;
     let hamiltonian = match &spec.value.hamiltonian {
@@ -136,6 +137,18 @@ pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
         .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
     resolved.optimiser.complete(&resolved.wavefunction);
     Ok(resolved)
+}
+
+/// Numbers in a list have a name, which the reader does not look at.
+fn components_by_name(spec: &Source<RunSpec>) -> Result<(), SpecError> {
+    let offset = Outline::new(&spec.text).find("sector");
+    let written = spec.text[offset..].trim_start();
+    let name: String = written.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    if ["", "Sector", "Components"].contains(&name.as_str()) {
+        return Ok(());
+    }
+    let problem = Problem::UnknownVariant { found: name, expected: &["Components"] };
+    Err(SpecError::at(&spec.file, &spec.text, offset, "sector".to_owned(), problem))
 }
 
 /// A value with the text it was read from.
