@@ -3,13 +3,13 @@
 //!     cargo run --release --example ground_state
 
 use std::error::Error;
-use weylflow::run::Iterations;
+use weylflow::run::each_iteration;
 use weylflow::{Run, load};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let spec = load("runs/helium.ron".as_ref())?;
     let trained = Run::new(spec)?
-        .train(Iterations(|row| println!("{:3} {:.8}", row.iteration, row.energy)))?;
+        .train(each_iteration(|row| println!("{:3} {:.8}", row.iteration, row.energy)))?;
     let outcome = trained.estimate()?;
     println!("E = {} ± {:.1e} Ha", outcome.energy(), outcome.standard_error());
     for check in &outcome.summary.checks {

@@ -233,6 +233,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         optimiser: &OptimiserSettings::default(),
         spec_text: SPEC,
         observables: None,
+        projection: None,
         notices: &[],
         reference_density: None,
         provenance: None,

@@ -129,3 +129,20 @@ fn a_finished_run_can_be_sampled_evaluated_measured_and_compared() {
     fails(here, &["report", "out/pair", "out/second", "--out", "new.csv"], "end in `.html`");
     fails(here, &["report", "out/pair", "out/second", "--out", "both.html"], "--overwrite");
 }
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_weylflow")).args(args).output().unwrap()
+    };
+    let bash = run(&["completions", "bash"]);
+    assert!(bash.status.success());
+    let bash = String::from_utf8(bash.stdout).unwrap();
+    assert!(bash.contains("measure") && bash.contains("--overwrite"));
+    assert!(!run(&["completions", "dish"]).status.success());
+    assert!(run(&["man", "--out", dir.path().to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(dir.path().join("weylflow-run.1")).unwrap();
+    assert!(page.contains("checkpoint") && page.starts_with(".ie") || page.contains(".TH"));
+    assert!(!run(&["man", "--out", dir.path().join("none").to_str().unwrap()]).status.success());
+}

@@ -294,6 +294,28 @@ fn a_steep_interaction_in_the_trap_is_solved_in_gaps() {
     }
 }
 
+/// Kinks and narrow cores between three equal spins. The tent by another program, the soft core by polynomials and
+/// determinants, the free particles exactly.
+#[test]
+fn kinks_between_three_particles_are_followed() {
+    let tent = "Formula(\"40*((0.35-abs(d))+abs(0.35-abs(d)))\")";
+    // A tent of no height has a kink in its formula and none in its value.
+    let flat = "Formula(\"1e-9*abs(abs(d)-0.7)\")";
+    for (interaction, energy, digits) in [(tent, 4.6900, 2e-4), (flat, 4.5, 1e-7)] {
+        let options = ExactOptions { tolerance: 1e-6, work_limit: 2e10, ..options() };
+        let h = trap_with(interaction);
+        let r = solve_on_line(&h, Sector { up: 3, down: 0 }, &options, &mut |_| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!((r.energies[0] - energy).abs() < digits, "{interaction}: {}", r.energies[0]);
+        assert!(r.error_estimates[0] < 1e-6 && r.converged, "{interaction}: {:?}", r.error_budget);
+        assert!(r.method.contains("spectral elements in each of 2 gaps"), "{}", r.method);
+        let c = r.components;
+        assert!((c.kinetic + c.external + c.interaction - r.energies[0]).abs() < 1e-9);
+    }
+}
+
 /// Calogero by numbers: a divergence at contact, whose cusp the functions of the gaps have.
 #[test]
 fn calogero_is_solved_in_gaps() {
@@ -551,6 +573,8 @@ fn the_lowest_of_nearly_degenerate_spin_states_is_found() {
     let deviation = (r.energies[0] - 22.257_430_865).abs();
     // The next state is 6.6e-4 above.
     assert!(deviation < 1e-5, "{deviation:e}");
+    // Orbitals matter in groups of four, one for each well: small changes come before large ones.
+    assert!(deviation <= r.error_estimates[0], "{deviation:e} > {:e}", r.error_estimates[0]);
     assert_eq!((r.labels[0].spin, r.labels[0].parity), (Some(0.0), Some(1)));
     assert!(r.excited_densities.is_empty());
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use weylflow::spec::{load, read};
+use weylflow::spec::{Family, load, read};
 
 const SPEC: &str = r#"// A valid spec, to be damaged.
 (
@@ -746,5 +746,30 @@ proptest! {
             Ok(f) => { f.value(x); f.derivative(x); }
             Err(e) => prop_assert!((1..=text.chars().count() + 1).contains(&e.column)),
         }
+    }
+}
+
+/// What only the exact solver can do is refused where it stands, in the spec or in the file that it names.
+#[test]
+fn what_no_flow_can_follow_is_refused_where_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let attraction = "InverseSquare(strength: -0.2)";
+    let equal =
+        |text: &str| text.replace("down: 1", "down: 0").replace("Box(half_width: 10.0)", "Line");
+    let inline = equal(SPEC)
+        .replace("SoftCoulomb(strength: 1.0, softening: 1.0)", attraction)
+        .replace("wavefunction: Waveflow(layers: 2, hidden: [8, 8]),", "");
+    let hamiltonian = format!("(\n external: Harmonic(),\n interaction: {attraction},\n)\n");
+    fs::create_dir(dir.path().join("physics")).unwrap();
+    fs::write(dir.path().join("physics/h.ron"), hamiltonian).unwrap();
+    for (text, at) in [
+        (inline, "spec.ron:6:22: field hamiltonian.interaction"),
+        (SPEC_WITH_FILE.into(), "h.ron:3:15: field interaction"),
+    ] {
+        let path = dir.path().join("spec.ron");
+        fs::write(&path, text).unwrap();
+        load(&path).unwrap();
+        let error = Family::load(&path).unwrap().spec_to_train().unwrap_err().to_string();
+        assert!(error.contains(at) && error.contains("|d|^0.7236"), "{error}");
     }
 }

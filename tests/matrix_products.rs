@@ -90,6 +90,10 @@ fn matrix_product_states_agree_with_determinants() {
         let deviation = (a.energies[k] - ci.energies[k]).abs();
         assert!(deviation < a.error_estimates[k] + ci.error_estimates[k], "{k}: {deviation:e}");
     }
+    // What theory knows of the ground state is what its determinants say.
+    let (known, found) = (&a.labels[0], &ci.labels[0]);
+    assert_eq!((known.spin, known.parity), (Some(0.5), Some(-1)));
+    assert_eq!((known.spin, known.parity), (found.spin, found.parity));
     let expected = ci.ground_state.unwrap();
     for k in 0..6 {
         let (n, m) = (first.natural_occupations[k], expected.natural_occupations[k]);

@@ -283,6 +283,9 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
             scramblings: numbers.2,
             seed: numbers.3,
             reference: ReferenceSource::None,
+            states: None,
+            temperature: None,
+            project: false,
         }
     })
 }

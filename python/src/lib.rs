@@ -3,6 +3,7 @@
 mod errors;
 mod exact;
 mod measure;
+mod project;
 mod run;
 mod state;
 mod watch;
@@ -18,6 +19,8 @@ mod _weylflow {
     use super::exact::exact;
     #[pymodule_export]
     use super::measure::measure;
+    #[pymodule_export]
+    use super::project::project;
     #[pymodule_export]
     use super::run::{check, load, run};
     #[pymodule_export]

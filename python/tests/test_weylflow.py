@@ -76,6 +76,12 @@ def test_observables_have_errors_and_axes(run):
         wf.measure(run, "nothing")
 
 
+def test_a_projection_is_exact(run):
+    found = wf.project(run, walkers=64, replicates=16, observables=[])
+    assert not found["refusals"]
+    assert abs(found["energy"] - run.reference["energy"]) < 5 * found["standard_error"] + 1e-6
+
+
 def test_errors_are_located():
     with pytest.raises(wf.SpecError, match=r"(?s)line.*frequenc.*frequency|frequency.*frequenc"):
         wf.check(trap(hamiltonian=wf.Hamiltonian(external=wf.Harmonic(frequenc=1), interaction=wf.Nothing)))

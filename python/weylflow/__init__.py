@@ -19,7 +19,7 @@ from .ron import Spec
 
 __all__ = [
     "ExactResult", "Observables", "Run", "RunError", "Spec", "SpecError", "State", "check", "exact", "load", "measure",
-    "plot", "ron", "run", "__version__", *ron.__all__,
+    "plot", "project", "ron", "run", "__version__", *ron.__all__,
 ]
 
 
@@ -218,12 +218,26 @@ def exact(
         return ExactResult(_weylflow.exact(text, path, up, down, half_width, ring, states, tolerance, tell))
 
 
+def project(
+    source, *, walkers: int = 1024, replicates: int = 32, beta: float | None = None, observables=("position", "density"),
+    seed: int | None = None,
+) -> dict:
+    """The exact energy that the state is projected onto, and the error of its own: what ``projection.json`` holds.
+
+    Where the projection is refused, ``energy`` is None and ``refusals`` says why."""
+    text = _state(source)._text
+    return json.loads(_weylflow.project(text, walkers, replicates, beta, list(observables), seed))
+
+
+def _state(source) -> State:
+    if isinstance(source, Run):
+        return source.state
+    return source if isinstance(source, State) else load(source).state
+
+
 def measure(source, what=(), *, samples: int = 65_536, replicates: int = 32, seed: int | None = None) -> Observables:
     """Observables of a trained state (a :class:`Run`, a :class:`State` or a folder), with standard errors."""
-    if isinstance(source, Run):
-        source = source.state
-    if not isinstance(source, State):
-        source = load(source).state
+    source = _state(source)
     what = [what] if isinstance(what, str) else list(what)
     found = Observables()
     for measurement in json.loads(_weylflow.measure(source._text, what, samples, replicates, seed)):

@@ -33,3 +33,7 @@ def exact(
 def measure(
     wavefunction: str, what: list[str], samples: int, replicates: int, seed: Optional[int],
 ) -> str: ...
+def project(
+    wavefunction: str, walkers: int, replicates: int, beta: Optional[float] = None,
+    observables: Optional[list[str]] = None, seed: Optional[int] = None,
+) -> str: ...

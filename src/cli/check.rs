@@ -1,6 +1,7 @@
 //! `weylflow check`: is a spec valid, and what does it say with every default written out?
 
-use crate::spec::{load, validate, write};
+use crate::run::is_of_several;
+use crate::spec::{Family, write};
 use crate::system::System;
 use clap::Args;
 use std::error::Error;
@@ -17,6 +18,9 @@ pub struct Check {
     /// The spec, a RON file.
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
+    /// Value of a named parameter, in place of the one in the spec.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::assignment)]
+    set: Vec<(String, f64)>,
 }
 
 impl Check {
@@ -26,13 +30,23 @@ impl Check {
     ///
     /// A spec that is not valid, or an output that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
-        let mut spec = load(&self.spec)?;
-        validate::trainable(&spec.hamiltonian, spec.sector)
-            .map_err(|v| format!("{}: {v}", self.spec.display()))?;
+        let family = Family::load(&self.spec)?.at(&self.set)?;
+        let mut spec = family.spec_to_train()?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let choices = spec.wavefunction.settle(spec.sector, system)?;
+        // The base of states and temperatures is not one of the choice.
+        let choices = match is_of_several(&spec) {
+            true => Vec::new(),
+            false => spec.wavefunction.settle(spec.sector, system)?,
+        };
         let mut text = write::to_ron(&spec)?;
         // Comments: the output is a spec.
+        for (name, value) in family.parameters() {
+            text += &format!("// {name} = {value:?}\n");
+        }
+        for scan in family.scan() {
+            let values = scan.values.all();
+            text += &format!("// scan of {} ({:?}): {values:?}\n", scan.parameter, scan.method);
+        }
         choices.iter().for_each(|choice| text += &format!("// {choice}\n"));
         super::print(&text)?;
         Ok(())

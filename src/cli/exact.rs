@@ -4,11 +4,13 @@ use super::Exit;
 use super::exact_display::Display;
 use super::guard::{self, Format};
 use super::interrupt::Interrupt;
+use crate::exact::thermal::{ThermalOptions, thermal};
 use crate::exact::{ExactError, ExactOptions, ExactResult, Labels, Method};
 use crate::report::files::write_atomic;
 use crate::run::{Task, solve_until};
-use crate::spec::read::{files, load_hamiltonian, names_hamiltonian};
-use crate::spec::{load, validate};
+use crate::spec::family::HamiltonianFamily;
+use crate::spec::read::{files, names_hamiltonian};
+use crate::spec::{Family, validate};
 use crate::system::{Geometry, Sector};
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,6 +18,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 /// Floating-point operations per second and thread that `--time` counts with.
 const SPEED: f64 = 2e10;
@@ -35,6 +39,9 @@ pub struct Exact {
     /// A run spec or a Hamiltonian, a RON file.
     #[arg(value_name = "SPEC|HAMILTONIAN")]
     file: PathBuf,
+    /// Value of a named parameter, in place of the one in the file.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::assignment)]
+    set: Vec<(String, f64)>,
     /// Number of spin-up fermions (default: that of the spec, or 1).
     #[arg(long)]
     up: Option<usize>,
@@ -54,6 +61,10 @@ pub struct Exact {
     #[arg(long, default_value_t = 1, value_name = "NUMBER",
           value_parser = clap::value_parser!(u16).range(1..=100))]
     states: u16,
+    /// Free energy, energy, entropy and heat capacity at this temperature instead of states.
+    #[arg(long, value_name = "kT", conflicts_with_all = ["states", "density", "occupations", "pair_density", "entropy",
+          "method"])]
+    temperature: Option<f64>,
     /// Error of each energy to aim at, in Hartree.
     #[arg(long, default_value_t = 1e-8, value_name = "HARTREE")]
     tolerance: f64,
@@ -106,6 +117,9 @@ impl Exact {
         let threads = self.threads.map_or(0, usize::from);
         let interrupt = Interrupt::listen()?;
         let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?);
+        if let Some(kt) = self.temperature {
+            return self.thermal(kt, &task, &pool, &interrupt);
+        }
         let options = ExactOptions {
             states: usize::from(self.states),
             tolerance: self.tolerance,
@@ -131,13 +145,79 @@ impl Exact {
         Ok(())
     }
 
+    /// The canonical ensemble, on a thread of its own: a dense eigenproblem cannot be stopped halfway.
+    fn thermal(
+        &self,
+        kt: f64,
+        task: &Task,
+        pool: &Arc<rayon::ThreadPool>,
+        interrupt: &Interrupt,
+    ) -> Result<(), Box<dyn Error>> {
+        if !(kt > 0.0 && kt.is_finite()) {
+            return Err(format!("--temperature must be a positive number, not {kt}").into());
+        }
+        let options = ThermalOptions {
+            tolerance: self.tolerance,
+            closed_forms: !self.numerical,
+            ..ThermalOptions::at(kt)
+        };
+        let (send, news) = channel();
+        let (work, pool) = (task.clone(), Arc::clone(pool));
+        std::thread::spawn(move || {
+            let geometry = work.geometry.unwrap_or(Geometry::Line);
+            let solved = pool.install(|| {
+                thermal(&work.hamiltonian, &geometry, work.sector, &options, &mut |_| true)
+            });
+            // Nobody listens any more where a signal has ended it.
+            let _ = send.send(solved);
+        });
+        let solved = loop {
+            match news.recv_timeout(Duration::from_millis(50)) {
+                Ok(solved) => break solved.map_err(|error| explained(error, interrupt))?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err("the sum over states failed".into());
+                }
+            }
+            if interrupt.exit_code().is_some() {
+                return Err(explained(ExactError::Interrupted, interrupt));
+            }
+        };
+        let repulsion = task.hamiltonian.nuclear_repulsion();
+        if self.json {
+            let mut value = serde_json::to_value(&solved)?;
+            value["title"] = json!(task.hamiltonian.title);
+            value["sector"] = json!(task.sector);
+            value["nuclear_repulsion"] = json!(repulsion);
+            return Ok(super::print(&format!("{value:#}\n"))?);
+        }
+        let (f, e) = (solved.functions, solved.error_estimates);
+        let mut out = format!("method              {}\n", solved.method);
+        let mut line = |name: &str, value: f64, error: f64, unit: &str| {
+            out += &format!("{name:<19} {value:.12} +- {error:.1e} {unit}\n");
+        };
+        line("free energy", f.free_energy, e.free_energy, "Hartree");
+        line("energy", f.energy, e.energy, "Hartree");
+        line("entropy", f.entropy, e.entropy, "k");
+        line("heat capacity", f.heat_capacity, e.heat_capacity, "k");
+        if repulsion != 0.0 {
+            out += &format!("nuclear repulsion   {repulsion:.12}\n");
+        }
+        if !solved.converged {
+            out += "The error estimate is above the tolerance: the number of states ended the refinement.\n";
+        }
+        Ok(super::print(&out)?)
+    }
+
     fn task(&self) -> Result<Task, Box<dyn Error>> {
         let mut task = if names_hamiltonian(&self.file)? {
-            let spec = load(&self.file)?;
+            let spec = Family::load(&self.file)?.at(&self.set)?.spec()?;
             let geometry = Some(spec.geometry).filter(|g| *g != Geometry::Line);
             Task { hamiltonian: spec.hamiltonian, sector: spec.sector, geometry }
         } else {
-            let hamiltonian = load_hamiltonian(&self.file)?;
+            let mut family = HamiltonianFamily::load(&self.file)?;
+            self.set.iter().try_for_each(|(name, value)| family.set(name, *value))?;
+            let hamiltonian = family.hamiltonian()?;
             Task { hamiltonian, sector: Sector { up: 1, down: 0 }, geometry: None }
         };
         if task.sector.is_many() && (self.up.is_some() || self.down.is_some()) {

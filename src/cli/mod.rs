@@ -8,10 +8,13 @@ mod exact_display;
 mod guard;
 mod interrupt;
 mod measure;
+mod project;
 mod regress;
 mod report;
 mod run;
 mod sample;
+mod scan;
+mod shell;
 mod terminal;
 
 use crate::report::escape::harmless;
@@ -43,6 +46,7 @@ const EXAMPLES: &str = "Examples:
   weylflow exact runs/helium.ron    what is the exact energy of that problem?
   weylflow regress --quick          do all solvers still reproduce the exact energies?
   weylflow measure out/helium       densities, occupations, momenta, .. of the trained state
+  weylflow project out/trap_six     how far is that from the exact energy?
   weylflow report out/a out/b --out both.html    compare runs in one page
 
 Specs to start from are in runs/, Hamiltonians in hamiltonians/.";
@@ -54,9 +58,12 @@ enum Command {
     Exact(exact::Exact),
     Regress(regress::Regress),
     Measure(measure::Measure),
+    Project(project::Project),
     Report(report::Report),
     Sample(sample::Sample),
     Evaluate(evaluate::Evaluate),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 impl Cli {
@@ -72,9 +79,12 @@ impl Cli {
             Command::Exact(exact) => exact.run(),
             Command::Regress(regress) => regress.run(),
             Command::Measure(measure) => measure.run(),
+            Command::Project(project) => project.run(),
             Command::Report(report) => report.run(),
             Command::Sample(sample) => sample.run(),
             Command::Evaluate(evaluate) => evaluate.run(),
+            Command::Completions(completions) => completions.run(),
+            Command::Man(man) => man.run(),
         }
     }
 }
@@ -92,6 +102,14 @@ pub struct Exit {
 impl Exit {
     /// Exit code of a run whose energy is doubtful.
     pub const DOUBTFUL: u8 = 4;
+}
+
+/// `NAME=VALUE`, for clap.
+fn assignment(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, as in R=2.5")?;
+    let number = value.trim().parse::<f64>().ok().filter(|v| v.is_finite());
+    let number = number.ok_or_else(|| format!("`{value}` is no number"))?;
+    Ok((name.trim().to_owned(), number))
 }
 
 /// A number of seconds, for clap.

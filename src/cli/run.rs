@@ -3,18 +3,22 @@
 use super::Exit;
 use super::cluster;
 use super::guard;
+use super::project::Project;
 use super::terminal::Terminal;
-use crate::estimate::Verdict;
+use crate::estimate::{Check, Verdict};
 use crate::input;
 use crate::report::escape::one_line;
 use crate::report::files::{Existing, names};
 use crate::report::number::{format_ratio, format_with_uncertainty};
 use crate::report::record::{ErrorBar, IterationRow, Summary};
 use crate::report::verdict;
-use crate::run::{self, Ended, Event, InFolder, Observer, RunError, written_into};
-use crate::spec::{load, read, write};
+use crate::run::{self, Ended, EnsembleRun, Event, InFolder, Observer, RunError, written_into};
+use crate::scan::Scan;
+use crate::spec::{Family, ResolvedSpec, read, write};
+use crate::team;
 use clap::Args;
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Train a wavefunction and write a report whose energy can be believed.
@@ -29,6 +33,12 @@ pub struct Run {
     /// The spec, a RON file.
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
+    /// Value of a named parameter, in place of the one in the spec.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = super::assignment)]
+    set: Vec<(String, f64)>,
+    /// Of a scan only these points, from 1: 3, or 3..5 with both ends.
+    #[arg(long, value_name = "POINTS", value_parser = super::scan::range)]
+    only: Option<RangeInclusive<usize>>,
     /// Output folder [default: out/<name of the spec>].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -59,6 +69,9 @@ pub struct Run {
     /// Spread the samples over the processes that mpirun or srun started (in a build with the feature `mpi`).
     #[arg(long)]
     mpi: bool,
+    /// Show the report in a browser when it is written.
+    #[arg(long)]
+    open: bool,
     /// Say nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -75,6 +88,24 @@ impl Run {
         if self.mpi { cluster::run(self) } else { self.alone() }
     }
 
+    /// What the command line says of a spec.
+    pub(super) fn change(&self, spec: &mut ResolvedSpec) {
+        spec.seed = self.seed.unwrap_or(spec.seed);
+        spec.iterations = self.iterations.unwrap_or(spec.iterations);
+    }
+
+    pub(super) fn spec(&self) -> &Path {
+        &self.spec
+    }
+
+    pub(super) fn only(&self) -> Option<RangeInclusive<usize>> {
+        self.only.clone()
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Starts the threads of this process.
     pub(super) fn start_threads(&self) -> Result<(), rayon::ThreadPoolBuildError> {
         let threads = self.threads.map_or(0, usize::from);
@@ -83,32 +114,17 @@ impl Run {
 
     /// Runs in this process, which leads whatever others there are.
     pub(super) fn alone(&self) -> Result<(), Box<dyn Error>> {
-        let mut spec = load(&self.spec)?;
-        if let Some(seed) = self.seed {
-            spec.seed = seed;
-        }
-        if let Some(iterations) = self.iterations {
-            spec.iterations = iterations;
-        }
+        let family = Family::load(&self.spec)?.at(&self.set)?;
+        let mut spec = family.spec_to_train()?;
+        self.change(&mut spec);
         spec.validate()?;
         self.start_threads()?;
         let folder = self.out.clone().unwrap_or_else(|| {
             let stem = self.spec.file_stem().unwrap_or(self.spec.as_os_str());
             Path::new("out").join(stem)
         });
-        let spec_text = write::to_ron(&spec)?;
-        guard::not_over_inputs(&read::files(&self.spec)?, &written_into(&folder), |path| {
-            let same = input::read(path, input::MOST_SPEC_BYTES)
-                .is_ok_and(|bytes| bytes == spec_text.as_bytes());
-            path.file_name() == Some(names::SPEC.as_ref()) && same
-        })?;
-        // Everything that can be wrong with the input is found before a folder is made.
-        let run = run::Run::new(spec).map_err(|error| match error {
-            RunError::Untrainable(v) => format!("{}: {v}", self.spec.display()).into(),
-            error => Box::<dyn Error>::from(error),
-        })?;
         let place = InFolder {
-            folder,
+            folder: folder.clone(),
             existing: match (self.overwrite, self.resume) {
                 (true, _) => Existing::Overwrite,
                 (_, true) => Existing::Keep,
@@ -118,6 +134,33 @@ impl Run {
             checkpoint_every: self.checkpoint_every as usize,
             checkpoint_seconds: self.checkpoint_seconds,
         };
+        if let Some(scan) = Scan::new(family) {
+            if run::is_of_several(&spec) {
+                return Err("a scan of several states or of a temperature cannot be run yet".into());
+            }
+            if spec.project {
+                return Err("a scan does not project: leave `project` out, and project the folders of its points".into());
+            }
+            return super::scan::run(self, &scan, &spec.title, place);
+        }
+        if self.only.is_some() {
+            return Err("--only is for specs with a `scan`".into());
+        }
+        let spec_text = write::to_ron(&spec)?;
+        guard::not_over_inputs(&read::files(&self.spec)?, &written_into(&folder), |path| {
+            let same = input::read(path, input::MOST_SPEC_BYTES)
+                .is_ok_and(|bytes| bytes == spec_text.as_bytes());
+            path.file_name() == Some(names::SPEC.as_ref()) && same
+        })?;
+        if run::is_of_several(&spec) {
+            return self.several(spec, &place);
+        }
+        let projects = spec.project;
+        // Everything that can be wrong with the input is found before a folder is made.
+        let run = run::Run::new(spec).map_err(|error| match error {
+            RunError::Untrainable(v) => format!("{}: {v}", self.spec.display()).into(),
+            error => Box::<dyn Error>::from(error),
+        })?;
         let folder = place.folder.as_path();
         let mut terminal = Terminal::new(self.quiet)?;
         let ended = run.in_folder(&place, &mut terminal);
@@ -134,9 +177,54 @@ impl Run {
                 if !self.quiet && summary.verdict != Some(Verdict::Refused) {
                     super::print(&closing_lines(summary, &outcome.rows, folder))?;
                 }
+                if projects && summary.verdict != Some(Verdict::Refused) {
+                    let projection = Project::of_run(folder.to_owned(), self.quiet);
+                    // A guide that is too poor is no fault of the run: what it found stands.
+                    match team::alone(|| projection.execute()) {
+                        Err(error)
+                            if error.downcast_ref().map(|e: &Exit| e.code) == Some(REFUSED) =>
+                        {
+                            super::note(&format!("warning: {error}"));
+                        }
+                        ended => ended?,
+                    }
+                }
+                if self.open
+                    && let Err(error) = open::that_detached(folder.join(names::REPORT))
+                {
+                    super::note(&format!("no browser shows the report: {error}"));
+                }
                 sentence(summary, folder)
             }
         }
+    }
+}
+
+impl Run {
+    /// Runs states or a temperature.
+    fn several(&self, spec: ResolvedSpec, place: &InFolder) -> Result<(), Box<dyn Error>> {
+        let run = EnsembleRun::new(spec).map_err(|error| match error {
+            RunError::Untrainable(v) => format!("{}: {v}", self.spec.display()).into(),
+            error => Box::<dyn Error>::from(error),
+        })?;
+        let folder = place.folder.as_path();
+        let mut terminal = Terminal::new(self.quiet)?;
+        let ended = run.in_folder(place, &mut terminal);
+        let summary = match ended {
+            Ok(outcome) => outcome.summary,
+            Err(RunError::Interrupted { .. }) => return Err(terminal.interrupted()),
+            Err(error) => return Err(terminal.explained(error, folder)),
+        };
+        if !self.quiet && summary.verdict != Verdict::Refused {
+            let report = folder.join(names::REPORT);
+            let verdict = summary.sentence();
+            super::print(&format!(
+                "{}verdict: {verdict}\nreport: {}\n",
+                summary.lines(),
+                report.display()
+            ))?;
+        }
+        judged(Some(summary.verdict), &summary.checks, &[], folder)
     }
 }
 
@@ -148,18 +236,27 @@ pub(super) const REFUSED: u8 = 3;
 /// # Errors
 /// An [`Exit`] where the energy is doubtful or refused.
 pub(super) fn sentence(summary: &Summary, folder: &Path) -> Result<(), Box<dyn Error>> {
-    let (code, word) = match summary.verdict {
+    judged(summary.verdict, &summary.checks, &summary.health.refusals, folder)
+}
+
+fn judged(
+    verdict: Option<Verdict>,
+    checks: &[Check],
+    refusals: &[String],
+    folder: &Path,
+) -> Result<(), Box<dyn Error>> {
+    let (code, word) = match verdict {
         Some(Verdict::Doubtful) => (Exit::DOUBTFUL, "doubtful"),
         Some(Verdict::Refused) => (REFUSED, "refused"),
         // The summary of a version that only refused.
-        None if !summary.health.refusals.is_empty() => (REFUSED, "refused"),
+        None if !refusals.is_empty() => (REFUSED, "refused"),
         None | Some(Verdict::Good) => return Ok(()),
     };
-    let failed = summary.checks.iter().filter(|c| !c.passed);
+    let failed = checks.iter().filter(|c| !c.passed);
     let mut reasons: Vec<String> =
         failed.map(|c| format!("{}: {}", c.headline, c.detail)).collect();
     if reasons.is_empty() {
-        reasons.clone_from(&summary.health.refusals);
+        reasons = refusals.to_vec();
     }
     let message = format!(
         "the energy is {word}, because\n  {}\n  what there is of results is in `{}`",

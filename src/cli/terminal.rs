@@ -21,6 +21,14 @@ impl Terminal {
         Ok(Terminal { progress: Progress::new(quiet), interrupt: Interrupt::listen()? })
     }
 
+    /// The end of a run that leaves nothing to go on from.
+    pub(super) fn interrupted(&self) -> Box<dyn Error> {
+        let message =
+            "interrupted; a run of states or of a temperature leaves nothing to go on from"
+                .to_owned();
+        Box::new(Exit { code: self.interrupt.exit_code().unwrap_or(1), message })
+    }
+
     /// The error of a run in `folder`, with the options that help.
     pub(super) fn explained(&self, error: RunError, folder: &Path) -> Box<dyn Error> {
         match error {

@@ -172,6 +172,9 @@ pub struct Evidence {
     pub start: Option<(f64, f64)>,
     /// Change of the energy at the end of the training.
     pub drift: Option<Drift>,
+    /// Whether the state is that of as many particles of one spin, above whose energy the ground state is not, but below which it may be by
+    /// the energy of exchange.
+    pub fermionised: bool,
     /// The exact energy.
     pub exact: Option<Exact>,
     /// The energy without samples.
@@ -400,6 +403,16 @@ pub fn judge(evidence: &Evidence) -> Vec<Check> {
             ),
         ));
     }
+    if e.fermionised {
+        checks.push(Check::new(
+            ("exchange", "Exchange is negligible", "Exchange is not known"),
+            if e.exact.is_some() { 0.0 } else { 1.0 },
+            0.5,
+            "The state is that of as many particles of one spin; the ground state is lower by the energy of exchange, \
+             which only an exact energy shows."
+                .to_owned(),
+        ));
+    }
     if let Some(exact) = e.exact {
         let (energy, error) = e.state_energy();
         let deviation = energy - exact.energy;
@@ -458,6 +471,7 @@ mod tests {
             tails: Some(Tails { energy: -1.816_041, standard_error: 1e-6, missing: 0.0 }),
             start: Some((-1.8, 1e-3)),
             drift: Some(Drift { change: -1e-6, error: 1e-6, iterations: 8 }),
+            fermionised: false,
             exact: Some(Exact { energy: -1.816_041_889, error: 1e-9 }),
             quadrature: Some(RayleighQuotient {
                 norm: 1.0 + 1e-10,
@@ -533,6 +547,7 @@ mod tests {
                 },
             ),
             (Doubtful, "variance", Evidence { variance: 0.3, exact: None, ..h }),
+            (Doubtful, "exchange", Evidence { fermionised: true, exact: None, ..h }),
             (Doubtful, "start", Evidence { start: Some((-1.9, 1e-3)), ..h }),
             (
                 Doubtful,

@@ -13,6 +13,7 @@ use super::watch::{Finishing, Watch};
 use super::{ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement};
 use crate::system::{Geometry, Sector};
 use faer::Mat;
+use std::rc::Rc;
 
 /// Floating-point operations of Hartree-Fock and natural orbitals, per cube of the number of functions.
 const SETUP_WORK: f64 = 3e3;
@@ -23,6 +24,7 @@ const EXPECTED_PRODUCTS: f64 = 15.0;
 pub(super) struct Correlated {
     basis: OneBodyBasis,
     h: Mat<f64>,
+    field: Rc<MeanField>,
     /// All orbitals by importance.
     orbitals: Mat<f64>,
 }
@@ -37,6 +39,20 @@ pub(super) struct Nested {
     pub(super) m: usize,
     pub(super) level: CorrelatedLevel,
     pub(super) sequence: Sequence,
+    /// What perturbation theory says that the other orbitals lower the energies by.
+    pub(super) outside: f64,
+}
+
+impl Nested {
+    /// Estimated error of state `k`.
+    pub(super) fn estimate(&self, k: usize) -> f64 {
+        self.sequence.estimate(k).max(self.outside)
+    }
+
+    /// The largest estimate of all states.
+    pub(super) fn worst(&self) -> f64 {
+        self.sequence.worst().max(self.outside)
+    }
 }
 
 /// Orbitals of the calculation that natural orbitals come from, and of the checks.
@@ -49,6 +65,10 @@ pub(super) fn pilot_orbitals(sector: Sector) -> usize {
     }
 }
 
+/// Probability of pairs whose excitations are neglected, and pairs that are always looked at.
+const NEGLIGIBLE: f64 = 1e-6;
+const MOST_IMPORTANT: usize = 12;
+
 impl Problem<'_> {
     pub(super) fn correlated(&mut self, basis: OneBodyBasis) -> Result<Correlated, ExactError> {
         let sector = self.sector;
@@ -57,8 +77,9 @@ impl Problem<'_> {
         let h = one_body_matrix(&self.hamiltonian.external, &basis)?;
         let hf = self.mean_field(basis)?;
         let grid = PairGrid::new(&self.hamiltonian.interaction, &basis.geometry(), cells);
+        let mean_fock = hf.mean_fock.as_ref();
         let field =
-            MeanField::new(basis, grid, h.as_ref(), hf.mean_fock.as_ref(), sector.particles())?;
+            Rc::new(MeanField::new(basis, grid, h.as_ref(), mean_fock, sector.particles())?);
         let up = hf.orbitals_up.subcols(0, sector.up);
         let down = hf.orbitals_down.subcols(0, sector.down);
         let occupied = Mat::from_fn(n, sector.particles(), |i, k| {
@@ -74,7 +95,12 @@ impl Problem<'_> {
         let mut m = (pilot * 2 / 3).max(sector.particles() + 2).min(n);
         let mut last = f64::INFINITY;
         loop {
-            let setup = Correlated { basis, h: h.clone(), orbitals: orbitals.clone() };
+            let setup = Correlated {
+                basis,
+                h: h.clone(),
+                field: field.clone(),
+                orbitals: orbitals.clone(),
+            };
             let level = self.level(&setup, m, cells, false, None)?;
             let used = orbitals.subcols(0, m).to_owned();
             let densities = averaged(&level, self.watch)?;
@@ -90,7 +116,7 @@ impl Problem<'_> {
             last = energy;
             m = larger;
         }
-        Ok(Correlated { basis, h, orbitals })
+        Ok(Correlated { basis, h, field, orbitals })
     }
 
     fn matrices(
@@ -150,19 +176,22 @@ impl Problem<'_> {
         Ok(CorrelatedLevel { pairs, space })
     }
 
-    /// Refines the number of orbitals. They are nested, so energies fall monotonically.
+    /// Refines the number of orbitals, `least` of them if the limits allow it. They are nested, so energies fall
+    /// monotonically.
     pub(super) fn refine_orbitals(
         &mut self,
         setup: &Correlated,
         cells: usize,
         tolerance: f64,
         work_limit: f64,
+        least: usize,
     ) -> Result<Nested, ExactError> {
         let n = setup.basis.size();
         let geometry = setup.basis.geometry();
         let mut sequence = Sequence::of_orbitals();
         let mut m = (pilot_orbitals(self.sector) * 2 / 3).max(self.sector.particles() + 3).min(n);
         let mut best: Option<(usize, CorrelatedLevel)> = None;
+        let mut outside: Option<(usize, f64)> = None;
         let mut spent = 0.0;
         let mut products = EXPECTED_PRODUCTS;
         loop {
@@ -192,16 +221,53 @@ impl Problem<'_> {
                 change: sequence.change(),
                 discarded: None,
             });
+            let settled = m >= least && sequence.has_ratio() && sequence.worst() < tolerance;
+            if settled {
+                // Where orbitals matter in groups, small changes may come before large ones.
+                let rest = self.outside(setup, &level, m)?;
+                outside = Some((m, rest));
+                if rest < tolerance {
+                    best = Some((m, level));
+                    break;
+                }
+            }
             best = Some((m, level));
-            if m == n || (sequence.has_ratio() && sequence.worst() < tolerance) {
+            if m == n {
                 break;
             }
             m = (m + (m / 6).max(2)).min(n);
         }
         match best {
-            Some((m, level)) => Ok(Nested { m, level, sequence }),
+            Some((m, level)) => {
+                let outside = match outside {
+                    Some((at, rest)) if at == m => rest,
+                    _ if m == n => 0.0,
+                    _ => self.outside(setup, &level, m)?,
+                };
+                Ok(Nested { m, level, sequence, outside })
+            }
             None => unreachable!("the first level either fails or is kept"),
         }
+    }
+
+    /// What orbitals beyond the first `m` lower the energies by, by second-order perturbation theory of pairs, with a
+    /// margin: excitations of one particle add up over its pairs, which the theory does not know.
+    fn outside(
+        &mut self,
+        setup: &Correlated,
+        level: &CorrelatedLevel,
+        m: usize,
+    ) -> Result<f64, ExactError> {
+        let used = setup.orbitals.subcols(0, m);
+        let mut watch = Finishing(self.watch);
+        let densities = averaged(level, &mut watch)?;
+        let mut geminals = natural_geminals(&densities, used, NEGLIGIBLE, &mut watch)?;
+        geminals.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        let all: f64 = geminals.iter().map(|g| g.weight).sum();
+        geminals.truncate(((CHECK_WORK / setup.field.work()) as usize).max(MOST_IMPORTANT));
+        let kept: f64 = geminals.iter().map(|g| g.weight).sum();
+        let rest = setup.field.outside(&geminals, used, &mut watch)?;
+        Ok(2.0 * (self.sector.particles() - 1) as f64 * rest * all / kept)
     }
 
     /// Refines quadrature at fixed states, to first order: returns cells and the estimated error.
@@ -264,8 +330,8 @@ impl Problem<'_> {
                 Some((m, noise)) => (m, noise, self.level(&setup, m, cells, true, None)?),
                 None => {
                     let nested =
-                        self.refine_orbitals(&setup, cells, 0.3 * tolerance, CHECK_WORK)?;
-                    (nested.m, nested.sequence.worst(), nested.level)
+                        self.refine_orbitals(&setup, cells, 0.3 * tolerance, CHECK_WORK, 0)?;
+                    (nested.m, nested.worst(), nested.level)
                 }
             };
             probe = Some((m, noise));
@@ -291,17 +357,19 @@ impl Problem<'_> {
             size = (size as f64 * GROWTH).ceil() as usize;
         };
         let (cells, quadrature) = self.refine_cells(&setup, &check, m, 0.05 * tolerance)?;
-        let Nested { m, level, sequence: orbitals } =
-            self.refine_orbitals(&setup, cells, 0.5 * tolerance, self.options.work_limit)?;
-        let n = setup.basis.size();
-        let complete = m == n;
+        let limit = self.options.work_limit;
+        let nested = self.refine_orbitals(&setup, cells, 0.5 * tolerance, limit, m)?;
+        let orbitals: Vec<f64> = (0..nested.level.pairs.values.len())
+            .map(|k| if nested.m == setup.basis.size() { 0.0 } else { nested.estimate(k) })
+            .collect();
+        let Nested { m, level, .. } = nested;
         let budgets = (0..level.pairs.values.len())
             .map(|k| ErrorBudget {
                 functions: functions
                     .estimate(k)
                     .min(4.0 * functions.change().unwrap_or(f64::INFINITY)),
                 quadrature: quadrature + self.unseen,
-                orbitals: if complete { 0.0 } else { orbitals.estimate(k) },
+                orbitals: orbitals[k],
                 // Where walls were looked for, there may have been fewer states.
                 walls: walls.get(k).copied().unwrap_or(f64::INFINITY),
                 solver: level.pairs.value_errors[k] + 1e-12 * (1.0 + level.pairs.values[k].abs()),

@@ -42,7 +42,49 @@ pub(crate) struct Levels {
     pub(crate) elements: usize,
 }
 
+/// A function on an element, by its coefficients in Legendre polynomials of the interval.
+pub(crate) struct Piece {
+    pub(crate) start: f64,
+    pub(crate) end: f64,
+    pub(crate) coefficients: Vec<f64>,
+}
+
 impl Levels {
+    /// The lowest level as a function, which has no node.
+    pub(crate) fn ground_state(&self) -> Vec<Piece> {
+        let degree = CHECK_DEGREE;
+        let (nodes, weights, _) = lobatto(degree);
+        let masses: Vec<f64> = (0..self.points.len())
+            .map(|k| {
+                let half =
+                    |e: usize| 0.5 * (self.points[(e + 1) * degree] - self.points[e * degree]);
+                let (e, i) = (k / degree, k % degree);
+                let left = if i == 0 && e > 0 { half(e - 1) * weights[degree] } else { 0.0 };
+                let right = if e < self.elements { half(e) * weights[i] } else { 0.0 };
+                left + right
+            })
+            .collect();
+        let mass = |k: usize| (self.densities[0][k] / masses[k]).sqrt();
+        (0..self.elements)
+            .map(|e| {
+                let first = e * degree;
+                let mut coefficients = vec![0.0; degree + 1];
+                for (i, (&x, &w)) in nodes.iter().zip(&weights).enumerate() {
+                    let u = mass(first + i);
+                    let (mut before, mut now) = (0.0, 1.0);
+                    for (l, c) in coefficients.iter_mut().enumerate() {
+                        // The rule does not integrate the square of the last polynomial.
+                        let norm = if l == degree { 0.5 * l as f64 } else { l as f64 + 0.5 };
+                        *c += norm * w * now * u;
+                        let k = l as f64;
+                        (before, now) = (now, ((2.0 * k + 1.0) * x * now - k * before) / (k + 1.0));
+                    }
+                }
+                Piece { start: self.points[first], end: self.points[first + degree], coefficients }
+            })
+            .collect()
+    }
+
     /// Expectation value of a function of the coordinate in level `k`.
     pub(crate) fn mean(&self, k: usize, f: impl Fn(f64) -> f64) -> f64 {
         let terms = self.points.iter().zip(&self.densities[k]);
@@ -187,6 +229,46 @@ const LEAST_OF_PAIRS: f64 = 5e-3;
 /// Edges of the elements, ascending. Every element that the potential asks for is cut into `parts`.
 fn edges(line: &Line<'_>, extent: (f64, f64), top: f64, parts: usize) -> Vec<f64> {
     edges_no_shorter(line, extent, top, parts, 1e-9 * (extent.1 - extent.0))
+}
+
+/// Edges of elements on `extent` for levels up to about `top`, as coarse as the potential and the waves allow.
+pub(crate) fn edges_up_to(line: &Line<'_>, extent: (f64, f64), top: f64) -> Vec<f64> {
+    edges_no_shorter(line, extent, top, 1, LEAST_OF_PAIRS)
+}
+
+/// Functions of given elements that vanish at both ends, orthonormal in the quadrature of their points: all points, those
+/// of an edge twice, with the values and the slopes times the root of the weight (rows: points).
+pub(crate) fn functions(edges: &[f64], degree: usize) -> (Vec<f64>, Mat<f64>, Mat<f64>) {
+    let (nodes, weights, slopes) = lobatto(degree);
+    let elements = edges.len() - 1;
+    let mut masses = vec![0.0; elements * degree + 1];
+    for (e, w) in edges.windows(2).enumerate() {
+        for (i, weight) in weights.iter().enumerate() {
+            masses[e * degree + i] += 0.5 * (w[1] - w[0]) * weight;
+        }
+    }
+    let rows = elements * (degree + 1);
+    let count = elements * degree - 1;
+    let (mut values, mut derivatives) = (Mat::zeros(rows, count), Mat::zeros(rows, count));
+    let mut points = Vec::with_capacity(rows);
+    for (e, w) in edges.windows(2).enumerate() {
+        let (middle, half) = (0.5 * (w[0] + w[1]), 0.5 * (w[1] - w[0]));
+        for i in 0..=degree {
+            let row = points.len();
+            // From within: at an edge the potential may jump.
+            points.push(middle + half * nodes[i] * (1.0 - 1e-12));
+            let root = (half * weights[i]).sqrt();
+            for j in 0..=degree {
+                let k = e * degree + j;
+                if (1..=count).contains(&k) {
+                    let unit = root / masses[k].sqrt();
+                    values[(row, k - 1)] += if i == j { unit } else { 0.0 };
+                    derivatives[(row, k - 1)] += unit * slopes[i][j] / half;
+                }
+            }
+        }
+    }
+    (points, values, derivatives)
 }
 
 fn edges_no_shorter(

@@ -78,6 +78,12 @@ impl GapFunctions {
         Ok(GapFunctions { points, values, slopes })
     }
 
+    /// All functions of spectral elements between `edges`, which vanish at contact and at the last of them.
+    pub(crate) fn in_elements(edges: &[f64], degree: usize) -> Self {
+        let (points, values, slopes) = super::elements::functions(edges, degree);
+        GapFunctions { points, values, slopes }
+    }
+
     /// The lowest `kept` eigenfunctions of `-d²/dg² + potential`, given at the points.
     pub(crate) fn eigenfunctions(
         &self,

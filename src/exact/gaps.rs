@@ -9,6 +9,7 @@
 
 use super::ExactError;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
+use super::elements::{LeftEnd, Line, edges_up_to, levels};
 use super::gap_basis::GapFunctions;
 use super::gap_state::GapState;
 use super::linalg::{EigenFailure, dot, mul, mul_into};
@@ -47,6 +48,11 @@ impl Trap {
 
     fn gaps(&self) -> usize {
         self.particles - 1
+    }
+
+    /// Whether the wavefunction vanishes linearly at contact, as functions of elements do.
+    pub(crate) fn is_linear_at_contact(&self) -> bool {
+        self.power == 1.0 && self.interaction.value(0.0).is_finite()
     }
 
     /// Trap and interactions of particles that are not neighbours. With `through = Some(i)` only
@@ -128,6 +134,8 @@ pub(crate) struct GapBasis {
     field: Field,
     /// Functions of each gap, and the potential in the mean field at their points.
     gaps: Vec<(GapFunctions, Vec<f64>)>,
+    /// Quadrature points of each gap beyond the number of functions.
+    extra: usize,
 }
 
 impl Field {
@@ -346,17 +354,62 @@ impl GapBasis {
             let lowest = f.eigenfunctions(&v, 1)?.1;
             gaps.push((lowest.polynomials(kept), v));
         }
-        Ok(GapBasis { trap: trap.clone(), field: field.clone(), gaps })
+        Ok(GapBasis { trap: trap.clone(), field: field.clone(), gaps, extra: EXTRA_POINTS })
+    }
+
+    /// Spectral elements for every gap, with edges at the kinks and the core of the interaction: they end where the two
+    /// lowest levels in the mean field have decayed, `further` times as far if that is above one.
+    pub(crate) fn edges(
+        trap: &Trap,
+        field: &Field,
+        further: f64,
+    ) -> Result<Option<Vec<f64>>, EigenFailure> {
+        let potential =
+            |g: f64| trap.mean_field(0, &[g], &field.product)[0] + trap.interaction.value(g);
+        let line = Line {
+            potential: &potential,
+            stiffness: 1.0,
+            special: trap.interaction.special_points(),
+            ends: (0.0, f64::INFINITY),
+            left: LeftEnd::Vanishes,
+        };
+        let start = (0.0, 6.0 / trap.frequency.sqrt());
+        let Some(found) = levels(&line, start, 2, 1e-4)? else { return Ok(None) };
+        let mut edges = edges_up_to(&line, found.extent, found.energies[1]);
+        if further > 1.0 {
+            edges.push(further * found.extent.1);
+        }
+        Ok(Some(edges))
+    }
+
+    /// All functions of the elements between `edges`, in every gap. The wavefunction has to vanish linearly at contact.
+    pub(crate) fn in_elements(
+        trap: &Trap,
+        field: &Field,
+        edges: &[f64],
+        degree: usize,
+    ) -> Result<Self, EigenFailure> {
+        let mut gaps = vec![];
+        for i in 0..trap.gaps() {
+            let f = GapFunctions::in_elements(edges, degree);
+            let mut v = trap.mean_field(i, &f.points, &field.product);
+            v.iter_mut().zip(&f.points).for_each(|(v, g)| *v += trap.interaction.value(*g));
+            if v.iter().any(|v| !v.is_finite()) {
+                return Err(EigenFailure { size: v.len() });
+            }
+            gaps.push((f, v));
+        }
+        Ok(GapBasis { trap: trap.clone(), field: field.clone(), gaps, extra: 0 })
     }
 
     /// Largest number of functions per gap.
     pub(crate) fn largest(&self) -> usize {
-        self.gaps[0].0.values.ncols() - EXTRA_POINTS
+        self.gaps[0].0.values.ncols() - self.extra
     }
 
     fn operator(&self, m: usize) -> Result<Operator, EigenFailure> {
         let gaps = self.gaps.len();
-        let q = m + EXTRA_POINTS;
+        let q = m + self.extra;
         let (mut derivatives, mut to_points, mut points, mut fields, mut levels, mut functions) =
             (vec![], vec![], vec![], vec![], vec![], vec![]);
         for (i, (f, v)) in self.gaps.iter().enumerate() {

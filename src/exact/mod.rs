@@ -15,11 +15,12 @@ mod apart;
 mod bethe;
 mod ci;
 pub mod closed_forms;
+pub(crate) mod configurations;
 mod contact;
 mod correlated;
 mod davidson;
 pub mod dvr;
-mod elements;
+pub(crate) mod elements;
 mod few;
 mod gap_basis;
 pub(crate) mod gap_state;
@@ -36,6 +37,7 @@ mod refine;
 mod solve;
 mod state;
 pub(crate) mod strings;
+pub mod thermal;
 mod trap;
 mod units;
 mod walls;
@@ -182,6 +184,18 @@ pub enum ExactError {
         "contact interactions are solved in gaps, for energies only: densities come from `weylflow run` and `weylflow measure`"
     )]
     ContactDensities,
+    /// An interaction that diverges at contact, whose spectrum has no closed form.
+    #[error(
+        "the states of an interaction that diverges at contact are no sums of determinants, and their spectrum is \
+         known in closed form for equal spins in a harmonic trap only"
+    )]
+    Divergent,
+    /// No two spaces of configurations are small enough.
+    #[error("more than {most} states would have to be summed")]
+    TooManyStates {
+        /// States at most.
+        most: usize,
+    },
     /// The caller's progress function said to stop.
     #[error("interrupted")]
     Interrupted,

@@ -35,6 +35,13 @@ pub(crate) struct MeanField {
     share: f64,
 }
 
+/// What first-order perturbation theory knows of a geminal.
+struct FirstOrder {
+    c: Mat<f64>,
+    coupling: Mat<f64>,
+    gaps: Mat<f64>,
+}
+
 impl MeanField {
     pub(crate) fn new(
         basis: OneBodyBasis,
@@ -67,6 +74,71 @@ impl MeanField {
     /// Smallest energy denominator, in Hartree. Keeps near-degenerate pairs (stretched bonds) finite.
     const LEAST_DENOMINATOR: f64 = 0.3;
 
+    /// A geminal in canonical orbitals, its coupling to all pairs of them, and the energies these are above it.
+    fn first_order(&self, g: &Geminal) -> FirstOrder {
+        let n = self.basis.size();
+        let u = self.canonical.as_ref();
+        let c = mul(u.transpose(), mul(g.function.as_ref(), u).as_ref());
+        let mut on_grid =
+            mul(mul(self.phi[0].as_ref(), c.as_ref()).as_ref(), self.phi[1].transpose());
+        for y in 0..on_grid.ncols() {
+            for x in 0..on_grid.nrows() {
+                on_grid[(x, y)] *= self.grid.w[(x, y)];
+            }
+        }
+        let r = mul(self.phi[0].transpose(), mul(on_grid.as_ref(), self.phi[1].as_ref()).as_ref());
+        let field = mul(self.potential.as_ref(), c.as_ref());
+        let field_right = mul(c.as_ref(), self.potential.as_ref());
+        let mut energy = 0.0;
+        let mut size = 0.0;
+        for b in 0..n {
+            for a in 0..n {
+                let p = c[(a, b)] * c[(a, b)];
+                size += p;
+                energy += p * (self.energies[a] + self.energies[b]);
+            }
+        }
+        energy /= size;
+        let coupling = Mat::from_fn(n, n, |a, b| {
+            let v = if g.equal_spins { 0.5 * (r[(a, b)] - r[(b, a)]) } else { r[(a, b)] };
+            v - self.share * (field[(a, b)] + field_right[(a, b)])
+        });
+        let gaps = Mat::from_fn(n, n, |a, b| {
+            (self.energies[a] + self.energies[b] - energy).max(Self::LEAST_DENOMINATOR)
+        });
+        FirstOrder { c, coupling, gaps }
+    }
+
+    /// What pairs outside of `internal` lower the energy by in second order, in Hartree, not negative: an estimate of what
+    /// a calculation in these orbitals lacks, of the right magnitude also where its orbitals matter in groups.
+    pub(crate) fn outside(
+        &self,
+        geminals: &[Geminal],
+        internal: MatRef<'_, f64>,
+        watch: &mut dyn Watch,
+    ) -> Result<f64, ExactError> {
+        let inside = mul(self.canonical.transpose(), internal);
+        let mut sum = 0.0;
+        for g in geminals {
+            watch.spend(self.work())?;
+            let FirstOrder { coupling, gaps, .. } = self.first_order(g);
+            let a = mul(inside.transpose(), mul(coupling.as_ref(), inside.as_ref()).as_ref());
+            let inner = mul(inside.as_ref(), mul(a.as_ref(), inside.transpose()).as_ref());
+            for b in 0..coupling.ncols() {
+                for a in 0..coupling.nrows() {
+                    sum += g.weight * (coupling[(a, b)] - inner[(a, b)]).powi(2) / gaps[(a, b)];
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Floating-point operations that one geminal takes.
+    pub(crate) fn work(&self) -> f64 {
+        let (size, points) = (self.basis.size() as f64, self.grid.first.points.len() as f64);
+        20.0 * size.powi(3) + 4.0 * size * points * (size + points)
+    }
+
     /// Orbitals ordered by importance, as columns of basis coefficients, with their weights.
     ///
     /// `internal` spans what the geminals were computed in: corrections inside it are left out.
@@ -77,8 +149,7 @@ impl MeanField {
         watch: &mut dyn Watch,
     ) -> Result<(Mat<f64>, Vec<f64>), ExactError> {
         let n = self.basis.size();
-        let (size, points) = (n as f64, self.grid.first.points.len() as f64);
-        let each = 20.0 * size.powi(3) + 4.0 * size * points * (size + points);
+        let each = self.work();
         let u = self.canonical.as_ref();
         let inside = mul(u.transpose(), internal);
         let project = |t: &Mat<f64>| {
@@ -88,34 +159,8 @@ impl MeanField {
         let mut density = Mat::<f64>::zeros(n, n);
         for g in geminals {
             watch.spend(each)?;
-            let c = mul(u.transpose(), mul(g.function.as_ref(), u).as_ref());
-            let mut on_grid =
-                mul(mul(self.phi[0].as_ref(), c.as_ref()).as_ref(), self.phi[1].transpose());
-            for y in 0..on_grid.ncols() {
-                for x in 0..on_grid.nrows() {
-                    on_grid[(x, y)] *= self.grid.w[(x, y)];
-                }
-            }
-            let r =
-                mul(self.phi[0].transpose(), mul(on_grid.as_ref(), self.phi[1].as_ref()).as_ref());
-            let field = mul(self.potential.as_ref(), c.as_ref());
-            let field_right = mul(c.as_ref(), self.potential.as_ref());
-            let mut energy = 0.0;
-            let mut size = 0.0;
-            for b in 0..n {
-                for a in 0..n {
-                    let p = c[(a, b)] * c[(a, b)];
-                    size += p;
-                    energy += p * (self.energies[a] + self.energies[b]);
-                }
-            }
-            energy /= size;
-            let mut t = Mat::from_fn(n, n, |a, b| {
-                let v = if g.equal_spins { 0.5 * (r[(a, b)] - r[(b, a)]) } else { r[(a, b)] };
-                let v = v - self.share * (field[(a, b)] + field_right[(a, b)]);
-                let gap = self.energies[a] + self.energies[b] - energy;
-                -v / gap.max(Self::LEAST_DENOMINATOR)
-            });
+            let FirstOrder { c, coupling, gaps } = self.first_order(g);
+            let mut t = Mat::from_fn(n, n, |a, b| -coupling[(a, b)] / gaps[(a, b)]);
             let inner = project(&t);
             t -= &inner;
             t += &c;

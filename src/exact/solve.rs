@@ -6,7 +6,7 @@ use super::mps;
 use super::problem::{CHECK_WORK, Problem, Setting};
 use super::trap::TrapEnergies;
 use super::units::{self, InUnits};
-use super::watch::{Meter, Watch};
+use super::watch::{Allowance, Meter, Watch};
 use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, whole_work};
 use crate::contact;
 use crate::system::landscape::Landscape;
@@ -135,9 +135,11 @@ fn between_walls(
         None => in_gaps(setting, hamiltonian, Some(geometry), sector, options, watch)?,
     };
     if let Some(energies) = energies {
-        let limited = for_densities(hamiltonian, options, separates);
-        let mut problem = Problem::new(setting, hamiltonian, sector, &limited, watch);
-        let densities = problem.solve(*geometry, vec![0.0; options.states]);
+        let limited = for_densities(hamiltonian, options, separates, &energies);
+        let densities = of_as_many_as_fit(&limited, watch, |limited, watch| {
+            Problem::new(setting, hamiltonian, sector, limited, watch)
+                .solve(*geometry, vec![0.0; limited.states])
+        });
         return energies.with_densities(
             densities,
             &setting,
@@ -260,18 +262,51 @@ fn for_densities(
     hamiltonian: &Hamiltonian,
     options: &ExactOptions,
     separates: bool,
+    energies: &TrapEnergies,
 ) -> ExactOptions {
     // Where the interaction diverges, sine functions converge so slowly that a tight tolerance would
     // only meet the limits.
-    let singular = !finite_at_contact(&hamiltonian.interaction);
+    let known = energies.worst() <= options.tolerance;
+    let least = if !finite_at_contact(&hamiltonian.interaction) {
+        PLOTTED
+    } else if known {
+        CONFIRMING
+    } else {
+        0.0
+    };
     ExactOptions {
-        tolerance: if singular { options.tolerance.max(1e-4) } else { options.tolerance },
+        tolerance: options.tolerance.max(least),
         // Where the energies cost nothing, the densities shall not cost minutes.
-        work_limit: options.work_limit.min(if separates { 1.0 } else { 5.0 } * CHECK_WORK),
+        work_limit: options.work_limit.min(if separates || known { 1.0 } else { 5.0 } * CHECK_WORK),
         closed_forms: false,
         ..options.clone()
     }
 }
+
+/// Densities of all states, or of the ground state to plotting accuracy where the limits leave no more.
+fn of_as_many_as_fit(
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+    mut solve: impl FnMut(&ExactOptions, &mut dyn Watch) -> Result<ExactResult, ExactError>,
+) -> Result<ExactResult, ExactError> {
+    match solve(options, watch) {
+        Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
+            let tolerance = options.tolerance.max(PLOTTED);
+            let fewer = ExactOptions { states: 1, tolerance, ..options.clone() };
+            let left = 2.0 * options.work_limit.min(CHECK_WORK);
+            match solve(&fewer, &mut Allowance { watch, left }) {
+                Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
+                found => found.map_err(|_| limit),
+            }
+        }
+        found => found,
+    }
+}
+
+/// Error of the energy, in the units of the system, whose density is good enough to be drawn.
+const PLOTTED: f64 = 1e-4;
+/// Error of an energy that needs no more than to be confirmed.
+const CONFIRMING: f64 = 1e-7;
 
 fn on_line(
     setting: Setting,
@@ -310,17 +345,21 @@ fn on_line(
         Some(apart) => (Some(apart.energies), Some(apart.half_width)),
         None => (in_gaps(setting, hamiltonian, None, sector, options, watch)?, None),
     };
-    let limited = if energies.is_some() {
-        for_densities(hamiltonian, options, half_width.is_some())
-    } else {
-        options.clone()
+    let determinants = |options: &ExactOptions, watch: &mut dyn Watch| {
+        let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+        let (half_width, walls) = match half_width {
+            Some(half_width) => (half_width, vec![0.0; options.states]),
+            None => problem.find_walls()?,
+        };
+        problem.solve(Geometry::Box { half_width }, walls)
     };
-    let mut problem = Problem::new(setting, hamiltonian, sector, &limited, watch);
-    let result = match half_width {
-        Some(half_width) => problem.solve(Geometry::Box { half_width }, vec![0.0; options.states]),
-        None => problem.find_walls().and_then(|(half_width, wall_errors)| {
-            problem.solve(Geometry::Box { half_width }, wall_errors)
-        }),
+    let result = match &energies {
+        Some(energies) => {
+            let separates = half_width.is_some();
+            let limited = for_densities(hamiltonian, options, separates, energies);
+            of_as_many_as_fit(&limited, watch, determinants)
+        }
+        None => determinants(options, watch),
     };
     match energies {
         Some(energies) => {

@@ -299,7 +299,7 @@ fn near(x: f64, unit: f64) -> Option<f64> {
 }
 
 /// Whether `v` is even about the middle between `a` and `b`.
-fn even(v: &External, a: f64, b: f64) -> bool {
+pub(super) fn even(v: &External, a: f64, b: f64) -> bool {
     (0..SYMMETRY_POINTS).all(|i| {
         let x = a + (b - a) * (i as f64 + 0.5) / SYMMETRY_POINTS as f64;
         let (here, there) = (v.value(x), v.value(a + b - x));

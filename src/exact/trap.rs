@@ -15,7 +15,13 @@ const PRODUCTS: f64 = 35.0;
 /// How far a check moves the end of the functions out.
 const FURTHER: f64 = 1.12;
 
+/// Particles at most whose gaps are solved in spectral elements; the degrees of these, and functions of a gap at most.
+const MOST_IN_ELEMENTS: usize = 4;
+const ELEMENT_DEGREES: [usize; 5] = [6, 8, 10, 12, 15];
+const MOST_PER_GAP_IN_ELEMENTS: usize = 420;
+
 /// What the route in gaps finds.
+#[derive(Clone)]
 pub(super) struct TrapEnergies {
     pub(super) energies: Vec<f64>,
     pub(super) budgets: Vec<ErrorBudget>,
@@ -114,6 +120,136 @@ impl Problem<'_> {
         trap: &Trap,
         walls: f64,
     ) -> Result<TrapEnergies, ExactError> {
+        // Polynomials take long to notice a kink or a narrow core.
+        let kinked = trap.interaction.special_points().len() > 1;
+        let fits = trap.particles <= MOST_IN_ELEMENTS && trap.is_linear_at_contact();
+        let worst = |found: &TrapEnergies| found.worst();
+        let first = match kinked && fits {
+            true => self.trap_in_elements(trap, walls)?,
+            false => None,
+        };
+        if let Some(found) = first.as_ref().filter(|f| worst(f) <= self.options.tolerance) {
+            return Ok(found.clone());
+        }
+        let smooth = match self.trap_in_polynomials(trap, walls) {
+            Ok(smooth) => smooth,
+            Err(e) => return first.ok_or(e),
+        };
+        let second = match first {
+            None if fits && !kinked && worst(&smooth) > self.options.tolerance => {
+                self.trap_in_elements(trap, walls)?
+            }
+            other => other,
+        };
+        Ok(second.filter(|s| worst(s) < worst(&smooth)).unwrap_or(smooth))
+    }
+
+    /// The same in spectral elements of every gap, for few particles. `None` where these are too many.
+    fn trap_in_elements(
+        &mut self,
+        trap: &Trap,
+        walls: f64,
+    ) -> Result<Option<TrapEnergies>, ExactError> {
+        let (states, tolerance) = (self.options.states, self.options.tolerance);
+        let count = trap.particles - 1;
+        let field = Field::new(trap, POLYNOMIALS - 8)?;
+        let combined = |level: &GapLevel| -> Vec<f64> {
+            let sums = with_centre_of_mass(&level.pairs.values, trap.frequency, states);
+            sums.into_iter().map(|s| s.0).collect()
+        };
+        let found = (GapBasis::edges(trap, &field, 1.0)?, GapBasis::edges(trap, &field, FURTHER)?);
+        let (Some(edges), Some(wide)) = found else { return Ok(None) };
+        let extent = edges[edges.len() - 1];
+        let mut sequence = Sequence::of_orbitals();
+        let mut at_check: Vec<f64> = vec![];
+        let mut best: Option<(GapLevel, usize)> = None;
+        for degree in ELEMENT_DEGREES {
+            let m = (edges.len() - 1) * degree - 1;
+            if m > MOST_PER_GAP_IN_ELEMENTS {
+                break;
+            }
+            let basis = GapBasis::in_elements(trap, &field, &edges, degree)?;
+            let level = match self.gap_level(trap, &basis, m, None) {
+                Ok(level) => level,
+                Err(ExactError::Memory { .. } | ExactError::Work { .. }) => break,
+                Err(e) => return Err(e),
+            };
+            let energies = combined(&level);
+            sequence.push(&energies);
+            self.record(ConvergenceRow {
+                refinement: Refinement::Functions,
+                length: extent,
+                functions: m,
+                cells: edges.len() - 1,
+                orbitals: 0,
+                determinants: (m as u64).pow(count as u32),
+                energy: energies[0],
+                change: sequence.change(),
+                discarded: None,
+            });
+            if at_check.is_empty() {
+                at_check = energies;
+            }
+            best = Some((level, m));
+            if sequence.has_ratio() && sequence.worst() < 0.5 * tolerance {
+                break;
+            }
+        }
+        let Some((level, m)) = best.filter(|_| sequence.change().is_some()) else {
+            return Ok(None);
+        };
+        let other = GapBasis::in_elements(trap, &field, &wide, ELEMENT_DEGREES[0])?;
+        let size = (wide.len() - 1) * ELEMENT_DEGREES[0] - 1;
+        let moved: Vec<f64> = match self.gap_level(trap, &other, size, None) {
+            Ok(level) => {
+                combined(&level).iter().zip(&at_check).map(|(a, b)| (a - b).abs()).collect()
+            }
+            Err(ExactError::Memory { .. } | ExactError::Work { .. }) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let sums = with_centre_of_mass(&level.pairs.values, trap.frequency, states);
+        let budgets = sums
+            .iter()
+            .enumerate()
+            .map(|(k, &(energy, j))| ErrorBudget {
+                functions: sequence.estimate(k),
+                quadrature: 0.0,
+                orbitals: 0.0,
+                walls: walls + 2.0 * moved[k],
+                solver: level.pairs.value_errors[j] + 1e-10 * (1.0 + energy.abs()),
+            })
+            .collect();
+        let method = format!(
+            "centre of mass apart, {m} functions of {} spectral elements in each of {count} gaps, Davidson",
+            edges.len() - 1
+        );
+        Ok(Some(self.trap_energies(trap, &level, &sums, budgets, method)))
+    }
+
+    fn trap_energies(
+        &mut self,
+        trap: &Trap,
+        level: &GapLevel,
+        sums: &[(f64, usize)],
+        budgets: Vec<ErrorBudget>,
+        method: String,
+    ) -> TrapEnergies {
+        let energy = sums[0].0;
+        // The centre of mass is in its lowest level: half its energy is potential.
+        let external = level.external + 0.25 * trap.frequency;
+        let kinetic = energy - external - level.interaction;
+        TrapEnergies {
+            energies: sums.iter().map(|s| s.0).collect(),
+            budgets,
+            components: Components { kinetic, external, interaction: level.interaction },
+            method,
+            table: std::mem::take(&mut self.table),
+            products: self.products,
+        }
+    }
+
+    /// Lowest states in functions that are polynomials but for a factor.
+    fn trap_in_polynomials(&mut self, trap: &Trap, walls: f64) -> Result<TrapEnergies, ExactError> {
         let (states, tolerance) = (self.options.states, self.options.tolerance);
         let count = trap.particles - 1;
         let field = Field::new(trap, POLYNOMIALS - 8)?;
@@ -208,24 +344,18 @@ impl Problem<'_> {
                 solver: level.pairs.value_errors[j] + 1e-11 * (1.0 + energy.abs()),
             })
             .collect();
-        let energy = sums[0].0;
-        // The centre of mass is in its lowest level: half its energy is potential.
-        let external = level.external + 0.25 * trap.frequency;
-        let kinetic = energy - external - level.interaction;
-        Ok(TrapEnergies {
-            energies: sums.into_iter().map(|s| s.0).collect(),
-            budgets,
-            components: Components { kinetic, external, interaction: level.interaction },
-            method: format!(
-                "centre of mass apart, {used} functions in each of {count} gaps, Davidson"
-            ),
-            table: std::mem::take(&mut self.table),
-            products: self.products,
-        })
+        let method =
+            format!("centre of mass apart, {used} functions in each of {count} gaps, Davidson");
+        Ok(self.trap_energies(trap, &level, &sums, budgets, method))
     }
 }
 
 impl TrapEnergies {
+    /// The largest estimated error.
+    pub(super) fn worst(&self) -> f64 {
+        self.budgets.iter().map(ErrorBudget::total).fold(0.0, f64::max)
+    }
+
     /// Estimated error of the ground-state energy.
     fn estimate(&self) -> f64 {
         self.budgets[0].total()

@@ -59,8 +59,9 @@ impl Problem<'_> {
                     Some((m, _)) => (self.level(&setup, m, cells, true, None)?.pairs.values, m),
                     None => {
                         let tolerance = 0.3 * self.options.tolerance;
-                        let nested = self.refine_orbitals(&setup, cells, tolerance, CHECK_WORK)?;
-                        probe = Some((nested.m, nested.sequence.worst()));
+                        let nested =
+                            self.refine_orbitals(&setup, cells, tolerance, CHECK_WORK, 0)?;
+                        probe = Some((nested.m, nested.worst()));
                         (nested.level.pairs.values, nested.m)
                     }
                 }

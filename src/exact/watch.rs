@@ -80,6 +80,31 @@ impl Watch for Finishing<'_> {
     }
 }
 
+/// A little work of its own for what completes a result that is there, when all that was allowed is spent.
+pub(crate) struct Allowance<'a> {
+    pub(crate) watch: &'a mut dyn Watch,
+    /// Floating-point operations that are left.
+    pub(crate) left: f64,
+}
+
+impl Watch for Allowance<'_> {
+    fn spend(&mut self, work: f64) -> Result<(), ExactError> {
+        if work > self.left {
+            return Err(ExactError::Work { needed: work, limit: self.left });
+        }
+        self.left -= work;
+        self.watch.look()
+    }
+
+    fn look(&mut self) -> Result<(), ExactError> {
+        self.watch.look()
+    }
+
+    fn tell(&mut self, step: &Step) {
+        self.watch.tell(step);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +119,10 @@ mod tests {
         // Work that was refused is not spent: a smaller piece still fits.
         assert_eq!(meter.spend(4.0), Ok(()));
         assert_eq!(meter.look(), Ok(()));
+        // What completes a result has an allowance of its own.
+        let mut little = Allowance { watch: &mut meter, left: 3.0 };
+        assert_eq!(little.spend(2.0), Ok(()));
+        assert_eq!(little.spend(2.0), Err(ExactError::Work { needed: 2.0, limit: 1.0 }));
         let mut stop = |_: &Step| ControlFlow::Break(());
         let mut meter = Meter::new(&mut stop, 10.0);
         assert_eq!(meter.spend(1.0), Err(ExactError::Interrupted));

@@ -46,6 +46,13 @@ pub mod names {
     /// The same for `numpy.load`.
     pub const OBSERVABLES_NPZ: &str = "observables.npz";
 
+    /// What `weylflow project` found.
+    pub const PROJECTION: &str = "projection.json";
+    /// Its correction for each length of the projection.
+    pub const PROJECTION_CSV: &str = "projection.csv";
+    /// The state of a projection, to go on from.
+    pub const PROJECTION_STATE: &str = "projection.checkpoint";
+
     /// What `weylflow measure` found of an earlier state of the wavefunction.
     pub const STALE: [(&str, &str); 3] = [
         (OBSERVABLES, "observables.stale.json"),
@@ -60,7 +67,7 @@ pub mod names {
     ];
 
     /// What a run and its measurement write.
-    pub const ALL: [&str; 16] = [
+    pub const ALL: [&str; 19] = [
         SPEC,
         ENERGY,
         ENERGY_PARTIAL,
@@ -77,6 +84,9 @@ pub mod names {
         OBSERVABLES,
         OBSERVABLES_CSV,
         OBSERVABLES_NPZ,
+        PROJECTION,
+        PROJECTION_CSV,
+        PROJECTION_STATE,
     ];
 }
 

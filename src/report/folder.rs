@@ -6,6 +6,7 @@ use super::files::{FileError, names, read_text};
 use super::html::{ReportInput, render};
 use super::links::Links;
 use super::observables::{Observables, read_observables};
+use super::projection::{ProjectionRecord, read_projection};
 use super::provenance::Provenance;
 use super::record::{DensityProfile, IterationRow, Summary};
 use super::reference_density;
@@ -40,6 +41,8 @@ pub struct RunFolder {
     pub provenance: Option<Provenance>,
     /// What `weylflow measure` found of this state, if it ran.
     pub observables: Option<Observables>,
+    /// What `weylflow project` found of this state, if it ran.
+    pub projection: Option<ProjectionRecord>,
     /// What does not belong together, or not to this state.
     pub notices: Vec<String>,
     /// Whether the last of them is about observables.
@@ -65,6 +68,7 @@ impl RunFolder {
         let rows = read_energy(&folder.join(names::ENERGY))?;
         let mut notices = inconsistencies(folder, &summary, rows.len());
         let (observables, notice) = fitting_observables(folder, summary.fingerprint.as_deref())?;
+        let projection = fitting_projection(folder, summary.fingerprint.as_deref())?;
         let about_observables = notice.is_some();
         notices.extend(notice);
         Ok(RunFolder {
@@ -77,6 +81,7 @@ impl RunFolder {
             summary,
             rows,
             observables,
+            projection,
             notices,
             about_observables,
         })
@@ -90,6 +95,11 @@ impl RunFolder {
             self.about_observables = false;
         }
         self.observables = Some(observables);
+    }
+
+    /// Shows this projection, which is of this state.
+    pub fn show_projection(&mut self, projection: ProjectionRecord) {
+        self.projection = Some(projection);
     }
 
     /// The report of the run, for its own folder.
@@ -115,6 +125,7 @@ impl RunFolder {
             optimiser: &spec.optimiser,
             spec_text: &self.spec.1,
             observables: self.observables.as_ref(),
+            projection: self.projection.as_ref(),
             notices: &self.notices,
             reference_density: self.reference_density.as_ref(),
             provenance: self.provenance.as_ref(),
@@ -181,6 +192,22 @@ pub fn fitting_observables(
         names::OBSERVABLES
     );
     Ok((None, Some(notice)))
+}
+
+/// The projection in a folder if it is of the state with this fingerprint; one of another state says nothing of it.
+///
+/// # Errors
+/// A file that is malformed.
+fn fitting_projection(
+    folder: &Path,
+    fingerprint: Option<&str>,
+) -> Result<Option<ProjectionRecord>, FileError> {
+    let path = folder.join(names::PROJECTION);
+    if !is_there(&path) {
+        return Ok(None);
+    }
+    let found = read_projection(&path)?;
+    Ok((Some(&*found.fingerprint) == fingerprint).then_some(found))
 }
 
 /// Gives observables of another state than that with this fingerprint the names of stale ones. The folder is locked.

@@ -2,6 +2,7 @@
 
 mod figures;
 mod observables;
+mod projection;
 mod tables;
 
 use super::describe;
@@ -12,6 +13,7 @@ use super::number::{
     unsigned_zero,
 };
 use super::observables::Observables;
+use super::projection::ProjectionRecord;
 use super::provenance::Provenance;
 use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
@@ -43,6 +45,8 @@ pub struct ReportInput<'a> {
     pub spec_text: &'a str,
     /// What `weylflow measure` found of this very state.
     pub observables: Option<&'a Observables>,
+    /// What `weylflow project` found of this very state.
+    pub projection: Option<&'a ProjectionRecord>,
     /// What else a reader must know of the files the report is made from, a sentence each.
     pub notices: &'a [String],
     /// One-body density of the exact ground state, where it was computed.
@@ -94,6 +98,10 @@ pub fn render(input: &ReportInput) -> String {
         );
         put_figures(&mut page, observables::figures(found));
         page.push_str("</div>\n");
+    }
+    if let Some(found) = input.projection {
+        section(&mut page, "Projection");
+        projection::write(&mut page, found);
     }
     section(&mut page, "Numbers");
     tables::write(&mut page, summary);

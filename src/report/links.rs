@@ -4,7 +4,7 @@ use super::files::names;
 use std::path::{Component, Path};
 
 /// The files of data a folder may hold, in the order of the page, and what they are.
-const DATA: [(&str, &str); 11] = [
+const DATA: [(&str, &str); 13] = [
     (names::SUMMARY, "the result and the checks, for programs"),
     (names::ENERGY, "one row an iteration: energy, variance, gradient, step"),
     (names::TIMING, "wall time at the end of each iteration"),
@@ -12,6 +12,8 @@ const DATA: [(&str, &str); 11] = [
     (names::REFERENCE_DENSITY, "one-body density by exact diagonalisation, at points"),
     (names::OBSERVABLES_CSV, "measured observables as a table"),
     (names::OBSERVABLES_NPZ, "the same for numpy.load"),
+    (names::PROJECTION, "the projected energy, its curve and pure observables, for programs"),
+    (names::PROJECTION_CSV, "the correction for each length of the projection"),
     (names::FAULTS, "samples without a sensible local energy"),
     (names::SPEC, "the resolved spec"),
     (names::WAVEFUNCTION, "parameters of the trained wavefunction"),

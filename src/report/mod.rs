@@ -2,9 +2,11 @@
 
 pub mod compare;
 pub mod csv;
+pub mod curve;
 mod densities;
 pub mod density;
 pub mod describe;
+pub mod ensemble;
 pub mod escape;
 pub mod faults;
 pub mod files;
@@ -16,6 +18,7 @@ pub mod npz;
 pub mod number;
 pub mod observables;
 pub mod progress;
+pub mod projection;
 pub mod provenance;
 pub mod record;
 pub mod reference_density;

@@ -1,5 +1,6 @@
 //! `summary.json`: the result of a run for programs.
 
+use super::ensemble::EnsembleSummary;
 use super::files::{FileError, read_text_up_to, write_atomic};
 use super::record::Summary;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
@@ -29,10 +30,17 @@ pub fn write_summary(path: &Path, summary: &Summary) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError::Malformed`] with the line, or [`FileError::Io`].
 pub fn read_summary(path: &Path) -> Result<Summary, FileError> {
-    parse(&read_text_up_to(path, MOST_BYTES)?).map_err(|e| FileError::Malformed {
+    let text = read_text_up_to(path, MOST_BYTES)?;
+    parse(&text).map_err(|e| FileError::Malformed {
         path: path.to_owned(),
         line: e.line(),
-        message: e.to_string(),
+        message: match serde_json::from_str::<EnsembleSummary>(&text) {
+            Ok(of) => format!(
+                "the summary of a run of several states or of a temperature ({}), which is complete with its own report",
+                of.ensemble
+            ),
+            Err(_) => e.to_string(),
+        },
     })
 }
 

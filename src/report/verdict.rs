@@ -52,6 +52,17 @@ pub fn drift(rows: &[IterationRow]) -> Option<Drift> {
     Some(Drift { change: slope * length, error, iterations: n })
 }
 
+/// Significant digits from which a number was rounded rather than meant.
+const ROUNDED: usize = 5;
+
+/// The unit in the last place of a number as it was written, by which its writer may have rounded it; none of a short one, like 2.5.
+fn last_place(energy: f64) -> f64 {
+    let text = format!("{energy}");
+    let digits = text.trim_start_matches(['-', '0', '.']).chars().filter(char::is_ascii_digit);
+    let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    if digits.count() >= ROUNDED && decimals > 0 { 0.1f64.powi(decimals as i32) } else { 0.0 }
+}
+
 /// What the judge is given.
 pub fn evidence(summary: &Summary, rows: &[IterationRow]) -> Evidence {
     let health = &summary.health;
@@ -68,10 +79,11 @@ pub fn evidence(summary: &Summary, rows: &[IterationRow]) -> Evidence {
         tails: health.tails,
         start: rows.first().map(|r| (r.energy, r.standard_error)),
         drift: drift(rows),
-        exact: summary
-            .reference
-            .as_ref()
-            .map(|r| Exact { energy: r.energy, error: r.error_estimate.unwrap_or(0.0) }),
+        fermionised: false,
+        exact: summary.reference.as_ref().map(|r| Exact {
+            energy: r.energy,
+            error: r.error_estimate.unwrap_or(last_place(r.energy)),
+        }),
         quadrature: health.quadrature,
         round_trip_error: health.round_trip_error,
         // Summaries of versions that did not say: no particle is known to be further than that.
@@ -160,6 +172,15 @@ pub fn error_bars(summary: &Summary) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn long_numbers_were_rounded_and_short_ones_meant() {
+        for (energy, unit) in
+            [(-2.238_257_8, 1e-7), (2.5, 0.0), (33.0, 0.0), (27.0188, 1e-4), (0.076_608_7, 1e-7)]
+        {
+            assert!((super::last_place(energy) - unit).abs() < 1e-3 * unit, "{energy}");
+        }
+    }
+
     use super::*;
     use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;

@@ -6,6 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::input;
 use crate::report::csv::{EnergyCsv, format_table, write_timing};
 use crate::report::density::write_density;
+use crate::report::ensemble::{Gap, Level, StateRow};
 use crate::report::faults::{self, FaultsCsv};
 use crate::report::files::{
     Existing, FileError, create_output_folder, holds_a_run, names, write_atomic,
@@ -200,8 +201,15 @@ impl Run {
         let provenance = Provenance::here();
         provenance.write(&to)?;
         table.finish_in(&to)?;
-        write_summary(&to.join(names::SUMMARY), &outcome.summary)?;
         let spec = &outcome.spec;
+        match spec.states {
+            None => write_summary(&to.join(names::SUMMARY), &outcome.summary)?,
+            // One state, in the words of several as well.
+            Some(_) => {
+                let text = with_states(&outcome.summary).map_err(std::io::Error::from)?;
+                write_atomic(&to.join(names::SUMMARY), text.as_bytes())?;
+            }
+        }
         let page = render(&ReportInput {
             summary: &outcome.summary,
             rows: &outcome.rows,
@@ -212,6 +220,7 @@ impl Run {
             optimiser: &spec.optimiser,
             spec_text: &spec_text,
             observables: observables.as_ref(),
+            projection: None,
             notices: &notices,
             reference_density: outcome.reference_density.as_ref(),
             provenance: Some(&provenance),
@@ -223,6 +232,25 @@ impl Run {
         set.put_in_place(place.replaces)?;
         Ok(Ended::Now(Box::new(outcome)))
     }
+}
+
+/// The summary with its state in the list that a run of several has.
+fn with_states(summary: &Summary) -> Result<String, serde_json::Error> {
+    let state = StateRow {
+        energy: summary.energy,
+        standard_error: summary.standard_error,
+        variance: summary.variance,
+        reference: summary.reference.as_ref().map(|r| Level {
+            energy: r.energy,
+            error_estimate: r.error_estimate,
+            source: r.source.clone(),
+            deviation: r.deviation,
+        }),
+        gap: Gap { energy: 0.0, standard_error: 0.0 },
+    };
+    let mut value = serde_json::to_value(summary)?;
+    value["states"] = serde_json::to_value([state])?;
+    Ok(serde_json::to_string_pretty(&value)? + "\n")
 }
 
 /// What becomes of the results that are in a folder when new ones are written.

@@ -19,34 +19,37 @@
 //! ```
 
 mod clocks;
+mod ensemble;
 mod folder;
 mod observer;
 mod reference;
 mod resume;
 mod state;
 
+pub use ensemble::{EnsembleOutcome, EnsembleRun, is_of_several};
 pub use folder::{Ended, InFolder, written_into};
-pub use observer::{Event, Iterations, Observer};
+pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
 use crate::checkpoint::CheckpointError;
-use crate::estimate::{Verdict, judge, rayleigh_quotient};
+use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
 use crate::exact::Density;
-use crate::local_energy::Fault;
+use crate::local_energy::{self, BatchId, Derivatives, Fault};
 use crate::optimise::Optimiser;
 use crate::report::escape::one_line;
 use crate::report::files::FileError;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
 use crate::report::verdict;
-use crate::sampling::Sampling;
+use crate::sampling::{Purpose, Sampling};
 use crate::spec::validate::{self, Violation};
 use crate::spec::{ResolvedSpec, write};
 use crate::system::System;
 use crate::team;
 use crate::train::{self, Estimate, IterationReport, Schedule, TrainError, TrainingState};
 use crate::wavefunction::saved::{SavedError, SavedWavefunction};
-use crate::wavefunction::{Wavefunction, WavefunctionError};
+use crate::wavefunction::weyl::WeylSettings;
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use crate::work::{self, Work};
 use clocks::Clocks;
 use std::ops::ControlFlow;
@@ -104,6 +107,9 @@ pub enum RunError {
     /// The wavefunction cannot be saved.
     #[error(transparent)]
     Saved(#[from] SavedError),
+    /// States or a temperature that cannot be had.
+    #[error("{0}")]
+    Ensemble(String),
     /// A thread or a stream.
     #[error(transparent)]
     System(#[from] std::io::Error),
@@ -146,6 +152,12 @@ impl Run {
     pub fn new(spec: ResolvedSpec) -> Result<Self, RunError> {
         let clocks = Clocks::start();
         spec.validate()?;
+        if is_of_several(&spec) {
+            return Err(RunError::Ensemble(
+                "the spec asks for states or a temperature, which `weylflow run` computes and nothing else does"
+                    .to_owned(),
+            ));
+        }
         validate::trainable(&spec.hamiltonian, spec.sector).map_err(RunError::Untrainable)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let mut settled = spec.clone();
@@ -159,6 +171,52 @@ impl Run {
     /// The spec with everything that was chosen for the system written out.
     pub fn spec(&self) -> &ResolvedSpec {
         &self.spec
+    }
+
+    /// Starts from the trained parameters of another run where they fit and are better than its own start: of lower energy with
+    /// two error bars of doubt, on samples from the same uniforms. Says whether it does.
+    ///
+    /// # Errors
+    /// [`RunError::Wavefunction`], which parameters that fit have no way to cause.
+    pub fn start_from(&mut self, other: &SavedWavefunction) -> Result<bool, RunError> {
+        let spec = &self.spec;
+        let own = self.psi.parameters().to_vec();
+        let fits = other.spec.sector == spec.sector
+            && other.refinements == 0
+            && other.parameters.len() == own.len()
+            && same_layers(&other.spec.wavefunction, &spec.wavefunction);
+        if !fits {
+            return Ok(false);
+        }
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let id = BatchId {
+            sampling: spec.sampling,
+            seed: spec.seed,
+            purpose: Purpose::Selection,
+            number: START_BATCH,
+            first: 0,
+            tails: 0.0,
+        };
+        if let Some(team) = team::current() {
+            team.begin(&self.spec_text);
+        }
+        let samples = spec.samples_per_iteration;
+        let score = |psi: &dyn Wavefunction| {
+            let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
+            let energy = Moments::of(&batch.local_energy);
+            match batch.rejected {
+                0 => energy.mean() + 2.0 * energy.standard_error(),
+                _ => f64::INFINITY,
+            }
+        };
+        let here = score(self.psi.as_ref());
+        self.psi.set_parameters(&other.parameters)?;
+        // Not a number is not better.
+        let better = score(self.psi.as_ref()) < here;
+        if !better {
+            self.psi.set_parameters(&own)?;
+        }
+        Ok(better)
     }
 
     /// Trains, in memory.
@@ -321,7 +379,9 @@ impl<O: Observer> Trained<O> {
                 quadrature,
             },
         };
-        summary.checks = judge(&verdict::evidence(&summary, &course.rows));
+        let fermionised = spec.wavefunction.is_fermionised(spec.sector);
+        let evidence = verdict::evidence(&summary, &course.rows);
+        summary.checks = judge(&Evidence { fermionised, ..evidence });
         summary.verdict = Some(Verdict::of(&summary.checks));
         let refusals = summary.checks.iter().filter(|c| c.refuses && !c.passed);
         summary.health.refusals = refusals.map(|c| c.detail.clone()).collect();
@@ -381,6 +441,20 @@ impl Outcome {
     /// The trained state, to sample and evaluate.
     pub fn into_state(self) -> State {
         State::of(self.saved, self.psi)
+    }
+}
+
+/// Number of the batch that compares starts: that of the end of a training is 0.
+const START_BATCH: u64 = 1;
+
+/// Whether parameters mean the same in both: all but the base, which is chosen for each system.
+fn same_layers(one: &WavefunctionSettings, other: &WavefunctionSettings) -> bool {
+    match (one, other) {
+        (WavefunctionSettings::Weyl(one), WavefunctionSettings::Weyl(other)) => {
+            let one = WeylSettings { base: other.base.clone(), ..one.clone() };
+            one == *other
+        }
+        (one, other) => one == other,
     }
 }
 

@@ -44,7 +44,13 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
 }
 
-/// Hears every iteration and never ends the run.
+/// An observer that shows every row of `energy.csv` to a closure, and never ends the run.
+pub fn each_iteration(show: impl FnMut(&IterationRow)) -> impl Observer {
+    Iterations(show)
+}
+
+struct Iterations<F>(F);
+
 impl<F: FnMut(&IterationRow)> Observer for Iterations<F> {
     fn hear(&mut self, event: Event<'_>) {
         if let Event::Iteration(row, _) = event {
@@ -52,7 +58,3 @@ impl<F: FnMut(&IterationRow)> Observer for Iterations<F> {
         }
     }
 }
-
-/// An observer that hands the rows of `energy.csv` to a closure.
-#[derive(Clone, Copy, Debug)]
-pub struct Iterations<F>(pub F);

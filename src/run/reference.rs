@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Arithmetic one refinement of the exact energy of a report may cost, some ten seconds on two cores; the whole of it
 /// may cost three times that ([`crate::exact::whole_work`]).
-const REFERENCE_WORK: f64 = 4e11;
+pub(super) const REFERENCE_WORK: f64 = 4e11;
 /// Memory it may take.
-const REFERENCE_MEMORY: u64 = 2 << 30;
+pub(super) const REFERENCE_MEMORY: u64 = 2 << 30;
 /// Between two questions whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 /// How long the solver may take to stop by itself. Afterwards it is left behind: a dense eigenproblem cannot be stopped

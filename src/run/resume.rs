@@ -49,7 +49,7 @@ pub(super) fn point(
     if !fixed.is_empty() {
         return Err(RunError::Resume(format!(
             "the run in `{}` cannot go on with another {}: what has been computed depends on it\n  iterations, stopping, \
-             faults, final_samples, scramblings, reference, titles, and the number of threads may change",
+             faults, final_samples, scramblings, reference, project, titles, and the number of threads may change",
             folder.display(),
             fixed.join(", ")
         )));

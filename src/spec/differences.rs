@@ -39,6 +39,9 @@ pub fn differences(old: &ResolvedSpec, new: &ResolvedSpec) -> Vec<Difference> {
         scramblings,
         seed,
         reference,
+        states,
+        temperature,
+        project,
     } = old;
     let fields = [
         ("title", *title == new.title, true),
@@ -58,6 +61,9 @@ pub fn differences(old: &ResolvedSpec, new: &ResolvedSpec) -> Vec<Difference> {
         ("scramblings", *scramblings == new.scramblings, true),
         ("seed", *seed == new.seed, false),
         ("reference", *reference == new.reference, true),
+        ("states", *states == new.states, false),
+        ("temperature", *temperature == new.temperature, false),
+        ("project", *project == new.project, true),
     ];
     let changed = |&(field, same, may_change): &(&'static str, bool, bool)| {
         (!same).then_some(Difference { field, may_change })

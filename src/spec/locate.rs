@@ -31,6 +31,21 @@ struct Value {
     is_leaf: bool,
 }
 
+/// A text that is a formula.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FormulaLiteral {
+    /// The literal.
+    pub(super) span: Range<usize>,
+    /// Its variable; none where a number is meant.
+    pub(super) variable: Option<char>,
+}
+
+/// The name that a value starts with, if it starts with one.
+fn word(text: &str) -> &str {
+    let end = text.bytes().position(|b| !is_word(b)).unwrap_or(text.len());
+    field_name(&text[..end])
+}
+
 /// How a value is reached from its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
@@ -178,6 +193,48 @@ impl<'a> Outline<'a> {
     /// Whether the outermost value has a field of this name.
     pub fn has_field(&self, name: &str) -> bool {
         self.matched(&[PathStep::Field(name)]).contains(&Some(1))
+    }
+
+    /// Where a field of the outermost value is: from its name to behind the comma after it, and its value.
+    pub(super) fn field(&self, name: &str) -> Option<(Range<usize>, Range<usize>)> {
+        let matched = self.matched(&[PathStep::Field(name)]);
+        let value = &self.values[matched.iter().position(|m| *m == Some(1))?];
+        let next = tokenise(self.text).0.into_iter().find(|t| t.span.start >= value.span.end);
+        let comma = next.filter(|t| t.kind == Kind::Symbol(b','));
+        let end = comma.map_or(value.span.end, |t| t.span.end);
+        Some((value.key..end, value.span.clone()))
+    }
+
+    /// The text that the field names, where that is in the variant: `hamiltonian: File("..")`.
+    pub(super) fn string_in(&self, path: &str, variant: &str) -> Option<Range<usize>> {
+        let start = self.find_string(path)?;
+        let value = self.values.iter().find(|v| v.span.start == start && v.is_string)?;
+        let parent = &self.values[value.parent?];
+        (word(&self.text[parent.span.clone()]) == variant).then(|| value.span.clone())
+    }
+
+    /// The texts that are formulas below one of these paths: those of `Formula("..")`, and those where a number is meant.
+    pub(super) fn formulas(&self, roots: &[&str]) -> Vec<FormulaLiteral> {
+        let below = |path: &str| {
+            roots.iter().any(|root| {
+                path.strip_prefix(root)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            })
+        };
+        let mut found = Vec::new();
+        for value in self.values.iter().filter(|v| v.is_string) {
+            let path = self.path_at(value.span.start);
+            if !below(&path) {
+                continue;
+            }
+            let parent = value.parent.map(|p| word(&self.text[self.values[p].span.clone()]));
+            let variable = match parent {
+                Some("Formula") => Some(if path.contains("interaction") { 'd' } else { 'x' }),
+                _ => None,
+            };
+            found.push(FormulaLiteral { span: value.span.clone(), variable });
+        }
+        found
     }
 
     fn lookup(&self, path: &str) -> Option<usize> {

@@ -4,14 +4,20 @@
 //! checking physical bounds live in the submodules.
 
 pub mod differences;
+pub mod ensemble;
 pub mod error;
+mod expand;
+pub mod family;
 pub mod locate;
 pub mod read;
+pub mod scan;
 pub mod size;
 pub mod validate;
 pub mod write;
 
+pub use ensemble::{StateWeights, StatesSettings, TemperatureSettings, Temperatures};
 pub use error::SpecError;
+pub use family::Family;
 pub use read::{load, load_hamiltonian};
 
 use crate::optimise::OptimiserSettings;
@@ -74,6 +80,15 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// Where the exact energy of the report comes from.
     #[serde(default)]
     pub reference: ReferenceSource,
+    /// The lowest states of the sector instead of the ground state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states: Option<StatesSettings>,
+    /// The canonical ensemble of the sector instead of the ground state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<TemperatureSettings>,
+    /// Whether the trained state is projected onto the ground state at the end, as `weylflow project` does.
+    #[serde(default)]
+    pub project: bool,
 }
 
 /// A spec that depends on no other file. What [`load`] returns has passed every check.
@@ -99,6 +114,9 @@ impl<H> RunSpec<H> {
             scramblings: self.scramblings,
             seed: self.seed,
             reference: self.reference,
+            states: self.states,
+            temperature: self.temperature,
+            project: self.project,
         }
     }
 }

@@ -1,16 +1,15 @@
 //! From a file to a checked spec, or to an error that shows where the file is wrong.
 
+use super::ResolvedSpec;
 use super::error::{Problem, SpecError};
+use super::expand::Expanded;
+use super::family::{Family, HamiltonianFamily, PARAMETERS, SCAN};
 use super::locate::{self, Outline, Position};
-use super::validate::{self, Violation};
-use super::{HamiltonianSource, ResolvedSpec, RunSpec};
-use crate::contact;
+use super::validate::Violation;
 use crate::input;
+use crate::nearest::nearest;
 use crate::system::Hamiltonian;
-use crate::system::System;
 use crate::system::formula::{Formula, FormulaError};
-use crate::wavefunction::WavefunctionSettings;
-use crate::wavefunction::sector_base::SectorBaseSettings;
 use ron::Options;
 use ron::error::{Error, SpannedError};
 use ron::extensions::Extensions;
@@ -37,7 +36,7 @@ pub(super) fn dialect() -> Options {
 ///
 /// [`SpecError`], pointing into the spec or into the Hamiltonian file.
 pub fn load(path: &Path) -> Result<ResolvedSpec, SpecError> {
-    parse(&read_text(path)?, path)
+    Family::load(path)?.spec()
 }
 
 /// Loads a Hamiltonian file and checks the bounds that do not depend on a geometry; see
@@ -47,7 +46,7 @@ pub fn load(path: &Path) -> Result<ResolvedSpec, SpecError> {
 ///
 /// [`SpecError`], pointing into the file.
 pub fn load_hamiltonian(path: &Path) -> Result<Hamiltonian, SpecError> {
-    Ok(Source::<Hamiltonian>::load_hamiltonian(path)?.value)
+    HamiltonianFamily::load(path)?.hamiltonian()
 }
 
 /// Whether the file is a run spec rather than a Hamiltonian, told from the fields of its outermost
@@ -71,12 +70,8 @@ pub fn names_hamiltonian(path: &Path) -> Result<bool, SpecError> {
 ///
 /// [`SpecError`] when the spec cannot be read.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, SpecError> {
-    let spec: Source<RunSpec> = Source::parse(read_text(path)?, path)?;
-    let mut files = vec![path.to_owned()];
-    if let HamiltonianSource::File(name) = &spec.value.hamiltonian {
-        files.push(path.parent().unwrap_or(Path::new("")).join(name));
-    }
-    Ok(files)
+    let family = Family::load(path)?;
+    Ok([path.to_owned()].into_iter().chain(family.hamiltonian_file()).collect())
 }
 
 /// Loads any other RON file of the project's, for instance a suite of specs.
@@ -95,103 +90,53 @@ pub fn load_value<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
 ///
 /// [`SpecError`], pointing into the text or into the Hamiltonian file.
 pub fn parse(text: &str, path: &Path) -> Result<ResolvedSpec, SpecError> {
-    let spec: Source<RunSpec> = Source::parse(text.to_owned(), path)?;
-    components_by_name(&spec)?;
-    validate::run(&spec.value).map_err(|v| spec.locate("", v))?;
-    let RunSpec { geometry, sector, .. } = spec.value;
-    let hamiltonian = match &spec.value.hamiltonian {
-        HamiltonianSource::Inline(hamiltonian) => {
-            let locate = |v| spec.locate("hamiltonian.", v);
-            validate::hamiltonian(hamiltonian).map_err(locate)?;
-            validate::hamiltonian_in(hamiltonian, &geometry).map_err(locate)?;
-            validate::ground_state(hamiltonian, &geometry, sector).map_err(locate)?;
-            validate::contact_in(hamiltonian, &geometry, sector).map_err(locate)?;
-            hamiltonian.clone()
-        }
-        HamiltonianSource::File(name) => {
-            let file = path.parent().unwrap_or(Path::new("")).join(name);
-            let source = Source::load_hamiltonian(&file).map_err(|e| match e {
-                // That the file cannot be read is for the spec to mend; what is in it, is not.
-                SpecError::File { path, problem } => {
-                    spec.error_at_string("hamiltonian", Problem::HamiltonianFile { path, problem })
-                }
-                other => other,
-            })?;
-            validate::hamiltonian_in(&source.value, &geometry)
-                .and_then(|()| validate::ground_state(&source.value, &geometry, sector))
-                .and_then(|()| validate::contact_in(&source.value, &geometry, sector))
-                .map_err(|v| source.locate("", v))?;
-            source.value
-        }
-    };
-    let mut spec = spec;
-    if contact::matters(&hamiltonian, sector) && !Outline::new(&spec.text).has_field("wavefunction")
-    {
-        spec.value.wavefunction = WavefunctionSettings::SectorBase(SectorBaseSettings::default());
-    }
-    validate::contact_by(&spec.value.wavefunction, &hamiltonian, &geometry, sector)
-        .map_err(|v| spec.locate("", v))?;
-    let mut resolved = spec.value.with_hamiltonian(hamiltonian);
-    resolved
-        .wavefunction
-        .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
-    resolved.optimiser.complete(&resolved.wavefunction);
-    Ok(resolved)
-}
-
-/// Numbers in a list have a name, which the reader does not look at.
-fn components_by_name(spec: &Source<RunSpec>) -> Result<(), SpecError> {
-    let offset = Outline::new(&spec.text).find("sector");
-    let written = spec.text[offset..].trim_start();
-    let name: String = written.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    if ["", "Sector", "Components"].contains(&name.as_str()) {
-        return Ok(());
-    }
-    let problem = Problem::UnknownVariant { found: name, expected: &["Components"] };
-    Err(SpecError::at(&spec.file, &spec.text, offset, "sector".to_owned(), problem))
+    Family::parse(text, path)?.spec()
 }
 
 /// A value with the text it was read from.
-struct Source<T> {
+pub(super) struct Source<T> {
     file: PathBuf,
     text: String,
-    value: T,
-}
-
-impl Source<Hamiltonian> {
-    fn load_hamiltonian(path: &Path) -> Result<Self, SpecError> {
-        let source = Source::parse(read_text(path)?, path)?;
-        validate::hamiltonian(&source.value).map_err(|v| source.locate("", v))?;
-        Ok(source)
-    }
+    expanded: Expanded,
+    pub(super) value: T,
 }
 
 impl<T: DeserializeOwned> Source<T> {
     fn parse(text: String, path: &Path) -> Result<Self, SpecError> {
-        match dialect().from_str(&text) {
-            Ok(value) => Ok(Source { file: path.to_owned(), text, value }),
-            Err(error) => Err(explain(path, &text, error)),
+        let expanded = Expanded::new(&text, Vec::new());
+        Self::parse_expanded(text, expanded, path)
+    }
+
+    pub(super) fn parse_expanded(
+        text: String,
+        expanded: Expanded,
+        path: &Path,
+    ) -> Result<Self, SpecError> {
+        match dialect().from_str(&expanded.text) {
+            Ok(value) => Ok(Source { file: path.to_owned(), text, expanded, value }),
+            Err(error) => Err(explain(path, &text, &expanded, error)),
         }
     }
 }
 
 impl<T> Source<T> {
     /// Shows a violation in the text; `prefix` leads to what the violation's paths start at.
-    fn locate(&self, prefix: &str, violation: Violation) -> SpecError {
+    pub(super) fn locate(&self, prefix: &str, violation: Violation) -> SpecError {
         let field = format!("{prefix}{}", violation.field);
-        let offset = Outline::new(&self.text).find(&field);
+        let offset = self.expanded.origin(Outline::new(&self.expanded.text).find(&field));
         SpecError::at(&self.file, &self.text, offset, field, violation.problem)
     }
 
-    fn error_at_string(&self, field: &str, problem: Problem) -> SpecError {
-        let outline = Outline::new(&self.text);
+    pub(super) fn error_at_string(&self, field: &str, problem: Problem) -> SpecError {
+        let outline = Outline::new(&self.expanded.text);
         let offset = outline.find_string(field).unwrap_or_else(|| outline.find(field));
+        let offset = self.expanded.origin(offset);
         SpecError::at(&self.file, &self.text, offset, field.to_owned(), problem)
     }
 }
 
 /// Reads a text file of reasonable size.
-fn read_text(path: &Path) -> Result<String, SpecError> {
+pub(super) fn read_text(path: &Path) -> Result<String, SpecError> {
     let bytes = input::read(path, MAX_FILE_SIZE)
         .map_err(|problem| SpecError::File { path: path.to_owned(), problem })?;
     let mut text = String::from_utf8(bytes).map_err(|e| {
@@ -205,7 +150,13 @@ fn read_text(path: &Path) -> Result<String, SpecError> {
 }
 
 /// Turns an error of the RON reader into one that says what to do, at the right place.
-fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
+pub(super) fn explain(
+    path: &Path,
+    original: &str,
+    expanded: &Expanded,
+    error: SpannedError,
+) -> SpecError {
+    let text = expanded.text.as_str();
     let outline = Outline::new(text);
     let to_offset = |p: ron::error::Position| {
         locate::offset(text, Position { line: p.line, column: p.col.max(1) })
@@ -215,7 +166,7 @@ fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
     let blanks = text[start..].len() - text[start..].trim_start().len();
     let culprit = (start + blanks).min(end.max(start));
     let at = |offset: usize, problem: Problem| {
-        SpecError::at(path, text, offset, outline.path_at(offset), problem)
+        SpecError::at(path, original, expanded.origin(offset), outline.path_at(offset), problem)
     };
     // A value of the wrong type is shown from its start, whichever part of it was the last straw.
     let leaf_start = outline.leaf_at(culprit).map_or(culprit, |v| v.start);
@@ -224,6 +175,24 @@ fn explain(path: &Path, text: &str, error: SpannedError) -> SpecError {
     let here = text[culprit..].chars().next();
 
     match error.code {
+        // These are no fields of the spec as it is read, but of the text.
+        Error::NoSuchStructField { expected, found, .. }
+            if expected.contains(&"hamiltonian") || expected.contains(&"interaction") =>
+        {
+            let fields: &[&str] = match expected.contains(&"hamiltonian") {
+                true => &[PARAMETERS, SCAN],
+                false => &[PARAMETERS],
+            };
+            let near = nearest(&found, expected.iter().chain(fields).copied());
+            match near.filter(|n| fields.contains(n)) {
+                Some(meant) if meant == found => at(culprit, Problem::DuplicateField(found)),
+                Some(meant) => {
+                    let message = format!("unknown field `{found}`; did you mean `{meant}`?");
+                    at(culprit, Problem::Rule(message))
+                }
+                None => at(culprit, Problem::UnknownField { found, expected }),
+            }
+        }
         Error::NoSuchStructField { expected, found, .. } => {
             at(culprit, Problem::UnknownField { found, expected })
         }

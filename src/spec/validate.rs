@@ -4,10 +4,14 @@
 //! that a new field does not compile before its bound is thought of.
 
 use super::error::Problem;
-use super::{ReferenceSource, ResolvedSpec, RunSpec, size};
+use super::{
+    ReferenceSource, ResolvedSpec, RunSpec, StateWeights, StatesSettings, TemperatureSettings,
+    Temperatures, size,
+};
 use crate::contact::base::Base;
 use crate::contact::{self, Gas};
 use crate::math::spline::circular::FEWEST_CELLS;
+use crate::objective::mixture::MOST_STATES;
 use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::judgement;
 use crate::system::landscape::Landscape;
@@ -17,7 +21,7 @@ use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::{self, SectorBaseSettings};
 use crate::wavefunction::waveflow::WaveflowSettings;
-use crate::wavefunction::weyl::WeylSettings;
+use crate::wavefunction::weyl::{BaseSettings, WeylSettings};
 use std::fmt::Display;
 
 /// A value that violates a bound.
@@ -36,6 +40,9 @@ type Checked = Result<(), Violation>;
 pub const MAX_PARTICLES: usize = 32;
 /// Most times that knots are doubled: 24 cells have become 6144.
 pub const MOST_REFINEMENTS: u64 = 8;
+
+/// Most temperatures of a sweep.
+const MOST_TEMPERATURES: u64 = 100;
 
 /// Most elements of a list of nuclei, and most potentials in all sums of a Hamiltonian.
 const MAX_PARTS: usize = 256;
@@ -56,7 +63,8 @@ impl ResolvedSpec {
         hamiltonian_in(&self.hamiltonian, &self.geometry).map_err(inline)?;
         ground_state(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)?;
         contact_in(&self.hamiltonian, &self.geometry, self.sector).map_err(inline)?;
-        contact_by(&self.wavefunction, &self.hamiltonian, &self.geometry, self.sector)
+        contact_by(&self.wavefunction, &self.hamiltonian, &self.geometry, self.sector)?;
+        ensemble(self)
     }
 }
 
@@ -83,7 +91,14 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         scramblings,
         seed: _,
         reference,
+        states,
+        temperature,
+        project,
     } = spec;
+    if *project && (states.is_some() || temperature.is_some()) {
+        let needs = "a projection is onto the ground state alone: must be false with `states` or `temperature`";
+        return violated("project", needs, "true".to_string());
+    }
     not_blank("title", title)?;
     self::sector(sector)?;
     self::geometry(geometry)?;
@@ -105,7 +120,121 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     if *faults != Faults::Stop {
         between("faults.share", faults.share(), 0.0, 0.5)?;
     }
-    check_reference(reference)
+    check_reference(reference)?;
+    check_ensemble(spec, states.as_ref(), temperature.as_ref())
+}
+
+/// States and temperature: bounds, and what the fields beside them must be.
+fn check_ensemble<H>(
+    spec: &RunSpec<H>,
+    states: Option<&StatesSettings>,
+    temperature: Option<&TemperatureSettings>,
+) -> Checked {
+    let field = match (states, temperature) {
+        (None, None) => return Ok(()),
+        (Some(_), Some(_)) => {
+            let needs = "a run is of states or of a temperature: one of the two must go";
+            return violated("temperature", needs, "both".to_owned());
+        }
+        (Some(StatesSettings { count, weights }), None) => {
+            within("states.count", *count, 1, MOST_STATES as u64)?;
+            match weights {
+                StateWeights::Equal => {}
+                StateWeights::Decreasing(ratio) => {
+                    between("states.weights", *ratio, 1e-3, 1.0)?;
+                }
+                StateWeights::List(list) => {
+                    if list.len() != *count {
+                        let needs = format!("one weight for each of the {count} states is needed");
+                        return violated("states.weights", needs, list.len().to_string());
+                    }
+                    for weight in list {
+                        between("states.weights", *weight, 1e-6, 1e6)?;
+                    }
+                }
+            }
+            // One state is a ground state like any other.
+            if *count == 1 {
+                return Ok(());
+            }
+            "states"
+        }
+        (None, Some(TemperatureSettings { kt })) => {
+            match *kt {
+                Temperatures::One(kt) => between("temperature.kT", kt, 1e-9, 1e9)?,
+                Temperatures::Range { from, to, points } => {
+                    between("temperature.kT.from", from, 1e-9, 1e9)?;
+                    between("temperature.kT.to", to, 1e-9, 1e9)?;
+                    within("temperature.kT.points", points, 1, MOST_TEMPERATURES)?;
+                }
+            }
+            "temperature"
+        }
+    };
+    match &spec.wavefunction {
+        WavefunctionSettings::Waveflow(_) => {
+            let needs = format!("`{field}` needs the wavefunction Weyl");
+            return violated("wavefunction", needs, "Waveflow".to_owned());
+        }
+        WavefunctionSettings::SectorBase(_) => {
+            let needs = format!(
+                "`{field}` needs the wavefunction Weyl, and a contact interaction has no place in it"
+            );
+            return violated("wavefunction", needs, "SectorBase".to_owned());
+        }
+        WavefunctionSettings::Weyl(settings) if settings.base != BaseSettings::Automatic => {
+            let needs = format!(
+                "with `{field}` the base is chosen, a configuration interaction: leave it out"
+            );
+            return violated("wavefunction.base", needs, settings.base.to_string());
+        }
+        WavefunctionSettings::Weyl(_) => {}
+    }
+    match &spec.optimiser {
+        OptimiserSettings::Automatic | OptimiserSettings::RayleighGaussNewton(_) => {}
+        other => {
+            let needs = format!("`{field}` needs the optimiser RayleighGaussNewton");
+            return violated("optimiser", needs, other.settings().name().to_owned());
+        }
+    }
+    if spec.refinements > 0 {
+        let needs = format!("with `{field}` it must be 0");
+        return violated("refinements", needs, spec.refinements.to_string());
+    }
+    if let ReferenceSource::Literal { .. } = spec.reference {
+        let needs = format!("with `{field}` it must be Exact or None: a literal is one energy");
+        return violated("reference", needs, "Literal".to_owned());
+    }
+    if let Geometry::Ring { .. } = spec.geometry {
+        let needs = format!("`{field}` needs a Line or a Box");
+        return violated("geometry", needs, "Ring".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether states or a temperature can be had of a Hamiltonian: what diverges at contact has no states that determinants
+/// approach.
+///
+/// # Errors
+///
+/// The [`Violation`] that says so, of the field that asks for it.
+pub fn ensemble(spec: &ResolvedSpec) -> Checked {
+    let field = match (&spec.states, &spec.temperature) {
+        (Some(states), _) if states.count > 1 => "states",
+        (_, Some(_)) => "temperature",
+        _ => return Ok(()),
+    };
+    if contact::matters(&spec.hamiltonian, spec.sector) {
+        let needs = "the interaction must have no Contact: its states have cusps, and are no sums of determinants";
+        return violated(field, needs, "Contact".to_owned());
+    }
+    let contact = spec.hamiltonian.interaction.value(0.0);
+    if contact.is_finite() || spec.sector.particles() == 1 {
+        return Ok(());
+    }
+    let needs = "the interaction must be finite at contact: the states of one that diverges are no sums of determinants \
+                 (`weylflow exact --temperature` knows closed forms)";
+    violated(field, needs, format!("w(0) = {contact}"))
 }
 
 /// Every number within its bounds, a run may still be too large.
@@ -250,6 +379,7 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
 fn waveflow(settings: &WaveflowSettings) -> Checked {
     let WaveflowSettings {
         coordinate: _,
+        coordinate_power,
         chart: _,
         layers,
         degree,
@@ -277,7 +407,8 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
     for (i, &width) in hidden.iter().enumerate() {
         within(&format!("wavefunction.hidden[{i}]"), width, 1, 1024)?;
     }
-    between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)
+    between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)?;
+    positive("wavefunction.coordinate_power", *coordinate_power)
 }
 
 fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {
@@ -523,10 +654,10 @@ pub fn contact_by(
 ///
 /// # Errors
 ///
-/// A [`Violation`] of the interaction, with the path as in a spec with an inline Hamiltonian.
+/// A [`Violation`] of the interaction.
 pub fn trainable(hamiltonian: &Hamiltonian, sector: Sector) -> Checked {
     match judgement::beyond_flows(hamiltonian, sector) {
-        Some(reason) => rule("hamiltonian.interaction", &reason),
+        Some(reason) => rule("interaction", &reason),
         None => Ok(()),
     }
 }
@@ -803,14 +934,7 @@ mod tests {
         for (external, interaction, up, down, field, what) in [
             ("Harmonic()", "InverseSquare(strength: 2)", 1, 1, "interaction", "opposite spins"),
             ("Harmonic()", "InverseSquare(strength: -1)", 2, 0, "interaction", "no lower bound"),
-            (
-                "Harmonic()",
-                "InverseSquare(strength: -0.2)",
-                2,
-                0,
-                "hamiltonian.interaction",
-                "|d|^0.7236",
-            ),
+            ("Harmonic()", "InverseSquare(strength: -0.2)", 2, 0, "interaction", "|d|^0.7236"),
             ("Harmonic()", "Harmonic(stiffness: -1)", 2, 0, "interaction", "omega² + N k = -1"),
             ("Formula(\"-x^2\")", "None", 1, 0, "external", "keeps falling"),
             ("Formula(\"-1/abs(x)\")", "None", 1, 0, "external", "pole at x = 0"),
@@ -859,6 +983,9 @@ mod tests {
             scramblings: 16,
             seed: 0,
             reference: ReferenceSource::default(),
+            states: None,
+            temperature: None,
+            project: false,
         };
         assert!(spec.validate().is_ok());
         spec.hamiltonian.external = External::Harmonic { frequency: -1.0 };

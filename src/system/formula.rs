@@ -15,6 +15,7 @@ use num_traits::Float;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::f64::consts;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
@@ -67,7 +68,7 @@ impl<const VARIABLE: char> Formula<VARIABLE> {
     ///
     /// [`FormulaError`], with the column of the first thing that is wrong.
     pub fn new(text: &str) -> Result<Self, FormulaError> {
-        let tree = Reader::new(text, VARIABLE)?.read()?;
+        let tree = Reader::new(text, VARIABLE, &[])?.read()?;
         let mut canonical = String::new();
         tree.write(&mut canonical);
         // What `exmex` is given is well formed by construction; should it ever disagree, the user
@@ -168,6 +169,47 @@ impl<'de, const VARIABLE: char> Deserialize<'de> for Formula<VARIABLE> {
     }
 }
 
+/// Value of a formula in named parameters alone.
+///
+/// # Errors
+///
+/// [`FormulaError`], with the column of the first thing that is wrong.
+pub fn number(text: &str, parameters: &[(String, f64)]) -> Result<f64, FormulaError> {
+    let tree = Reader::new(text, NO_VARIABLE, parameters)?.read()?;
+    Ok(tree.constant().unwrap_or(f64::NAN))
+}
+
+/// Whether a formula in one variable and named parameters can be read.
+///
+/// # Errors
+///
+/// [`FormulaError`], with the column of the first thing that is wrong.
+pub fn check(text: &str, variable: char, parameters: &[(String, f64)]) -> Result<(), FormulaError> {
+    Reader::new(text, variable, parameters)?.read().map(|_| ())
+}
+
+/// The names in a formula and where they are, by characters from 0.
+pub(crate) fn names(text: &str) -> Vec<(Range<usize>, String)> {
+    let reader = Reader::new(text, NO_VARIABLE, &[]);
+    let tokens = reader.map_or_else(|_| Vec::new(), |r| r.tokens);
+    let name = |(token, column): (Token, usize)| match token {
+        Token::Name(name) => Some((column - 1..column - 1 + name.chars().count(), name)),
+        _ => None,
+    };
+    tokens.into_iter().filter_map(name).collect()
+}
+
+/// Whether a parameter may have this name: a letter, then letters, digits and `_`, and nothing that a formula knows.
+pub fn may_name_a_parameter(name: &str) -> bool {
+    let known = ["x", "d", "log"].into_iter().chain(FUNCTIONS);
+    name.starts_with(char::is_alphabetic)
+        && name.chars().all(|c| c.is_alphabetic() || c.is_ascii_digit() || c == '_')
+        && !known.chain(CONSTANTS.map(|(c, _)| c)).any(|k| k == name)
+}
+
+/// The variable of formulas without one: no name is spelt so.
+const NO_VARIABLE: char = '\0';
+
 /// A formula that cannot be used, and where.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error(
@@ -230,6 +272,16 @@ pub enum FormulaProblem {
         variable: char,
         /// The constant most likely meant.
         nearest: Option<&'static str>,
+    },
+    /// A name that is neither the variable nor a constant nor one of the named parameters.
+    #[error("unknown name `{name}`: {known}{}", suggestion(.nearest.as_deref()))]
+    UnknownParameter {
+        /// The name as written.
+        name: String,
+        /// What there is.
+        known: String,
+        /// The name most likely meant.
+        nearest: Option<String>,
     },
     /// `log`, which is the natural logarithm to some and the decimal one to others.
     #[error("`log` is ambiguous: write `ln` or `log10`")]
@@ -380,6 +432,7 @@ enum Token {
 struct Reader<'a> {
     text: &'a str,
     variable: char,
+    parameters: &'a [(String, f64)],
     /// Tokens with their columns.
     tokens: Vec<(Token, usize)>,
     next: usize,
@@ -387,8 +440,13 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str, variable: char) -> Result<Self, FormulaError> {
-        let mut reader = Reader { text, variable, tokens: Vec::new(), next: 0, depth: 0 };
+    fn new(
+        text: &'a str,
+        variable: char,
+        parameters: &'a [(String, f64)],
+    ) -> Result<Self, FormulaError> {
+        let mut reader =
+            Reader { text, variable, parameters, tokens: Vec::new(), next: 0, depth: 0 };
         let length = text.chars().count();
         if length > MAX_LENGTH {
             return Err(reader.error(MAX_LENGTH + 1, FormulaProblem::TooLong(length)));
@@ -581,6 +639,13 @@ impl<'a> Reader<'a> {
             let constant = CONSTANTS.iter().find(|(c, _)| *c == name);
             return Ok(constant.map_or(Node::Variable, |(_, value)| Node::Number(*value)));
         }
+        if let Some((_, value)) = self.parameters.iter().find(|(p, _)| *p == name) {
+            if called {
+                let problem = FormulaProblem::MissingOperator("(".to_owned());
+                return Err(self.error(self.column(), problem));
+            }
+            return Ok(Node::Number(*value));
+        }
         let function = FUNCTIONS.into_iter().find(|f| *f == name);
         let problem = match (function, called) {
             (Some(function), true) => {
@@ -591,6 +656,18 @@ impl<'a> Reader<'a> {
             (None, true) => {
                 let nearest = nearest(&name, FUNCTIONS);
                 FormulaProblem::UnknownFunction { name, nearest }
+            }
+            (None, false) if !self.parameters.is_empty() || self.variable == NO_VARIABLE => {
+                let names = self.parameters.iter().map(|(p, _)| p.as_str());
+                let constants = CONSTANTS.map(|(c, _)| c);
+                let nearest = nearest(&name, names.clone().chain(constants)).map(str::to_owned);
+                let listed: Vec<String> = names.map(|p| format!("`{p}`")).collect();
+                let mut known = match self.variable {
+                    NO_VARIABLE => String::new(),
+                    variable => format!("the variable here is `{variable}`, "),
+                };
+                known += &format!("the parameters are {}", listed.join(", "));
+                FormulaProblem::UnknownParameter { name, known, nearest }
             }
             (None, false) => {
                 let nearest = nearest(&name, CONSTANTS.map(|(c, _)| c));

@@ -102,7 +102,7 @@ impl Node {
     }
 
     /// The value of a part that does not depend on the variable.
-    fn constant(&self) -> Option<f64> {
+    pub(crate) fn constant(&self) -> Option<f64> {
         (!self.depends()).then(|| self.value(f64::NAN, None))
     }
 

@@ -210,6 +210,11 @@ impl Parts {
     }
 }
 
+/// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr.
+pub fn round_trip(psi: &dyn Wavefunction, seed: u64) -> f64 {
+    health(psi, seed).0
+}
+
 /// Largest `|x - T^-1(T(x))|` over fresh samples, in bohr, and largest slopes.
 fn health(psi: &dyn Wavefunction, seed: u64) -> (f64, Slopes) {
     // What is not a number must not be lost.

@@ -8,7 +8,7 @@ mod merit;
 mod state;
 mod stopping;
 
-pub use estimate::{Estimate, estimate, estimate_until};
+pub use estimate::{Estimate, estimate, estimate_until, round_trip};
 pub use state::{Faults, TrainingState};
 pub use stopping::{StopReason, Stopping};
 
@@ -180,8 +180,9 @@ impl Landscape for FixedSamples<'_> {
     }
 }
 
-/// Variance of the local energy, in units of the kinetic energy squared, of a state that needs no training.
-const EIGENSTATE: f64 = 1e-18;
+/// Variance of the local energy, in units of the kinetic energy squared, of a state that needs no training: its energy is right to about
+/// as many units of the kinetic energy.
+const EIGENSTATE: f64 = 1e-12;
 
 /// Share of the run, at its end, over which parameters are averaged.
 const AVERAGED_SHARE: f64 = 0.25;

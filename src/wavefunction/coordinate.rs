@@ -97,13 +97,14 @@ impl Coordinate {
         Self::from_log_slope(degree, knots, mean_field_log_slope(n, 30.0, density))
     }
 
-    /// One coordinate per spin from the Hartree–Fock density; the identity where that fails.
+    /// One coordinate per spin from the Hartree–Fock density to a power; the identity where that fails.
     pub fn mean_field(
         hamiltonian: &Hamiltonian,
         geometry: &Geometry,
         sector: Sector,
         degree: usize,
         knots: usize,
+        power: f64,
     ) -> Result<Vec<Self>, SplineError> {
         let (a, b) = geometry.interval();
         // About four points per bohr, bounded so that a large box stays a matter of milliseconds.
@@ -122,7 +123,8 @@ impl Coordinate {
                 Self::from_density(degree, knots, n, |s| {
                     let points: Vec<f64> = s.iter().map(|s| a + (b - a) * s).collect();
                     let values = field.basis.evaluate(&points) * orbitals.subcols(0, n);
-                    (0..s.len()).map(|i| (0..n).map(|k| values[(i, k)].powi(2)).sum()).collect()
+                    let density = |i: usize| (0..n).map(|k| values[(i, k)].powi(2)).sum::<f64>();
+                    (0..s.len()).map(|i| density(i).powf(power)).collect()
                 })
             })
             .collect()
@@ -317,7 +319,8 @@ mod tests {
             ron::from_str("(external: Harmonic(), interaction: SoftCoulomb())").unwrap();
         let geometry = Geometry::Box { half_width: 6.0 };
         let of = |up, down| {
-            Coordinate::mean_field(&hamiltonian, &geometry, Sector { up, down }, 5, 32).unwrap()
+            Coordinate::mean_field(&hamiltonian, &geometry, Sector { up, down }, 5, 32, 1.0)
+                .unwrap()
         };
         let (up, down) = (of(2, 0), of(0, 2));
         assert_eq!((up.len(), down.len()), (1, 1));

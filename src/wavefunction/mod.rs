@@ -160,6 +160,12 @@ impl WavefunctionSettings {
         Ok((self.settle(sector, system)?, self.build(sector, system, seed)?))
     }
 
+    /// Whether the state of a sector of both spins is that of as many particles of one spin.
+    pub fn is_fermionised(&self, sector: Sector) -> bool {
+        let both = sector.up > 0 && sector.down > 0;
+        both && matches!(self, WavefunctionSettings::Weyl(s) if s.base == BaseSettings::Fermionised)
+    }
+
     /// Whether [`Wavefunction::refine`] can do something.
     pub fn can_refine(&self) -> bool {
         match self {

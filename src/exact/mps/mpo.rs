@@ -129,4 +129,15 @@ impl Operator {
         );
         Operator { sites, onsite, hopping, density }
     }
+
+    /// Memory of all blocks of one side whose cuts have `states` states, in bytes, were there no conserved numbers: these
+    /// save about as much as the blocks of the other side take.
+    pub(crate) fn block_bytes(&self, states: usize) -> u64 {
+        let passing = |p: &Passage| p.transfer.ncols() + 1;
+        let couplings: usize = [&self.hopping[0], &self.hopping[1], &self.density]
+            .into_iter()
+            .flat_map(|passages| passages.iter().map(passing))
+            .sum();
+        8 * (couplings * states * states) as u64
+    }
 }

@@ -7,11 +7,12 @@ use super::truncation::{Converged, Goal, converge, to_the_left};
 use crate::exact::dvr::OneBodyBasis;
 use crate::exact::linalg::{mul, symmetric_eigen};
 use crate::exact::problem::Setting;
+use crate::exact::state::even;
 use crate::exact::strings::choose;
 use crate::exact::watch::{Finishing, Watch};
 use crate::exact::{
     Components, ConvergenceRow, Density, Entanglement, ErrorBudget, ExactError, ExactOptions,
-    ExactResult, GroundState, PairDensity, Refinement, Step,
+    ExactResult, GroundState, Labels, PairDensity, Refinement, Step,
 };
 use crate::system::{Geometry, Hamiltonian, Sector};
 use faer::Mat;
@@ -28,6 +29,8 @@ const SPACING: f64 = 0.2;
 const SAFETY: f64 = 2.0;
 /// Share of the work limit for the first grid.
 const FIRST_GRID: f64 = 0.12;
+/// States of a cut that the memory of the first grid is predicted with.
+const EXPECTED_STATES: usize = 120;
 /// States of a cut that the mean field starts with, and the least probable of them.
 const START_STATES: usize = 64;
 const START_PROBABILITY: f64 = 1e-9;
@@ -41,6 +44,8 @@ struct Solver<'a> {
     table: Vec<ConvergenceRow>,
     products: usize,
     work: f64,
+    /// Memory of the grid before, in bytes.
+    bytes: usize,
 }
 
 /// What one grid gave.
@@ -77,6 +82,7 @@ pub(in crate::exact) fn solve(
         table: vec![],
         products: 0,
         work: 0.0,
+        bytes: 0,
     };
     solver.refine(start, chosen)
 }
@@ -117,9 +123,14 @@ impl Solver<'_> {
             (_, Some(row)) => self.work * (n as f64 / row.functions as f64).powi(2),
             _ => self.work,
         };
-        self.watch.tell(&Step::Predicted { determinants, bytes: 0, work: expected });
         let tolerance = (1e-5 * self.options.tolerance).clamp(1e-14, 1e-11);
         let operator = grid.operator(self.hamiltonian, self.sector, tolerance);
+        // The same number of states on more points; at first as many as experience has it.
+        let bytes = match self.table.last() {
+            Some(row) => (self.bytes as f64 * n as f64 / row.functions as f64) as u64,
+            None => operator.block_bytes(EXPECTED_STATES),
+        };
+        self.watch.tell(&Step::Predicted { determinants, bytes, work: expected });
         let orbitals = start.field.on(&grid);
         let mut chain = Chain::new(operator, &orbitals, START_PROBABILITY, START_STATES)
             .ok_or(ExactError::NotOnGrid)?;
@@ -127,6 +138,7 @@ impl Solver<'_> {
         let found = converge(&mut chain, states, goal, self.options, self.watch)?;
         self.products += found.products;
         self.work = found.work;
+        self.bytes = chain.bytes();
         let (a, b) = grid.geometry.interval();
         let change = self.table.last().map(|row| (row.energy - found.energies[0]).abs());
         let row = ConvergenceRow {
@@ -244,6 +256,27 @@ impl Solver<'_> {
         self.result(level, energies, &budgets)
     }
 
+    /// Between walls and on the line the ground state of a sector is the only one and has no node but those of the
+    /// exchange of equal spins (E. Lieb and D. Mattis, Phys. Rev. 125, 164 (1962)): its spin is the smallest the sector has,
+    /// and turning the order of `n` equal spins around takes `n (n - 1) / 2` exchanges. Nothing is known of other states.
+    fn labels(&self, grid: &Grid, states: usize) -> Vec<Labels> {
+        let mut labels = vec![Labels::default(); states];
+        let Sector { up, down } = self.sector;
+        let polarised = up == 0 || down == 0;
+        let spin = 0.5 * up.abs_diff(down) as f64;
+        if polarised {
+            labels.iter_mut().for_each(|l| l.spin = Some(spin));
+        }
+        if let Geometry::Box { .. } = grid.geometry {
+            let (a, b) = grid.geometry.interval();
+            let exchanges = up * up.saturating_sub(1) / 2 + down * down.saturating_sub(1) / 2;
+            let sign = if exchanges.is_multiple_of(2) { 1 } else { -1 };
+            labels[0].spin = Some(spin);
+            labels[0].parity = even(&self.hamiltonian.external, a, b).then_some(sign);
+        }
+        labels
+    }
+
     fn result(
         &mut self,
         level: Level,
@@ -282,7 +315,7 @@ impl Solver<'_> {
             error_estimates,
             error_budget: budgets[0],
             components,
-            labels: vec![],
+            labels: self.labels(&grid, states),
             excited_densities,
             method: format!(
                 "matrix product states, {n} points, up to {} states a cut, {:.0e} lost",

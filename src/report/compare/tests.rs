@@ -83,6 +83,7 @@ fn run(name: &str) -> RunFolder {
         reference_density: Some(Density { x, up: values.clone(), down: values }),
         provenance: None,
         observables: None,
+        projection: None,
         notices: Vec::new(),
         about_observables: false,
     }

@@ -33,6 +33,7 @@ impl Run {
             optimiser: &OptimiserSettings::default(),
             spec_text: &self.spec_text,
             observables: self.observables.as_ref(),
+            projection: None,
             notices: &[],
             reference_density: self.reference_density.as_ref(),
             provenance: self.provenance.as_ref(),

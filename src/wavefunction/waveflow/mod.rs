@@ -35,6 +35,8 @@ use serde::{Deserialize, Serialize};
 pub struct WaveflowSettings {
     /// The one-dimensional coordinate that the chart starts from.
     pub coordinate: CoordinateKind,
+    /// The mean-field coordinate follows the density to this power: below one, tails and what is between wells get more room.
+    pub coordinate_power: f64,
     /// How the fundamental domain becomes the unit cube.
     pub chart: Chart,
     /// Number of autoregressive I-spline layers.
@@ -70,6 +72,7 @@ impl Default for WaveflowSettings {
     fn default() -> Self {
         WaveflowSettings {
             coordinate: CoordinateKind::MeanField,
+            coordinate_power: 1.0,
             chart: Chart::Gaps,
             layers: 1,
             degree: 5,
@@ -156,6 +159,7 @@ impl Waveflow {
                 sector,
                 settings.degree,
                 COORDINATE_KNOTS,
+                settings.coordinate_power,
             )?,
         };
         let mut offsets = vec![0];

@@ -17,6 +17,7 @@
 pub mod base;
 pub mod circle;
 pub mod displacement;
+pub mod ensemble;
 pub mod monotone;
 mod newton;
 pub mod pair;
@@ -491,6 +492,11 @@ impl Weyl {
 }
 
 impl Weyl {
+    /// The same flow over another base in the same place.
+    fn with_base(&self, base: Base) -> Self {
+        Weyl { base, ..self.clone() }
+    }
+
     /// The base itself, without any layer, in the place that it was built for.
     fn bare(sector: Sector, system: System, place: Place, base: Base) -> Self {
         Weyl {

@@ -18,6 +18,7 @@ use crate::exact::strings::StringSpace;
 use crate::math::scalar::Scalar;
 use crate::system::Sector;
 use faer::Mat;
+use std::sync::Arc;
 
 /// Strings of `k` particles, each with the strings of `k - 1` that it has when one orbital is taken out.
 #[derive(Clone, Debug)]
@@ -75,10 +76,10 @@ pub fn minors(c: &Mat<f64>) -> Vec<f64> {
 #[derive(Clone, Debug)]
 pub struct Expansion {
     sector: Sector,
-    series: Series,
-    products: Products,
+    series: Arc<Series>,
+    products: Arc<Products>,
     /// Levels of spin up and of spin down.
-    levels: [Vec<Level>; 2],
+    levels: Arc<[Vec<Level>; 2]>,
     /// `c_IJ`, row-major.
     coefficients: Vec<f64>,
     /// One-body density matrices of the spins that have particles, row-major.
@@ -105,20 +106,43 @@ impl Expansion {
         sector: Sector,
         domain: Domain,
         orbitals: &Mat<f64>,
-        mut coefficients: Vec<f64>,
+        coefficients: Vec<f64>,
     ) -> Self {
-        let norm = coefficients.iter().map(|c| c * c).sum::<f64>().sqrt();
-        coefficients.iter_mut().for_each(|c| *c /= norm);
         let series = Series::new(domain, orbitals);
         let m = orbitals.ncols();
         let levels = [levels(m, sector.up), levels(m, sector.down)];
         let products = Products::new(&series);
+        Self::over(sector, Arc::new(series), Arc::new(products), Arc::new(levels), coefficients)
+    }
+
+    /// Another state over the same orbitals.
+    pub fn with_coefficients(&self, coefficients: Vec<f64>) -> Self {
+        let Expansion { sector, series, products, levels, .. } = self;
+        Self::over(
+            *sector,
+            Arc::clone(series),
+            Arc::clone(products),
+            Arc::clone(levels),
+            coefficients,
+        )
+    }
+
+    fn over(
+        sector: Sector,
+        series: Arc<Series>,
+        products: Arc<Products>,
+        levels: Arc<[Vec<Level>; 2]>,
+        mut coefficients: Vec<f64>,
+    ) -> Self {
+        let norm = coefficients.iter().map(|c| c * c).sum::<f64>().sqrt();
+        coefficients.iter_mut().for_each(|c| *c /= norm);
+        let m = series.functions();
         let columns = levels[1].last().map_or(1, |l| l.strings);
         let rows = coefficients.len() / columns;
         let c = &coefficients;
         let transposed = (0..columns).flat_map(|j| (0..rows).map(move |i| c[i * columns + j]));
         let mut densities = Vec::new();
-        for (rows, levels) in [c.clone(), transposed.collect()].into_iter().zip(&levels) {
+        for (rows, levels) in [c.clone(), transposed.collect()].into_iter().zip(&*levels) {
             if let Some(level) = levels.last() {
                 densities.push(State { rows, scratch: Vec::new() }.density(level, m));
             }
@@ -129,6 +153,17 @@ impl Expansion {
     /// Number of spins that have particles.
     pub fn spins(&self) -> usize {
         self.densities.len()
+    }
+
+    /// One-body density matrix of a spin (numbered among those that have particles), row-major.
+    pub fn density_matrix(&self, spin: usize) -> &[f64] {
+        &self.densities[spin]
+    }
+
+    /// The same with the density matrices of an ensemble of states over these orbitals, for what follows its density.
+    pub fn with_densities(mut self, densities: Vec<Vec<f64>>) -> Self {
+        self.densities = densities;
+        self
     }
 
     /// The density of one spin (numbered among those that have particles) at an angle, per radian.
@@ -251,7 +286,7 @@ impl Expansion {
         let mut phi = [vec![0.0; m], Vec::new(), Vec::new(), Vec::new()];
         let mut work = QuantileWork::default();
         let mut next = 0;
-        for levels in &self.levels {
+        for levels in self.levels.iter() {
             for level in levels.iter().rev() {
                 let gamma = state.density(level, m);
                 let trace: f64 = (0..m).map(|p| gamma[p * m + p]).sum();

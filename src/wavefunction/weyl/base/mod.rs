@@ -3,6 +3,7 @@
 pub mod calogero;
 pub mod choice;
 pub mod determinants;
+pub mod distance;
 pub mod expansion;
 pub mod free_fermions;
 pub mod gaps;
@@ -19,6 +20,7 @@ use crate::math::scalar::Scalar;
 use crate::system::{External, Geometry, Hamiltonian, Sector, System};
 use calogero::{Calogero, contact_power};
 use determinants::{Determinants, DeterminantsTrace};
+use distance::{Distance, DistanceTrace};
 use expansion::{Expansion, ExpansionTrace};
 use gaps::{Gaps, GapsTrace};
 pub use mean_field::{MeanFieldSettings, Orbitals};
@@ -216,10 +218,30 @@ impl BaseSettings {
             }
             BaseSettings::RelativeMotion | BaseSettings::Automatic => {
                 let Geometry::Box { half_width } = walls else { return Ok(None) };
-                let found = relative::solve(sector, system.hamiltonian, half_width)?;
-                return Ok(found.map(|(half_width, state)| {
-                    (Place::on_line(frame, half_width), Base::Relative(Box::new(state)))
-                }));
+                let relative = |converged: bool| -> Result<_, WavefunctionError> {
+                    let found = relative::solve(sector, system.hamiltonian, half_width, converged)?;
+                    Ok(found.map(|(half_width, state)| {
+                        (Place::on_line(frame, half_width), Base::Relative(Box::new(state)))
+                    }))
+                };
+                // Sine functions have the smoother second derivatives; elements follow kinks and cores.
+                let frequency = match system.hamiltonian.external {
+                    External::Harmonic { frequency } => frequency,
+                    _ => return relative(false),
+                };
+                if let Some(found) = relative(true)? {
+                    return Ok(Some(found));
+                }
+                let found = contact_power(&system.hamiltonian.interaction)
+                    .is_none()
+                    .then(|| Distance::new(sector, frequency, system.hamiltonian));
+                return match found.flatten() {
+                    Some((half_width, state)) => {
+                        let place = Place::on_line(frame, half_width);
+                        Ok(Some((place, Base::Distance(Box::new(state)))))
+                    }
+                    None => relative(false),
+                };
             }
         };
         Ok(Some((place, base)))
@@ -245,6 +267,8 @@ pub enum Base {
     Expansion(Box<Expansion>),
     /// Centre of mass and distance.
     Relative(Box<RelativeMotion>),
+    /// Centre of mass and distance in a harmonic trap.
+    Distance(Box<Distance>),
     /// Powers of the distances.
     Calogero(Box<Calogero>),
     /// Centre of mass and gaps.
@@ -258,6 +282,7 @@ pub struct BaseTrace<T> {
     expansion: ExpansionTrace<T>,
     relative: RelativeTrace<T>,
     gaps: GapsTrace<T>,
+    distance: DistanceTrace<T>,
     angles: Vec<T>,
 }
 
@@ -271,6 +296,7 @@ impl Base {
             Base::Determinants(b) => b.spins(),
             Base::Expansion(b) => b.spins(),
             Base::Relative(b) => b.spins(),
+            Base::Distance(b) => b.spins(),
             Base::Calogero(_) | Base::Gaps(_) => 1,
         }
     }
@@ -283,6 +309,7 @@ impl Base {
             Base::Relative(b) => b.density(spin, theta),
             Base::Calogero(b) => b.density(theta),
             Base::Gaps(b) => b.density(theta),
+            Base::Distance(b) => b.density(theta),
         }
     }
 
@@ -305,6 +332,7 @@ impl Base {
             Base::Relative(b) => (b.below(), b.ends()),
             Base::Calogero(b) => (b.below(), Domain::Walls.ends()),
             Base::Gaps(b) => (b.below(), Domain::Walls.ends()),
+            Base::Distance(b) => (b.below(), Domain::Walls.ends()),
         }
     }
 
@@ -350,6 +378,7 @@ impl Base {
             Base::Expansion(b) => b.forward(angles, reverse, &mut trace.expansion),
             Base::Relative(b) => b.forward(angles, reverse, &mut trace.relative),
             Base::Gaps(b) => b.forward(angles, reverse, &mut trace.gaps),
+            Base::Distance(b) => b.forward(angles, &mut trace.distance),
             Base::Calogero(b) => {
                 trace.angles.clear();
                 trace.angles.extend_from_slice(angles);
@@ -365,6 +394,7 @@ impl Base {
             Base::Expansion(b) => b.backward(bar, &mut trace.expansion),
             Base::Relative(b) => b.backward(bar, &mut trace.relative),
             Base::Gaps(b) => b.backward(bar, &mut trace.gaps),
+            Base::Distance(b) => b.backward(bar, &trace.distance),
             Base::Calogero(b) => b.backward(&trace.angles, bar),
         }
     }
@@ -373,7 +403,7 @@ impl Base {
     pub fn orders(&self, sector: Sector) -> f64 {
         let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
         match self {
-            Base::Gaps(_) => 1.0,
+            Base::Gaps(_) | Base::Distance(_) => 1.0,
             // The particles of a spin are drawn one after the other, then sorted.
             _ => factorial(sector.up) * factorial(sector.down),
         }
@@ -394,6 +424,7 @@ impl Base {
             Base::Expansion(b) => b.sample(uniforms, angles),
             Base::Relative(b) => b.sample(uniforms, angles),
             Base::Gaps(b) => b.sample(uniforms, angles),
+            Base::Distance(b) => b.sample(uniforms, angles),
             Base::Calogero(b) => b.sample(uniforms, angles),
         }
     }

@@ -201,7 +201,7 @@ const NEGLIGIBLE: f64 = 1e-22;
 
 /// The state of two particles on the line, and the half-width of its computational box, at least `half_width`, in bohr.
 ///
-/// None where the interaction is singular at contact, or where no series converges or no box is wide enough.
+/// None where the interaction is singular at contact, or where no series converges (to rounding if `converged`) or no box is wide enough.
 ///
 /// # Errors
 /// [`EigenFailure`] when a potential is not finite on the grid.
@@ -209,13 +209,14 @@ pub fn solve(
     sector: Sector,
     hamiltonian: &Hamiltonian,
     half_width: f64,
+    converged: bool,
 ) -> Result<Option<(f64, RelativeMotion)>, EigenFailure> {
     if !hamiltonian.interaction.value(0.0).is_finite() {
         return Ok(None);
     }
     let mut half_width = half_width;
     for _ in 0..GROWTHS {
-        let problem = Problem { sector, hamiltonian, half_width };
+        let problem = Problem { sector, hamiltonian, half_width, converged };
         let Some(state) = problem.solve()? else { return Ok(None) };
         let points: Vec<(f64, f64)> = (0..INTERVALS)
             .map(|i| middle(i, INTERVALS))
@@ -236,6 +237,7 @@ struct Problem<'a> {
     sector: Sector,
     hamiltonian: &'a Hamiltonian,
     half_width: f64,
+    converged: bool,
 }
 
 /// Functions of one coordinate: the waves of their sines, and their coefficients, one column each.
@@ -394,7 +396,7 @@ impl Problem<'_> {
             let waves = self.distance_waves(most);
             let distance = self.eigenfunctions(waves, &field, DISTANCE_FUNCTIONS)?;
             // Where the interaction has a kink no series converges fast: the last is the best.
-            let last = most == WAVES[WAVES.len() - 1];
+            let last = !self.converged && most == WAVES[WAVES.len() - 1];
             if tail(&distance) < if last { ROUGH } else { CONVERGED } {
                 return self.interacting(&centre, &distance, &external, &interaction).map(Some);
             }
@@ -504,6 +506,7 @@ mod tests {
         use Interaction::*;
         let harmonic = |frequency| External::Harmonic { frequency };
         let soft = |strength, softening| SoftCoulomb { strength, softening };
+        let tent = || Formula("50*((0.3-abs(d))+abs(0.3-abs(d)))".parse().unwrap());
         // Independent values: exact diagonalisation, closed forms for harmonium.
         for (frequency, interaction, sector, exact, within) in [
             // The trap of g = a = 1, a hundred times as wide: lengths by 10, energies by 1/100.
@@ -513,6 +516,9 @@ mod tests {
             (1.0, Gaussian { strength: -50.0, width: 0.1 }, PAIR, -17.190_923, 1e-6),
             (1.0, Gaussian { strength: 100.0, width: 0.1 }, PAIR, 2.039_585, 1e-6),
             (1.0, Harmonic { stiffness: 16.0 }, EQUAL, 0.5 + 1.5 * 33f64.sqrt(), 1e-9),
+            (1.0, Dipolar { strength: 1.0, softening: 0.01 }, EQUAL, 2.576_232_240_2, 1e-6),
+            (1.0, tent(), EQUAL, 2.040_523_370_0, 5e-6),
+            (1.0, tent(), PAIR, 1.938_433, 5e-6),
         ] {
             let (found, drift) = local_energies(harmonic(frequency), interaction.clone(), sector);
             assert!(drift < 1e-6, "{interaction:?}: {drift}");

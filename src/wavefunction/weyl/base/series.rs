@@ -198,10 +198,11 @@ impl Products {
             }
         }
         table.extend_from_slice(&below);
-        // a_l = (l + 1/2) sum_k w_k P_l(x_k) f(x_k).
-        let legendre = (0..NODES)
-            .flat_map(|l| unit.iter().map(move |&(x, w)| (l as f64 + 0.5) * w * polynomials(x)[l]))
+        let unit_values = |k: usize| (0..NODES).map(move |l| f64::from(u8::from(k == l)));
+        let columns: Vec<Vec<f64>> = (0..NODES)
+            .map(|k| legendre_coefficients(&unit, &unit_values(k).collect::<Vec<_>>()))
             .collect();
+        let legendre = (0..NODES * NODES).map(|lk| columns[lk % NODES][lk / NODES]).collect();
         Products { ends, functions: n, cells, values, table, legendre }
     }
 
@@ -274,32 +275,41 @@ impl Products {
     }
 }
 
-/// The Legendre polynomials of degree 0 to [`NODES`] at `x`.
-fn polynomials(x: f64) -> [f64; NODES + 1] {
-    let mut p = [1.0; NODES + 1];
-    p[1] = x;
-    for k in 2..=NODES {
-        let kf = k as f64;
-        p[k] = ((2.0 * kf - 1.0) * x * p[k - 1] - (kf - 1.0) * p[k - 2]) / kf;
+/// Coefficients `a_l = (l + 1/2) sum_k w_k P_l(x_k) f(x_k)` in Legendre polynomials of what has given values at the nodes of a Gaussian rule
+/// on `[-1, 1]`, as many as nodes.
+pub(super) fn legendre_coefficients(rule: &[(f64, f64)], values: &[f64]) -> Vec<f64> {
+    let mut coefficients = vec![0.0; rule.len()];
+    for (&(x, w), f) in rule.iter().zip(values) {
+        let (mut before, mut now) = (0.0, 1.0);
+        for (l, c) in coefficients.iter_mut().enumerate() {
+            let k = l as f64;
+            *c += (k + 0.5) * w * now * f;
+            (before, now) = (now, ((2.0 * k + 1.0) * x * now - k * before) / (k + 1.0));
+        }
     }
-    p
+    coefficients
 }
 
 /// Where in `[-1, 1]` the integral from -1 of a sum of Legendre polynomials reaches `target`: safeguarded Newton, to rounding of an
 /// angle that goes by `scale`.
-fn root(coefficients: &[f64; NODES], target: f64, scale: f64) -> f64 {
+pub(super) fn root(coefficients: &[f64], target: f64, scale: f64) -> f64 {
     let (mut lo, mut hi) = (-1.0f64, 1.0f64);
     let whole = 2.0 * coefficients[0];
     let guess = 2.0 * target / whole - 1.0;
     let mut x = if guess > -1.0 && guess < 1.0 { guess } else { 0.0 };
     for _ in 0..60 {
         work::newton();
-        let p = polynomials(x);
+        // P_l is the slope of (P_(l+1) - P_(l-1)) / (2 l + 1).
+        let (mut before, mut now) = (1.0, x);
         let mut sum = coefficients[0] * (x + 1.0);
         let mut slope = coefficients[0];
-        for l in 1..NODES {
-            sum += coefficients[l] * (p[l + 1] - p[l - 1]) * INVERSE_ODD[l];
-            slope += coefficients[l] * p[l];
+        for (l, &c) in coefficients.iter().enumerate().skip(1) {
+            let k = l as f64;
+            let odd = 2.0 * k + 1.0;
+            let next = (odd * x * now - k * before) / (k + 1.0);
+            sum += c * (next - before) / odd;
+            slope += c * now;
+            (before, now) = (now, next);
         }
         let residual = sum - target;
         if residual > 0.0 {
@@ -315,17 +325,6 @@ fn root(coefficients: &[f64; NODES], target: f64, scale: f64) -> f64 {
     }
     x
 }
-
-/// `1 / (2 l + 1)`.
-const INVERSE_ODD: [f64; NODES] = {
-    let mut inverse = [0.0; NODES];
-    let mut l = 0;
-    while l < NODES {
-        inverse[l] = 1.0 / (2 * l + 1) as f64;
-        l += 1;
-    }
-    inverse
-};
 
 /// Scratch memory of [`Products::quantile`].
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Runs every command of the book and holds its output against what the book prints.
+
+    docs/book/build.py            check: fails where an output has changed or a link is broken
+    docs/book/build.py --update   writes the outputs into the book
+
+A block ```sh is a list of commands, run in the root of the repository with `weylflow` in the path; the block ```text after it is
+what they print. Times and the number of threads are not compared.
+"""
+
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+BOOK = Path(__file__).resolve().parent
+ROOT = BOOK.parents[1]
+BLOCK = re.compile(r"```sh\n(.*?)```\n\n```text\n(.*?)```", re.S)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+# What differs from one machine or day to the next.
+VARIES = re.compile(r"\d+(\.\d+)? ?(s|ms|min|MiB|GiB)\b|\d+ threads?")
+
+
+def output(commands):
+    path = f"{ROOT / 'target' / 'release'}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", commands], cwd=ROOT, env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{commands}\nexit code {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def main():
+    update = "--update" in sys.argv[1:]
+    shutil.rmtree(ROOT / "out" / "book", ignore_errors=True)
+    wrong = []
+    # In the order of the contents: later chapters use what earlier ones made.
+    contents = (BOOK / "SUMMARY.md").read_text()
+    for name in [n for n in LINK.findall(contents) if "/" not in n]:
+        page = BOOK / name
+        text = page.read_text()
+
+        def block(match):
+            commands, printed = match.groups()
+            found = output(commands)
+            plain = [VARIES.sub("..", t).splitlines() for t in (printed, found)]
+            if not update and plain[0] != plain[1]:
+                wrong.append("\n".join(difflib.unified_diff(*plain, page.name, "now", lineterm="")))
+            return f"```sh\n{commands}```\n\n```text\n{found}```"
+
+        new = BLOCK.sub(block, text)
+        if update:
+            page.write_text(new)
+    pages = [*BOOK.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    for page in pages:
+        for link in LINK.findall(page.read_text()):
+            if not link.startswith(("http", "mailto")) and not (page.parent / link).exists():
+                wrong.append(f"{page.name}: the link {link} leads nowhere")
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print("the book is as it prints")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,705 @@
+//! Exact projection: the energy beyond the ansatz.
+//!
+//! In one dimension the ground state of a sector has no node inside the fundamental domain, so diffusion Monte Carlo confined to it is exact for any
+//! number of particles. The guide is normalised and sampled exactly: walkers start from independent samples of `|psi|²`, an exact Metropolis
+//! move keeps them there, and paths carry weights `exp(-∫ (E_L - E_T))` without any branching (M. Caffarel, P. Claverie, J. Chem.
+//! Phys. 88, 1088 (1988)). What is estimated is not the energy but the correction
+//!
+//! `Delta(beta) = <w e> / <w> - <e>`, `e` the mean local energy of both ends of a window of the length `beta`,
+//!
+//! in which the scatter of the variational energy cancels. `E_var + Delta(beta)` falls with `beta` to the exact energy and is an upper bound on
+//! the way. Energies in Hartree, lengths in bohr, imaginary time in 1/Hartree.
+
+mod guide;
+mod kernel;
+mod pilot;
+mod pure;
+mod walker;
+mod windows;
+
+use crate::contact;
+use crate::estimate::Moments;
+use crate::estimate::judge::number;
+use crate::exact::EigenFailure;
+use crate::observables::{Measurement, Quantity};
+use crate::parallel;
+use crate::sampling::{Purpose, stream};
+use crate::system::System;
+use crate::wavefunction::Wavefunction;
+use kernel::Space;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use walker::{Mover, Tally};
+use windows::{Action, Curve};
+
+pub use pure::OBSERVABLES;
+pub use windows::CurvePoint;
+
+/// How much to project, and how; what is left open is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Walkers, a multiple of the replicates or rounded up to one.
+    pub walkers: usize,
+    /// Independent replicates behind the error bars.
+    pub replicates: usize,
+    /// Length of the projection, in 1/Hartree.
+    pub beta: Option<f64>,
+    /// Length of a step, in 1/Hartree.
+    pub step: Option<f64>,
+    /// Change of the correction that does not matter, in Hartree.
+    pub tolerance: Option<f64>,
+    /// Fresh samples for the variational energy; where none are asked for, those of the run do.
+    pub samples: Option<usize>,
+    /// Names of the observables beside the energy: see [`OBSERVABLES`].
+    pub observables: Vec<String>,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            walkers: 1024,
+            replicates: 32,
+            beta: None,
+            step: None,
+            tolerance: None,
+            samples: None,
+            observables: vec!["position".into(), "density".into()],
+            seed: 0,
+        }
+    }
+}
+
+/// A variational energy, in Hartree.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variational {
+    /// The energy.
+    #[serde(deserialize_with = "number")]
+    pub energy: f64,
+    /// Its standard error.
+    #[serde(deserialize_with = "number")]
+    pub standard_error: f64,
+    /// Samples behind it.
+    pub samples: usize,
+}
+
+/// `E_0 - E_var`, in Hartree.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Correction {
+    /// The correction.
+    pub energy: f64,
+    /// Its standard error.
+    pub standard_error: f64,
+    /// How much the last doubling of the projection still brought: the exact energy may be lower by about as much.
+    pub remainder: f64,
+}
+
+/// Why there is no projected energy.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Nearly nowhere a local energy.
+    #[error("the guide has no sensible local energy nearly everywhere")]
+    NoSense,
+    /// The power of the distance that psi has is not that of the ground state.
+    #[error(
+        "the local energy of the guide diverges like {coefficient:.3}/d² where particles meet: psi has not the power of the distance that \
+         the ground state has, and the variance of the weights is infinite"
+    )]
+    Contact {
+        /// Coefficient, in Hartree bohr².
+        coefficient: f64,
+    },
+    /// A guide that has nodes where the ground state has none.
+    #[error(
+        "the guide vanishes where opposite spins meet, and the ground state does not: no walker would learn of it"
+    )]
+    NodeBetweenOppositeSpins,
+    /// The moves do not know the cusp of a contact interaction.
+    #[error(
+        "the moves of a projection are those of free particles, which do not know the cusp of a contact interaction"
+    )]
+    Cusp,
+    /// No step is short enough.
+    #[error(
+        "no step is short enough: of steps of {step:.1e} only a share of {acceptance:.3} is accepted"
+    )]
+    Step {
+        /// The shortest step.
+        step: f64,
+        /// Share that is accepted.
+        acceptance: f64,
+    },
+    /// Few paths carry all of the weight.
+    #[error(
+        "few paths carry the weight: an effective share of {share:.3} (at least {least}) after beta = {beta:.3}; the guide is too far from the \
+         ground state"
+    )]
+    Weights {
+        /// Effective share.
+        share: f64,
+        /// The least.
+        least: f64,
+        /// Length of the projection.
+        beta: f64,
+    },
+    /// The error of the time step is larger than the error bar.
+    #[error(
+        "the time step is too long: twice of it moves the correction by {change:.1e} ± {error:.1e} Ha"
+    )]
+    Quadrature {
+        /// Change of the correction.
+        change: f64,
+        /// Its standard error.
+        error: f64,
+    },
+    /// Local energies beyond the cap of the action matter.
+    #[error(
+        "local energies so far from the mean that the action leaves them out matter: {excess:.1e} Ha of the mean"
+    )]
+    Cap {
+        /// What is left out of the mean.
+        excess: f64,
+    },
+    /// Walkers and exact samples disagree about the guide.
+    #[error(
+        "walkers and exact samples disagree about the energy of the guide, by {deviation:.1e} ± {error:.1e} Ha"
+    )]
+    Drift {
+        /// Mean over the walks minus that of the samples.
+        deviation: f64,
+        /// Its standard error.
+        error: f64,
+    },
+    /// One walker carries the correction.
+    #[error("one walker carries {part:.1e} Ha of a correction of {correction:.1e} Ha")]
+    Walker {
+        /// Its part.
+        part: f64,
+        /// The correction.
+        correction: f64,
+    },
+    /// The correction still grows.
+    #[error(
+        "no plateau: the last doubling, to beta = {beta:.3}, still lowers the energy by {fall:.1e} ± {error:.1e} Ha"
+    )]
+    NoPlateau {
+        /// Length of the projection.
+        beta: f64,
+        /// What the last doubling brought.
+        fall: f64,
+        /// Its standard error.
+        error: f64,
+    },
+    /// A number that is none.
+    #[error("the correction is not a number")]
+    NotANumber,
+}
+
+/// Why a projection ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// The caller wanted no more.
+    #[error("interrupted")]
+    Interrupted,
+    /// An observable that is none.
+    #[error("`{name}` is no observable of a projection; there are: {all}")]
+    Observable {
+        /// The name.
+        name: String,
+        /// All names.
+        all: String,
+    },
+    /// A state of another projection.
+    #[error("the state is one of another projection")]
+    State,
+    /// Observables that are not finite.
+    #[error(transparent)]
+    Eigen(#[from] EigenFailure),
+}
+
+/// What a projection found.
+#[derive(Clone, Debug)]
+pub struct Projection {
+    /// The energy that is corrected.
+    pub variational: Variational,
+    /// The correction; none where it is refused.
+    pub correction: Option<Correction>,
+    /// Why it is refused; empty where it is not.
+    pub refusals: Vec<Refusal>,
+    /// `Delta(beta)`.
+    pub curve: Vec<CurvePoint>,
+    /// Share of the windows that count.
+    pub effective_share: f64,
+    /// Share of the moves that were accepted.
+    pub acceptance: f64,
+    /// Length of a step.
+    pub step: f64,
+    /// The same as it counts: shorter by the share of squared displacements that was accepted.
+    pub effective_step: f64,
+    /// Length of the projection.
+    pub beta: f64,
+    /// What is left of the error of the time step, in Hartree, and its standard error.
+    pub quadrature: (f64, f64),
+    /// Walkers.
+    pub walkers: usize,
+    /// Independent replicates.
+    pub replicates: usize,
+    /// Pure observables.
+    pub observables: Vec<Pure>,
+}
+
+impl Projection {
+    /// The projected energy and its standard error, in Hartree.
+    pub fn energy(&self) -> Option<(f64, f64)> {
+        let (v, c) = (self.variational, self.correction?);
+        Some((v.energy + c.energy, v.standard_error.hypot(c.standard_error)))
+    }
+}
+
+/// An observable of the variational state and of the ground state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pure {
+    /// Name in the registry.
+    pub observable: String,
+    /// Over `|psi|²`.
+    pub variational: Vec<Quantity>,
+    /// Over the square of the ground state.
+    pub pure: Vec<Quantity>,
+}
+
+impl Pure {
+    fn of(variational: Measurement, pure: Measurement) -> Self {
+        Pure {
+            observable: pure.observable,
+            variational: variational.quantities,
+            pure: pure.quantities,
+        }
+    }
+}
+
+/// Steps of a projection, as they were chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Steps {
+    tau: f64,
+    effective: f64,
+    walls: bool,
+    /// Steps of the first length of projection.
+    first: usize,
+    /// Steps between places that are kept.
+    stride: usize,
+    /// How often the step was halved after a whole projection.
+    halvings: usize,
+}
+
+/// A walk so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Walk {
+    x: Vec<f64>,
+    energies: Vec<f64>,
+    /// Places of every `stride`-th step.
+    places: Vec<f64>,
+    tally: Tally,
+}
+
+/// Where a projection stands: everything that the rest depends on besides guide and settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    variational: Option<Variational>,
+    steps: Option<Steps>,
+    walks: Vec<Walk>,
+}
+
+/// News of a projection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct News {
+    /// Walks that are done of this length.
+    pub done: usize,
+    /// Of how many.
+    pub of: usize,
+    /// Length of the projection.
+    pub beta: f64,
+    /// Correction so far and its error.
+    pub correction: Option<(f64, f64)>,
+}
+
+/// Walkers that are moved before the caller hears of them.
+const BATCH: usize = 64;
+/// Times that the length may be doubled.
+const DOUBLINGS: usize = 4;
+/// Times that the step may be halved after a whole projection.
+const HALVINGS: usize = 3;
+/// Least effective share of windows.
+const LEAST_SHARE: f64 = 0.2;
+/// A correction that changes by less than this share of it has reached its plateau.
+const SMALL: f64 = 0.02;
+/// Part of the correction, and of the error of the energy, that one walker may bring.
+const LARGEST_PART: f64 = 0.2;
+const LARGEST_ERROR: f64 = 0.7;
+/// Error bars by which walkers and exact samples may differ.
+const DRIFT: f64 = 4.0;
+/// Batch numbers of the streams: none of `measure` is as large.
+const STREAMS: u64 = 1 << 42;
+
+/// Projects a guide onto the ground state.
+///
+/// `given` is its variational energy where it is known. `state` is new, or that of the same projection that was interrupted: it then goes on as if
+/// it had not been. `watch` hears of the state from time to time and may end the work.
+///
+/// # Errors
+/// See [`ProjectError`]; what refuses the energy is none, but part of the [`Projection`].
+pub fn project(
+    psi: &dyn Wavefunction,
+    system: System,
+    settings: &Settings,
+    given: Option<Variational>,
+    state: &mut State,
+    watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
+) -> Result<Projection, ProjectError> {
+    let settings = &Settings {
+        walkers: settings.walkers.max(1).next_multiple_of(settings.replicates.max(2)),
+        replicates: settings.replicates.max(2),
+        ..settings.clone()
+    };
+    let names = pure::named(&settings.observables)?;
+    let job = Job { psi, system, settings };
+    if let Err(refusal) = job.judge() {
+        let nothing = Variational { energy: f64::NAN, standard_error: f64::NAN, samples: 0 };
+        return Ok(job.refused(given.unwrap_or(nothing), refusal));
+    }
+    let (samples, fresh) = (settings.samples, given.is_none() || settings.samples.is_some());
+    let drawn = pure::draw(psi, system, settings, &names, fresh);
+    let variational = match given {
+        Some(given) if samples.is_none() => given,
+        _ => drawn.energy,
+    };
+    if state.variational.is_some_and(|v| v != variational) {
+        return Err(ProjectError::State);
+    }
+    state.variational = Some(variational);
+    if state.steps.is_none() {
+        match job.choose(variational) {
+            Ok(steps) => state.steps = Some(steps),
+            Err(refusal) => return Ok(job.refused(variational, refusal)),
+        }
+    }
+    loop {
+        let steps = state.steps.ok_or(ProjectError::State)?;
+        let found = job.walk(steps, variational, state, watch)?;
+        let again = matches!(found.refusal, Some(Refusal::Quadrature { .. } | Refusal::Cap { .. }))
+            && settings.step.is_none()
+            && steps.halvings < HALVINGS;
+        if again {
+            state.walks.clear();
+            state.steps = Some(job.halved(steps));
+            continue;
+        }
+        let chosen = found.curve.points[found.chosen];
+        let tally = state.walks.iter().fold(Tally::default(), |all, w| all.and(w.tally));
+        let window = found.lengths[found.chosen];
+        let action = job.action(steps, variational);
+        let observables = match found.refusal {
+            Some(_) => Vec::new(),
+            None => pure::finish(&drawn, settings, &state.walks, steps.stride, &action, window)?,
+        };
+        return Ok(Projection {
+            variational,
+            correction: found.refusal.is_none().then_some(Correction {
+                energy: chosen.correction,
+                standard_error: chosen.standard_error,
+                remainder: found.curve.falls[found.chosen].0.max(0.0),
+            }),
+            refusals: found.refusal.into_iter().collect(),
+            effective_share: chosen.effective_share,
+            acceptance: tally.acceptance(),
+            step: steps.tau,
+            effective_step: steps.effective,
+            beta: chosen.beta,
+            quadrature: found.curve.quadrature[found.chosen],
+            curve: found.curve.points,
+            walkers: settings.walkers,
+            replicates: settings.replicates,
+            observables,
+        });
+    }
+}
+
+/// What walks of one step came to.
+struct Found {
+    curve: Curve,
+    lengths: Vec<usize>,
+    /// The length that is believed.
+    chosen: usize,
+    refusal: Option<Refusal>,
+}
+
+/// Plain means over walks.
+struct Bulk {
+    /// Mean local energy, relative to the variational one, and its standard error.
+    deviation: f64,
+    error: f64,
+    /// What the cap of the action leaves out of the mean size of local energies.
+    excess: f64,
+}
+
+/// Plain means over walks, which are independent of each other.
+fn bulk(action: &Action, walks: &[Walk]) -> Bulk {
+    let mut means = Moments::default();
+    let mut excess = Moments::default();
+    for walk in walks {
+        let relative = || walk.energies.iter().map(|e| e - action.origin);
+        let count = walk.energies.len() as f64;
+        means.push(relative().sum::<f64>() / count);
+        excess.push(relative().map(|e| (e.abs() - action.cap).max(0.0)).sum::<f64>() / count);
+    }
+    let (deviation, error) = (means.mean(), means.standard_error());
+    Bulk { deviation, error, excess: excess.mean() }
+}
+
+/// What does not change.
+struct Job<'a> {
+    psi: &'a dyn Wavefunction,
+    system: System<'a>,
+    settings: &'a Settings,
+}
+
+impl Job<'_> {
+    fn judge(&self) -> Result<(), Refusal> {
+        if contact::matters(self.system.hamiltonian, self.psi.sector()) {
+            return Err(Refusal::Cusp);
+        }
+        let mut rng = stream(self.settings.seed, Purpose::Analysis, STREAMS - 1, 0);
+        let mut mover = Mover::new(self.psi, self.system, Space::Line, 1.0);
+        guide::judge(self.psi, self.system, &mut mover, &mut rng)
+    }
+
+    fn refused(&self, variational: Variational, refusal: Refusal) -> Projection {
+        Projection {
+            variational,
+            correction: None,
+            refusals: vec![refusal],
+            curve: Vec::new(),
+            effective_share: f64::NAN,
+            acceptance: f64::NAN,
+            step: f64::NAN,
+            effective_step: f64::NAN,
+            beta: f64::NAN,
+            quadrature: (f64::NAN, f64::NAN),
+            walkers: self.settings.walkers,
+            replicates: self.settings.replicates,
+            observables: Vec::new(),
+        }
+    }
+
+    fn choose(&self, variational: Variational) -> Result<Steps, Refusal> {
+        pilot::choose(self.psi, self.system, self.settings, variational.energy)
+    }
+
+    fn halved(&self, steps: Steps) -> Steps {
+        let tau = 0.5 * steps.tau;
+        let effective = pilot::effective(self.psi, self.system, self.settings, tau, steps.walls);
+        // The same length of projection.
+        let first = 2 * (steps.first as f64 * 0.5 * steps.effective / effective).round() as usize;
+        Steps {
+            tau,
+            effective,
+            first,
+            stride: 2 * steps.stride,
+            halvings: steps.halvings + 1,
+            ..steps
+        }
+    }
+
+    fn action(&self, steps: Steps, variational: Variational) -> Action {
+        Action { step: steps.effective, origin: variational.energy, cap: 1.0 / steps.tau }
+    }
+
+    /// Walks until the correction has its plateau, or will have none.
+    fn walk(
+        &self,
+        steps: Steps,
+        variational: Variational,
+        state: &mut State,
+        watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
+    ) -> Result<Found, ProjectError> {
+        let action = self.action(steps, variational);
+        let replicates = self.settings.replicates;
+        let fixed = self.settings.beta.is_some();
+        let mut doublings = 0;
+        loop {
+            let longest = steps.first << doublings;
+            let lengths = windows::lengths(longest);
+            let betas: Vec<f64> = lengths.iter().map(|&l| l as f64 * steps.effective).collect();
+            let sums = self.extend(steps, doublings, &action, &lengths, &betas, state, watch)?;
+            let curve = Curve::of(&sums, replicates, &betas);
+            let bulk = bulk(&action, &state.walks);
+            let found = self.verdict(curve, lengths, variational, bulk);
+            let grows = matches!(found.refusal, Some(Refusal::NoPlateau { .. }));
+            if !grows || fixed || doublings == DOUBLINGS {
+                let refusal = found.refusal.filter(|_| !(grows && fixed));
+                return Ok(Found { refusal, ..found });
+            }
+            doublings += 1;
+        }
+    }
+
+    /// Lets all walks reach twice the length of the projection; returns the sums of each.
+    #[allow(clippy::too_many_arguments)]
+    fn extend(
+        &self,
+        steps: Steps,
+        doublings: usize,
+        action: &Action,
+        lengths: &[usize],
+        betas: &[f64],
+        state: &mut State,
+        watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
+    ) -> Result<Vec<Vec<f64>>, ProjectError> {
+        let (walkers, replicates) = (self.settings.walkers, self.settings.replicates);
+        let until = 2 * (steps.first << doublings);
+        let mut sums: Vec<Vec<f64>> = Vec::with_capacity(walkers);
+        while sums.len() < walkers {
+            let range = sums.len()..walkers.min(sums.len() + BATCH);
+            let before = &state.walks;
+            let walked = parallel::map_chunks(range.len(), 1, |c, _| {
+                let number = range.start + c;
+                let walk = before.get(number);
+                if walk.is_some_and(|w| w.energies.len() > until) {
+                    return None;
+                }
+                Some(self.walked(steps, doublings, number, walk, until))
+            });
+            for (number, walk) in range.clone().zip(walked) {
+                match walk {
+                    // It has been so far before.
+                    None => {}
+                    Some(walk) if number < state.walks.len() => state.walks[number] = walk,
+                    Some(walk) => state.walks.push(walk),
+                }
+            }
+            let done = &state.walks[range];
+            sums.extend(parallel::map_chunks(done.len(), 1, |c, _| {
+                action.sums(&done[c].energies[..=until], lengths)
+            }));
+            let correction = (sums.len() >= 2 * replicates).then(|| {
+                let whole = sums.len() / replicates * replicates;
+                let curve = Curve::of(&sums[..whole], replicates, betas);
+                curve.points.last().map(|p| (p.correction, p.standard_error))
+            });
+            let news = News {
+                done: sums.len(),
+                of: walkers,
+                beta: betas.last().copied().unwrap_or_default(),
+                correction: correction.flatten(),
+            };
+            if watch(&news, state).is_break() {
+                return Err(ProjectError::Interrupted);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// A walk as far as `until`, on a stream of its own for each part.
+    fn walked(
+        &self,
+        steps: Steps,
+        part: usize,
+        number: usize,
+        before: Option<&Walk>,
+        until: usize,
+    ) -> Walk {
+        let batch = STREAMS + (steps.halvings * (DOUBLINGS + 1) + part) as u64;
+        let mut rng = stream(self.settings.seed, Purpose::Analysis, batch, number);
+        let space = Space::of(self.system.geometry, steps.walls);
+        let mut mover = Mover::new(self.psi, self.system, space, steps.tau);
+        let mut walk = before.cloned().unwrap_or(Walk {
+            x: Vec::new(),
+            energies: Vec::new(),
+            places: Vec::new(),
+            tally: Tally::default(),
+        });
+        let point = match before {
+            Some(walk) => mover.at(&walk.x),
+            None => mover.start(&mut rng),
+        };
+        // The guide was judged before: this does not happen, and would be seen as an energy that is not finite.
+        let Some(mut point) = point else {
+            walk.energies.resize(until + 1, f64::NAN);
+            return walk;
+        };
+        for k in walk.energies.len()..=until {
+            if k > 0 {
+                mover.step(&mut point, &mut rng);
+            }
+            walk.energies.push(point.energy);
+            if k % steps.stride == 0 {
+                walk.places.extend_from_slice(&point.x);
+            }
+        }
+        walk.tally = walk.tally.and(mover.tally);
+        walk.x = point.x;
+        walk
+    }
+
+    fn verdict(
+        &self,
+        curve: Curve,
+        lengths: Vec<usize>,
+        variational: Variational,
+        bulk: Bulk,
+    ) -> Found {
+        let enough = |p: &CurvePoint| p.effective_share >= LEAST_SHARE;
+        let chosen = match self.settings.beta {
+            Some(_) => curve.points.len() - 1,
+            None => curve.points.iter().rposition(enough).unwrap_or(0),
+        };
+        let point = curve.points[chosen];
+        let (delta, error) = (point.correction, point.standard_error);
+        let total = error.hypot(variational.standard_error);
+        let (fall, fall_error) = curve.falls[chosen];
+        // Rounding of the sums.
+        let rounding = 1e-12 * (1.0 + variational.energy.abs());
+        let tolerance = self.settings.tolerance.unwrap_or(SMALL * delta.abs()).max(rounding);
+        let small = (0.7 * error).max(tolerance);
+        let (change, change_error) = curve.quadrature[chosen];
+        let part = curve.largest_part[chosen];
+        let drift_error = bulk.error.hypot(variational.standard_error);
+        let refusal = if !(delta.is_finite() && error.is_finite() && fall.is_finite()) {
+            Some(Refusal::NotANumber)
+        } else if bulk.excess > (0.3 * error).max(tolerance) {
+            Some(Refusal::Cap { excess: bulk.excess })
+        } else if bulk.deviation.abs() > DRIFT * drift_error + rounding {
+            Some(Refusal::Drift { deviation: bulk.deviation, error: drift_error })
+        } else if !enough(&point) {
+            let share = point.effective_share;
+            Some(Refusal::Weights { share, least: LEAST_SHARE, beta: point.beta })
+        } else if fall > small && curve.points.len() == chosen + 1 {
+            Some(Refusal::NoPlateau { beta: point.beta, fall, error: fall_error })
+        } else if fall > small.max(0.5 * total) + 2.0 * fall_error {
+            // Longer projections have no weight left.
+            let share = curve.points[chosen + 1].effective_share;
+            let beta = curve.points[chosen + 1].beta;
+            Some(Refusal::Weights { share, least: LEAST_SHARE, beta })
+        } else if change.abs() > (0.5 * error).max(tolerance).max(2.0 * change_error) {
+            Some(Refusal::Quadrature { change: 3.0 * change, error: 3.0 * change_error })
+        } else if part > LARGEST_PART * delta.abs()
+            && part > LARGEST_ERROR * total
+            && part > tolerance
+        {
+            Some(Refusal::Walker { part, correction: delta })
+        } else {
+            None
+        };
+        Found { curve, lengths, chosen, refusal }
+    }
+}
+
+#[cfg(test)]
+mod tests;

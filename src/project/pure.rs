@@ -1,0 +1,192 @@
+//! Expectation values over the square of the ground state: the middle of a window, with its weight.
+
+use super::windows::Action;
+use super::{ProjectError, Pure, Settings, Variational, Walk};
+use crate::estimate::{EnergyEstimate, Moments};
+use crate::local_energy::{self, BatchId, Derivatives};
+use crate::observables::replicates::Replicates;
+use crate::observables::{Entry, Measurement, Observable, REGISTRY, Sample, Setup};
+use crate::parallel;
+use crate::sampling::{Purpose, Sampling};
+use crate::system::System;
+use crate::wavefunction::Wavefunction;
+
+/// Observables of the places of the particles alone, which have a pure estimate.
+pub const OBSERVABLES: [&str; 5] =
+    ["position", "density", "pair_density", "distance", "structure_factor"];
+
+/// Samples of the variational state for observables alone, and for its energy, to begin with.
+const SAMPLES: usize = 16_384;
+const ENERGY_SAMPLES: usize = 65_536;
+/// Number of the first batch of samples: none of `measure` is as large.
+const BATCHES: u64 = 1 << 40;
+/// Samples that are drawn at once.
+const PART: usize = 4096;
+
+/// The entries with these names; the energy is always there.
+pub(super) fn named(names: &[String]) -> Result<Vec<&'static Entry>, ProjectError> {
+    for name in names {
+        if name != "energy" && !OBSERVABLES.contains(&name.as_str()) {
+            let all = format!("energy, {}", OBSERVABLES.join(", "));
+            return Err(ProjectError::Observable { name: name.clone(), all });
+        }
+    }
+    Ok(REGISTRY
+        .iter()
+        .filter(|e| OBSERVABLES.contains(&e.name) && names.iter().any(|n| n == e.name))
+        .collect())
+}
+
+/// What exact samples say.
+pub(super) struct Drawn {
+    pub(super) energy: Variational,
+    observables: Vec<(&'static str, Box<dyn Observable>)>,
+    /// Of each observable the means over each replicate.
+    means: Vec<Vec<Vec<f64>>>,
+}
+
+/// Means over exact samples in as many scramblings as there are replicates.
+pub(super) fn draw(
+    psi: &dyn Wavefunction,
+    system: System,
+    settings: &Settings,
+    entries: &[&'static Entry],
+    for_energy: bool,
+) -> Drawn {
+    let observables: Vec<(&'static str, Box<dyn Observable>)> = if entries.is_empty() {
+        Vec::new()
+    } else {
+        let setup = Setup::new(psi, system);
+        entries.iter().filter_map(|e| Some((e.name, (e.build)(&setup)?))).collect()
+    };
+    let replicates = settings.replicates;
+    let wanted = match settings.samples {
+        Some(samples) => samples,
+        None if for_energy => ENERGY_SAMPLES,
+        None if observables.is_empty() => 0,
+        None => SAMPLES,
+    };
+    let each = wanted.div_ceil(replicates).next_power_of_two();
+    let mut energies = vec![Moments::default(); replicates];
+    let mut means = vec![Vec::new(); observables.len()];
+    let n = psi.sector().particles();
+    for (r, energy) in energies.iter_mut().enumerate().filter(|_| wanted > 0) {
+        let mut sums: Vec<Vec<f64>> =
+            observables.iter().map(|(_, o)| vec![0.0; o.length()]).collect();
+        for first in (0..each).step_by(PART) {
+            let id = BatchId {
+                sampling: Sampling::QuasiRandom,
+                seed: settings.seed,
+                purpose: Purpose::Analysis,
+                number: BATCHES + r as u64,
+                first,
+                tails: 0.0,
+            };
+            let count = PART.min(each - first);
+            let batch = local_energy::draw(psi, system, id, count, Derivatives::None);
+            batch.local_energy.iter().for_each(|&e| energy.push(e));
+            for ((_, observable), sums) in observables.iter().zip(&mut sums) {
+                batch.x.chunks_exact(n).for_each(|x| observable.add(&place(x), sums));
+            }
+        }
+        let count = energy.count() as f64;
+        for (sums, means) in sums.into_iter().zip(&mut means) {
+            means.push(sums.into_iter().map(|s| s / count).collect());
+        }
+    }
+    let energy = EnergyEstimate::of_sets(&energies);
+    let energy = Variational {
+        energy: energy.mean(),
+        standard_error: energy.standard_error(),
+        samples: energy.count(),
+    };
+    Drawn { energy, observables, means }
+}
+
+/// A place as a sample of which nothing else is known.
+fn place(x: &[f64]) -> Sample<'_> {
+    let no = f64::NAN;
+    Sample {
+        x,
+        log_abs: no,
+        sign: no,
+        local_energy: no,
+        gradient: &[],
+        conditional: &[],
+        log_scale: &[],
+    }
+}
+
+/// Pure estimates: what the exact samples say, and what the weights of windows of this length change of it.
+pub(super) fn finish(
+    drawn: &Drawn,
+    settings: &Settings,
+    walks: &[Walk],
+    stride: usize,
+    action: &Action,
+    window: usize,
+) -> Result<Vec<Pure>, ProjectError> {
+    let replicates = settings.replicates;
+    // Number and weight of the windows, then of each observable plain and weighted sums.
+    let width: usize = 2 + 2 * drawn.observables.iter().map(|(_, o)| o.length()).sum::<usize>();
+    let sums = parallel::map_chunks(replicates, 1, |r, _| {
+        let mut sums = vec![0.0; width];
+        let mut own = Vec::new();
+        for walk in walks.iter().skip(r).step_by(replicates) {
+            let n = walk.x.len();
+            let (_, path) = action.along(&walk.energies);
+            for (q, x) in walk.places.chunks_exact(n).enumerate() {
+                let middle = q * stride;
+                let half = window / 2;
+                if middle < half || middle + half >= path.len() {
+                    continue;
+                }
+                let w = (path[middle - half] - path[middle + half]).exp();
+                sums[0] += 1.0;
+                sums[1] += w;
+                let mut rest = &mut sums[2..];
+                for (_, observable) in &drawn.observables {
+                    own.clear();
+                    own.resize(observable.length(), 0.0);
+                    observable.add(&place(x), &mut own);
+                    let (plain, weighted) = rest[..2 * own.len()].split_at_mut(own.len());
+                    for ((p, v), o) in plain.iter_mut().zip(weighted).zip(&own) {
+                        *p += o;
+                        *v += w * o;
+                    }
+                    rest = &mut rest[2 * own.len()..];
+                }
+            }
+        }
+        sums
+    });
+    let change = |sums: &[f64]| -> Vec<Vec<f64>> {
+        let mut rest = &sums[2..];
+        let mut all = Vec::new();
+        for (_, observable) in &drawn.observables {
+            let (plain, weighted) = rest[..2 * observable.length()].split_at(observable.length());
+            let change = |(w, p): (&f64, &f64)| w / sums[1] - p / sums[0];
+            all.push(weighted.iter().zip(plain).map(change).collect());
+            rest = &rest[2 * observable.length()..];
+        }
+        all
+    };
+    let sums = Replicates::new(sums);
+    let whole = change(&sums.mean());
+    let without: Vec<_> = sums.leave_one_out().map(|s| change(&s)).collect();
+    let r = replicates as f64;
+    let mut found = Vec::new();
+    for (k, (name, observable)) in drawn.observables.iter().enumerate() {
+        let measured = |means: Vec<Vec<f64>>| -> Result<Measurement, ProjectError> {
+            let quantities = observable.finish(&Replicates::new(means))?;
+            Ok(Measurement { observable: (*name).to_owned(), quantities })
+        };
+        // Pseudo-values of the jackknife are as good as independent.
+        let pure = drawn.means[k].iter().zip(&without).map(|(mean, without)| {
+            let pseudo = whole[k].iter().zip(&without[k]).map(|(w, o)| r * w - (r - 1.0) * o);
+            mean.iter().zip(pseudo).map(|(m, p)| m + p).collect()
+        });
+        found.push(Pure::of(measured(drawn.means[k].clone())?, measured(pure.collect())?));
+    }
+    Ok(found)
+}

@@ -1,0 +1,138 @@
+//! Projections against closed forms.
+
+use super::*;
+use crate::spec::read::parse;
+
+fn built(spec: &str) -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
+    let spec = parse(spec, std::path::Path::new("test.ron")).unwrap();
+    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+    let psi = spec.wavefunction.build(spec.sector, system, spec.seed).unwrap();
+    (spec, psi)
+}
+
+fn run(spec: &str, settings: &Settings) -> Projection {
+    let (spec, psi) = built(spec);
+    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+    let mut watch = |_: &News, _: &State| ControlFlow::Continue(());
+    project(psi.as_ref(), system, settings, None, &mut State::default(), &mut watch).unwrap()
+}
+
+const HARMONIUM: &str = r#"(
+    title: "harmonium",
+    hamiltonian: Inline(external: Harmonic(), interaction: Harmonic(stiffness: 0.5)),
+    sector: (up: 3), geometry: Line,
+    wavefunction: Weyl(base: MeanField(orbitals: NonInteracting)),
+)"#;
+
+fn few() -> Settings {
+    Settings { walkers: 256, samples: Some(8192), ..Settings::default() }
+}
+
+#[test]
+fn free_fermions_are_projected_onto_harmonium_and_its_pure_width() {
+    let found = run(HARMONIUM, &few());
+    assert!(found.refusals.is_empty(), "{found:?}");
+    let (energy, error) = found.energy().unwrap();
+    // E = 1/2 + Omega (n² - 1) / 2 with Omega² = 1 + n k.
+    let omega = 2.5f64.sqrt();
+    let exact = 0.5 + 4.0 * omega;
+    let correction = found.correction.unwrap();
+    assert!(correction.energy < -0.1 && error < 0.1 * correction.energy.abs(), "{found:?}");
+    assert!((energy - exact).abs() < 3.5 * error + correction.remainder, "{energy} {error}");
+    // Three particles: sum x² = 1/2 of the centre and 8 / (2 Omega) of the rest.
+    let square = (0.5 + 4.0 / omega) / 3.0;
+    let pure = &found.observables[0].pure;
+    let q = pure.iter().find(|q| q.name == "mean_square_position_up").unwrap();
+    let (value, error) = q.scalar().unwrap();
+    assert!((value - square).abs() < 4.0 * error + 0.003, "{value} ± {error}, {square}");
+    let before = &found.observables[0].variational;
+    let q = before.iter().find(|q| q.name == "mean_square_position_up").unwrap();
+    assert!((q.values[0] - square).abs() > 0.05);
+}
+
+#[test]
+fn the_curve_falls_and_bounds_the_energy() {
+    let found = run(HARMONIUM, &few());
+    for pair in found.curve.windows(2) {
+        let slack = pair[0].standard_error.max(pair[1].standard_error);
+        assert!(pair[1].correction < pair[0].correction + slack, "{:?}", found.curve);
+        assert!(pair[1].effective_share < pair[0].effective_share + 1e-9);
+    }
+}
+
+#[test]
+fn bad_guides_have_no_energy() {
+    let of = |interaction: &str, sector: &str, base: &str| {
+        run(
+            &format!(
+                "(title: \"bad\", hamiltonian: Inline(external: Harmonic(), interaction: {interaction}), \
+                 sector: {sector}, geometry: Line, wavefunction: Weyl(base: {base}))"
+            ),
+            &few(),
+        )
+    };
+    let plain = "MeanField(orbitals: NonInteracting)";
+    let calogero = of("InverseSquare(strength: 2)", "(up: 2)", plain);
+    assert!(matches!(calogero.refusals[..], [Refusal::Contact { .. }]), "{calogero:?}");
+    assert_eq!(calogero.energy(), None);
+    // Local energies of thousands of Hartree: an action that leaves them out would give a wrong energy.
+    let far = of("Harmonic(stiffness: 400)", "(up: 3)", plain);
+    assert!(!far.refusals.is_empty() && far.energy().is_none(), "{far:?}");
+    let polarised = of("SoftCoulomb(strength: 5)", "(up: 1, down: 1)", "Fermionised");
+    assert_eq!(polarised.refusals, [Refusal::NodeBetweenOppositeSpins]);
+}
+
+#[test]
+fn walls_and_rings_are_exact_for_free_particles() {
+    // Free fermions in a box, guided by those of another external potential: a state that is wrong by the flow's own potential.
+    for (geometry, sector, exact) in [
+        ("Box(half_width: 1.5)", "(up: 3)", 14.0 * (std::f64::consts::PI / 3.0).powi(2) / 2.0),
+        ("Ring(circumference: 3)", "(up: 3)", (2.0 * std::f64::consts::PI / 3.0).powi(2)),
+    ] {
+        let text = format!(
+            "(title: \"free\", hamiltonian: Inline(external: Free, interaction: None), sector: {sector}, \
+             geometry: {geometry}, wavefunction: Weyl(layers: [Monotone, PairInverse]))"
+        );
+        let (spec, mut psi) = built(&text);
+        let moved: Vec<f64> =
+            psi.parameters().iter().enumerate().map(|(i, p)| p + 0.3 * (i as f64).sin()).collect();
+        psi.set_parameters(&moved).unwrap();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let mut watch = |_: &News, _: &State| ControlFlow::Continue(());
+        let found =
+            project(psi.as_ref(), system, &few(), None, &mut State::default(), &mut watch).unwrap();
+        assert!(found.refusals.is_empty(), "{found:?}");
+        let (energy, error) = found.energy().unwrap();
+        let correction = found.correction.unwrap();
+        assert!(error < 0.2 * correction.energy.abs(), "{found:?}");
+        let remainder = correction.remainder;
+        assert!((energy - exact).abs() < 3.5 * error + remainder, "{energy} ± {error}, {exact}");
+    }
+}
+
+#[test]
+fn an_interrupted_projection_goes_on_with_the_same_bits() {
+    let (spec, psi) = built(HARMONIUM);
+    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+    let settings = Settings { walkers: 192, ..few() };
+    let mut go_on = |_: &News, _: &State| ControlFlow::Continue(());
+    let whole =
+        project(psi.as_ref(), system, &settings, None, &mut State::default(), &mut go_on).unwrap();
+    let mut heard = 0;
+    let mut stop = |_: &News, _: &State| {
+        heard += 1;
+        if heard == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut state = State::default();
+    let error = project(psi.as_ref(), system, &settings, None, &mut state, &mut stop);
+    assert!(matches!(error, Err(ProjectError::Interrupted)));
+    let text = serde_json::to_string(&state).unwrap();
+    let mut state: State = serde_json::from_str(&text).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let again = pool.install(|| {
+        project(psi.as_ref(), system, &settings, None, &mut state, &mut |_, _| {
+            ControlFlow::Continue(())
+        })
+    });
+    assert_eq!(format!("{whole:?}"), format!("{:?}", again.unwrap()));
+}

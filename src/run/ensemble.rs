@@ -1,0 +1,705 @@
+//! A run of several states, or of a temperature: [`EnsembleRun::new`], [`EnsembleRun::estimate`] in memory, and
+//! [`EnsembleRun::in_folder`] with all files.
+//!
+//! It is trained and estimated in one go, in this process: there is no checkpoint to go on from, and results in a folder
+//! stay untouched until the new ones are complete.
+
+use super::clocks::Clocks;
+use super::reference::{REFERENCE_MEMORY, REFERENCE_WORK};
+use super::{DENSITY_BINS, Event, InFolder, Observer, RunError, Task, solve_until};
+use crate::estimate::{Check, Verdict, gaussian_bars};
+use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
+use crate::exact::{ExactError, ExactOptions, ExactResult};
+use crate::local_energy::Fault;
+use crate::objective::free_energy::{self, ThermalError};
+use crate::objective::spectrum::{self, SpectrumError};
+use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
+use crate::report::csv::{EnergyCsv, write_timing};
+use crate::report::ensemble::{
+    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition, render,
+};
+use crate::report::escape::one_line;
+use crate::report::faults::{self, FaultsCsv};
+use crate::report::files::{Existing, create_output_folder, holds_a_run, names, write_atomic};
+use crate::report::provenance::Provenance;
+use crate::report::record::IterationRow;
+use crate::report::replace::{NEW_RESULTS, NEW_RUN, Set};
+use crate::spec::validate;
+use crate::spec::{ReferenceSource, ResolvedSpec, write};
+use crate::system::System;
+use crate::team;
+use crate::train::health::density_drift;
+use crate::train::{Schedule, StopReason};
+use crate::wavefunction::weyl::Weyl;
+use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
+use crate::wavefunction::{Wavefunction, WavefunctionSettings};
+use crate::work;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// Whether a spec is one for [`EnsembleRun`]: a single state is a ground state like any other.
+pub fn is_of_several(spec: &ResolvedSpec) -> bool {
+    spec.temperature.is_some() || spec.states.as_ref().is_some_and(|s| s.count > 1)
+}
+
+/// A run of several states or of a temperature that has not begun.
+pub struct EnsembleRun {
+    spec: ResolvedSpec,
+    spec_text: String,
+    clocks: Clocks,
+}
+
+/// What it gives.
+pub struct EnsembleOutcome {
+    /// The spec.
+    pub spec: ResolvedSpec,
+    /// The numbers of `summary.json`.
+    pub summary: EnsembleSummary,
+    /// The iterations; their energy is the weighted sum of the states, or the free energy.
+    pub rows: Vec<IterationRow>,
+    /// One-body densities.
+    pub densities: Densities,
+    /// Final samples without a sensible local energy, some of them.
+    pub faults: Vec<Fault>,
+}
+
+/// What a temperature adds to a run.
+struct Point {
+    checks: Vec<Check>,
+    densities: Densities,
+    faults: Vec<Fault>,
+}
+
+/// Announces an iteration, of so many at most.
+fn told(
+    observer: &mut dyn Observer,
+    row: IterationRow,
+    of: usize,
+    rows: &mut Vec<IterationRow>,
+) -> ControlFlow<()> {
+    observer.hear(Event::Iteration(&row, of));
+    rows.push(row);
+    goes_on(observer)
+}
+
+fn goes_on(observer: &dyn Observer) -> ControlFlow<()> {
+    if observer.stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+const INTERRUPTED: RunError = RunError::Interrupted { checkpoint: None };
+
+fn of_states(error: SpectrumError) -> RunError {
+    match error {
+        SpectrumError::Interrupted => INTERRUPTED,
+        SpectrumError::Wavefunction(e) => e.into(),
+        SpectrumError::Linear(_) => RunError::Ensemble(error.to_string()),
+    }
+}
+
+fn of_temperature(error: ThermalError) -> RunError {
+    match error {
+        ThermalError::Interrupted => INTERRUPTED,
+        ThermalError::Wavefunction(e) => e.into(),
+        other => RunError::Ensemble(other.to_string()),
+    }
+}
+
+/// Standard errors, and Hartree in units of the kinetic energy of one particle, by which an energy may be above the exact
+/// one and below it.
+const BARS: f64 = 5.0;
+const ABOVE: f64 = 3e-4;
+const BELOW: f64 = 1e-7;
+/// `N variance / T²` beyond which a state is far from an eigenstate.
+const SCORE: f64 = 0.05;
+/// Share of the samples that may be left out.
+const LEFT_OUT: f64 = 1e-3;
+/// Largest relative difference of the density of the samples from `|psi|²`.
+const DRIFT: f64 = 1e-6;
+/// Largest error with which the flow undoes itself, relative to the interval.
+const ROUND_TRIP: f64 = 1e-8;
+
+impl EnsembleRun {
+    /// Checks a spec.
+    ///
+    /// # Errors
+    /// [`RunError`]: a spec that breaks a bound, one of a ground state, one that cannot be trained.
+    pub fn new(spec: ResolvedSpec) -> Result<Self, RunError> {
+        let clocks = Clocks::start();
+        spec.validate()?;
+        if !is_of_several(&spec) {
+            return Err(RunError::Ensemble(
+                "the spec asks for no states and no temperature: its run is `Run`".to_owned(),
+            ));
+        }
+        validate::trainable(&spec.hamiltonian, spec.sector).map_err(RunError::Untrainable)?;
+        if team::current().is_some_and(|team| team.processes() > 1) {
+            return Err(RunError::Ensemble(
+                "states and temperatures run in one process: leave --mpi out".to_owned(),
+            ));
+        }
+        let spec_text = write::to_ron(&spec)?;
+        Ok(EnsembleRun { spec, spec_text, clocks })
+    }
+
+    /// The spec.
+    pub fn spec(&self) -> &ResolvedSpec {
+        &self.spec
+    }
+
+    /// Trains and estimates, in memory.
+    ///
+    /// # Errors
+    /// [`RunError`]: states that cannot be built, a training that fails, an observer that ends it.
+    pub fn estimate(self, mut observer: impl Observer) -> Result<EnsembleOutcome, RunError> {
+        self.go(&mut observer)
+    }
+
+    fn go(self, observer: &mut dyn Observer) -> Result<EnsembleOutcome, RunError> {
+        if self.spec.temperature.is_some() { self.thermal(observer) } else { self.states(observer) }
+    }
+
+    /// Runs in a folder and writes all results.
+    ///
+    /// # Errors
+    /// [`RunError`]: files that cannot be written, a folder whose run shall go on, and whatever ends a run in memory.
+    pub fn in_folder(
+        self,
+        place: &InFolder,
+        mut observer: impl Observer,
+    ) -> Result<EnsembleOutcome, RunError> {
+        let folder = place.folder.as_path();
+        if place.existing == Existing::Keep && holds_a_run(folder) {
+            return Err(RunError::Resume(
+                "a run of states or of a temperature has no checkpoint to go on from: it starts anew with --overwrite, \
+                 which leaves the earlier results in place until there are new ones"
+                    .to_owned(),
+            ));
+        }
+        let _lock = create_output_folder(folder, place.existing)?;
+        let replaces = place.existing == Existing::Overwrite && holds_a_run(folder);
+        let spec_text = self.spec_text.clone();
+        let outcome = self.go(&mut observer)?;
+        let set = Set::empty(folder, if replaces { NEW_RUN } else { NEW_RESULTS })?;
+        let to = set.path().to_owned();
+        write_atomic(&to.join(names::SPEC), spec_text.as_bytes())?;
+        let mut table = EnergyCsv::create(&to, &[])?;
+        outcome.rows.iter().try_for_each(|row| table.push(row))?;
+        table.finish_in(&to)?;
+        write_timing(&to, &outcome.rows)?;
+        write_atomic(&to.join(names::DENSITY), outcome.densities.to_csv().as_bytes())?;
+        if !outcome.faults.is_empty() {
+            FaultsCsv::new(&to, 0)?.push(faults::ESTIMATE, outcome.rows.len(), &outcome.faults)?;
+        }
+        Provenance::here().write(&to)?;
+        let mut text = serde_json::to_string_pretty(&outcome.summary)
+            .map_err(|e| RunError::Ensemble(e.to_string()))?;
+        text.push('\n');
+        write_atomic(&to.join(names::SUMMARY), text.as_bytes())?;
+        let page = render(&outcome.summary, &outcome.rows, &outcome.densities, &spec_text);
+        write_atomic(&to.join(names::REPORT), page.as_bytes())?;
+        set.put_in_place(replaces)?;
+        Ok(outcome)
+    }
+
+    fn settings(&self) -> RayleighGaussNewtonSettings {
+        match &self.spec.optimiser {
+            OptimiserSettings::RayleighGaussNewton(settings) => settings.clone(),
+            // What else there is the bounds of a spec refuse.
+            _ => RayleighGaussNewtonSettings::default(),
+        }
+    }
+
+    fn summary(&self, ensemble: &str) -> EnsembleSummary {
+        EnsembleSummary {
+            ensemble: ensemble.to_owned(),
+            title: self.spec.title.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            states: Vec::new(),
+            transitions: Vec::new(),
+            dipoles: Vec::new(),
+            thermal: None,
+            sweep: Vec::new(),
+            nuclear_repulsion: self.spec.hamiltonian.nuclear_repulsion(),
+            base: Vec::new(),
+            orbitals: 0,
+            samples: 0,
+            sets: 0,
+            parameters: 0,
+            values: Vec::new(),
+            iterations: 0,
+            stopped: StopReason::Iterations,
+            rejected_samples: 0,
+            rejected_in_training: 0,
+            no_reference: None,
+            wall_seconds: self.clocks.wall(),
+            cpu_seconds: self.clocks.processor(),
+            threads: rayon::current_num_threads(),
+            work: work::so_far(),
+            seed: self.spec.seed,
+            verdict: Verdict::Refused,
+            checks: Vec::new(),
+        }
+    }
+
+    /// The lowest states.
+    fn states(self, observer: &mut dyn Observer) -> Result<EnsembleOutcome, RunError> {
+        let spec = &self.spec;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let WavefunctionSettings::Weyl(weyl) = &spec.wavefunction else {
+            return Err(RunError::Ensemble("states need the wavefunction Weyl".to_owned()));
+        };
+        let Some(asked) = &spec.states else {
+            return Err(RunError::Ensemble("the spec asks for no states".to_owned()));
+        };
+        let weights = asked.weights.of(asked.count);
+        let mut states = LowestStates::new(weyl, spec.sector, system, &weights)?;
+        observer.hear(Event::Message(&format!(
+            "{}: {} states over a configuration interaction in {} orbitals, {} parameters",
+            one_line(&spec.title),
+            asked.count,
+            states.orbitals,
+            states.parameters().len()
+        )));
+        let schedule = Schedule::of(spec);
+        let mut rows = Vec::new();
+        work::start_from(work::Work::NONE);
+        let trained =
+            spectrum::train(&mut states, system, &self.settings(), &schedule, &weights, |report| {
+                let sum = |v: &[f64]| weights.iter().zip(v).map(|(w, v)| w * v).sum::<f64>();
+                let variance = sum(&report.variances);
+                let row = IterationRow {
+                    iteration: report.iteration,
+                    energy: sum(&report.energies),
+                    standard_error: (variance / report.samples.max(1) as f64).sqrt(),
+                    variance,
+                    gradient_norm: report.gradient_norm,
+                    step_norm: report.step_norm,
+                    tau: report.tau,
+                    seconds: self.clocks.wall(),
+                };
+                told(observer, row, spec.iterations, &mut rows)
+            })
+            .map_err(of_states)?;
+        observer.hear(Event::Trained);
+        observer.hear(Event::Message("estimating on fresh samples"));
+        let found =
+            spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
+                .map_err(of_states)?;
+        // What follows are checks of the result, no part of it.
+        let mut summary = self.summary("states");
+        let exact = match spec.reference {
+            ReferenceSource::Exact => match self.exact_states(asked.count, observer)? {
+                Ok(exact) => Some(exact),
+                Err(why) => {
+                    summary.no_reference = Some(why);
+                    None
+                }
+            },
+            _ => None,
+        };
+        let k = asked.count;
+        for (q, &(energy, error)) in found.energies.iter().enumerate() {
+            let level = exact.as_ref().and_then(|r| Some((r, *r.energies.get(q)?)));
+            summary.states.push(StateRow {
+                energy,
+                standard_error: error,
+                variance: found.variances[q],
+                reference: level.map(|(r, exact)| Level {
+                    energy: exact,
+                    error_estimate: r.error_estimates.get(q).copied(),
+                    source: r.method.clone(),
+                    deviation: energy - exact,
+                }),
+                gap: Gap { energy: found.gaps[q].0, standard_error: found.gaps[q].1 },
+            });
+        }
+        for from in 0..k {
+            for to in from + 1..k {
+                let (dipole, dipole_error) = found.dipoles[from * k + to];
+                let gap = found.energies[to].0 - found.energies[from].0;
+                summary.transitions.push(Transition {
+                    from,
+                    to,
+                    dipole,
+                    dipole_error,
+                    oscillator_strength: 2.0 * gap * dipole * dipole,
+                });
+            }
+        }
+        summary.dipoles = (0..k).map(|q| found.dipoles[q * k + q]).collect();
+        summary.base = states.energies.clone();
+        summary.orbitals = states.orbitals;
+        (summary.samples, summary.sets) = (found.samples, found.sets);
+        summary.values = states.parameters().to_vec();
+        summary.parameters = summary.values.len();
+        (summary.iterations, summary.stopped) = (trained.iterations, trained.stopped);
+        summary.rejected_samples = found.rejected;
+        summary.rejected_in_training = trained.rejected;
+        let particles = spec.sector.particles() as f64;
+        let mut checks = vec![left_out(found.rejected, found.samples)];
+        checks.push(check(
+            ("overlap", "States are orthonormal", "States are not orthonormal"),
+            if found.overlap.1 < 1e-9 { 0.0 } else { found.overlap.0 },
+            // The largest of many, with few degrees of freedom.
+            12.0,
+            true,
+            format!(
+                "The sampled overlaps are those of orthonormal states to {:.1} standard errors ({:.1e}).",
+                found.overlap.0, found.overlap.1
+            ),
+        ));
+        self.flow_checks(&mut checks, &[&states.states[0], &states.states[k - 1]]);
+        for (q, s) in summary.states.iter().enumerate() {
+            let kinetic = found.kinetic[q].max(f64::MIN_POSITIVE);
+            let score = particles * s.variance / (kinetic * kinetic);
+            checks.push(check(
+                ("variance", "State is close to an eigenstate", "State is far from an eigenstate"),
+                score,
+                SCORE,
+                false,
+                format!("State {q}: N variance / T² = {score:.1e} (at most {SCORE})."),
+            ));
+            if let Some(r) = &s.reference {
+                let error = s.standard_error.hypot(r.error_estimate.unwrap_or(0.0));
+                checks.push(deviation(
+                    &format!("State {q}"),
+                    r.deviation,
+                    error,
+                    found.sets,
+                    kinetic / particles,
+                ));
+            }
+        }
+        let densities = Densities {
+            edges: found.edges,
+            curves: found
+                .densities
+                .into_iter()
+                .enumerate()
+                .flat_map(|(q, [up, down])| {
+                    [
+                        (format!("up_{q}"), up, spec.sector.up),
+                        (format!("down_{q}"), down, spec.sector.down),
+                    ]
+                })
+                .filter(|c| c.2 > 0)
+                .map(|c| (c.0, c.1))
+                .collect(),
+        };
+        Ok(self.outcome(summary, checks, rows, densities, found.faults))
+    }
+
+    /// The Gibbs ensembles, each from the flow of the one before.
+    fn thermal(self, observer: &mut dyn Observer) -> Result<EnsembleOutcome, RunError> {
+        let Some(temperature) = &self.spec.temperature else {
+            return Err(RunError::Ensemble("the spec asks for no temperature".to_owned()));
+        };
+        let all = temperature.kt.all();
+        let mut summary = self.summary("temperature");
+        let (mut checks, mut rows) = (Vec::new(), Vec::new());
+        let (mut densities, mut faults) = (Densities::default(), Vec::new());
+        work::start_from(work::Work::NONE);
+        for &kt in &all {
+            let found = self.at(kt, &mut summary, &mut rows, observer)?;
+            if all.len() > 1 {
+                summary.sweep.extend(summary.thermal.clone());
+                let named = |c: Check| Check { detail: format!("kT = {kt}: {}", c.detail), ..c };
+                checks.extend(found.checks.into_iter().map(named));
+            } else {
+                checks = found.checks;
+            }
+            densities.edges = found.densities.edges;
+            densities.curves = found.densities.curves;
+            faults.extend(found.faults);
+        }
+        faults.truncate(64);
+        Ok(self.outcome(summary, checks, rows, densities, faults))
+    }
+
+    /// The Gibbs ensemble at a temperature, whose numbers go into the summary.
+    fn at(
+        &self,
+        kt: f64,
+        summary: &mut EnsembleSummary,
+        rows: &mut Vec<IterationRow>,
+        observer: &mut dyn Observer,
+    ) -> Result<Point, RunError> {
+        let spec = &self.spec;
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let WavefunctionSettings::Weyl(weyl) = &spec.wavefunction else {
+            return Err(RunError::Ensemble("a temperature needs the wavefunction Weyl".to_owned()));
+        };
+        let mut states = GibbsStates::new(weyl, spec.sector, system, kt)?;
+        if states.parameters().len() == summary.values.len() {
+            states.set_parameters(&summary.values)?;
+        }
+        observer.hear(Event::Message(&format!(
+            "{}: kT = {kt} Ha, {} states over a configuration interaction in {} orbitals, {} parameters",
+            one_line(&spec.title),
+            states.energies.len(),
+            states.orbitals,
+            states.parameters().len()
+        )));
+        let schedule = Schedule::of(spec);
+        let done = rows.len();
+        let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
+        let trained =
+            free_energy::train(&mut states, system, optimiser.as_mut(), &schedule, |report| {
+                let row = IterationRow {
+                    iteration: done + report.iteration,
+                    energy: report.free_energy.mean(),
+                    standard_error: report.free_energy.standard_error(),
+                    variance: report.free_energy.variance(),
+                    gradient_norm: report.gradient_norm,
+                    step_norm: report.step_norm,
+                    tau: report.tau,
+                    seconds: self.clocks.wall(),
+                };
+                told(observer, row, done + spec.iterations, rows)
+            })
+            .map_err(of_temperature)?;
+        observer.hear(Event::Trained);
+        observer.hear(Event::Message("estimating on fresh samples"));
+        let found =
+            free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
+                .map_err(of_temperature)?;
+        summary.work = work::so_far();
+        let exact = match spec.reference {
+            ReferenceSource::Exact => match self.exact_thermal(kt, observer)? {
+                Ok(exact) => Some(exact),
+                Err(why) => {
+                    summary.no_reference = Some(why);
+                    None
+                }
+            },
+            _ => None,
+        };
+        type Part = fn(&crate::exact::thermal::Functions) -> f64;
+        let measured = |(value, standard_error): (f64, f64), part: Part| Measured {
+            value,
+            standard_error,
+            reference: exact.as_ref().map(|r| part(&r.functions)),
+            reference_error: exact.as_ref().map(|r| part(&r.error_estimates)),
+        };
+        let thermal = Thermal {
+            kt,
+            free_energy: measured(found.free_energy, |f| f.free_energy),
+            energy: measured(found.energy, |f| f.energy),
+            entropy: measured((found.entropy, 0.0), |f| f.entropy),
+            heat_capacity: measured(found.heat_capacity, |f| f.heat_capacity),
+            variance: found.variance,
+            excess: found.variance / (2.0 * kt),
+            truncation: states.truncation,
+            probabilities: states
+                .energies
+                .iter()
+                .copied()
+                .zip(states.probabilities.iter().copied())
+                .take(100)
+                .collect(),
+            occupations: states.occupations.clone(),
+            source: exact.as_ref().map(|r| r.method.clone()),
+        };
+        let particles = spec.sector.particles() as f64;
+        let mut checks = vec![left_out(found.rejected, found.samples)];
+        self.flow_checks(&mut checks, &[&states.state(0)]);
+        let unit = found.kinetic.max(f64::MIN_POSITIVE) / particles;
+        // What the free energy is about too high by, against what it is known to.
+        let limit = 1e-2 * unit.min(kt.max(1e-3 * unit));
+        checks.push(check(
+            ("excess", "Close to the Gibbs state", "Far from the Gibbs state"),
+            thermal.excess,
+            limit,
+            false,
+            format!(
+                "The variance of the local free energy says that F is about {:.1e} Ha too high (at most {limit:.1e}).",
+                thermal.excess
+            ),
+        ));
+        checks.push(check(
+            ("truncation", "Enough states", "Too few states"),
+            thermal.truncation,
+            limit,
+            false,
+            format!(
+                "The last enlargement of the space of base states lowered F by {:.1e} Ha (at most {limit:.1e}).",
+                thermal.truncation
+            ),
+        ));
+        let m = &thermal.free_energy;
+        if let Some(reference) = m.reference {
+            let error = m.standard_error.hypot(m.reference_error.unwrap_or(0.0));
+            let off = m.value - reference;
+            checks.push(deviation("The free energy", off, error, found.sets, unit));
+        }
+        summary.base = vec![crate::exact::thermal::Functions::of(&states.energies, kt).free_energy];
+        summary.orbitals = states.orbitals;
+        summary.samples += found.samples;
+        summary.sets = found.sets;
+        summary.values = states.parameters().to_vec();
+        summary.parameters = summary.values.len();
+        summary.iterations += trained.iterations;
+        summary.stopped = trained.stopped;
+        summary.rejected_samples += found.rejected;
+        summary.rejected_in_training += trained.rejected;
+        summary.thermal = Some(thermal);
+        let [up, down] = found.density;
+        let curves = [("up", up, spec.sector.up), ("down", down, spec.sector.down)];
+        let curves = curves.into_iter().filter(|c| c.2 > 0).map(|c| (c.0.to_owned(), c.1));
+        let densities = Densities { edges: found.edges, curves: curves.collect() };
+        Ok(Point { checks, densities, faults: found.faults })
+    }
+
+    fn outcome(
+        self,
+        mut summary: EnsembleSummary,
+        checks: Vec<Check>,
+        rows: Vec<IterationRow>,
+        densities: Densities,
+        faults: Vec<Fault>,
+    ) -> EnsembleOutcome {
+        summary.verdict = Verdict::of(&checks);
+        summary.checks = checks;
+        summary.wall_seconds = self.clocks.wall();
+        summary.cpu_seconds = self.clocks.processor();
+        EnsembleOutcome { spec: self.spec, summary, rows, densities, faults }
+    }
+
+    /// Whether the flow undoes itself, and its samples are distributed as they should be.
+    fn flow_checks(&self, checks: &mut Vec<Check>, psis: &[&Weyl]) {
+        let (left, right) = psis[0].interval(&self.spec.geometry);
+        let limit = ROUND_TRIP * (right - left);
+        let worst = |values: Vec<f64>| {
+            values.into_iter().fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a })
+        };
+        let seed = self.spec.seed;
+        let back = worst(psis.iter().map(|psi| crate::train::round_trip(*psi, seed)).collect());
+        checks.push(check(
+            ("round_trip", "Flow inverts", "Flow does not invert"),
+            back,
+            limit,
+            true,
+            format!("The flow undoes itself to {back:.1e} bohr (at most {limit:.1e})."),
+        ));
+        let drift = worst(psis.iter().map(|psi| density_drift(*psi, seed)).collect());
+        checks.push(check(
+            ("density_drift", "Samples follow |psi|²", "Samples do not follow |psi|²"),
+            drift,
+            DRIFT,
+            true,
+            format!("The density of the samples is that of the states to {drift:.1e} (at most {DRIFT:.0e})."),
+        ));
+    }
+
+    fn exact_states(
+        &self,
+        count: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Result<ExactResult, String>, RunError> {
+        let spec = &self.spec;
+        let options = ExactOptions {
+            states: count,
+            work_limit: REFERENCE_WORK,
+            memory_limit_bytes: REFERENCE_MEMORY,
+            ..ExactOptions::default()
+        };
+        let task = Task {
+            hamiltonian: spec.hamiltonian.clone(),
+            sector: spec.sector,
+            geometry: Some(spec.geometry),
+        };
+        observer.hear(Event::Phase("exact energies for comparison"));
+        let solved = solve_until(&task, &options, None, &|| observer.stops(), &mut |_| {})?;
+        observer.hear(Event::PhaseEnded);
+        match solved {
+            Ok(result) => Ok(Ok(result)),
+            Err(ExactError::Interrupted) => Err(INTERRUPTED),
+            Err(error) => Ok(Err(without(error, observer))),
+        }
+    }
+
+    fn exact_thermal(
+        &self,
+        kt: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<Result<ThermalResult, String>, RunError> {
+        observer.hear(Event::Phase("exact free energy for comparison"));
+        let (send, news) = channel();
+        let spec = self.spec.clone();
+        std::thread::spawn(move || {
+            let options = ThermalOptions {
+                states: REFERENCE_STATES,
+                tolerance: REFERENCE_TOLERANCE,
+                ..ThermalOptions::at(kt)
+            };
+            let solved =
+                thermal(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| true);
+            // Nobody listens any more where the observer has ended it.
+            let _ = send.send(solved);
+        });
+        let solved = loop {
+            match news.recv_timeout(Duration::from_millis(50)) {
+                Ok(solved) => break solved,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break Err(ExactError::Interrupted),
+            }
+            if observer.stops() {
+                return Err(INTERRUPTED);
+            }
+        };
+        observer.hear(Event::PhaseEnded);
+        Ok(solved.map_err(|error| without(error, observer)))
+    }
+}
+
+/// Most states of the reference at a temperature, and its error to aim at.
+const REFERENCE_STATES: usize = 1600;
+const REFERENCE_TOLERANCE: f64 = 1e-6;
+
+fn without(error: ExactError, observer: &mut dyn Observer) -> String {
+    let why = error.to_string();
+    observer.hear(Event::Message(&format!("no exact numbers: {why}")));
+    why
+}
+
+fn check(
+    (name, yes, no): (&str, &str, &str),
+    value: f64,
+    limit: f64,
+    refuses: bool,
+    detail: String,
+) -> Check {
+    let passed = value.abs() <= limit;
+    let headline = if passed { yes } else { no }.to_owned();
+    Check { name: name.to_owned(), value, limit, passed, refuses, headline, detail }
+}
+
+fn left_out(rejected: usize, samples: usize) -> Check {
+    let share = rejected as f64 / (samples + rejected).max(1) as f64;
+    check(
+        ("rejected", "Samples are sound", "Samples were left out"),
+        share,
+        LEFT_OUT,
+        true,
+        format!("{rejected} of {} final samples were left out.", samples + rejected),
+    )
+}
+
+/// How far an energy is from the exact one.
+fn deviation(name: &str, off: f64, error: f64, sets: usize, unit: f64) -> Check {
+    let bars = gaussian_bars(off / error.max(f64::MIN_POSITIVE), Some(sets.saturating_sub(1)));
+    let (least, words) = if off > 0.0 { (ABOVE, "above") } else { (BELOW, "below") };
+    let small = off.abs() < least * unit.max(f64::MIN_POSITIVE);
+    check(
+        ("reference", "Agrees with the exact energy", "Disagrees with the exact energy"),
+        if small { 0.0 } else { bars },
+        BARS,
+        false,
+        format!(
+            "{name} is {:.1e} Ha {words} the exact one, {:.1} error bars.",
+            off.abs(),
+            bars.abs()
+        ),
+    )
+}

@@ -1,0 +1,471 @@
+//! Scans: one spec with named parameters, a run at every value, and the curve that they make.
+//!
+//! The points are done one after the other, each with all threads, so that every number is the same for any number of them.
+
+mod slope;
+
+pub use slope::Slope;
+
+use crate::estimate::Verdict;
+use crate::report::files::{Existing, FileError, names, read_text, write_atomic};
+use crate::report::record::Summary;
+use crate::run::{Ended, Event, InFolder, Observer, Run, RunError, State, StateError};
+use crate::spec::scan::Method;
+use crate::spec::{Family, ResolvedSpec, SpecError};
+use crate::wavefunction::saved::SavedWavefunction;
+use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+/// Files and folders of a scan.
+pub mod files {
+    /// The table of all points.
+    pub const CURVE: &str = "curve.csv";
+    /// The page about them.
+    pub const REPORT: &str = "report.html";
+    /// The folders of the points.
+    pub const POINTS: &str = "points";
+    /// What the scan was asked for.
+    pub const SCAN: &str = "scan.json";
+}
+
+/// A point of a scan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Number of the point, from 0.
+    pub index: usize,
+    /// Values of the scanned parameters.
+    pub values: Vec<(String, f64)>,
+    /// The point whose state it starts from.
+    before: Option<usize>,
+}
+
+impl Point {
+    /// The values in words: `R = 1.5`.
+    pub fn words(&self) -> String {
+        let words: Vec<String> = self.values.iter().map(|(n, v)| format!("{n} = {v}")).collect();
+        words.join(", ")
+    }
+}
+
+/// What came of a point.
+#[derive(Clone, Debug)]
+pub struct PointResult {
+    /// The point.
+    pub point: Point,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The results, or why there are none.
+    pub result: Result<Measured, String>,
+}
+
+impl PointResult {
+    /// The results, where there are any.
+    pub fn measured(&self) -> Option<&Measured> {
+        self.result.as_ref().ok()
+    }
+}
+
+/// The results of a point.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The numbers of its `summary.json`.
+    pub summary: Summary,
+    /// Slope of the energy with respect to each scanned parameter.
+    pub slopes: Vec<Option<Slope>>,
+}
+
+/// What is kept of a point beside its run.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    fingerprint: String,
+    slopes: Vec<Option<Slope>>,
+}
+
+/// Why a scan ends early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScanError {
+    /// The spec at a value, before anything ran.
+    #[error("at {at}: {error}")]
+    Spec {
+        /// The values.
+        at: String,
+        /// What is wrong there.
+        error: SpecError,
+    },
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Points that do not exist.
+    #[error("there are {count} points, so that there is no {asked}")]
+    Only {
+        /// How many there are.
+        count: usize,
+        /// The number asked for, from 1.
+        asked: usize,
+    },
+    /// The folder holds another scan.
+    #[error(
+        "`{}` holds the scan of another spec or other values; choose another folder with --out, or --overwrite",
+        folder.display()
+    )]
+    Other {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The observer ended the scan.
+    #[error("interrupted at point {number}: the same command with --resume goes on from there")]
+    Interrupted {
+        /// The point, from 1.
+        number: usize,
+        /// What the run of the point says.
+        error: Box<RunError>,
+    },
+}
+
+/// Where and how a scan runs.
+#[derive(Clone, Debug)]
+pub struct InScanFolder {
+    /// The folder of the scan, and what becomes of results in it.
+    pub place: InFolder,
+    /// The points to do, from 1; all of them otherwise.
+    pub only: Option<RangeInclusive<usize>>,
+}
+
+/// A scan that has not begun.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    family: Family,
+    method: Method,
+    points: Vec<Point>,
+}
+
+impl Scan {
+    /// The scan that a spec asks for; none where it asks for a single run.
+    pub fn new(family: Family) -> Option<Self> {
+        let [first, rest @ ..] = family.scan() else { return None };
+        let method = first.method;
+        let mut points = Vec::new();
+        match rest {
+            [] => {
+                for (index, value) in first.values.all().into_iter().enumerate() {
+                    let values = vec![(first.parameter.clone(), value)];
+                    points.push(Point { index, values, before: index.checked_sub(1) });
+                }
+            }
+            [second, ..] => {
+                let inner = second.values.all();
+                for (i, &a) in first.values.all().iter().enumerate() {
+                    for (j, &b) in inner.iter().enumerate() {
+                        let index = i * inner.len() + j;
+                        let values =
+                            vec![(first.parameter.clone(), a), (second.parameter.clone(), b)];
+                        let before = match j {
+                            0 => index.checked_sub(inner.len()),
+                            _ => Some(index - 1),
+                        };
+                        points.push(Point { index, values, before });
+                    }
+                }
+            }
+        }
+        Some(Scan { family, method, points })
+    }
+
+    /// The points, in their order.
+    pub fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// Names of the scanned parameters.
+    pub fn parameters(&self) -> Vec<&str> {
+        self.family.scan().iter().map(|s| s.parameter.as_str()).collect()
+    }
+
+    /// The spec at a point, with the values in its title.
+    ///
+    /// # Errors
+    /// [`SpecError`], pointing into the spec.
+    pub fn spec_at(&self, point: &Point) -> Result<ResolvedSpec, SpecError> {
+        let mut spec = self.family.at(&point.values)?.spec_to_train()?;
+        spec.title += &format!(", {}", point.words());
+        Ok(spec)
+    }
+
+    /// Folder of a point.
+    pub fn folder_of(&self, folder: &Path, point: &Point) -> PathBuf {
+        let digits = self.points.len().to_string().len().max(2);
+        folder.join(files::POINTS).join(format!("{:0digits$}", point.index + 1))
+    }
+
+    /// Every file that a scan may write into a folder.
+    pub fn written_into(&self, folder: &Path) -> Vec<PathBuf> {
+        let own = [files::CURVE, files::REPORT, files::SCAN].map(|name| folder.join(name));
+        let points = self.points.iter().flat_map(|point| {
+            let of = self.folder_of(folder, point);
+            let mut all = crate::run::written_into(&of);
+            all.push(of.with_extension("json"));
+            all
+        });
+        own.into_iter().chain(points).collect()
+    }
+
+    /// What tells this scan from others: the texts, the values and the method.
+    fn identity(&self) -> String {
+        let points: Vec<_> = self.points.iter().map(|p| &p.values).collect();
+        let all = serde_json::json!({
+            "spec": self.family.texts(), "parameters": self.family.parameters(), "points": points, "method": self.method,
+        });
+        format!("{all:#}\n")
+    }
+
+    /// Does the points, one after the other; what becomes of each is in the result, one that fails among them. `change` has the
+    /// last word on each spec: what the command line says of seeds and iterations.
+    ///
+    /// # Errors
+    /// [`ScanError`]: a folder that cannot be used, an observer that ends the scan.
+    pub fn in_folder(
+        &self,
+        asked: &InScanFolder,
+        change: &dyn Fn(&mut ResolvedSpec),
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<PointResult>, ScanError> {
+        let (folder, count) = (asked.place.folder.as_path(), self.points.len());
+        let wanted = asked.only.clone().unwrap_or(1..=count);
+        if let Some(asked) =
+            [*wanted.start(), *wanted.end()].into_iter().find(|n| !(1..=count).contains(n))
+        {
+            return Err(ScanError::Only { count, asked });
+        }
+        // Of another scan there may be states in the way.
+        let mut usable = vec![self.prepare(asked)?; count];
+        let mut results = Vec::new();
+        for point in &self.points {
+            let of = self.folder_of(folder, point);
+            let number = point.index + 1;
+            if !wanted.contains(&number) {
+                // What is there of earlier scans belongs to the curve.
+                if let Some(done) = self.done(point, &of, observer) {
+                    results.push(PointResult {
+                        point: point.clone(),
+                        folder: of,
+                        result: Ok(done),
+                    });
+                }
+                continue;
+            }
+            let words = point.words();
+            observer.hear(Event::Message(&format!("point {number} of {count}: {words}")));
+            let before = self.state_before(point, folder, &usable);
+            let result = match self.run_point(point, &of, &asked.place, before, change, observer) {
+                Ok(measured) => Ok(measured),
+                Err(Failure::Run(error)) if interrupted(&error) => {
+                    return Err(ScanError::Interrupted { number, error });
+                }
+                Err(Failure::Run(error)) if is_in_the_way(&error) => {
+                    let path = of.clone();
+                    return Err(FileError::NotEmpty { path }.into());
+                }
+                Err(failure) => {
+                    let why = failure.to_string();
+                    observer.hear(Event::Message(&format!("point {number} failed: {why}")));
+                    Err(why)
+                }
+            };
+            usable[point.index] = result.is_ok();
+            results.push(PointResult { point: point.clone(), folder: of, result });
+        }
+        Ok(results)
+    }
+
+    /// Makes the folder of the scan; whether the points that are in it are of this one.
+    fn prepare(&self, asked: &InScanFolder) -> Result<bool, ScanError> {
+        let folder = asked.place.folder.as_path();
+        let (path, identity) = (folder.join(files::SCAN), self.identity());
+        let there = std::fs::symlink_metadata(folder).is_ok();
+        let before = match std::fs::symlink_metadata(&path).is_ok() {
+            true => Some(read_text(&path)?),
+            false => None,
+        };
+        let same = before.as_ref() == Some(&identity);
+        let part = asked.only.is_some();
+        match (asked.place.existing, before) {
+            // A part of one scan and the rest of another make no curve.
+            (existing, Some(_)) if !same && (existing == Existing::Keep || part) => {
+                return Err(ScanError::Other { folder: folder.to_owned() });
+            }
+            (Existing::Overwrite | Existing::Keep, _) => {}
+            (Existing::Refuse, Some(_)) if part => {}
+            (Existing::Refuse, _) if !there => {}
+            (Existing::Refuse, _) => {
+                let empty = std::fs::read_dir(folder).is_ok_and(|mut all| all.next().is_none());
+                if !empty {
+                    return Err(FileError::NotEmpty { path: folder.to_owned() }.into());
+                }
+            }
+        }
+        let points = folder.join(files::POINTS);
+        std::fs::create_dir_all(&points).map_err(FileError::io("create the folder", &points))?;
+        write_atomic(&path, identity.as_bytes())?;
+        Ok(same && (part || asked.place.existing == Existing::Keep))
+    }
+
+    fn run_point(
+        &self,
+        point: &Point,
+        folder: &Path,
+        place: &InFolder,
+        before: Option<(usize, SavedWavefunction)>,
+        change: &dyn Fn(&mut ResolvedSpec),
+        observer: &mut dyn Observer,
+    ) -> Result<Measured, Failure> {
+        let mut spec = self.spec_at(point)?;
+        change(&mut spec);
+        let mut run = Run::new(spec)?;
+        if let Some((from, state)) = before {
+            let words = match run.start_from(&state)? {
+                true => format!("starting from the state of point {}", from + 1),
+                false => format!("starting afresh: better than from point {}", from + 1),
+            };
+            observer.hear(Event::Message(&words));
+        }
+        let place = InFolder { folder: folder.to_owned(), ..place.clone() };
+        match run.in_folder(&place, &mut *observer)? {
+            Ended::Now(outcome) => {
+                let slopes = self.slopes(point, outcome.wavefunction(), &outcome.spec);
+                let fingerprint = outcome.summary.fingerprint.clone().unwrap_or_default();
+                let text = serde_json::to_string(&Kept { fingerprint, slopes: slopes.clone() });
+                let text = text.map_err(crate::wavefunction::saved::SavedError::Json);
+                let path = folder.with_extension("json");
+                write_atomic(&path, text.map_err(RunError::from)?.as_bytes())
+                    .map_err(RunError::from)?;
+                Ok(Measured { summary: outcome.summary, slopes })
+            }
+            Ended::Before(summary, _) => Ok(self.measured_before(point, folder, *summary)?),
+        }
+    }
+
+    /// The trained state of the nearest point before that has one, where points start from each other.
+    fn state_before(
+        &self,
+        point: &Point,
+        folder: &Path,
+        usable: &[bool],
+    ) -> Option<(usize, SavedWavefunction)> {
+        let mut before = point.before.filter(|_| self.method == Method::Continuation);
+        while let Some(index) = before {
+            let from = self.folder_of(folder, &self.points[index]);
+            let text = read_text(&from.join(names::WAVEFUNCTION)).ok().filter(|_| usable[index]);
+            if let Some(state) = text.and_then(|t| SavedWavefunction::from_json(&t).ok()) {
+                return Some((index, state));
+            }
+            before = self.points[index].before;
+        }
+        None
+    }
+
+    fn slopes(
+        &self,
+        point: &Point,
+        psi: &dyn crate::wavefunction::Wavefunction,
+        spec: &ResolvedSpec,
+    ) -> Vec<Option<Slope>> {
+        let Ok(family) = self.family.at(&point.values) else { return Vec::new() };
+        let of = |(name, value): &(String, f64)| slope::slope(psi, spec, &family, name, *value);
+        point.values.iter().map(of).collect()
+    }
+
+    /// The results of a run that ended before.
+    fn measured_before(
+        &self,
+        point: &Point,
+        folder: &Path,
+        summary: Summary,
+    ) -> Result<Measured, StateError> {
+        let kept = read_text(&folder.with_extension("json")).ok();
+        let kept: Option<Kept> = kept.and_then(|text| serde_json::from_str(&text).ok());
+        let fits = |kept: &Kept| summary.fingerprint.as_deref() == Some(kept.fingerprint.as_str());
+        let slopes = match kept.filter(fits) {
+            Some(kept) => kept.slopes,
+            None => {
+                let state = State::read(folder)?;
+                self.slopes(point, state.wavefunction(), state.spec())
+            }
+        };
+        Ok(Measured { summary, slopes })
+    }
+
+    /// The results of a point that an earlier scan has done.
+    fn done(&self, point: &Point, folder: &Path, observer: &mut dyn Observer) -> Option<Measured> {
+        let path = folder.join(names::SUMMARY);
+        std::fs::symlink_metadata(&path).ok()?;
+        let summary = crate::report::summary::read_summary(&path).map_err(|e| e.to_string());
+        let found =
+            summary.and_then(|s| self.measured_before(point, folder, s).map_err(|e| e.to_string()));
+        match found {
+            Ok(found) => Some(found),
+            Err(why) => {
+                observer.hear(Event::Message(&format!("point {}: {why}", point.index + 1)));
+                None
+            }
+        }
+    }
+}
+
+fn interrupted(error: &RunError) -> bool {
+    match error {
+        RunError::Interrupted { .. } => true,
+        RunError::Untouched { error, .. } => interrupted(error),
+        _ => false,
+    }
+}
+
+fn is_in_the_way(error: &RunError) -> bool {
+    matches!(error, RunError::File(FileError::NotEmpty { .. }))
+}
+
+/// Why a point has no results.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error("{0}")]
+    Run(Box<RunError>),
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Failure::Run(Box::new(error))
+    }
+}
+
+/// The worst that came of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worst {
+    /// All points are good.
+    Good,
+    /// Some are doubtful.
+    Doubtful,
+    /// Some were refused.
+    Refused,
+    /// Some have no result.
+    Failed,
+}
+
+/// The worst of some points.
+pub fn worst(results: &[PointResult]) -> Worst {
+    let of = |result: &PointResult| match result.measured().map(|m| m.summary.verdict) {
+        None => Worst::Failed,
+        Some(Some(Verdict::Refused)) => Worst::Refused,
+        Some(Some(Verdict::Doubtful)) => Worst::Doubtful,
+        Some(Some(Verdict::Good) | None) => Worst::Good,
+    };
+    results.iter().map(of).max().unwrap_or(Worst::Good)
+}
+
+#[cfg(test)]
+mod tests;

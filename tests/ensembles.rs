@@ -1,0 +1,193 @@
+//! Several states, and temperatures, from one flow.
+
+use weylflow::objective::{free_energy, spectrum};
+use weylflow::run::{EnsembleOutcome, EnsembleRun, Run};
+use weylflow::spec::ResolvedSpec;
+use weylflow::system::System;
+use weylflow::train::Schedule;
+use weylflow::wavefunction::WavefunctionSettings;
+use weylflow::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
+
+const SOFT: &str = "SoftCoulomb(strength: 1, softening: 1)";
+
+fn text(interaction: &str, sector: &str, more: &str) -> String {
+    format!(
+        "(\n    title: \"ensemble\",\n    hamiltonian: Inline(external: Harmonic(frequency: 1), interaction: {interaction}),\n    \
+         sector: {sector}, geometry: Line,\n    iterations: 3, samples_per_iteration: 1024, final_samples: 8192,\n    {more}\n)"
+    )
+}
+
+fn spec(interaction: &str, sector: &str, more: &str) -> ResolvedSpec {
+    let text = text(interaction, sector, more);
+    weylflow::spec::read::parse(&text, "ensemble.ron".as_ref()).unwrap()
+}
+
+fn run(interaction: &str, sector: &str, more: &str) -> EnsembleOutcome {
+    EnsembleRun::new(spec(interaction, sector, more)).unwrap().estimate(()).unwrap()
+}
+
+#[test]
+fn states_of_a_trap_are_the_exact_ones() {
+    let outcome = run(SOFT, "(up: 2)", "states: (count: 3), reference: None,");
+    let s = &outcome.summary;
+    // The second is the first with a quantum in the centre of mass.
+    let exact = [2.5538317142913587, 3.553831714292396, 4.450680224463335];
+    for (k, exact) in exact.iter().enumerate() {
+        let state = &s.states[k];
+        let off = (state.energy - exact).abs();
+        assert!(off < 1e-5 + 4.0 * state.standard_error, "{k}: {off:e} {:e}", state.standard_error);
+        assert!(state.standard_error < 1e-4 && state.variance < 1e-4);
+        assert!((state.gap.energy - (exact - 2.5538317142913587)).abs() < 1e-4);
+    }
+    // Kohn: the centre of mass takes all of the dipole, sqrt(N/2), and the strength N.
+    let kohn = &s.transitions[0];
+    assert!((kohn.dipole - 1.0).abs() < 1e-3 + 4.0 * kohn.dipole_error, "{kohn:?}");
+    assert!((kohn.oscillator_strength - 2.0).abs() < 0.02, "{kohn:?}");
+    assert!(s.checks.iter().all(|c| c.passed), "{:?}", s.checks);
+    let density = &outcome.densities;
+    let width = density.edges[1] - density.edges[0];
+    for (name, values) in &density.curves {
+        let sum: f64 = values.iter().sum::<f64>() * width;
+        assert!((sum - 2.0).abs() < 0.02, "{name}: {sum}");
+    }
+}
+
+#[test]
+fn one_state_is_the_ground_state_run() {
+    let outcome = |more| {
+        let run = Run::new(spec(SOFT, "(up: 2)", more)).unwrap();
+        run.train(()).unwrap().estimate().unwrap()
+    };
+    let (plain, one) =
+        (outcome("reference: None,"), outcome("states: (count: 1), reference: None,"));
+    assert_eq!(plain.energy().to_bits(), one.energy().to_bits());
+    assert!(EnsembleRun::new(spec(SOFT, "(up: 2)", "states: (count: 1),")).is_err());
+    assert!(Run::new(spec(SOFT, "(up: 2)", "states: (count: 2),")).is_err());
+}
+
+#[test]
+fn the_free_energy_of_harmonium_is_the_closed_form() {
+    let outcome = run("Harmonic(stiffness: 0.25)", "(up: 2)", "temperature: (kT: 0.5),");
+    let t = outcome.summary.thermal.as_ref().unwrap();
+    let exact = [2.2606695243618447, 2.512031030520874, 0.502723012318059, 0.9056593678741802];
+    let found = [t.free_energy, t.energy, t.entropy, t.heat_capacity];
+    for ((m, exact), tolerance) in found.iter().zip(exact).zip([1e-5, 1e-4, 1e-4, 1e-3]) {
+        let off = m.value - exact;
+        assert!(off.abs() < tolerance + 4.0 * m.standard_error, "{off:e} ± {:e}", m.standard_error);
+        assert!((m.reference.unwrap() - exact).abs() < 1e-11);
+    }
+    assert!(t.free_energy.value > exact[0] - 4.0 * t.free_energy.standard_error - 1e-9);
+    assert!(outcome.summary.checks.iter().all(|c| c.passed), "{:?}", outcome.summary.checks);
+}
+
+/// One report of several temperatures, each with the numbers of a run of its own, and a spec that is read back.
+#[test]
+fn a_sweep_is_of_all_its_temperatures() {
+    let sweep = "temperature: (kT: Range(from: 0.25, to: 0.75, points: 3)), reference: None,";
+    let written = weylflow::spec::write::to_ron(&spec(SOFT, "(up: 2)", sweep)).unwrap();
+    let again = weylflow::spec::read::parse(&written, "again.ron".as_ref()).unwrap();
+    assert_eq!(again, spec(SOFT, "(up: 2)", sweep));
+    let all = run(SOFT, "(up: 2)", sweep).summary.sweep;
+    let kt: Vec<f64> = all.iter().map(|t| t.kt).collect();
+    assert_eq!(kt, [0.25, 0.5, 0.75]);
+    let first = &all[0].free_energy;
+    assert!((first.value - 2.549083631313846).abs() < 1e-5 + 4.0 * first.standard_error);
+    // dF/dT = -S, by differences of the second order.
+    let slope = (all[2].free_energy.value - all[0].free_energy.value) / 0.5;
+    assert!((slope + all[1].entropy.value).abs() < 0.05, "{slope} {}", all[1].entropy.value);
+}
+
+#[test]
+fn limits_are_free_fermions_and_the_ground_state() {
+    let free = run("None", "(up: 2, down: 1)", "temperature: (kT: 0.4),");
+    let t = free.summary.thermal.unwrap();
+    assert!(t.variance.sqrt() < 1e-6, "{:e}", t.variance);
+    assert!((t.free_energy.value - t.free_energy.reference.unwrap()).abs() < 1e-5);
+    let cold = run(SOFT, "(up: 2)", "temperature: (kT: 0.02), reference: None,");
+    let t = cold.summary.thermal.unwrap();
+    assert!(
+        (t.free_energy.value - 2.5538317142913587).abs()
+            < 1e-5 + 4.0 * t.free_energy.standard_error
+    );
+    assert!(t.entropy.value < 1e-9);
+}
+
+/// What determinants cannot carry, and what excludes each other, is refused where it stands.
+#[test]
+fn what_cannot_be_had_is_refused_in_its_place() {
+    for (interaction, sector, more, field) in [
+        ("InverseSquare(strength: 2)", "(up: 2)", "states: (count: 3),", "states"),
+        ("InverseSquare(strength: 2)", "(up: 3)", "temperature: (kT: 1),", "temperature"),
+        (
+            SOFT,
+            "(up: 2)",
+            "temperature: (kT: Range(from: 0, to: 1, points: 3)),",
+            "temperature.kT.from",
+        ),
+        (SOFT, "(up: 2)", "temperature: (kT: Range(from: 0.1, to: 1)),", "points"),
+        (SOFT, "(up: 2)", "temperature: (kT: \"hot\"),", "number"),
+        (SOFT, "(up: 2)", "states: (count: 3), temperature: (kT: 1),", "temperature"),
+        (SOFT, "(up: 2)", "states: (count: 0),", "states.count"),
+        (SOFT, "(up: 2)", "states: (count: 3, weights: List([1, 2])),", "states.weights"),
+        (SOFT, "(up: 2)", "states: (count: 3, weights: Decreasing(-1)),", "states.weights"),
+        (SOFT, "(up: 2)", "temperature: (kT: -0.5),", "temperature.kT"),
+        (SOFT, "(up: 2)", "states: (count: 2), optimiser: Adam(),", "optimiser"),
+        (SOFT, "(up: 2)", "states: (count: 2), refinements: 1,", "refinements"),
+    ] {
+        let text = text(interaction, sector, more);
+        let error = weylflow::spec::read::parse(&text, "ensemble.ron".as_ref()).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("ensemble.ron:") && said.contains(field), "{more}: {said}");
+    }
+}
+
+/// The same bits for any number of threads.
+#[test]
+fn threads_do_not_change_numbers() {
+    let numbers = |threads: usize, more: &str| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let outcome = pool.install(|| run(SOFT, "(up: 2)", more));
+        let summary = outcome.summary;
+        let mut all = summary.values;
+        all.extend(summary.states.iter().map(|s| s.energy));
+        all.extend(summary.thermal.iter().map(|t| t.free_energy.value));
+        all.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    for more in ["states: (count: 2), reference: None,", "temperature: (kT: 0.5), reference: None,"]
+    {
+        assert_eq!(numbers(1, more), numbers(3, more), "{more}");
+    }
+}
+
+/// Of untrained states the means are known: the energies of the configuration interaction. Intervals of 95 per cent cover them as
+/// often as they say, by Student's distribution.
+#[test]
+fn error_bars_cover_what_they_should() {
+    const SEEDS: u64 = 50;
+    // Of fifteen degrees of freedom.
+    const QUANTILE: f64 = 2.131;
+    let spec = spec(SOFT, "(up: 1, down: 1)", "");
+    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+    let WavefunctionSettings::Weyl(weyl) = &spec.wavefunction else { unreachable!() };
+    let gibbs = GibbsStates::new(weyl, spec.sector, system, 0.3).unwrap();
+    let lowest = LowestStates::new(weyl, spec.sector, system, &[0.5, 0.5]).unwrap();
+    let exact = weylflow::exact::thermal::Functions::of(&gibbs.energies, 0.3);
+    let mut covered = [0; 4];
+    for seed in 0..SEEDS {
+        let schedule = Schedule { seed, final_samples: 4096, ..Schedule::of(&spec) };
+        let go = || std::ops::ControlFlow::Continue(());
+        let t = free_energy::estimate(&gibbs, system, &schedule, 10, go).unwrap();
+        let s = spectrum::estimate(&lowest, system, &schedule, 10, go).unwrap();
+        // Rounding of the sums is no error of sampling.
+        let inside = |(value, error): (f64, f64), exact: f64| {
+            usize::from((value - exact).abs() < QUANTILE * error + 1e-9)
+        };
+        covered[0] += inside(t.free_energy, exact.free_energy);
+        covered[1] += inside(t.heat_capacity, exact.heat_capacity);
+        covered[2] += inside(s.energies[0], lowest.energies[0]);
+        covered[3] += inside(s.energies[1], lowest.energies[1]);
+    }
+    for count in covered {
+        assert!((44..=50).contains(&count), "{covered:?} of {SEEDS}");
+    }
+}

@@ -1,0 +1,98 @@
+//! `weylflow run` of a spec with a scan: what it leaves, and its exit codes.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const SPEC: &str = r#"(
+    title: "two in a trap", parameters: {"k": 1.0, "g": 1.0},
+    hamiltonian: Inline(external: Formula("k*x^2/2"), interaction: SoftCoulomb(strength: "g")),
+    sector: (up: 2), geometry: Line,
+    wavefunction: Weyl(base: MeanField(orbitals: HartreeFock)),
+    iterations: 1, samples_per_iteration: 256, final_samples: 2048, scramblings: 4,
+    scan: (parameter: "k", values: List([1, -1, 2]), method: Independent),
+)"#;
+
+fn weylflow(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_weylflow"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_scan_leaves_a_curve_and_the_exit_code_of_its_worst_point() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("trap.ron"), SPEC).unwrap();
+    let (code, out, err) = weylflow(folder.path(), &["run", "trap.ron", "--threads", "1"]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(
+        err.contains("point 2 failed: trap.ron:3:") && err.contains("1 of 3 points failed: k = -1"),
+        "{err}"
+    );
+    let table = fs::read_to_string(at("out/trap/curve.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().map(|l| l.split(',').collect()).collect();
+    let column = |name: &str| rows[0].iter().position(|c| *c == name).unwrap();
+    assert_eq!(rows.len(), 4);
+    assert_eq!((rows[1][0], rows[2][column("verdict")], rows[3][0]), ("1.0", "failed", "2.0"));
+    for row in [&rows[1], &rows[3]] {
+        let number = |name: &str| row[column(name)].parse::<f64>().unwrap();
+        assert!((number("energy") - number("reference") - number("deviation")).abs() < 1e-12);
+        assert!(number("deviation").abs() < 1e-2 && number("derivative") > 0.0, "{row:?}");
+    }
+    let page = fs::read_to_string(at("out/trap/report.html")).unwrap();
+    for words in [
+        "points/01/report.html",
+        "failed: trap.ron:3:",
+        "id=\"curve\"",
+        "id=\"slope\"",
+        "id=\"densities\"",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    for name in ["points/01/summary.json", "points/03/wavefunction"] {
+        assert!(at("out/trap").join(name).is_file(), "{name}");
+    }
+    // What is in a point's folder is a spec of its own.
+    let spec = fs::read_to_string(at("out/trap/points/03/spec.ron")).unwrap();
+    assert!(!spec.contains("parameters") && spec.contains("two in a trap, k = 2"), "{spec}");
+
+    // Results are in the way of a second scan, and one point alone may go on.
+    let (code, _, err) = weylflow(folder.path(), &["run", "trap.ron"]);
+    assert!(code == Some(1) && err.contains("--overwrite"), "{err}");
+    let (code, _, err) =
+        weylflow(folder.path(), &["run", "trap.ron", "--only", "3", "--resume", "--quiet"]);
+    assert_ne!(code, Some(1), "{err}");
+    let (code, _, err) = weylflow(folder.path(), &["run", "trap.ron", "--only", "5", "--resume"]);
+    assert!(code == Some(1) && err.contains("there are 3 points"), "{err}");
+}
+
+#[test]
+fn parameters_are_set_on_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("trap.ron"), SPEC).unwrap();
+    let run = |arguments: &[&str]| weylflow(folder.path(), arguments);
+    let (code, out, err) = run(&["check", "trap.ron", "--set", "k=3", "--set", "g=0.5"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.contains("3.0*x^2/2") && out.contains("strength: 0.5") && out.contains("// k = 3.0"),
+        "{out}"
+    );
+    let (code, _, err) = run(&["check", "trap.ron", "--set", "K=3"]);
+    assert!(
+        code == Some(1) && err.contains("trap.ron:2:") && err.contains("did you mean `k`?"),
+        "{err}"
+    );
+    let (code, _, err) = run(&["run", "trap.ron", "--set", "k"]);
+    assert!(code == Some(2) && err.contains("NAME=VALUE"), "{err}");
+    let (code, out, err) = run(&["exact", "trap.ron", "--set", "k=4", "--set", "g=0", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    // Two equal spins of frequency 2.
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let energy = found["energies"][0].as_f64().unwrap();
+    assert!((energy - 4.0).abs() < 1e-7, "{found}");
+}
