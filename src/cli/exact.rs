@@ -220,9 +220,6 @@ impl Exact {
             let hamiltonian = family.hamiltonian()?;
             Task { hamiltonian, sector: Sector { up: 1, down: 0 }, geometry: None }
         };
-        if task.sector.is_many() && (self.up.is_some() || self.down.is_some()) {
-            task.sector = Sector { up: task.sector.up, down: 0 };
-        }
         task.sector.up = self.up.unwrap_or(task.sector.up);
         task.sector.down = self.down.unwrap_or(task.sector.down);
         if self.line {

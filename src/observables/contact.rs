@@ -146,7 +146,7 @@ impl Observable for Contact {
             let letter = |c: &u8| match (self.spins.len(), *c) {
                 (2, 0) => 'u',
                 (2, _) => 'd',
-                (_, c) => char::from(b'a' + c),
+                (_, c) => char::from(b'a' + c % 26),
             };
             order.iter().map(letter).collect()
         };

@@ -341,7 +341,6 @@ impl Family {
     ) -> Result<ResolvedSpec, SpecError> {
         let mut used = Vec::new();
         let spec: Source<RunSpec> = self.text.read(&IN_SPEC, &self.parameters, &mut used)?;
-        components_by_name(&self.text.text).map_err(|v| spec.locate("", v))?;
         validate::run(&spec.value).map_err(|v| spec.locate("", v))?;
         let (geometry, sector) = (spec.value.geometry, spec.value.sector);
         let hamiltonian = match &spec.value.hamiltonian {
@@ -394,18 +393,6 @@ impl Family {
         resolved.optimiser.complete(&resolved.wavefunction);
         Ok(resolved)
     }
-}
-
-/// A list of numbers of particles has a name, which the reader does not look at.
-fn components_by_name(text: &str) -> Result<(), Violation> {
-    let written = text[Outline::new(text).find("sector")..].trim_start();
-    let end = written.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(written.len());
-    let name = &written[..end];
-    if ["", "Sector", "Components"].contains(&name) {
-        return Ok(());
-    }
-    let problem = Problem::UnknownVariant { found: name.to_owned(), expected: &["Components"] };
-    Err(Violation { field: "sector".to_owned(), problem })
 }
 
 /// The Hamiltonian file that a spec names, by its text.
