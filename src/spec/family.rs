@@ -425,6 +425,13 @@ fn scan_of(text: &Text, parameters: &[(String, f64)]) -> Result<Vec<Scan>, SpecE
         };
         let name = scan.parameter.as_str();
         if names.is_empty() {
+            // A misspelt `parameters` is the better news.
+            if let Err(SpecError::Text(error)) =
+                text.read::<RunSpec>(&IN_SPEC, &[], &mut Vec::new())
+                && matches!(error.problem, Problem::UnknownField { .. } | Problem::Rule(_))
+            {
+                return Err(SpecError::Text(error));
+            }
             let message =
                 "there are no `parameters` to scan: name some, as in `parameters: {\"R\": 1.6}`";
             return rule(of(".parameter"), message.to_owned());
