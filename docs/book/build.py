@@ -5,7 +5,7 @@
     docs/book/build.py --update   writes the outputs into the book
 
 A block ```sh is a list of commands, run in the root of the repository with `weylflow` in the path; the block ```text after it is
-what they print. Times and the number of threads are not compared.
+what they print. Times, the number of threads, and digits that are rounding are not compared.
 """
 
 import difflib
@@ -20,8 +20,13 @@ BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parents[1]
 BLOCK = re.compile(r"```sh\n(.*?)```\n\n```text\n(.*?)```", re.S)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
-# What differs from one machine or day to the next.
-VARIES = re.compile(r"\d+(\.\d+)? ?(s|ms|min|MiB|GiB)\b|\d+ threads?")
+# What differs from one machine or day to the next: times and sizes, small numbers that are rounding, and what is relative to them.
+VARIES = re.compile(r"\d+(\.\d+)? ?(s|ms|min|MiB|GiB)\b|\d+ threads?|[-+]?\d+(\.\d+)?e[-+]?\d+|[-+]\d+\.\d+ error bars")
+LONG = re.compile(r"(\d+\.\d{7})\d+(\(\d+\))?")
+
+
+def plain(text):
+    return LONG.sub(r"\1", VARIES.sub("..", text)).splitlines()
 
 
 def output(commands):
@@ -48,9 +53,9 @@ def main():
         def block(match):
             commands, printed = match.groups()
             found = output(commands)
-            plain = [VARIES.sub("..", t).splitlines() for t in (printed, found)]
-            if not update and plain[0] != plain[1]:
-                wrong.append("\n".join(difflib.unified_diff(*plain, page.name, "now", lineterm="")))
+            before, now = plain(printed), plain(found)
+            if not update and before != now:
+                wrong.append("\n".join(difflib.unified_diff(before, now, page.name, "now", lineterm="")))
             return f"```sh\n{commands}```\n\n```text\n{found}```"
 
         new = BLOCK.sub(block, text)
