@@ -70,6 +70,21 @@ impl Batch {
     pub fn samples(&self) -> usize {
         self.local_energy.len()
     }
+
+    /// Takes the samples of another batch of the same kind behind its own.
+    pub(crate) fn append(&mut self, more: Batch) {
+        self.x.extend(more.x);
+        self.local_energy.extend(more.local_energy);
+        self.kinetic.extend(more.kinetic);
+        self.log_psi.extend(more.log_psi);
+        self.weight.extend(more.weight);
+        self.tangent.append(more.tangent);
+        self.log_gradient.extend(more.log_gradient);
+        self.energy_gradient.extend(more.energy_gradient);
+        self.mixed.extend(more.mixed);
+        self.rejected += more.rejected;
+        self.faults.extend(more.faults);
+    }
 }
 
 /// A sample without a sensible local energy.
@@ -84,7 +99,7 @@ pub struct Fault {
 /// Local energies beyond are absurd, in Hartree: of a sum of terms that large, the digits that matter are lost.
 pub const ABSURD: f64 = 1e9;
 /// Faults of a chunk that are kept.
-const FAULTS: usize = 4;
+pub(crate) const FAULTS: usize = 4;
 
 /// Names one batch: the same name gives the same samples.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +120,7 @@ pub struct BatchId {
 
 /// Moves uniforms towards the ends of (0, 1) by the arcsine law: samples made from them visit the tails of
 /// every conditional distribution more often.
-fn spread_to_tails(uniforms: &mut [f64]) {
+pub(crate) fn spread_to_tails(uniforms: &mut [f64]) {
     for u in uniforms {
         let s = (std::f64::consts::FRAC_PI_2 * *u).sin();
         *u = (s * s).clamp(1e-14, 1.0 - 1e-14);
@@ -113,7 +128,7 @@ fn spread_to_tails(uniforms: &mut [f64]) {
 }
 
 /// Weight of a sample made from `uniforms`, a share `tails` of which went through [`spread_to_tails`].
-fn importance(uniforms: &[f64], tails: f64) -> f64 {
+pub(crate) fn importance(uniforms: &[f64], tails: f64) -> f64 {
     if tails <= 0.0 {
         return 1.0;
     }
@@ -235,19 +250,7 @@ fn concatenated(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Ba
         ..Batch::default()
     };
     batch.tangent.reserve(chunks.iter().map(Batch::samples).sum());
-    for chunk in chunks {
-        batch.x.extend(chunk.x);
-        batch.local_energy.extend(chunk.local_energy);
-        batch.kinetic.extend(chunk.kinetic);
-        batch.log_psi.extend(chunk.log_psi);
-        batch.weight.extend(chunk.weight);
-        batch.tangent.append(chunk.tangent);
-        batch.log_gradient.extend(chunk.log_gradient);
-        batch.energy_gradient.extend(chunk.energy_gradient);
-        batch.mixed.extend(chunk.mixed);
-        batch.rejected += chunk.rejected;
-        batch.faults.extend(chunk.faults);
-    }
+    chunks.into_iter().for_each(|chunk| batch.append(chunk));
     batch
 }
 

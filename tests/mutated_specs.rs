@@ -3,12 +3,14 @@
 //!
 //! Deterministic: all choices come from one fixed seed.
 
+mod common;
+
+use common::said;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use std::fs;
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use weylflow::spec::{SpecError, load, write};
 
 /// Mutants of each spec.
@@ -209,16 +211,6 @@ fn mutated_specs_are_read_without_a_panic() {
     assert!(refused >= 300 && accepted >= 30, "{refused} {accepted}");
 }
 
-fn weylflow(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_weylflow"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
-
 #[test]
 fn the_program_refuses_mutated_specs_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -226,7 +218,7 @@ fn the_program_refuses_mutated_specs_and_writes_nothing() {
     let (mut refused, mut accepted) = (0, 0);
     for (name, bytes) in mutants().iter().step_by(25) {
         fs::write(&path, bytes).unwrap();
-        let (code, out, err) = weylflow(folder.path(), &["check", "spec.ron"]);
+        let (code, out, err) = said(folder.path(), &["check", "spec.ron"]);
         assert!(!err.contains("panicked"), "{name}: {err}");
         if code == Some(0) {
             accepted += 1;
@@ -235,7 +227,7 @@ fn the_program_refuses_mutated_specs_and_writes_nothing() {
             refused += 1;
             // A run of the same ends in the same way, before there is a folder.
             let (run, run_out, run_err) =
-                weylflow(folder.path(), &["run", "spec.ron", "--out", "results/here"]);
+                said(folder.path(), &["run", "spec.ron", "--out", "results/here"]);
             assert_eq!((code, run), (Some(1), Some(1)), "{name}: {err}{run_err}");
             assert!(out.is_empty() && run_out.is_empty(), "{name}");
             assert!(err.starts_with("error: ") && err == run_err, "{name}: {err}{run_err}");

@@ -1,8 +1,9 @@
 //! `weylflow run` of a spec with a scan: what it leaves, and its exit codes.
 
+mod common;
+
+use common::said;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 const SPEC: &str = r#"(
     title: "two in a trap", parameters: {"k": 1.0, "g": 1.0},
@@ -13,22 +14,12 @@ const SPEC: &str = r#"(
     scan: (parameter: "k", values: List([1, -1, 2]), method: Independent),
 )"#;
 
-fn weylflow(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_weylflow"))
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
-}
-
 #[test]
 fn a_scan_leaves_a_curve_and_the_exit_code_of_its_worst_point() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::write(at("trap.ron"), SPEC).unwrap();
-    let (code, out, err) = weylflow(folder.path(), &["run", "trap.ron", "--threads", "1"]);
+    let (code, out, err) = said(folder.path(), &["run", "trap.ron", "--threads", "1"]);
     assert_eq!(code, Some(1), "{out}{err}");
     assert!(
         err.contains("point 2 failed: trap.ron:3:") && err.contains("1 of 3 points failed: k = -1"),
@@ -62,12 +53,12 @@ fn a_scan_leaves_a_curve_and_the_exit_code_of_its_worst_point() {
     assert!(!spec.contains("parameters") && spec.contains("two in a trap, k = 2"), "{spec}");
 
     // Results are in the way of a second scan, and one point alone may go on.
-    let (code, _, err) = weylflow(folder.path(), &["run", "trap.ron"]);
+    let (code, _, err) = said(folder.path(), &["run", "trap.ron"]);
     assert!(code == Some(1) && err.contains("--overwrite"), "{err}");
     let (code, _, err) =
-        weylflow(folder.path(), &["run", "trap.ron", "--only", "3", "--resume", "--quiet"]);
+        said(folder.path(), &["run", "trap.ron", "--only", "3", "--resume", "--quiet"]);
     assert_ne!(code, Some(1), "{err}");
-    let (code, _, err) = weylflow(folder.path(), &["run", "trap.ron", "--only", "5", "--resume"]);
+    let (code, _, err) = said(folder.path(), &["run", "trap.ron", "--only", "5", "--resume"]);
     assert!(code == Some(1) && err.contains("there are 3 points"), "{err}");
 }
 
@@ -75,7 +66,7 @@ fn a_scan_leaves_a_curve_and_the_exit_code_of_its_worst_point() {
 fn parameters_are_set_on_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("trap.ron"), SPEC).unwrap();
-    let run = |arguments: &[&str]| weylflow(folder.path(), arguments);
+    let run = |arguments: &[&str]| said(folder.path(), arguments);
     let (code, out, err) = run(&["check", "trap.ron", "--set", "k=3", "--set", "g=0.5"]);
     assert_eq!(code, Some(0), "{err}");
     assert!(

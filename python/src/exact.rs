@@ -6,7 +6,6 @@ use crate::watch::Watch;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
-use weylflow::exact::ExactError;
 use weylflow::run::{Event, Observer, Task, solve_until};
 use weylflow::spec::{load, load_hamiltonian, read, validate};
 use weylflow::{ExactOptions, Geometry, Sector};
@@ -71,9 +70,6 @@ pub(crate) fn exact<'py>(
     let result = match (watch.raised(), solved) {
         (Some(raised), _) => return Err(raised),
         (None, Err(error)) => return Err(errors::run(error)),
-        (None, Ok(Err(error @ (ExactError::Memory { .. } | ExactError::Work { .. })))) => {
-            return Err(errors::run(error));
-        }
         (None, Ok(Err(error))) => return Err(errors::run(error)),
         (None, Ok(Ok(result))) => result,
     };

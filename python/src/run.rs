@@ -71,7 +71,7 @@ pub(crate) fn run<'py>(
         }
         (None, Err(error)) => return Err(errors::run(error)),
     };
-    let (Some(outcome), _) = (outcome, ()) else {
+    let Some(outcome) = outcome else {
         // It had ended before.
         return load(py, out.unwrap_or_default());
     };

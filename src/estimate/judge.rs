@@ -55,16 +55,16 @@ pub(crate) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error
 }
 
 /// Name and headlines (passed, failed) of a check.
-type Words = (&'static str, &'static str, &'static str);
+pub(crate) type Words = (&'static str, &'static str, &'static str);
 
 impl Check {
-    fn new((name, yes, no): Words, value: f64, limit: f64, detail: String) -> Self {
+    pub(crate) fn new((name, yes, no): Words, value: f64, limit: f64, detail: String) -> Self {
         let passed = value.abs() <= limit;
         let headline = if passed { yes } else { no }.to_owned();
         Check { name: name.to_owned(), value, limit, passed, refuses: false, headline, detail }
     }
 
-    fn refusing(self) -> Self {
+    pub(crate) fn refusing(self) -> Self {
         Check { refuses: true, ..self }
     }
 }
@@ -191,13 +191,13 @@ pub struct Evidence {
 
 /// Largest round-trip error, relative to the interval that holds the particles. A chain of safeguarded Newton inversions
 /// leaves 1e-14 over the smallest slope of each layer; far more means that the flow is no bijection any more.
-const ROUND_TRIP: f64 = 1e-8;
+pub(crate) const ROUND_TRIP: f64 = 1e-8;
 /// Largest drift of the density of the samples; differences find less than 1e-9 for a healthy flow.
-const DRIFT: f64 = 1e-6;
+pub(crate) const DRIFT: f64 = 1e-6;
 /// Largest drift of the norm beyond what the quadrature itself may be off: a state that is not normalised is off by far more.
 const NORM: f64 = 1e-6;
 /// Largest share of samples left out of the final estimate: what they would have added is unknown.
-const REJECTED: f64 = 1e-3;
+pub(crate) const REJECTED: f64 = 1e-3;
 /// Largest slope of the trained map, and of its inverse, that is believed.
 ///
 /// A slope `s` makes terms of the size `s²` in the local energy that cancel to order one: at 1e4 that costs half of
@@ -205,16 +205,16 @@ const REJECTED: f64 = 1e-3;
 /// samples and energies show it.
 const LARGEST_SLOPE: f64 = 1e4;
 /// Gaussian error bars that a correct result exceeds twice in a million runs.
-const BARS: f64 = 5.0;
+pub(crate) const BARS: f64 = 5.0;
 /// Deviation from exact, relative to the problem's own scale, that is no matter however small the error bar is.
-const CLOSE: f64 = 3e-4;
+pub(crate) const CLOSE: f64 = 3e-4;
 /// The same that confirms a result within its error bar.
 const CONFIRMS: f64 = 1e-3;
 /// The same below the exact energy, where a variational energy never is.
-const BELOW: f64 = 1e-7;
+pub(crate) const BELOW: f64 = 1e-7;
 /// Largest variance for N particles, as `N variance / T²` with the kinetic energy T, that is usual for a state near the
 /// ground state; `N variance / E²` where T is not known.
-const VARIANCE: f64 = 5e-2;
+pub(crate) const VARIANCE: f64 = 5e-2;
 /// How much larger it may be where the exact energy confirms the result.
 const CONFIRMED: f64 = 20.0;
 /// Share of the energy's own scale that rounding may take.

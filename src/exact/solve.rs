@@ -293,7 +293,11 @@ fn of_as_many_as_fit(
         Err(limit @ (ExactError::Memory { .. } | ExactError::Work { .. })) => {
             let tolerance = options.tolerance.max(PLOTTED);
             let fewer = ExactOptions { states: 1, tolerance, ..options.clone() };
-            let left = 2.0 * options.work_limit.min(CHECK_WORK);
+            // What all states took says nothing of the one: it may cost what it would have cost alone.
+            let left = match options.states {
+                1 => 2.0 * options.work_limit.min(CHECK_WORK),
+                _ => whole_work(options.work_limit),
+            };
             match solve(&fewer, &mut Allowance { watch, left }) {
                 Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
                 found => found.map_err(|_| limit),

@@ -8,7 +8,7 @@
 use super::mixture::spread;
 use crate::estimate::Moments;
 use crate::estimate::statistics::median;
-use crate::local_energy::{ABSURD, Batch, BatchId, Fault};
+use crate::local_energy::{ABSURD, Batch, BatchId, FAULTS, Fault};
 use crate::math::linalg::LinearError;
 use crate::optimise::{Landscape, Optimiser, Pace, clip_range, relative_variance};
 use crate::parallel;
@@ -95,7 +95,7 @@ pub fn draw(
                 out.state.push(k);
             } else {
                 b.rejected += 1;
-                if b.faults.len() < 4 {
+                if b.faults.len() < FAULTS {
                     b.faults.push(Fault { x: x.clone(), local_energy: energy });
                 }
             }
@@ -104,15 +104,7 @@ pub fn draw(
     });
     let mut all = ThermalBatch::default();
     for part in parts {
-        let (b, to) = (part.batch, &mut all.batch);
-        to.x.extend(b.x);
-        to.local_energy.extend(b.local_energy);
-        to.kinetic.extend(b.kinetic);
-        to.weight.extend(b.weight);
-        to.log_gradient.extend(b.log_gradient);
-        to.energy_gradient.extend(b.energy_gradient);
-        to.rejected += b.rejected;
-        to.faults.extend(b.faults);
+        all.batch.append(part.batch);
         all.state.extend(part.state);
     }
     all.batch.particles = n;

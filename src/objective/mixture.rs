@@ -4,14 +4,13 @@
 //! harm. Derivatives by a parameter are `du_k = u_k O_k` and `dh_k = u_k (O_k E_k + dE_k)`, formed as one sum: of its two
 //! parts alone the variance is infinite.
 
-use crate::local_energy::{ABSURD, Fault};
+use crate::local_energy::{ABSURD, FAULTS, Fault, importance, spread_to_tails};
 use crate::parallel::{self, SAMPLE_CHUNK};
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
 use crate::wavefunction::weyl::Weyl;
 use crate::work;
-use std::f64::consts::PI;
 
 /// Most states of a mixture: batches are numbered by them.
 pub const MOST_STATES: usize = 16;
@@ -67,20 +66,13 @@ impl Rows {
     }
 }
 
-/// A sample moved to the tails, and its weight.
+/// The uniforms of a point, a share `tails` of them moved to the tails, and the weight of their sample.
 pub(super) fn spread(point: &[f64], dimensions: usize, tails: f64, uniforms: &mut [f64]) -> f64 {
     uniforms.copy_from_slice(&point[..dimensions]);
-    if tails <= 0.0 {
-        return 1.0;
+    if point.get(dimensions).is_some_and(|&u| u < tails) {
+        spread_to_tails(uniforms);
     }
-    if point[dimensions] < tails {
-        for u in uniforms.iter_mut() {
-            let s = (0.5 * PI * *u).sin();
-            *u = (s * s).clamp(1e-14, 1.0 - 1e-14);
-        }
-    }
-    let arcsine: f64 = uniforms.iter().map(|u| 1.0 / (PI * (u * (1.0 - u)).sqrt())).product();
-    1.0 / (1.0 - tails + tails * arcsine)
+    importance(uniforms, tails)
 }
 
 /// Draws `each` samples of every state and evaluates all states at them.
@@ -171,7 +163,7 @@ pub fn draw_with(
                 .iter()
                 .map(|l| l.1 + potential)
                 .fold(0.0, |a: f64, b| if b.is_nan() || b.abs() > a.abs() { b } else { a });
-            if out.faults.len() < 4 {
+            if out.faults.len() < FAULTS {
                 out.faults.push(Fault { x: x.clone(), local_energy: worst });
             }
             for rows in [&mut out.u, &mut out.h, &mut out.t] {

@@ -7,6 +7,7 @@
 use super::clocks::Clocks;
 use super::reference::{REFERENCE_MEMORY, REFERENCE_WORK};
 use super::{DENSITY_BINS, Event, InFolder, Observer, RunError, Task, solve_until};
+use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
 use crate::estimate::{Check, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{ExactError, ExactOptions, ExactResult};
@@ -35,6 +36,8 @@ use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};
 use crate::work;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -104,20 +107,6 @@ fn of_temperature(error: ThermalError) -> RunError {
         other => RunError::Ensemble(other.to_string()),
     }
 }
-
-/// Standard errors, and Hartree in units of the kinetic energy of one particle, by which an energy may be above the exact
-/// one and below it.
-const BARS: f64 = 5.0;
-const ABOVE: f64 = 3e-4;
-const BELOW: f64 = 1e-7;
-/// `N variance / T²` beyond which a state is far from an eigenstate.
-const SCORE: f64 = 0.05;
-/// Share of the samples that may be left out.
-const LEFT_OUT: f64 = 1e-3;
-/// Largest relative difference of the density of the samples from `|psi|²`.
-const DRIFT: f64 = 1e-6;
-/// Largest error with which the flow undoes itself, relative to the interval.
-const ROUND_TRIP: f64 = 1e-8;
 
 impl EnsembleRun {
     /// Checks a spec.
@@ -356,9 +345,9 @@ impl EnsembleRun {
             checks.push(check(
                 ("variance", "State is close to an eigenstate", "State is far from an eigenstate"),
                 score,
-                SCORE,
+                VARIANCE,
                 false,
-                format!("State {q}: N variance / T² = {score:.1e} (at most {SCORE})."),
+                format!("State {q}: N variance / T² = {score:.1e} (at most {VARIANCE})."),
             ));
             if let Some(r) = &s.reference {
                 let error = s.standard_error.hypot(r.error_estimate.unwrap_or(0.0));
@@ -627,14 +616,17 @@ impl EnsembleRun {
         observer.hear(Event::Phase("exact free energy for comparison"));
         let (send, news) = channel();
         let spec = self.spec.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
         std::thread::spawn(move || {
             let options = ThermalOptions {
                 states: REFERENCE_STATES,
                 tolerance: REFERENCE_TOLERANCE,
                 ..ThermalOptions::at(kt)
             };
+            let mut goes_on = |_| !ended.load(Ordering::Relaxed);
             let solved =
-                thermal(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut |_| true);
+                thermal(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut goes_on);
             // Nobody listens any more where the observer has ended it.
             let _ = send.send(solved);
         });
@@ -645,6 +637,7 @@ impl EnsembleRun {
                 Err(RecvTimeoutError::Disconnected) => break Err(ExactError::Interrupted),
             }
             if observer.stops() {
+                stop.store(true, Ordering::Relaxed);
                 return Err(INTERRUPTED);
             }
         };
@@ -663,16 +656,9 @@ fn without(error: ExactError, observer: &mut dyn Observer) -> String {
     why
 }
 
-fn check(
-    (name, yes, no): (&str, &str, &str),
-    value: f64,
-    limit: f64,
-    refuses: bool,
-    detail: String,
-) -> Check {
-    let passed = value.abs() <= limit;
-    let headline = if passed { yes } else { no }.to_owned();
-    Check { name: name.to_owned(), value, limit, passed, refuses, headline, detail }
+fn check(words: Words, value: f64, limit: f64, refuses: bool, detail: String) -> Check {
+    let check = Check::new(words, value, limit, detail);
+    if refuses { check.refusing() } else { check }
 }
 
 fn left_out(rejected: usize, samples: usize) -> Check {
@@ -680,7 +666,7 @@ fn left_out(rejected: usize, samples: usize) -> Check {
     check(
         ("rejected", "Samples are sound", "Samples were left out"),
         share,
-        LEFT_OUT,
+        REJECTED,
         true,
         format!("{rejected} of {} final samples were left out.", samples + rejected),
     )
@@ -689,7 +675,7 @@ fn left_out(rejected: usize, samples: usize) -> Check {
 /// How far an energy is from the exact one.
 fn deviation(name: &str, off: f64, error: f64, sets: usize, unit: f64) -> Check {
     let bars = gaussian_bars(off / error.max(f64::MIN_POSITIVE), Some(sets.saturating_sub(1)));
-    let (least, words) = if off > 0.0 { (ABOVE, "above") } else { (BELOW, "below") };
+    let (least, words) = if off > 0.0 { (CLOSE, "above") } else { (BELOW, "below") };
     let small = off.abs() < least * unit.max(f64::MIN_POSITIVE);
     check(
         ("reference", "Agrees with the exact energy", "Disagrees with the exact energy"),

@@ -15,6 +15,13 @@ pub fn weylflow(folder: &Path, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+/// Its exit code, and what it says on standard output and standard error.
+pub fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = weylflow(folder, arguments);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 /// Whether the program came to its end: 0, or 4 where the energy is doubtful, as those of tiny trainings are.
 pub fn ended(status: ExitStatus) -> bool {
     matches!(status.code(), Some(0 | 4))
