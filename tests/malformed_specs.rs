@@ -621,6 +621,11 @@ fn arguments_that_are_wrong_are_explained() {
     assert!(run(&["exact", "wide.ron", "--threads", &most]).contains("number too large"));
     assert!(exact(&["--half-width", "1e7"]).contains("must be between 1e-6 and 1e6 bohr"));
     assert!(exact(&["--ring", "NaN"]).contains("--ring must be a positive number"));
+    for particles in [["1", "1"], ["2", "0"], ["2", "1"], ["3", "0"]] {
+        let [up, down] = particles;
+        let message = exact(&["--memory", "1e-6", "--up", up, "--down", down]);
+        assert!(message.contains("GiB of memory, allowed are"), "{particles:?}: {message}");
+    }
     // Walls that are out of the sight of the particles are no matter.
     let wide =
         ["exact", "wide.ron", "--threads", "1", "--half-width", "1e6", "--up", "1", "--down", "0"];

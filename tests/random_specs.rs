@@ -327,14 +327,6 @@ fn life(spec: &ResolvedSpec) -> Outcome {
     let (sets, samples) = schedule.final_sets();
     let used = estimate.energy.count();
     assert_eq!(used + estimate.rejected, sets * samples);
-    // A coordinate that follows a high power of the density is too steep for differences in places: a run says so and
-    // refuses.
-    if let WavefunctionSettings::Weyl(settings) = &spec.wavefunction
-        && settings.coordinate_power > 4.0
-        && estimate.density_drift >= 1e-6
-    {
-        return Outcome::NotTrained;
-    }
     // Normalised and sampled exactly, without quadrature and for any number of particles.
     assert!(
         estimate.density_drift < 1e-6,
