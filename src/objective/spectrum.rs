@@ -9,6 +9,7 @@ use crate::estimate::statistics::median;
 use crate::local_energy::Fault;
 use crate::math::linalg::{self, LinearError};
 use crate::optimise::RayleighGaussNewtonSettings;
+use crate::optimise::damping::Damping;
 use crate::sampling::{Purpose, Sampling};
 use crate::system::System;
 use crate::train::{Schedule, StopReason, Stopping};
@@ -225,10 +226,6 @@ pub enum SpectrumError {
 /// Summed variance, in units of the kinetic energy squared, below which nothing is left to learn: its square root is the
 /// scale of an energy's error only where a gap is as small.
 const EIGENSTATES: f64 = 1e-11;
-/// Factors on the damping that are tried, its growth where none is good, and its bounds.
-const TRIED: [f64; 3] = [0.1, 1.0, 10.0];
-const DAMPING_GROWTH: f64 = 30.0;
-const DAMPING_BOUNDS: (f64, f64) = (1e-3, 1e4);
 /// Iterations without a step after which a training stops, and those that are compared with as many before.
 const STUCK: usize = 4;
 const WINDOW: usize = 3;
@@ -259,7 +256,7 @@ pub fn train(
     let mut values = states.parameters().to_vec();
     let p = values.len();
     let roughness = states.states[0].roughness();
-    let mut damping = 1.0_f64;
+    let mut damping = Damping(1.0);
     let (mut stuck, mut rejected) = (0, 0);
     let mut history: Vec<(f64, f64)> = Vec::new();
     let ended = |iterations, stopped, rejected| SpectrumTrained { iterations, stopped, rejected };
@@ -311,8 +308,7 @@ pub fn train(
             }
         };
         let mut best = (merit(states), None);
-        for factor in TRIED {
-            let strength = (damping * factor).clamp(DAMPING_BOUNDS.0, DAMPING_BOUNDS.1);
+        for (index, strength) in damping.tried().into_iter().enumerate() {
             let Some((change, norm)) = step.solve(strength, settings.trust_radius) else {
                 continue;
             };
@@ -320,22 +316,18 @@ pub fn train(
             states.set_parameters(&there)?;
             let found = merit(states);
             if found < best.0 {
-                best = (found, Some((factor, there, norm, settings.tau / (strength * unit))));
+                best = (found, Some((index, there, norm, settings.tau / (strength * unit))));
             }
         }
-        let factor = match best.1 {
-            Some((factor, there, norm, tau)) => {
+        damping.took(best.1.as_ref().map(|best| best.0));
+        match best.1 {
+            Some((_, there, norm, tau)) => {
                 (values, report.step_norm, report.tau, stuck) = (there, norm, tau, 0);
                 history
                     .push((spread, weights.iter().zip(&report.energies).map(|(w, e)| w * e).sum()));
-                factor
             }
-            None => {
-                stuck += 1;
-                DAMPING_GROWTH
-            }
-        };
-        damping = (damping * factor).clamp(DAMPING_BOUNDS.0, DAMPING_BOUNDS.1);
+            None => stuck += 1,
+        }
         states.set_parameters(&values)?;
         if watch(&report).is_break() {
             return Err(SpectrumError::Interrupted);

@@ -3,7 +3,7 @@
 /// A factor on the damping of a step, which follows success as in Levenberg–Marquardt's method: every step is computed
 /// with three factors, the best on fresh samples is taken and its factor is the middle one of the next step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Damping(pub(super) f64);
+pub(crate) struct Damping(pub(crate) f64);
 
 /// Factors that are tried at each step.
 const TRIED: [f64; 3] = [0.1, 1.0, 10.0];
@@ -14,12 +14,12 @@ const BOUNDS: (f64, f64) = (1e-3, 1e4);
 
 impl Damping {
     /// The factors to try.
-    pub(super) fn tried(self) -> [f64; 3] {
+    pub(crate) fn tried(self) -> [f64; 3] {
         TRIED.map(|factor| (self.0 * factor).clamp(BOUNDS.0, BOUNDS.1))
     }
 
     /// Follows the choice.
-    pub(super) fn took(&mut self, choice: Option<usize>) {
+    pub(crate) fn took(&mut self, choice: Option<usize>) {
         let factor = choice.map_or(GROWTH, |c| TRIED[c]);
         self.0 = (self.0 * factor).clamp(BOUNDS.0, BOUNDS.1);
     }

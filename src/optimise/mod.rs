@@ -4,7 +4,7 @@
 //! [`Optimiser`], and its lines in [`OptimiserSettings`].
 
 pub mod adam;
-mod damping;
+pub(crate) mod damping;
 pub mod energy_natural_gradient;
 pub mod lbfgs;
 pub mod rayleigh_gauss_newton;

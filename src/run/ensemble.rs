@@ -5,12 +5,12 @@
 //! stay untouched until the new ones are complete.
 
 use super::clocks::Clocks;
-use super::reference::{REFERENCE_MEMORY, REFERENCE_WORK};
-use super::{DENSITY_BINS, Event, InFolder, Observer, RunError, Task, solve_until};
+use super::reference::asked;
+use super::{DENSITY_BINS, Event, InFolder, Observer, RunError, solve_until};
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
 use crate::estimate::{Check, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
-use crate::exact::{ExactError, ExactOptions, ExactResult};
+use crate::exact::{ExactError, ExactResult};
 use crate::local_energy::Fault;
 use crate::objective::free_energy::{self, ThermalError};
 use crate::objective::spectrum::{self, SpectrumError};
@@ -586,18 +586,7 @@ impl EnsembleRun {
         count: usize,
         observer: &mut dyn Observer,
     ) -> Result<Result<ExactResult, String>, RunError> {
-        let spec = &self.spec;
-        let options = ExactOptions {
-            states: count,
-            work_limit: REFERENCE_WORK,
-            memory_limit_bytes: REFERENCE_MEMORY,
-            ..ExactOptions::default()
-        };
-        let task = Task {
-            hamiltonian: spec.hamiltonian.clone(),
-            sector: spec.sector,
-            geometry: Some(spec.geometry),
-        };
+        let (task, options) = asked(&self.spec, count);
         observer.hear(Event::Phase("exact energies for comparison"));
         let solved = solve_until(&task, &options, None, &|| observer.stops(), &mut |_| {})?;
         observer.hear(Event::PhaseEnded);

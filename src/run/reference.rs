@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Arithmetic one refinement of the exact energy of a report may cost, some ten seconds on two cores; the whole of it
 /// may cost three times that ([`crate::exact::whole_work`]).
-pub(super) const REFERENCE_WORK: f64 = 4e11;
+const REFERENCE_WORK: f64 = 4e11;
 /// Memory it may take.
-pub(super) const REFERENCE_MEMORY: u64 = 2 << 30;
+const REFERENCE_MEMORY: u64 = 2 << 30;
 /// Between two questions whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 /// How long the solver may take to stop by itself. Afterwards it is left behind: a dense eigenproblem cannot be stopped
@@ -103,6 +103,22 @@ pub fn solve_until(
     }
 }
 
+/// The lowest states of a spec within what the reference of a report may cost.
+pub(super) fn asked(spec: &ResolvedSpec, states: usize) -> (Task, ExactOptions) {
+    let task = Task {
+        hamiltonian: spec.hamiltonian.clone(),
+        sector: spec.sector,
+        geometry: Some(spec.geometry),
+    };
+    let options = ExactOptions {
+        states,
+        work_limit: REFERENCE_WORK,
+        memory_limit_bytes: REFERENCE_MEMORY,
+        ..ExactOptions::default()
+    };
+    (task, options)
+}
+
 /// The exact energy, with the density where that gives one, or why there is none, where one was asked for.
 type Compared = Result<(Reference, Option<Density>), Option<String>>;
 
@@ -128,16 +144,7 @@ pub(super) fn reference(
             Ok(Ok((reference, None)))
         }
         ReferenceSource::Exact => {
-            let options = ExactOptions {
-                work_limit: REFERENCE_WORK,
-                memory_limit_bytes: REFERENCE_MEMORY,
-                ..ExactOptions::default()
-            };
-            let task = Task {
-                hamiltonian: spec.hamiltonian.clone(),
-                sector: spec.sector,
-                geometry: Some(spec.geometry),
-            };
+            let (task, options) = asked(spec, 1);
             observer.hear(Event::Phase("exact energy for comparison"));
             let observer = std::cell::RefCell::new(observer);
             let stops = || observer.borrow().stops();

@@ -49,6 +49,29 @@ pub fn half_extent(particles: usize, power: f64, frequency: f64) -> f64 {
     ((2.0 * power * particles as f64).sqrt() + TAIL) / frequency.sqrt()
 }
 
+/// The density of free fermions in a trap at a distance from its middle, in units of its length.
+pub(super) fn free_density(particles: usize, y: f64) -> f64 {
+    let (mut before, mut here) = (0.0, PI.powf(-0.25) * (-0.5 * y * y).exp());
+    let mut sum = 0.0;
+    for k in 0..particles {
+        sum += here * here;
+        let (k, last) = (k as f64, here);
+        here = (2.0 / (k + 1.0)).sqrt() * y * here - (k / (k + 1.0)).sqrt() * before;
+        before = last;
+    }
+    sum
+}
+
+/// Number of particles below each point of an even grid of angles between walls.
+pub(super) fn counted(density: impl Fn(f64) -> f64) -> Vec<f64> {
+    let h = PI / INTERVALS as f64;
+    let mut below = vec![0.0];
+    for i in 0..INTERVALS {
+        below.push(below[i] + h * density(h * (i as f64 + 0.5)));
+    }
+    below
+}
+
 impl Calogero {
     /// The state in a trap of a frequency about a place, in the angles of a box of half-width `half_width`.
     pub fn new(particles: usize, power: f64, frequency: f64, place: f64, half_width: f64) -> Self {
@@ -81,26 +104,12 @@ impl Calogero {
     /// The density at an angle, per radian: that of free fermions, as wide as this one. It says where knots belong.
     pub fn density(&self, theta: f64) -> f64 {
         let scale = self.stretch / self.power.max(1.0).sqrt();
-        let y = (theta - self.middle) * scale;
-        let (mut before, mut here) = (0.0, PI.powf(-0.25) * (-0.5 * y * y).exp());
-        let mut sum = 0.0;
-        for k in 0..self.particles {
-            sum += here * here;
-            let (k, last) = (k as f64, here);
-            here = (2.0 / (k + 1.0)).sqrt() * y * here - (k / (k + 1.0)).sqrt() * before;
-            before = last;
-        }
-        sum * scale
+        free_density(self.particles, (theta - self.middle) * scale) * scale
     }
 
     /// Number of particles below each point of an even grid of angles.
     pub fn below(&self) -> Vec<f64> {
-        let h = PI / INTERVALS as f64;
-        let mut below = vec![0.0];
-        for i in 0..INTERVALS {
-            below.push(below[i] + h * self.density(h * (i as f64 + 0.5)));
-        }
-        below
+        counted(|theta| self.density(theta))
     }
 
     fn scaled<T: Scalar>(&self, angle: T) -> T {

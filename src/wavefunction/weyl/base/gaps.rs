@@ -7,8 +7,9 @@
 //! Samples: gap after gap by the chain rule of probability, as in [`super::expansion`], one uniform each, and one for the centre of mass.
 
 use super::calogero::half_extent;
+use super::calogero::{counted, free_density};
 use super::determinants::lift;
-use super::series::{Domain, Products, QuantileWork};
+use super::series::{Products, QuantileWork};
 use crate::exact::gap_state::GapState;
 use crate::math::gamma::normal;
 use crate::math::scalar::Scalar;
@@ -74,28 +75,12 @@ impl Gaps {
     /// The density at an angle, per radian: that of free fermions, as wide as this one. It says where knots belong.
     pub fn density(&self, theta: f64) -> f64 {
         let scale = self.spread.sqrt() * self.per_angle;
-        let y = (theta - FRAC_PI_2) * scale;
-        let (mut before, mut here) = (0.0, PI.powf(-0.25) * (-0.5 * y * y).exp());
-        let mut sum = 0.0;
-        for k in 0..self.particles {
-            sum += here * here;
-            let (k, last) = (k as f64, here);
-            here = (2.0 / (k + 1.0)).sqrt() * y * here - (k / (k + 1.0)).sqrt() * before;
-            before = last;
-        }
-        sum * scale
+        free_density(self.particles, (theta - FRAC_PI_2) * scale) * scale
     }
 
     /// Number of particles below each point of an even grid of angles.
     pub fn below(&self) -> Vec<f64> {
-        const INTERVALS: usize = 512;
-        let (start, end) = Domain::Walls.ends();
-        let h = (end - start) / INTERVALS as f64;
-        let mut below = vec![0.0];
-        for i in 0..INTERVALS {
-            below.push(below[i] + h * self.density(h * (i as f64 + 0.5)));
-        }
-        below
+        counted(|theta| self.density(theta))
     }
 
     /// `sum_ab.. c_ab.. f_a f_b ..` with functions of each gap that `of` gives.
