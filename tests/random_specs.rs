@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use weylflow::estimate::{Moments, rayleigh_quotient};
 use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::optimise::{
@@ -401,6 +402,29 @@ fn inside_the_domain(psi: &dyn Wavefunction, spec: &ResolvedSpec, system: System
     }
 }
 
+/// What becomes of each spec, two at a time: most of a small run is done by one thread.
+fn lives(specs: &[ResolvedSpec]) -> Vec<std::thread::Result<Outcome>> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut done = Vec::new();
+        while let Some((case, spec)) = {
+            let case = next.fetch_add(1, Ordering::Relaxed);
+            specs.get(case).map(|spec| (case, spec))
+        } {
+            done.push((case, catch_unwind(AssertUnwindSafe(|| life(spec)))));
+        }
+        done
+    };
+    let mut all = std::thread::scope(|scope| {
+        let other = scope.spawn(some);
+        let mut done = some();
+        done.extend(other.join().unwrap());
+        done
+    });
+    all.sort_by_key(|(case, _)| *case);
+    all.into_iter().map(|(_, lived)| lived).collect()
+}
+
 #[test]
 fn whatever_is_accepted_runs() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
@@ -409,10 +433,11 @@ fn whatever_is_accepted_runs() {
     let (mut refused, mut not_built, mut not_trained, mut norms, mut means) = (0, 0, 0, 0, 0);
     let mut rough = 0;
     let mut failures = Vec::new();
-    for case in 0..CASES {
-        let spec = strategy.new_tree(&mut runner).unwrap().current();
-        let text = || write::to_ron(&spec).unwrap();
-        match catch_unwind(AssertUnwindSafe(|| life(&spec))) {
+    let specs: Vec<ResolvedSpec> =
+        (0..CASES).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
+    for (case, (spec, lived)) in specs.iter().zip(lives(&specs)).enumerate() {
+        let text = || write::to_ron(spec).unwrap();
+        match lived {
             Ok(Outcome::Refused) => refused += 1,
             Ok(Outcome::NotBuilt) => not_built += 1,
             Ok(Outcome::NotTrained) => not_trained += 1,
