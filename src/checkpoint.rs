@@ -125,7 +125,12 @@ impl Checkpoint {
         let aside = folder.join(".weylflow-previous.tmp");
         let _ = fs::remove_file(&aside);
         match fs::hard_link(&last, &aside) {
-            Ok(()) => fs::rename(&aside, &previous).map_err(FileError::io("write", &previous))?,
+            Ok(()) => {
+                fs::rename(&aside, &previous).map_err(FileError::io("write", &previous))?;
+                // A run that was killed just here has left both names for one file; a rename between such names does
+                // nothing, and leaves the first.
+                let _ = fs::remove_file(&aside);
+            }
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
             // Not every file system has links.
             Err(_) => {

@@ -215,6 +215,31 @@ fn a_finished_run_goes_on_when_asked_and_refuses_what_it_cannot_mend() {
     fails(folder, &["run", "spec.ron", "--quiet", "--out", "out"], "--resume");
 }
 
+/// A process killed between the two renames of a checkpoint leaves one file with both names.
+#[test]
+fn a_checkpoint_that_has_both_names_is_followed_by_one_that_leaves_nothing() {
+    use weylflow::checkpoint::Checkpoint;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("spec.ron"), spec(2, 300)).unwrap();
+    succeeds(dir.path(), &["run", "spec.ron", "--quiet", "--out", "out"]);
+    let out = dir.path().join("out");
+    let (current, previous) = (out.join("checkpoint"), out.join("checkpoint.previous"));
+    let bytes = fs::read(&current).unwrap();
+    let checkpoint = Checkpoint::read(&current).unwrap();
+    let _ = fs::remove_file(&previous);
+    fs::hard_link(&current, &previous).unwrap();
+    let names = || {
+        let entries = fs::read_dir(&out).unwrap().flatten();
+        let mut names: Vec<_> = entries.map(|e| e.file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    checkpoint.write(&out).unwrap();
+    assert_eq!(names(), before);
+    assert!(fs::read(&previous).unwrap() == bytes && fs::read(&current).unwrap() == bytes);
+}
+
 /// A body of another spec under the right header must not slip in.
 #[test]
 fn mutated_checkpoints_give_no_panic_and_no_partial_output() {
