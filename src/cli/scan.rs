@@ -69,6 +69,10 @@ fn explained(error: ScanError, terminal: &Terminal, folder: &Path) -> Box<dyn Er
             );
             Box::new(Exit { code, message })
         }
+        ScanError::InterruptedTraining => {
+            let message = error.to_string();
+            Box::new(Exit { code: terminal.exit_code(), message })
+        }
         ScanError::File(error @ FileError::NotEmpty { .. }) => format!(
             "{error}\n  choose another with --out, go on with its scan by --resume, or replace its results with --overwrite"
         )

@@ -23,7 +23,7 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
     let mut text = parameters.join(",");
     text += ",energy,standard_error,variance,reference,deviation,";
     text += &parameters.iter().map(|name| slope_names(name)).collect::<Vec<_>>().join(",");
-    text += ",nuclear_repulsion,total_energy,verdict,cpu_seconds\n";
+    text += ",nuclear_repulsion,total_energy,trained,verdict,cpu_seconds\n";
     let number = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:?}"));
     for result in results {
         let values = result.point.values.iter().map(|(_, v)| number(Some(*v)));
@@ -47,6 +47,7 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
         cells.extend([
             number(summary.map(|s| s.nuclear_repulsion)),
             number(summary.map(|s| s.total_energy)),
+            measured.map_or("", |m| if m.trained { "yes" } else { "no" }).to_owned(),
             summary.map_or("failed", word).to_owned(),
             number(summary.map(|s| s.cpu_seconds)),
         ]);

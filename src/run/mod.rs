@@ -126,6 +126,8 @@ pub struct Run {
     psi: Box<dyn Wavefunction>,
     optimiser: Box<dyn Optimiser>,
     clocks: Clocks,
+    /// The parameters come from elsewhere: see [`Run::held`].
+    held: bool,
 }
 
 /// How far a training has come, and what that took.
@@ -165,7 +167,33 @@ impl Run {
             settled.wavefunction.settle_and_build(spec.sector, system, spec.seed)?;
         let optimiser = settled.optimiser.build();
         let spec_text = write::to_ron(&settled)?;
-        Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks })
+        Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks, held: false })
+    }
+
+    /// A run that trains nothing: it estimates and judges the state with these parameters. `built` is the wavefunction of the
+    /// spec, where it is there already.
+    ///
+    /// # Errors
+    /// As [`Run::new`], and [`WavefunctionError::Parameters`].
+    pub fn held(
+        spec: ResolvedSpec,
+        built: Option<Box<dyn Wavefunction>>,
+        refinements: usize,
+        parameters: &[f64],
+    ) -> Result<Self, RunError> {
+        let clocks = Clocks::start();
+        let spec = ResolvedSpec { iterations: 0, ..spec };
+        let mut run = match built {
+            Some(psi) => {
+                spec.validate()?;
+                let (spec_text, optimiser) = (write::to_ron(&spec)?, spec.optimiser.build());
+                Run { spec, spec_text, choices: Vec::new(), psi, optimiser, clocks, held: true }
+            }
+            None => Run { held: true, clocks, ..Run::new(spec)? },
+        };
+        (0..refinements).for_each(|_| run.psi.refine());
+        run.psi.set_parameters(parameters)?;
+        Ok(run)
     }
 
     /// The spec with everything that was chosen for the system written out.

@@ -79,7 +79,7 @@ fn a_failing_point_leaves_the_others_and_any_number_of_threads_gives_the_same_by
     assert!(flat.electronic < mean && mean < steep.electronic, "{flat:?} {mean} {steep:?}");
     let text = table(&results);
     assert!(text.starts_with("k,energy,standard_error,variance,reference,deviation,derivative,"));
-    assert!(text.lines().nth(3).unwrap().starts_with("-1.0,,,,,,,,,,,failed"), "{text}");
+    assert!(text.lines().nth(3).unwrap().starts_with("-1.0,,,,,,,,,,,,failed"), "{text}");
     let (again, _) = run(&folders[1].path().join("b"), 3);
     assert_eq!(table(&again), text);
 }
