@@ -36,7 +36,7 @@ use crate::checkpoint::CheckpointError;
 use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
 use crate::exact::Density;
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
-use crate::optimise::Optimiser;
+use crate::optimise::{self, Optimiser};
 use crate::report::escape::one_line;
 use crate::report::files::FileError;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
@@ -199,6 +199,12 @@ impl Run {
     /// The spec with everything that was chosen for the system written out.
     pub fn spec(&self) -> &ResolvedSpec {
         &self.spec
+    }
+
+    /// Variance of the local energy of the state as it stands, in units of its kinetic energy squared, on a few samples.
+    pub fn relative_variance(&self) -> f64 {
+        let ResolvedSpec { hamiltonian, geometry, seed, .. } = &self.spec;
+        relative_variance(self.psi.as_ref(), System { hamiltonian, geometry }, *seed)
     }
 
     /// Starts from the trained parameters of another run where they fit and are better than its own start: of lower energy with
@@ -469,6 +475,27 @@ impl Outcome {
     /// The trained state, to sample and evaluate.
     pub fn into_state(self) -> State {
         State::of(self.saved, self.psi)
+    }
+}
+
+/// Samples on which states are compared before they are trained.
+const FEW: usize = 1024;
+
+/// Variance of the local energy of a state, in units of its kinetic energy squared, on a few samples; infinite where some have none.
+pub(crate) fn relative_variance(psi: &dyn Wavefunction, system: System, seed: u64) -> f64 {
+    let id = BatchId {
+        sampling: Sampling::QuasiRandom,
+        seed,
+        purpose: Purpose::Selection,
+        number: START_BATCH,
+        first: 0,
+        tails: 0.0,
+    };
+    // In this process alone: others need not know of it yet.
+    let batch = team::alone(|| local_energy::draw(psi, system, id, FEW, Derivatives::None));
+    match batch.rejected {
+        0 => optimise::relative_variance(&batch),
+        _ => f64::INFINITY,
     }
 }
 

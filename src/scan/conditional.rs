@@ -6,15 +6,15 @@
 //! the polynomials. Only the choice among the steps is left to be made for all points together.
 
 use super::series::{Range, Series, nodes};
-use super::{Scan, ScanError, files};
+use super::{NEAR, Scan, ScanError, files};
 use crate::report::files::{read_text, write_atomic};
-use crate::run::{Event, Observer};
+use crate::run::{Event, Observer, relative_variance};
 use crate::spec::ResolvedSpec;
 use crate::spec::scan::Values;
 use crate::system::System;
 use crate::team;
 use crate::train::{JointState, Member, Schedule, StopReason, train_jointly};
-use crate::wavefunction::{Wavefunction, WavefunctionSettings};
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use cpu_time::ProcessTime;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -40,6 +40,9 @@ pub struct Conditional {
 
 /// Version of the file.
 const FORMAT: u32 = 1;
+
+/// Samples of an iteration at all training points together, in units of those of a single run.
+const SHARE: usize = 2;
 
 /// Wavefunctions of the training points, to be used again.
 pub(super) type Built = Vec<(f64, Box<dyn Wavefunction>)>;
@@ -169,7 +172,9 @@ pub(super) fn train(
             optimiser: spec.optimiser.build(),
         })
         .collect();
-    let schedule = Schedule::of(&specs[0]);
+    let whole = Schedule::of(&specs[0]);
+    let samples = (SHARE * whole.samples).div_ceil(members.len()).clamp(1, whole.samples);
+    let schedule = Schedule { samples, ..whole };
     let mut all = Conditional {
         format: FORMAT,
         spec: specs[0].clone(),
@@ -233,63 +238,96 @@ pub(super) fn train(
     Ok((all, built))
 }
 
-type AllBuilt = Result<Vec<Box<dyn Wavefunction>>, crate::wavefunction::WavefunctionError>;
+type Psi = Box<dyn Wavefunction>;
+type AllBuilt = Result<Vec<Psi>, WavefunctionError>;
 
-fn all_built(settings: &WavefunctionSettings, specs: &[ResolvedSpec]) -> AllBuilt {
-    let one = |spec: &ResolvedSpec| {
-        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        settings.build(spec.sector, system, spec.seed)
-    };
-    specs.iter().map(one).collect()
+fn built(settings: &WavefunctionSettings, spec: &ResolvedSpec) -> Result<Psi, WavefunctionError> {
+    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+    settings.build(spec.sector, system, spec.seed)
 }
 
-/// One kind of wavefunction for all training points, and what it is at each: what is found to fit at both ends and in the middle, the most frequent first
-/// and then what was found last, and of these the first that exists everywhere.
+fn all_built(settings: &WavefunctionSettings, specs: &[ResolvedSpec]) -> AllBuilt {
+    specs.iter().map(|spec| built(settings, spec)).collect()
+}
+
+/// A kind of wavefunction, with what of it has been built at the training points.
+struct Kind {
+    settings: WavefunctionSettings,
+    at: Vec<Option<Psi>>,
+    /// The largest variance of its local energy where it was looked at.
+    variance: f64,
+}
+
+impl Kind {
+    /// What is found to fit at one of the points.
+    fn found(
+        specs: &[ResolvedSpec],
+        i: usize,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Self, WavefunctionError> {
+        let spec = &specs[i];
+        let mut settings = spec.wavefunction.clone();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let (lines, psi) = settings.settle_and_build(spec.sector, system, spec.seed)?;
+        lines.iter().for_each(|line| say(line));
+        let mut at: Vec<Option<Psi>> = specs.iter().map(|_| None).collect();
+        at[i] = Some(psi);
+        Ok(Kind { settings, at, variance: 0.0 })
+    }
+
+    /// The variance at one of the points; infinite where it does not exist.
+    fn variance_at(&mut self, specs: &[ResolvedSpec], i: usize) -> f64 {
+        let spec = &specs[i];
+        if self.at[i].is_none() {
+            self.at[i] = built(&self.settings, spec).ok();
+        }
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let of = |psi: &Psi| relative_variance(psi.as_ref(), system, spec.seed);
+        let found = self.at[i].as_ref().map(of).filter(|v| !v.is_nan());
+        found.unwrap_or(f64::INFINITY)
+    }
+}
+
+/// One kind of wavefunction for all training points, and what it is at each: what is found to fit at one end, where its variance is small at the other end
+/// and in the middle as well; otherwise that of the kinds that are found there whose largest variance is the least.
 fn settled(
     specs: &[ResolvedSpec],
     say: &mut dyn FnMut(&str),
 ) -> Result<(WavefunctionSettings, AllBuilt), ScanError> {
-    let mut found: Vec<(WavefunctionSettings, usize)> = Vec::new();
-    let mut there: Vec<(usize, WavefunctionSettings, Box<dyn Wavefunction>)> = Vec::new();
     let mut looked: Vec<usize> = vec![0, specs.len() / 2, specs.len() - 1];
     looked.dedup();
-    for i in looked {
-        let spec = &specs[i];
-        let mut settings = spec.wavefunction.clone();
-        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let (lines, psi) = settings
-            .settle_and_build(spec.sector, system, spec.seed)
-            .map_err(ScanError::Wavefunction)?;
-        lines.iter().for_each(|line| say(line));
-        match found.iter_mut().find(|(s, _)| *s == settings) {
-            Some((_, times)) => *times += 1,
-            None => found.push((settings.clone(), 1)),
-        }
-        there.push((i, settings, psi));
-    }
-    found.reverse();
-    found.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
-    let mut last = None;
-    for (settings, _) in found {
-        let mut ready: Vec<Option<Box<dyn Wavefunction>>> = specs.iter().map(|_| None).collect();
-        for (i, _, psi) in there.extract_if(.., |(_, own, _)| *own == settings) {
-            ready[i] = Some(psi);
-        }
-        let one = |(spec, ready): (&ResolvedSpec, Option<Box<dyn Wavefunction>>)| match ready {
-            Some(psi) => Ok(psi),
-            None => {
-                let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-                settings.build(spec.sector, system, spec.seed)
+    let (mut kinds, mut searched): (Vec<Kind>, Vec<usize>) = (Vec::new(), Vec::new());
+    let mut from = Some(0);
+    while let Some(i) = from {
+        searched.push(i);
+        let mut kind = Kind::found(specs, i, say).map_err(ScanError::Wavefunction)?;
+        let mut poor = None;
+        for &j in &looked {
+            let here = kind.variance_at(specs, j);
+            // Where a kind has been looked for there is nothing better.
+            if here > NEAR && !searched.contains(&j) {
+                poor = Some(j);
             }
-        };
-        let all: AllBuilt = specs.iter().zip(ready).map(one).collect();
-        match all {
-            Ok(all) => return Ok((settings, Ok(all))),
-            Err(error) => last = Some(error),
+            kind.variance = kind.variance.max(here);
         }
+        let known = kinds.iter().any(|k| k.settings == kind.settings);
+        if !known {
+            kinds.push(kind);
+        }
+        from = poor;
     }
-    match last {
-        Some(error) => Err(ScanError::Wavefunction(error)),
-        None => Err(ScanError::OneParameter),
+    let least = kinds.into_iter().min_by(|a, b| a.variance.total_cmp(&b.variance));
+    let Some(kind) = least else { return Err(ScanError::OneParameter) };
+    if let WavefunctionSettings::Weyl(settings) = &kind.settings {
+        say(&format!(
+            "base of all points: {} (variance up to {:.1e} of the kinetic energy squared at both ends and in the middle)",
+            settings.base, kind.variance
+        ));
     }
+    let all = specs.iter().zip(kind.at).map(|(spec, there)| match there {
+        Some(psi) => Ok(psi),
+        None => built(&kind.settings, spec),
+    });
+    let all = all.collect();
+    Ok((kind.settings, all))
 }

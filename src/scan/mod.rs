@@ -19,7 +19,8 @@ use crate::spec::scan::Method;
 use crate::spec::{Family, ResolvedSpec, SpecError};
 use crate::train::TrainError;
 use crate::wavefunction::saved::SavedWavefunction;
-use crate::wavefunction::{Wavefunction, WavefunctionError};
+use crate::wavefunction::weyl::{BaseSettings, WeylSettings};
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -181,6 +182,33 @@ enum Start<'a> {
     Own(Option<(usize, SavedWavefunction)>),
     /// What was trained for all, with the wavefunction where that is there.
     Series(&'a Conditional, Option<Box<dyn Wavefunction>>),
+}
+
+/// Variance of the local energy, in units of the kinetic energy squared, up to which a kind of base that was found for another point serves: training
+/// does the rest.
+const NEAR: f64 = 1e-4;
+
+/// A run with the kind of base of a neighbour, where the spec leaves that open and the state is a good one: looking for a kind costs more than building
+/// one, and the curve is the smoother. Says as well whether it starts from the neighbour's parameters.
+fn continued(
+    spec: &ResolvedSpec,
+    neighbour: &SavedWavefunction,
+) -> Result<Option<(Run, bool)>, RunError> {
+    let kind = match (&spec.wavefunction, &neighbour.spec.wavefunction) {
+        (WavefunctionSettings::Weyl(own), WavefunctionSettings::Weyl(there))
+            if own.base == BaseSettings::Automatic =>
+        {
+            let base = there.base.clone();
+            WavefunctionSettings::Weyl(WeylSettings { base, ..own.clone() })
+        }
+        _ => return Ok(None),
+    };
+    let mut alike = spec.clone();
+    alike.wavefunction = kind;
+    // What does not exist here is no fault: another kind may.
+    let Ok(mut run) = Run::new(alike) else { return Ok(None) };
+    let warm = run.start_from(neighbour)?;
+    Ok((run.relative_variance() < NEAR).then_some((run, warm)))
 }
 
 /// A scan that has not begun.
@@ -392,16 +420,23 @@ impl Scan {
                 let parameters = conditional.series.as_ref().map(|s| s.at(point.values[0].1));
                 Run::held(conditional.spec_for(spec), built, 0, &parameters.unwrap_or_default())?
             }
-            Start::Own(before) => {
-                let mut run = Run::new(spec)?;
-                if let Some((from, state)) = before {
-                    let words = match run.start_from(&state)? {
-                        true => format!("starting from the state of point {}", from + 1),
-                        false => format!("starting afresh: better than from point {}", from + 1),
-                    };
-                    observer.hear(Event::Message(&words));
+            Start::Own(None) => Run::new(spec)?,
+            Start::Own(Some((from, state))) => {
+                let said = |warm: bool| match warm {
+                    true => format!("starting from the state of point {}", from + 1),
+                    false => format!("starting afresh: better than from point {}", from + 1),
+                };
+                match continued(&spec, &state)? {
+                    Some((run, warm)) => {
+                        observer.hear(Event::Message(&said(warm)));
+                        run
+                    }
+                    None => {
+                        let mut run = Run::new(spec)?;
+                        observer.hear(Event::Message(&said(run.start_from(&state)?)));
+                        run
+                    }
                 }
-                run
             }
         };
         let place = InFolder { folder: folder.to_owned(), ..place.clone() };
