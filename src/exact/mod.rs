@@ -29,6 +29,7 @@ mod glued;
 pub mod hartree_fock;
 mod integrals;
 pub(crate) mod linalg;
+mod mixed;
 mod mps;
 mod natural;
 mod pair;
