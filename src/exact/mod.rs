@@ -106,6 +106,7 @@ impl Default for ExactOptions {
 
 /// Why there is no result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExactError {
     /// The sector has no particle.
     #[error("the sector has no particle")]
