@@ -94,6 +94,7 @@ impl Outcome {
 
 /// Why a case has no outcome.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegressError {
     /// The suite names a reference case that does not exist.
     #[error("there is no reference case `{0}`")]

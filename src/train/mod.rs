@@ -109,6 +109,7 @@ pub struct IterationReport {
 
 /// Why training stopped.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// Too few samples have a sensible local energy.
     #[error(
