@@ -9,8 +9,8 @@ use super::series::{Range, Series, nodes};
 use super::{NEAR, Scan, ScanError, files};
 use crate::report::files::{read_text, write_atomic};
 use crate::run::{Event, Observer, relative_variance};
-use crate::spec::ResolvedSpec;
 use crate::spec::scan::Values;
+use crate::spec::{Family, ResolvedSpec};
 use crate::system::System;
 use crate::team;
 use crate::train::{JointState, Member, Schedule, StopReason, train_jointly};
@@ -93,19 +93,33 @@ impl Conditional {
     }
 }
 
-/// The range of a scan's values.
-fn range(values: &Values) -> Range {
-    let all = values.all();
-    Range {
-        low: all.iter().copied().fold(f64::INFINITY, f64::min),
-        high: all.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        logarithmic: matches!(values, Values::Geometric { .. }),
-    }
+/// Where a series is trained, and where it is good.
+#[derive(Clone, Debug)]
+pub(super) struct Training {
+    range: Range,
+    /// The values, ascending.
+    pub(super) nodes: Vec<f64>,
 }
 
-/// The values at which a scan is trained.
-pub(super) fn training_values(scan: &crate::spec::scan::Scan, degree: usize) -> Vec<f64> {
-    nodes(&range(&scan.values), degree, &scan.values.all())
+impl Training {
+    /// Of the values of a scan those that have a spec: what fails at the others costs nobody else anything.
+    pub(super) fn of(family: &Family, scan: &crate::spec::scan::Scan, degree: usize) -> Self {
+        let has_spec = |&value: &f64| {
+            let there = family.at(&[(scan.parameter.clone(), value)]);
+            there.and_then(|family| family.spec_to_train()).is_ok()
+        };
+        let values: Vec<f64> = scan.values.all().into_iter().filter(has_spec).collect();
+        let range = Range {
+            low: values.iter().copied().fold(f64::INFINITY, f64::min),
+            high: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            logarithmic: matches!(scan.values, Values::Geometric { .. }),
+        };
+        let nodes = match range.low < range.high {
+            true => nodes(&range, degree, &values),
+            false => Vec::new(),
+        };
+        Training { range, nodes }
+    }
 }
 
 /// Trains, or goes on where `before` stands, and leaves the series in the folder.
@@ -114,7 +128,7 @@ pub(super) fn training_values(scan: &crate::spec::scan::Scan, degree: usize) -> 
 /// [`ScanError`]: a point of the training without a spec or wavefunction, a training that fails, an observer that ends it.
 pub(super) fn train(
     scan: &Scan,
-    degree: usize,
+    training: &Training,
     folder: &Path,
     resumes: bool,
     change: &dyn Fn(&mut ResolvedSpec),
@@ -122,8 +136,10 @@ pub(super) fn train(
 ) -> Result<(Conditional, Built), ScanError> {
     let clock = ProcessTime::now();
     let [asked] = scan.family.scan() else { return Err(ScanError::OneParameter) };
-    let range = range(&asked.values);
-    let at = nodes(&range, degree, &asked.values.all());
+    let Training { range, nodes: at } = training.clone();
+    if at.is_empty() {
+        return Err(ScanError::OneParameter);
+    }
     let mut specs = Vec::new();
     for &value in &at {
         let words = format!("{} = {value}", asked.parameter);

@@ -8,6 +8,7 @@ mod series;
 mod slope;
 
 pub use conditional::Conditional;
+use conditional::Training;
 pub use elsewhere::{Elsewhere, ElsewhereError};
 pub use slope::Slope;
 
@@ -179,7 +180,7 @@ pub struct InScanFolder {
 /// What the state of a point starts from.
 enum Start<'a> {
     /// Its base, or the state of another point.
-    Own(Option<(usize, SavedWavefunction)>),
+    Own(Option<(usize, Box<SavedWavefunction>)>),
     /// What was trained for all, with the wavefunction where that is there.
     Series(&'a Conditional, Option<Box<dyn Wavefunction>>),
 }
@@ -217,6 +218,8 @@ pub struct Scan {
     family: Family,
     method: Method,
     points: Vec<Point>,
+    /// Where a series is trained.
+    training: Option<Training>,
 }
 
 impl Scan {
@@ -248,7 +251,11 @@ impl Scan {
                 }
             }
         }
-        Some(Scan { family, method, points })
+        let training = match method {
+            Method::Conditional { degree } => Some(Training::of(&family, first, degree)),
+            Method::Independent | Method::Continuation => None,
+        };
+        Some(Scan { family, method, points, training })
     }
 
     /// The points, in their order.
@@ -320,11 +327,11 @@ impl Scan {
         // Of another scan there may be states in the way.
         let same = self.prepare(asked)?;
         let mut usable = vec![same; count];
-        let mut given = match self.method {
-            Method::Conditional { degree } => {
-                Some(conditional::train(self, degree, folder, same, change, observer)?)
+        let mut given = match &self.training {
+            Some(training) => {
+                Some(conditional::train(self, training, folder, same, change, observer)?)
             }
-            Method::Independent | Method::Continuation => None,
+            None => None,
         };
         let mut results = Vec::new();
         for point in &self.points {
@@ -349,7 +356,7 @@ impl Scan {
                     let own = built.iter().position(|(v, _)| *v == point.values[0].1);
                     Start::Series(conditional, own.map(|i| built.swap_remove(i).1))
                 }
-                None => Start::Own(before),
+                None => Start::Own(before.map(|(from, state)| (from, Box::new(state)))),
             };
             let result = match self.run_point(point, &of, &asked.place, start, change, observer) {
                 Ok(measured) => Ok(measured),
@@ -458,12 +465,8 @@ impl Scan {
 
     /// Whether a point is one that is trained at.
     fn trained(&self, point: &Point) -> bool {
-        match (self.method, self.family.scan()) {
-            (Method::Conditional { degree }, [scan]) => {
-                conditional::training_values(scan, degree).contains(&point.values[0].1)
-            }
-            _ => true,
-        }
+        let series = self.training.as_ref();
+        series.is_none_or(|t| t.nodes.contains(&point.values[0].1))
     }
 
     /// The trained state of the nearest point before that has one, where points start from each other.
