@@ -16,6 +16,7 @@ use weylflow::local_energy::Derivatives;
 use weylflow::optimise::OptimiserSettings;
 
 /// Floating-point operations per second of fused multiply-adds in registers, with the widest vectors there are.
+#[allow(unsafe_code)]
 fn fused() -> f64 {
     const CHAINS: usize = 16;
     const ROUNDS: usize = 4096;

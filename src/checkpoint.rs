@@ -44,6 +44,7 @@ pub struct Checkpoint {
 
 /// Why a checkpoint is not used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// The system refused.
     #[error(transparent)]

@@ -17,6 +17,7 @@ pub const MOST_RESULT_BYTES: u64 = 1 << 31;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FileProblem {
     /// There is no such file.
     #[error("no such file")]

@@ -421,6 +421,9 @@ fn to_text(r: &ExactResult, repulsion: f64) -> String {
     let _ = writeln!(out, "external            {:.12}", c.external);
     let _ = writeln!(out, "interaction         {:.12}", c.interaction);
     let _ = match &r.ground_state {
+        Ok(ground) if ground.natural_occupations.is_empty() => {
+            writeln!(out, "occupations         left out: determinants are too coarse for them")
+        }
         Ok(ground) => {
             let shown: Vec<String> =
                 ground.natural_occupations.iter().take(6).map(|n| format!("{n:.6}")).collect();

@@ -52,6 +52,7 @@ pub(crate) struct Gas {
 
 /// Why contact interactions cannot be treated here.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ContactError {
     /// An external potential on the line that is no trap.
     #[error(

@@ -306,7 +306,15 @@ impl Problem<'_> {
         method: String,
     ) -> TrapEnergies {
         let table = std::mem::take(&mut self.table);
-        TrapEnergies { energies, budgets, components, method, table, products: self.products }
+        TrapEnergies {
+            energies,
+            budgets,
+            components,
+            method,
+            density: None,
+            table,
+            products: self.products,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::bethe;
 use super::closed_forms::ClosedForm;
 use super::davidson::DavidsonOptions;
-use super::glued::{EXTRA_POINTS, Glued, GluedLevel, cost};
+use super::glued::{EXTRA_POINTS, Functions, Glued, GluedLevel, cost};
 use super::refine::Sequence;
 use super::trap::with_centre_of_mass;
 use super::watch::Watch;
@@ -263,7 +263,7 @@ fn in_trap(
         if work > options.work_limit {
             return Err(ExactError::Work { needed: work, limit: options.work_limit });
         }
-        let glued = Glued::new(gas, n, extra)?;
+        let glued = Glued::new(gas, &Functions::polynomials(n, extra)?)?;
         let found = {
             let guess = best.as_ref().map(|(glued, level)| (glued, level));
             glued.solve(&davidson(glued.dimension()), guess, watch)
@@ -303,7 +303,7 @@ fn in_trap(
     if smooth {
         let size = table.last().map_or(FIRST, |r| r.functions).min(10);
         let mut at = |extra: usize| -> Result<Vec<f64>, ExactError> {
-            let glued = Glued::new(gas, size, extra)?;
+            let glued = Glued::new(gas, &Functions::polynomials(size, extra)?)?;
             let level = glued.solve(&davidson(glued.dimension()), None, watch)?;
             products += level.pairs.products;
             Ok(combined(&level))

@@ -236,11 +236,17 @@ pub(crate) fn edges_up_to(line: &Line<'_>, extent: (f64, f64), top: f64) -> Vec<
     edges_no_shorter(line, extent, top, 1, LEAST_OF_PAIRS)
 }
 
-/// Functions of given elements that vanish at both ends, orthonormal in the quadrature of their points: all points, those
-/// of an edge twice, with the values and the slopes times the root of the weight (rows: points).
-pub(crate) fn functions(edges: &[f64], degree: usize) -> (Vec<f64>, Mat<f64>, Mat<f64>) {
+/// Functions of given elements that vanish at the right end, orthonormal in the quadrature of their points: all points, those
+/// of an edge twice, with the values and the slopes times the root of the weight (rows: points). The first function is the
+/// one that is not zero at the left end, if there is one.
+pub(crate) fn functions(
+    edges: &[f64],
+    degree: usize,
+    left: LeftEnd,
+) -> (Vec<f64>, Mat<f64>, Mat<f64>) {
     let (nodes, weights, slopes) = lobatto(degree);
     let elements = edges.len() - 1;
+    let first = usize::from(left == LeftEnd::Vanishes);
     let mut masses = vec![0.0; elements * degree + 1];
     for (e, w) in edges.windows(2).enumerate() {
         for (i, weight) in weights.iter().enumerate() {
@@ -248,7 +254,7 @@ pub(crate) fn functions(edges: &[f64], degree: usize) -> (Vec<f64>, Mat<f64>, Ma
         }
     }
     let rows = elements * (degree + 1);
-    let count = elements * degree - 1;
+    let count = elements * degree - first;
     let (mut values, mut derivatives) = (Mat::zeros(rows, count), Mat::zeros(rows, count));
     let mut points = Vec::with_capacity(rows);
     for (e, w) in edges.windows(2).enumerate() {
@@ -260,15 +266,42 @@ pub(crate) fn functions(edges: &[f64], degree: usize) -> (Vec<f64>, Mat<f64>, Ma
             let root = (half * weights[i]).sqrt();
             for j in 0..=degree {
                 let k = e * degree + j;
-                if (1..=count).contains(&k) {
+                if (first..first + count).contains(&k) {
                     let unit = root / masses[k].sqrt();
-                    values[(row, k - 1)] += if i == j { unit } else { 0.0 };
-                    derivatives[(row, k - 1)] += unit * slopes[i][j] / half;
+                    values[(row, k - first)] += if i == j { unit } else { 0.0 };
+                    derivatives[(row, k - first)] += unit * slopes[i][j] / half;
                 }
             }
         }
     }
     (points, values, derivatives)
+}
+
+/// [`functions`] of degree `from`, which need not vanish at the left end, in those of degree `to`, by columns.
+pub(crate) fn interpolation(edges: &[f64], from: usize, to: usize) -> Mat<f64> {
+    let elements = edges.len() - 1;
+    let ((coarse, light, _), (fine, heavy, _)) = (lobatto(from), lobatto(to));
+    let root = |weights: &[f64], degree: usize, k: usize| {
+        let half = |e: usize| 0.5 * (edges[e + 1] - edges[e]);
+        let (e, i) = (k / degree, k % degree);
+        let left = if i == 0 && e > 0 { half(e - 1) * weights[degree] } else { 0.0 };
+        (left + half(e) * weights[i]).sqrt()
+    };
+    let mut out = Mat::zeros(elements * to, elements * from);
+    for e in 0..elements {
+        for (i, x) in fine[..to].iter().enumerate() {
+            let row = e * to + i;
+            for j in 0..=from {
+                let column = e * from + j;
+                if column < elements * from {
+                    let others = coarse.iter().enumerate().filter(|(k, _)| *k != j);
+                    let value: f64 = others.map(|(_, y)| (x - y) / (coarse[j] - y)).product();
+                    out[(row, column)] = value * root(&heavy, to, row) / root(&light, from, column);
+                }
+            }
+        }
+    }
+    out
 }
 
 fn edges_no_shorter(

@@ -1,5 +1,6 @@
 //! Functions of the gap between two neighbours: they vanish at contact as the interaction demands.
 
+use super::elements::{LeftEnd, functions};
 use super::gap_state::GapPolynomials;
 use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use faer::Mat;
@@ -80,7 +81,7 @@ impl GapFunctions {
 
     /// All functions of spectral elements between `edges`, which vanish at contact and at the last of them.
     pub(crate) fn in_elements(edges: &[f64], degree: usize) -> Self {
-        let (points, values, slopes) = super::elements::functions(edges, degree);
+        let (points, values, slopes) = functions(edges, degree, LeftEnd::Vanishes);
         GapFunctions { points, values, slopes }
     }
 

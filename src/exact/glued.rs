@@ -1,4 +1,4 @@
-//! Contact interactions in a harmonic trap: functions of the gaps for every order of the components, glued where
+//! Particles of several components in a harmonic trap: functions of the gaps for every order of the components, glued where
 //! different ones meet.
 //!
 //! In units of the trap, with gaps `s_k` between neighbours, the relative motion is
@@ -7,8 +7,9 @@
 //! the delta function is the diagonal term `g f_0(0)²` on each shared face.
 
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
+use super::elements::{LeftEnd, functions, interpolation};
 use super::gaps::along;
-use super::linalg::mul;
+use super::linalg::{dot, mul, symmetric_eigen};
 use super::watch::Watch;
 use super::{EigenFailure, ExactError};
 use crate::contact::Gas;
@@ -24,61 +25,24 @@ pub(super) const EXTRA_POINTS: usize = 2;
 /// No function: it would not vanish where equal components meet.
 const NONE: u32 = u32::MAX;
 
-/// The glued functions of one size, in units of the trap.
-pub(super) struct Glued {
-    n: usize,
-    q: usize,
-    gaps: usize,
-    orders: usize,
-    strength: f64,
-    /// Class of each tensor element.
-    class: Vec<u32>,
-    /// Inverse root of the number of elements of each class.
-    share: Vec<f64>,
-    /// `c_k` of the Gaussians.
-    widths: Vec<f64>,
-    kinetic: Mat<f64>,
-    derivative: Mat<f64>,
-    /// Functions at the points.
-    to_points: Mat<f64>,
-    trap: Vec<f64>,
-    rest: Vec<f64>,
-    /// `sum of f_0(0)² / 2` over the faces that an element touches.
-    faces: Vec<f64>,
-    diagonal: Vec<f64>,
+/// Functions of one gap, of which the first alone is not zero at contact.
+pub(super) struct Functions {
+    /// Points of the quadrature.
+    points: Vec<f64>,
+    /// Values and slopes at the points, times the roots of the weights (rows: points).
+    values: Mat<f64>,
+    slopes: Mat<f64>,
+    /// `f_0(0)²`.
+    at_contact: f64,
+    /// Edges and degree, in units of the trap, where functions are those of elements; otherwise the unit of length of each
+    /// gap is that of its Gaussian.
+    elements: Option<(Vec<f64>, usize)>,
 }
 
-/// One diagonalisation.
-pub(super) struct GluedLevel {
-    pub(super) pairs: Eigenpairs,
-    pub(super) external: f64,
-    /// Of the interaction beside the contact.
-    pub(super) rest: f64,
-    /// `<sum delta>`.
-    pub(super) contact: f64,
-    n: usize,
-}
-
-/// Floating-point operations of one product, and bytes.
-pub(super) fn cost(orders: f64, gaps: usize, n: usize, q: usize, subspace: usize) -> (f64, f64) {
-    let (n, q) = (n as f64, q as f64);
-    let mut flops = 0.0;
-    for k in 0..gaps as i32 {
-        flops += orders * 4.0 * n * q * q.powi(k) * n.powi(gaps as i32 - 1 - k);
-        flops += orders * 6.0 * n * n.powi(gaps as i32);
-    }
-    let (elements, grid) = (orders * n.powi(gaps as i32), orders * q.powi(gaps as i32));
-    (flops, 8.0 * (elements * (2.0 * subspace as f64 + 10.0) + 4.0 * grid))
-}
-
-impl Glued {
-    /// `n` functions per gap, `extra` more points. The gas is in units of its trap.
-    pub(super) fn new(gas: &Gas, n: usize, extra: usize) -> Result<Self, EigenFailure> {
-        let particles = gas.particles();
-        let gaps = particles - 1;
+impl Functions {
+    /// Polynomials times the Gaussian of the gap, `extra` more points than functions.
+    pub(super) fn polynomials(n: usize, extra: usize) -> Result<Self, EigenFailure> {
         let q = n + extra;
-        let all = orders(&gas.counts);
-        // One dimension, in units of its Gaussian.
         let line = HalfLine::new(false, n);
         let mut at_zero = Vec::new();
         line.values(0.0, n, &mut at_zero);
@@ -107,11 +71,105 @@ impl Glued {
                 slopes[(p, i)] = w.sqrt() * d[i];
             }
         }
+        Ok(Functions { points, values, slopes, at_contact: f0, elements: None })
+    }
+
+    /// Spectral elements between `edges`, from zero on, in units of the trap.
+    pub(super) fn elements(edges: &[f64], degree: usize) -> Self {
+        let (points, values, slopes) = functions(edges, degree, LeftEnd::Flat);
+        // The first function is that of the first point: its value is one over the root of the weight.
+        let weight = 0.5 * (edges[1] - edges[0]) * 2.0 / (degree * (degree + 1)) as f64;
+        let elements = Some((edges.to_vec(), degree));
+        Functions { points, values, slopes, at_contact: weight.recip(), elements }
+    }
+
+    fn count(&self) -> usize {
+        self.values.ncols()
+    }
+}
+
+/// Spacing of the grid on which positions are counted, in widths of the centre of mass, and values of the density per spacing
+/// of those.
+const SPACING: f64 = 0.025;
+const FINER: usize = 4;
+/// Probabilities that are not counted, and how far the centre of mass moves, in its widths.
+const NEGLIGIBLE: f64 = 1e-15;
+const FAR: f64 = 7.0;
+
+/// Levels of one gap by itself, for the preconditioner.
+struct Levels {
+    energies: Vec<f64>,
+    vectors: Mat<f64>,
+}
+
+/// The glued functions of one size, in units of the trap.
+pub(super) struct Glued {
+    n: usize,
+    q: usize,
+    gaps: usize,
+    orders: usize,
+    strength: f64,
+    /// Class of each tensor element.
+    class: Vec<u32>,
+    /// Inverse root of the number of elements of each class.
+    share: Vec<f64>,
+    /// `c_k` of the Gaussians, or one where functions are in units of the trap.
+    widths: Vec<f64>,
+    kinetic: Mat<f64>,
+    derivative: Mat<f64>,
+    /// Points of a gap, and functions there.
+    points: Vec<f64>,
+    to_points: Mat<f64>,
+    trap: Vec<f64>,
+    rest: Vec<f64>,
+    /// `sum of f_0(0)² / 2` over the faces that an element touches.
+    faces: Vec<f64>,
+    diagonal: Vec<f64>,
+    elements: Option<(Vec<f64>, usize)>,
+    /// Of each gap, free at contact and vanishing there; empty where the diagonal is a good preconditioner.
+    levels: Vec<[Levels; 2]>,
+    /// Which of the two each gap of each order has.
+    vanishing: Vec<bool>,
+}
+
+/// One diagonalisation.
+pub(super) struct GluedLevel {
+    pub(super) pairs: Eigenpairs,
+    pub(super) external: f64,
+    /// Of the interaction beside the contact.
+    pub(super) rest: f64,
+    /// `<sum delta>`.
+    pub(super) contact: f64,
+    n: usize,
+}
+
+/// Floating-point operations of one product, and bytes.
+pub(super) fn cost(orders: f64, gaps: usize, n: usize, q: usize, subspace: usize) -> (f64, f64) {
+    let (n, q) = (n as f64, q as f64);
+    let mut flops = 0.0;
+    for k in 0..gaps as i32 {
+        flops += orders * 4.0 * n * q * q.powi(k) * n.powi(gaps as i32 - 1 - k);
+        flops += orders * 6.0 * n * n.powi(gaps as i32);
+    }
+    let (elements, grid) = (orders * n.powi(gaps as i32), orders * q.powi(gaps as i32));
+    (flops, 8.0 * (elements * (2.0 * subspace as f64 + 10.0) + 4.0 * grid))
+}
+
+impl Glued {
+    /// The same functions for every gap. The gas is in units of its trap.
+    pub(super) fn new(gas: &Gas, functions: &Functions) -> Result<Self, EigenFailure> {
+        let particles = gas.particles();
+        let gaps = particles - 1;
+        let (n, q) = (functions.count(), functions.points.len());
+        let all = orders(&gas.counts);
+        let Functions { points, values, slopes, at_contact: f0, elements } = functions;
+        let scaled = elements.is_none();
         let kinetic = mul(slopes.transpose(), slopes.as_ref());
         let derivative = mul(values.transpose(), slopes.as_ref());
         let count = particles as f64;
+        let of_gap = |k: usize| k as f64 * (count - k as f64) / count;
         let widths: Vec<f64> =
-            (1..particles).map(|k| k as f64 * (count - k as f64) / count).collect();
+            (1..particles).map(|k| if scaled { of_gap(k) } else { 1.0 }).collect();
         // Gluing.
         let dimension = n.pow(gaps as u32);
         let digit = |index: usize, k: usize| index / n.pow(k as u32) % n;
@@ -189,6 +247,36 @@ impl Glued {
             .into_par_iter()
             .map(|p| distances(&at(p)).iter().map(|d| gas.rest.value(*d)).sum::<f64>())
             .collect();
+        let mut vanishing = Vec::new();
+        for order in &all {
+            let infinite = gas.strength.is_infinite();
+            vanishing.extend((0..gaps).map(|k| infinite || order[k] == order[k + 1]));
+        }
+        let levels = if scaled {
+            vec![]
+        } else {
+            // The trap that a gap feels while the others rest, and the neighbours' interaction.
+            let own = |k: usize| -> Result<[Levels; 2], EigenFailure> {
+                let c = of_gap(k + 1);
+                let v = |g: f64| 0.5 * (c * g).powi(2) + gas.rest.value(g);
+                let weighted = Mat::from_fn(q, n, |p, i| v(points[p]) * values[(p, i)]);
+                let mut h = &kinetic + mul(values.transpose(), weighted.as_ref());
+                if gas.strength.is_finite() {
+                    h[(0, 0)] += 0.5 * gas.strength * f0;
+                }
+                let h = super::dvr::symmetrised(h.as_ref());
+                let (energies, vectors) = symmetric_eigen(h.as_ref())?;
+                let free = Levels { energies, vectors };
+                let inner = h.submatrix(1, 1, n - 1, n - 1).to_owned();
+                let (mut energies, some) = symmetric_eigen(inner.as_ref())?;
+                // The function that is not zero is left out: by a level that nothing reaches.
+                energies.push(f64::INFINITY);
+                let mut vectors = Mat::zeros(n, n);
+                vectors.submatrix_mut(1, 0, n - 1, n - 1).copy_from(&some);
+                Ok([free, Levels { energies, vectors }])
+            };
+            (0..gaps).map(own).collect::<Result<_, _>>()?
+        };
         // What the preconditioner takes for the diagonal: of each gap by itself.
         let square = Mat::from_fn(q, n, |p, i| points[p] * values[(p, i)]);
         let own: Vec<f64> = (0..n)
@@ -215,11 +303,15 @@ impl Glued {
             widths,
             kinetic,
             derivative,
-            to_points: values,
+            points: points.clone(),
+            to_points: values.clone(),
             trap,
             rest,
             faces,
             diagonal,
+            elements: elements.clone(),
+            levels,
+            vanishing,
         })
     }
 
@@ -280,13 +372,143 @@ impl Glued {
             let g = self.strength;
             v.par_iter_mut().zip(&x).zip(&self.faces).for_each(|((v, x), f)| *v += g * f * x);
         }
-        let mut out = vec![0.0; c.len()];
-        for (v, &k) in v.iter().zip(&self.class) {
-            if k != NONE {
-                out[k as usize] += v * self.share[k as usize];
+        Ok(self.gather(&v))
+    }
+
+    /// One-body densities of the lowest state with the centre of mass in its own, by components, and where: equally spaced, in
+    /// units of the trap.
+    pub(super) fn density(&self, gas: &Gas, level: &GluedLevel) -> (Vec<f64>, Vec<Vec<f64>>) {
+        let particles = gas.particles();
+        let width = (2.0 * particles as f64).sqrt().recip();
+        let h = SPACING * width;
+        let points = self.on_points(self.expand(&level.pairs.vectors[0]));
+        let grid = self.trap.len();
+        let all = orders(&gas.counts);
+        // Positions about the centre of mass.
+        let places: Vec<Vec<f64>> = (0..grid)
+            .map(|p| {
+                let mut x = vec![0.0; particles];
+                for k in 0..self.gaps {
+                    let gap =
+                        self.points[p / self.q.pow(k as u32) % self.q] / self.widths[k].sqrt();
+                    x[k + 1] = x[k] + gap;
+                }
+                let mean = x.iter().sum::<f64>() / particles as f64;
+                x.iter_mut().for_each(|x| *x -= mean);
+                x
+            })
+            .collect();
+        let counted = |i: usize| points[i] * points[i] > NEGLIGIBLE;
+        let reach = (0..points.len())
+            .filter(|i| counted(*i))
+            .map(|i| places[i % grid].iter().map(|x| x.abs()).fold(0.0, f64::max))
+            .fold(0.0, f64::max);
+        let half = ((reach + FAR * width) / (h * FINER as f64)).ceil() as usize * FINER + FINER;
+        let mut counts = vec![vec![0.0; 2 * half + 1]; gas.counts.len()];
+        for i in (0..points.len()).filter(|i| counted(*i)) {
+            let weight = points[i] * points[i];
+            for (component, x) in all[i / grid].iter().zip(&places[i % grid]) {
+                let t = x / h + half as f64;
+                let (first, t) = (t.floor() - 1.0, t - t.floor());
+                // So shared among four points that moments up to the third are kept.
+                let shares = [
+                    -t * (t - 1.0) * (t - 2.0) / 6.0,
+                    (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
+                    -(t + 1.0) * t * (t - 2.0) / 2.0,
+                    (t + 1.0) * t * (t - 1.0) / 6.0,
+                ];
+                for (j, share) in shares.iter().enumerate() {
+                    counts[usize::from(*component)][first as usize + j] += share * weight;
+                }
             }
         }
-        Ok(out)
+        let far = (FAR / SPACING) as usize;
+        let kernel: Vec<f64> = (0..=far)
+            .map(|j| {
+                (-0.5 * (j as f64 * SPACING).powi(2)).exp() / (width * std::f64::consts::TAU.sqrt())
+            })
+            .collect();
+        let at = |counts: &[f64], i: usize| -> f64 {
+            let range = i.saturating_sub(far)..(i + far + 1).min(counts.len());
+            range.map(|j| counts[j] * kernel[i.abs_diff(j)]).sum()
+        };
+        let shown = || (0..=2 * half).step_by(FINER);
+        let x = shown().map(|i| (i as f64 - half as f64) * h).collect();
+        (x, counts.iter().map(|c| shown().map(|i| at(c, i)).collect()).collect())
+    }
+
+    /// The glued part of a function of every order.
+    fn gather(&self, x: &[f64]) -> Vec<f64> {
+        let mut out = vec![0.0; self.dimension()];
+        for (x, &k) in x.iter().zip(&self.class) {
+            if k != NONE {
+                out[k as usize] += x * self.share[k as usize];
+            }
+        }
+        out
+    }
+
+    /// Calls `f` with each order's part of `x` in the levels of its gaps, and the sum of these levels, and returns to the functions.
+    fn in_levels(&self, x: &mut [f64], f: impl Fn(f64) -> f64 + Sync) {
+        let dimension = self.n.pow(self.gaps as u32);
+        let sizes = vec![self.n; self.gaps];
+        for (o, x) in x.chunks_mut(dimension).enumerate() {
+            let levels: Vec<&Levels> = (0..self.gaps)
+                .map(|k| &self.levels[k][usize::from(self.vanishing[o * self.gaps + k])])
+                .collect();
+            let mut t = vec![0.0; dimension];
+            for (k, l) in levels.iter().enumerate() {
+                along(x, &sizes, k, l.vectors.transpose(), &mut t, Accum::Replace);
+                x.copy_from_slice(&t);
+            }
+            x.par_iter_mut().enumerate().for_each(|(i, x)| {
+                let mut rest = i;
+                let mut energy = 0.0;
+                for l in &levels {
+                    energy += l.energies[rest % self.n];
+                    rest /= self.n;
+                }
+                *x = if energy.is_finite() { *x * f(energy) } else { 0.0 };
+            });
+            for (k, l) in levels.iter().enumerate() {
+                along(x, &sizes, k, l.vectors.as_ref(), &mut t, Accum::Replace);
+                x.copy_from_slice(&t);
+            }
+        }
+    }
+
+    /// Products of the lowest levels of every gap, in one order each, and in several.
+    fn products(&self, states: usize) -> Vec<Vec<f64>> {
+        let dimension = self.n.pow(self.gaps as u32);
+        let mut all: Vec<(f64, usize, Vec<usize>)> = vec![];
+        for o in 0..self.orders {
+            let kind = |k: usize| &self.levels[k][usize::from(self.vanishing[o * self.gaps + k])];
+            for excited in 0..=self.gaps * 2 {
+                let mut index = vec![0; self.gaps];
+                if excited > 0 {
+                    index[(excited - 1) / 2] = 1 + (excited - 1) % 2;
+                }
+                if index.iter().any(|i| *i >= self.n - 1) {
+                    continue;
+                }
+                let energy = index.iter().enumerate().map(|(k, i)| kind(k).energies[*i]).sum();
+                all.push((energy, o, index));
+            }
+        }
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        all.truncate(self.orders.max(2 * states + 1));
+        all.into_iter()
+            .map(|(_, o, index)| {
+                let mut x = vec![0.0; self.orders * dimension];
+                let kind =
+                    |k: usize| &self.levels[k][usize::from(self.vanishing[o * self.gaps + k])];
+                for (i, x) in x[o * dimension..(o + 1) * dimension].iter_mut().enumerate() {
+                    let digit = |k: usize| i / self.n.pow(k as u32) % self.n;
+                    *x = (0..self.gaps).map(|k| kind(k).vectors[(digit(k), index[k])]).product();
+                }
+                self.gather(&x)
+            })
+            .collect()
     }
 
     /// A vector of fewer functions per gap in these.
@@ -302,16 +524,13 @@ impl Glued {
             sizes[k] = self.n;
             x = y;
         }
-        let mut out = vec![0.0; self.dimension()];
-        for (x, &k) in x.iter().zip(&self.class) {
-            if k != NONE {
-                out[k as usize] += x * self.share[k as usize];
-            }
-        }
-        out
+        self.gather(&x)
     }
 
     fn overlap(&self, smaller: &Glued) -> Mat<f64> {
+        if let (Some((edges, to)), Some((_, from))) = (&self.elements, &smaller.elements) {
+            return interpolation(edges, *from, *to);
+        }
         let reflection = |n: usize| {
             let mut at_zero = Vec::new();
             HalfLine::new(false, n).values(0.0, n, &mut at_zero);
@@ -338,12 +557,34 @@ impl Glued {
                 debug_assert_eq!(level.n, smaller.n);
                 level.pairs.start(2).map(|v| self.embed(smaller, v)).collect()
             }
-            None => start_vectors(&self.diagonal, options.states),
+            None if self.levels.is_empty() => start_vectors(&self.diagonal, options.states),
+            None => self.products(options.states),
         };
         let lowest_diagonal = self.diagonal.iter().copied().fold(f64::INFINITY, f64::min);
+        // What the levels of the gaps leave out, by the first start.
+        let shift = match (self.levels.is_empty(), start.first()) {
+            (false, Some(first)) => {
+                let whole = dot(first, &self.apply(first, watch)?) / dot(first, first);
+                let mut x = self.expand(first);
+                self.in_levels(&mut x, |e| e);
+                whole - dot(first, &self.gather(&x)) / dot(first, first)
+            }
+            _ => 0.0,
+        };
         let pairs = lowest(
             |c, watch| self.apply(c, watch),
             |theta, r| {
+                if !self.levels.is_empty() {
+                    // Every order by itself, free where it is glued to others: residuals are shared out, corrections averaged
+                    // (Neumann and Neumann's preconditioner, Y.-H. De Roeck, P. Le Tallec, 1991).
+                    let mut x = self.expand(r);
+                    self.in_levels(&mut x, |e| {
+                        let gap = e + shift - theta;
+                        -1.0 / if gap.abs() < 0.1 { 0.1_f64.copysign(gap) } else { gap }
+                    });
+                    r.copy_from_slice(&self.gather(&x));
+                    return;
+                }
                 // The diagonal leaves out how gaps share the trap: it is moved to where the energies are.
                 let shift = (theta - lowest_diagonal).max(0.0) * 0.5;
                 r.par_iter_mut().zip(&self.diagonal).for_each(|(x, e)| {

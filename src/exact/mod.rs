@@ -29,6 +29,7 @@ mod glued;
 pub mod hartree_fock;
 mod integrals;
 pub(crate) mod linalg;
+mod mixed;
 mod mps;
 mod natural;
 mod pair;
@@ -105,6 +106,7 @@ impl Default for ExactOptions {
 
 /// Why there is no result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExactError {
     /// The sector has no particle.
     #[error("the sector has no particle")]

@@ -16,6 +16,8 @@ pub(super) const FIRST_CUTOFF: f64 = 4.0;
 pub(super) const GROWTH: f64 = 1.25;
 /// Floating-point operations that go into one check of walls or basis functions: about a second.
 pub(super) const CHECK_WORK: f64 = 4e10;
+/// Error of the energy, in the units of the system, whose density is good enough to be drawn.
+pub(super) const PLOTTED: f64 = 1e-4;
 /// Square matrices that one dense diagonalisation takes.
 const DENSE_MATRICES: f64 = 4.0;
 /// Floating-point operations of one, per cube of the number of functions.

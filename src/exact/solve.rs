@@ -3,7 +3,7 @@
 use super::closed_forms::{self, ClosedForm, recognised};
 use super::dvr::finite_at_contact;
 use super::mps;
-use super::problem::{CHECK_WORK, Problem, Setting};
+use super::problem::{CHECK_WORK, PLOTTED, Problem, Setting};
 use super::trap::TrapEnergies;
 use super::units::{self, InUnits};
 use super::watch::{Allowance, Meter, Watch};
@@ -136,7 +136,7 @@ fn between_walls(
     };
     if let Some(energies) = energies {
         let limited = for_densities(hamiltonian, options, separates, &energies);
-        let densities = of_as_many_as_fit(&limited, watch, |limited, watch| {
+        let densities = beside(&energies, &limited, watch, |limited, watch| {
             Problem::new(setting, hamiltonian, sector, limited, watch)
                 .solve(*geometry, vec![0.0; limited.states])
         });
@@ -167,7 +167,15 @@ fn with_elements(
         return found;
     }
     let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
-    match problem.pair_in_elements(geometry) {
+    let in_elements = if sector.particles() > MOST_IN_GAPS_FIRST && options.method == Method::Auto {
+        match problem.as_mixed(geometry) {
+            Ok(Some(mixed)) => problem.solve_mixed(&mixed),
+            other => other.map(|_| None),
+        }
+    } else {
+        problem.pair_in_elements(geometry)
+    };
+    match in_elements {
         Ok(Some(energies)) => {
             energies.with_densities(found, &setting, sector, geometry.copied(), options.tolerance)
         }
@@ -231,6 +239,9 @@ fn within_or_on_line(
     }
 }
 
+/// Particles of both spins at most for which glued gaps are the cheaper route whatever the interaction.
+const MOST_IN_GAPS_FIRST: usize = 3;
+
 /// The route in gaps, where it applies and the limits allow it.
 fn in_gaps(
     setting: Setting,
@@ -246,7 +257,12 @@ fn in_gaps(
     }
     let asked = options.method == Method::Gaps;
     let Some((trap, walls)) = problem.as_trap(geometry)? else {
-        return if asked { Err(ExactError::NoGaps) } else { Ok(None) };
+        let first = asked || sector.particles() <= MOST_IN_GAPS_FIRST;
+        let mixed = match problem.as_mixed(geometry)? {
+            Some(mixed) if first => problem.solve_mixed(&mixed)?,
+            _ => None,
+        };
+        return if asked && mixed.is_none() { Err(ExactError::NoGaps) } else { Ok(mixed) };
     };
     match problem.solve_trap(&trap, walls) {
         Ok(energies) => Ok(Some(energies)),
@@ -283,6 +299,19 @@ fn for_densities(
     }
 }
 
+/// What determinants add to `energies`: where these come with a density, a little work shows whether determinants are any good.
+fn beside(
+    energies: &TrapEnergies,
+    options: &ExactOptions,
+    watch: &mut dyn Watch,
+    mut solve: impl FnMut(&ExactOptions, &mut dyn Watch) -> Result<ExactResult, ExactError>,
+) -> Result<ExactResult, ExactError> {
+    match energies.density {
+        Some(_) => solve(options, &mut Allowance { watch, left: 4.0 * CHECK_WORK }),
+        None => of_as_many_as_fit(options, watch, solve),
+    }
+}
+
 /// Densities of all states, or of the ground state to plotting accuracy where the limits leave no more.
 fn of_as_many_as_fit(
     options: &ExactOptions,
@@ -307,8 +336,6 @@ fn of_as_many_as_fit(
     }
 }
 
-/// Error of the energy, in the units of the system, whose density is good enough to be drawn.
-const PLOTTED: f64 = 1e-4;
 /// Error of an energy that needs no more than to be confirmed.
 const CONFIRMING: f64 = 1e-7;
 
@@ -361,7 +388,7 @@ fn on_line(
         Some(energies) => {
             let separates = half_width.is_some();
             let limited = for_densities(hamiltonian, options, separates, energies);
-            of_as_many_as_fit(&limited, watch, determinants)
+            beside(energies, &limited, watch, determinants)
         }
         None => determinants(options, watch),
     };

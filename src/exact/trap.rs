@@ -1,23 +1,26 @@
 //! Refinement of the route in gaps, and how its energies join the densities of the other route.
 
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
-use super::problem::{Problem, Setting};
+use super::problem::{PLOTTED, Problem, Setting};
 use super::refine::Sequence;
-use super::{Components, ConvergenceRow, ErrorBudget, ExactError, ExactResult, Refinement};
+use super::{
+    Components, ConvergenceRow, Density, ErrorBudget, ExactError, ExactResult, GroundState,
+    Refinement,
+};
 use crate::system::{External, Geometry, Sector};
 
 /// Polynomials that resolve the function of one gap in the mean field.
-const POLYNOMIALS: usize = 56;
+pub(super) const POLYNOMIALS: usize = 56;
 /// Largest number of functions per gap.
 const MOST_PER_GAP: usize = 40;
 /// Products with the Hamiltonian that one state takes, for predictions of work.
 const PRODUCTS: f64 = 35.0;
 /// How far a check moves the end of the functions out.
-const FURTHER: f64 = 1.12;
+pub(super) const FURTHER: f64 = 1.12;
 
 /// Particles at most whose gaps are solved in spectral elements; the degrees of these, and functions of a gap at most.
 const MOST_IN_ELEMENTS: usize = 4;
-const ELEMENT_DEGREES: [usize; 5] = [6, 8, 10, 12, 15];
+pub(super) const ELEMENT_DEGREES: [usize; 5] = [6, 8, 10, 12, 15];
 const MOST_PER_GAP_IN_ELEMENTS: usize = 420;
 
 /// What the route in gaps finds.
@@ -27,6 +30,8 @@ pub(super) struct TrapEnergies {
     pub(super) budgets: Vec<ErrorBudget>,
     pub(super) components: Components,
     pub(super) method: String,
+    /// Densities of the lowest state, where the route gives them.
+    pub(super) density: Option<Density>,
     pub(super) table: Vec<ConvergenceRow>,
     pub(super) products: usize,
 }
@@ -243,6 +248,7 @@ impl Problem<'_> {
             budgets,
             components: Components { kinetic, external, interaction: level.interaction },
             method,
+            density: None,
             table: std::mem::take(&mut self.table),
             products: self.products,
         }
@@ -370,10 +376,25 @@ impl TrapEnergies {
         geometry: Option<Geometry>,
         tolerance: f64,
     ) -> Result<ExactResult, ExactError> {
+        // A density that is not good enough to be drawn is none where there is a better one.
+        let rough = |other: &ExactResult| !(other.error_estimates[0] <= PLOTTED);
         match other {
-            Ok(other) => Ok(self.joined(other, setting, tolerance)),
+            Ok(other) if self.density.is_none() || !rough(&other) => {
+                Ok(self.joined(other, setting, tolerance))
+            }
             Err(ExactError::Interrupted) => Err(ExactError::Interrupted),
-            Err(limit) => {
+            other => {
+                let ground_state = match (self.density, other) {
+                    (Some(density), _) => Ok(GroundState {
+                        density,
+                        natural_occupations: vec![],
+                        pair_density: None,
+                        entanglement: None,
+                        state: None,
+                    }),
+                    (None, Err(limit)) => Err(limit),
+                    (None, Ok(other)) => other.ground_state,
+                };
                 let error_estimates: Vec<f64> =
                     self.budgets.iter().map(ErrorBudget::total).collect();
                 Ok(ExactResult {
@@ -386,7 +407,7 @@ impl TrapEnergies {
                     excited_densities: vec![],
                     method: self.method,
                     convergence: self.table,
-                    ground_state: Err(limit),
+                    ground_state,
                     sector,
                     geometry,
                     centre: 0.0,

@@ -14,6 +14,7 @@ const BLOCK: usize = 96;
 
 /// Why a linear system was not solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LinearError {
     /// The matrix is not positive definite.
     #[error("the matrix is not positive definite")]

@@ -12,6 +12,7 @@ pub const TILE: usize = 16;
 macro_rules! widest {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) $body:block) => {
         $(#[$meta])*
+        #[allow(unsafe_code)]
         $vis fn $name($($arg: $kind),*) {
             // Whether multiplications and additions are fused; where that is no instruction it would be very slow.
             #[inline(always)]

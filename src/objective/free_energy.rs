@@ -142,6 +142,7 @@ pub struct ThermalTrained {
 
 /// Why there is no training or estimate.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ThermalError {
     /// The observer ended it.
     #[error("interrupted")]

@@ -211,6 +211,7 @@ pub struct SpectrumTrained {
 
 /// Why there is no training.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpectrumError {
     /// The observer ended it.
     #[error("interrupted")]

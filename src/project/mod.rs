@@ -216,6 +216,7 @@ pub enum Refusal {
 
 /// Why a projection ended before its end.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProjectError {
     /// The caller wanted no more.
     #[error("interrupted")]

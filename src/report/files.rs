@@ -92,6 +92,7 @@ pub mod names {
 
 /// What can go wrong with a file of a run.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum FileError {
     /// The system refused.
     #[error("cannot {action} `{path}`: {cause}")]

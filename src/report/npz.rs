@@ -38,6 +38,7 @@ impl Array {
 
 /// Why arrays cannot be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NpzError {
     /// The file cannot be opened or written.
     #[error(transparent)]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// Its `Display` is meant for the user: `file:line:column: field ..: message`, then the line of the
 /// file with a caret under the column.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
     /// The file cannot be read at all.
     #[error("{}: {problem}", path.display())]
@@ -43,6 +44,7 @@ pub struct TextError {
 
 /// What can be wrong at a place of a spec.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Problem {
     /// The text is not RON.
     #[error("{0}")]

@@ -228,6 +228,7 @@ pub struct FormulaError {
 
 /// What can be wrong with a formula.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FormulaProblem {
     /// Nothing but blanks.
     #[error("the formula is empty")]

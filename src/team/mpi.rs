@@ -33,6 +33,7 @@ const FAILED: i32 = 1;
 
 /// Why there is no team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum JoinError {
     /// It was joined before.
     #[error("MPI is initialised once per process")]

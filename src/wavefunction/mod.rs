@@ -44,6 +44,7 @@ impl Default for WavefunctionSettings {
 
 /// Why a wavefunction cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WavefunctionError {
     /// The wavefunction exists on some geometries only.
     #[error("the {wavefunction} wavefunction needs {needs}, found {found}")]

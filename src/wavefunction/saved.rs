@@ -25,6 +25,7 @@ pub struct SavedWavefunction {
 
 /// Why a `wavefunction` file cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SavedError {
     /// Not the JSON of a wavefunction.
     #[error("not a wavefunction file: {0}")]

@@ -25,6 +25,7 @@ pub use short_range::ShortRange;
 
 /// Why a spline basis cannot be built.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SplineError {
     /// The degree must be at least one.
     #[error("spline degree must be at least 1, found {0}")]
