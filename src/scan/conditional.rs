@@ -81,7 +81,7 @@ impl Conditional {
     /// In words, how the training ended.
     pub fn words(&self) -> String {
         format!(
-            "one training at {} points: {} iterations, {:.1} CPU seconds; it stopped because {}",
+            "One training at {} points: {} iterations, {:.1} CPU seconds; it stopped because {}",
             self.nodes.len(),
             self.state.iteration,
             self.cpu_seconds,
@@ -96,7 +96,8 @@ impl Conditional {
 /// Where a series is trained, and where it is good.
 #[derive(Clone, Debug)]
 pub(super) struct Training {
-    range: Range,
+    /// From the lowest to the highest value that has a spec.
+    pub(super) range: Range,
     /// The values, ascending.
     pub(super) nodes: Vec<f64>,
 }

@@ -181,7 +181,11 @@ impl Scan {
             });
         }
         for (i, (name, value)) in values.iter().enumerate() {
-            let (low, high) = self.extent(i);
+            // A series says nothing beyond what it was trained for.
+            let (low, high) = match &self.training {
+                Some(training) => (training.range.low, training.range.high),
+                None => self.extent(i),
+            };
             if !(low..=high).contains(value) {
                 return Err(ElsewhereError::Outside {
                     name: name.clone(),
