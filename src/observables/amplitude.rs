@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn sorting_counts_the_exchanges_within_a_spin() {
-        let sector = Sector { up: 3, down: 2 };
+        let sector = Sector::new(3, 2);
         let mut order = [0; 5];
         assert_eq!(sorted(sector, &[1.0, 2.0, 3.0, -1.0, 0.0], &mut order), 1.0);
         assert_eq!(order, [0, 1, 2, 3, 4]);

@@ -204,13 +204,13 @@ impl<'a> Setup<'a> {
 
     /// Spins that have particles: name and range of coordinates.
     pub fn spins(&self) -> impl Iterator<Item = (&'static str, std::ops::Range<usize>)> {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         [("up", 0..up), ("down", up..up + down)].into_iter().filter(|(_, r)| !r.is_empty())
     }
 
     /// Pairs of spins that have pairs of particles.
     pub(crate) fn spin_pairs(&self) -> Vec<SpinPair> {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let all = [
             SpinPair { name: "up_up", first: 0..up, second: 0..up },
             SpinPair { name: "up_down", first: 0..up, second: up..up + down },

@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn systems_in_words() {
-        assert_eq!(sector(&Sector { up: 2, down: 0 }), "2 fermions, both spin up");
-        assert_eq!(sector(&Sector { up: 2, down: 1 }), "3 fermions, 2 spin up and 1 spin down");
+        assert_eq!(sector(&Sector::new(2, 0)), "2 fermions, both spin up");
+        assert_eq!(sector(&Sector::new(2, 1)), "3 fermions, 2 spin up and 1 spin down");
         assert_eq!(
             geometry(&Geometry::Box { half_width: 10.0 }),
             "in a box with hard walls at x = ±10 bohr"

@@ -266,7 +266,7 @@ fn check_memory<H>(spec: &RunSpec<H>) -> Checked {
 ///
 /// The first [`Violation`].
 pub fn sector(sector: &Sector) -> Checked {
-    let Sector { up, down } = *sector;
+    let Sector { up, down, .. } = *sector;
     within("sector.up", up, 0, MAX_PARTICLES as u64)?;
     within("sector.down", down, 0, MAX_PARTICLES as u64)?;
     let total = format!("{} (up {up}, down {down})", up + down);
@@ -689,7 +689,7 @@ fn external_finite(path: &str, external: &External, geometry: &Geometry) -> Chec
                 external: external.clone(),
                 interaction: Interaction::None,
             };
-            let found = Landscape::of(&hamiltonian, geometry, Sector { up: 1, down: 0 });
+            let found = Landscape::of(&hamiltonian, geometry, Sector::new(1, 0));
             let width = (found.region.1 - found.region.0).max(found.length).min(MAX_LENGTH);
             (found.region.0 - width, found.region.1 + width)
         }
@@ -907,7 +907,7 @@ mod tests {
                 ron::from_str(external).unwrap(),
                 ron::from_str(interaction).unwrap(),
             );
-            let sector = Sector { up, down };
+            let sector = Sector::new(up, down);
             ground_state(&h, &Geometry::Line, sector).and_then(|()| trainable(&h, sector))
         };
         for (external, interaction, up, down, field, what) in [
@@ -948,7 +948,7 @@ mod tests {
                 External::Harmonic { frequency: 1.0 },
                 Interaction::Gaussian { strength: 1.0, width: 1.0 },
             ),
-            sector: Sector { up: 2, down: 0 },
+            sector: Sector::new(2, 0),
             geometry: Geometry::Box { half_width: 5.0 },
             wavefunction: WavefunctionSettings::default(),
             optimiser: OptimiserSettings::default(),

@@ -198,7 +198,7 @@ impl WavefunctionSettings {
             WavefunctionSettings::Weyl(s)
                 if s.base == BaseSettings::Fermionised && sector.down > 0 =>
             {
-                let all = Sector { up: sector.particles(), down: 0 };
+                let all = Sector::new(sector.particles(), 0);
                 let inner = Box::new(Weyl::new(s, all, system)?);
                 Ok(Box::new(Polarised::of(inner, sector)))
             }
