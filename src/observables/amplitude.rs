@@ -88,7 +88,7 @@ pub(super) fn conditional(
     grid: &[f64],
     out: &mut [f64],
 ) -> Option<f64> {
-    let spin = if i < sector.up { 0..sector.up } else { sector.up..x.len() };
+    let spin = sector.spins().find(|spin| spin.contains(&i)).unwrap_or(i..i + 1);
     let mut y = x.to_vec();
     let mut largest = f64::NEG_INFINITY;
     // The signs first, in the place of the amplitudes; logarithms in a list of their own.

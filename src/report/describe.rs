@@ -8,6 +8,12 @@ pub const HAMILTONIAN: &str = "H = Σᵢ [ −½ ∂²/∂xᵢ² + v(xᵢ) ] + �
 /// The particles: `2 fermions, both spin up`.
 pub fn sector(sector: &Sector) -> String {
     let fermions = |n: usize| if n == 1 { "fermion" } else { "fermions" };
+    if sector.is_many() {
+        let counts = sector.components();
+        let shown: Vec<String> = counts.iter().map(usize::to_string).collect();
+        let (n, components) = (sector.particles(), counts.len());
+        return format!("{n} fermions of {components} components, {}", shown.join(" + "));
+    }
     match (sector.up, sector.down) {
         (0, 0) => "no particles".into(),
         (1, 0) => "1 fermion, spin up".into(),

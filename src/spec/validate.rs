@@ -224,6 +224,10 @@ pub fn ensemble(spec: &ResolvedSpec) -> Checked {
         (_, Some(_)) => "temperature",
         _ => return Ok(()),
     };
+    if spec.sector.is_many() {
+        let needs = "the sector must have two components at most: determinants know no others (`weylflow exact` finds the ground state)";
+        return violated(field, needs, spec.sector.components().len().to_string() + " components");
+    }
     if contact::matters(&spec.hamiltonian, spec.sector) {
         let needs = "the interaction must have no Contact: its states have cusps, and are no sums of determinants";
         return violated(field, needs, "Contact".to_owned());
@@ -266,6 +270,14 @@ fn check_memory<H>(spec: &RunSpec<H>) -> Checked {
 ///
 /// The first [`Violation`].
 pub fn sector(sector: &Sector) -> Checked {
+    if sector.is_many() {
+        let (n, counts) = (sector.particles(), sector.components());
+        if n > MAX_PARTICLES {
+            let bound = format!("at most {MAX_PARTICLES} particles are allowed");
+            return violated("sector", bound, format!("{n} (components {counts:?})"));
+        }
+        return Ok(());
+    }
     let Sector { up, down, .. } = *sector;
     within("sector.up", up, 0, MAX_PARTICLES as u64)?;
     within("sector.down", down, 0, MAX_PARTICLES as u64)?;
@@ -295,7 +307,12 @@ pub fn geometry(geometry: &Geometry) -> Checked {
 /// On a ring the ground state of an even number of equal spins is antiperiodic.
 fn periodicity(sector: &Sector, geometry: &Geometry) -> Checked {
     if let Geometry::Ring { .. } = geometry {
-        for (field, n) in [("sector.up", sector.up), ("sector.down", sector.down)] {
+        let numbers: Vec<(&str, usize)> = if sector.is_many() {
+            sector.components().into_iter().map(|n| ("sector", n)).collect()
+        } else {
+            vec![("sector.up", sector.up), ("sector.down", sector.down)]
+        };
+        for (field, n) in numbers {
             if n > 0 && n % 2 == 0 {
                 let bound = "on a Ring the number of particles of each spin must be odd, because the \
                              ground state of an even number is not periodic";
@@ -341,6 +358,9 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
         slope_floor,
         bound_share,
     } = settings;
+    if sector.is_many() {
+        return Ok(());
+    }
     if let Err(error) = base.exists_on(geometry).and_then(|()| base.exists_for(*sector)) {
         return rule("wavefunction.base", &error.to_string());
     }
@@ -599,7 +619,8 @@ pub fn contact_by(
             if !matters {
                 return rule(
                     "wavefunction",
-                    "SectorBase is for contact interactions between different spins: choose Weyl(..), or leave the field out",
+                    "SectorBase is for contact interactions between different spins and for more than two components: choose Weyl(..), or leave the \
+                     field out",
                 );
             }
             let Ok(gas) = Gas::new(hamiltonian, geometry, sector) else { return Ok(()) };
@@ -623,8 +644,13 @@ pub fn contact_by(
     if !matters {
         return Ok(());
     }
+    if sector.is_many() {
+        let message = "the flows know two components: choose SectorBase(), or leave the field out";
+        return rule("wavefunction", message);
+    }
     let message = format!(
-        "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below:          choose SectorBase(), or leave the field out"
+        "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below: \
+         choose SectorBase(), or leave the field out"
     );
     rule("wavefunction", &message)
 }

@@ -167,8 +167,7 @@ pub fn ground_state(
 }
 
 fn at_contact(interaction: &Interaction, sector: Sector) -> Result<(), NoGroundState> {
-    let Sector { up, down, .. } = sector;
-    if up + down < 2 {
+    if sector.particles() < 2 {
         return Ok(());
     }
     let collapse = |strength| Err(NoGroundState::Collapse { strength });
@@ -176,7 +175,7 @@ fn at_contact(interaction: &Interaction, sector: Sector) -> Result<(), NoGroundS
         Contact::Finite => Ok(()),
         Contact::InverseSquare(strength) if strength <= -0.25 => collapse(strength),
         Contact::Strong(sign) if sign < 0.0 => collapse(f64::NEG_INFINITY),
-        _ if up > 0 && down > 0 => Err(NoGroundState::SingularBetweenOppositeSpins),
+        _ if sector.spins().count() > 1 => Err(NoGroundState::SingularBetweenOppositeSpins),
         _ => Ok(()),
     }
 }
