@@ -90,7 +90,18 @@ fn what_cannot_have_a_cusp_is_refused_where_it_stands() {
             "coefficients",
         ),
         (
-            spec("SoftCoulomb()", "Components([1, 1, 1])", "Line", TRAP, "wavefunction: Weyl(),"),
+            spec(
+                "SoftCoulomb()",
+                "Components([1, 1, 1])",
+                "Line",
+                TRAP,
+                "wavefunction: Weyl(layers: [Pair, TwoBody]),",
+            ),
+            "t.ron:7:",
+            "TwoBody knows two components",
+        ),
+        (
+            spec(contact, "Components([1, 1, 1])", "Line", TRAP, "wavefunction: Weyl(),"),
             "t.ron:7:",
             "SectorBase",
         ),
@@ -99,11 +110,22 @@ fn what_cannot_have_a_cusp_is_refused_where_it_stands() {
                 "SoftCoulomb()",
                 "Components([1, 1, 1])",
                 "Line",
-                "Nuclei(charges: [1], positions: [0])",
-                "",
+                TRAP,
+                "wavefunction: Weyl(base: MultiDeterminant()),",
             ),
-            "t.ron:3:",
-            "Box",
+            "t.ron:7:",
+            "need the base Automatic",
+        ),
+        (
+            spec(
+                "SoftCoulomb()",
+                "Components([1, 1, 1])",
+                "Line",
+                "Nuclei(charges: [1], positions: [0])",
+                "wavefunction: SectorBase(),",
+            ),
+            "t.ron:7:",
+            "Weyl() knows any potential",
         ),
         (
             spec("SoftCoulomb()", "Components([1, 1, 1])", "Line", TRAP, "temperature: (kT: 1),"),
@@ -198,8 +220,7 @@ fn three_components_agree_with_the_exact_solver() {
         ("Contact(strength: 1)", "Components([2, 1])", Some(2.9935163439), 1e-5),
         ("SoftCoulomb()", "Components([1, 1, 1])", None, 1e-5),
     ] {
-        let rest = if sector.len() > 18 { "wavefunction: SectorBase(functions: 10)," } else { "" };
-        let text = spec(interaction, sector, "Line", TRAP, rest);
+        let text = spec(interaction, sector, "Line", TRAP, "");
         let spec = parse(&text, Path::new("t.ron")).unwrap();
         let go = &mut |_: &_| ControlFlow::Continue(());
         let options = ExactOptions::default();

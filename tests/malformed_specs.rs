@@ -135,7 +135,7 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     (
         "(up: 2, down: 1),\n    geometry: Box(half_width: 10.0),\n    wavefunction: Waveflow(",
         "Components([1, 1, 1]),\n    geometry: Box(half_width: 10.0),\n    wavefunction: @Waveflow(",
-        "two components: choose SectorBase()",
+        "two components: choose SectorBase() or Weyl()",
     ),
     ("(up: 2, down: 1)", "Components([2, 1]), @layers: 1", "unknown field `layers`"),
     // Formulas.

@@ -382,7 +382,9 @@ impl Family {
         all_used(&texts.into_iter().flatten().collect::<Vec<_>>(), &used)?;
         let mut spec = spec;
         let chosen = Outline::new(&self.text.text).has_field("wavefunction");
-        if contact::matters(&hamiltonian, sector) && !chosen {
+        let gas = contact::Gas::new(&hamiltonian, &geometry, sector);
+        let possible = hamiltonian.interaction.contact() != 0.0 || gas.is_ok();
+        if contact::matters(&hamiltonian, sector) && possible && !chosen {
             let settings = SectorBaseSettings::default();
             spec.value.wavefunction = WavefunctionSettings::SectorBase(settings);
         }

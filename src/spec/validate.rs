@@ -21,7 +21,7 @@ use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::{self, SectorBaseSettings};
 use crate::wavefunction::waveflow::WaveflowSettings;
-use crate::wavefunction::weyl::{BaseSettings, WeylSettings};
+use crate::wavefunction::weyl::{BaseSettings, LayerKind, NO_TWO_BODY, WeylSettings};
 use std::fmt::Display;
 
 /// A value that violates a bound.
@@ -358,14 +358,16 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
         slope_floor,
         bound_share,
     } = settings;
-    if sector.is_many() {
-        return Ok(());
-    }
     if let Err(error) = base.exists_on(geometry).and_then(|()| base.exists_for(*sector)) {
         return rule("wavefunction.base", &error.to_string());
     }
     if let Some(layers) = layers {
         within("wavefunction.layers", layers.len(), 0, 64)?;
+        if let Some(i) =
+            layers.iter().position(|l| *l == LayerKind::TwoBody).filter(|_| sector.is_many())
+        {
+            return rule(&format!("wavefunction.layers[{i}]"), NO_TWO_BODY);
+        }
     }
     for (field, n) in [
         ("wavefunction.monotone_cells", *monotone_cells),
@@ -591,7 +593,8 @@ pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sect
 ///
 /// A [`Violation`] of the potential that is in the way; field paths start at the Hamiltonian.
 pub fn contact_in(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
-    if !contact::matters(hamiltonian, sector) {
+    // More components without a contact have the flow as well, which any potential is one for.
+    if !contact::matters(hamiltonian, sector) || hamiltonian.interaction.contact() == 0.0 {
         return Ok(());
     }
     match Gas::new(hamiltonian, geometry, sector) {
@@ -623,7 +626,13 @@ pub fn contact_by(
                      field out",
                 );
             }
-            let Ok(gas) = Gas::new(hamiltonian, geometry, sector) else { return Ok(()) };
+            let gas = match Gas::new(hamiltonian, geometry, sector) {
+                Ok(gas) => gas,
+                Err(error) if hamiltonian.interaction.contact() == 0.0 => {
+                    return rule("wavefunction", &format!("{error}; Weyl() knows any potential"));
+                }
+                Err(_) => return Ok(()),
+            };
             let functions = settings.functions(&gas);
             let (size, most) = (Base::dimension(&gas, functions), sector_base::MOST_COEFFICIENTS);
             if size > most {
@@ -645,8 +654,15 @@ pub fn contact_by(
         return Ok(());
     }
     if sector.is_many() {
-        let message = "the flows know two components: choose SectorBase(), or leave the field out";
-        return rule("wavefunction", message);
+        if hamiltonian.interaction.contact() == 0.0 {
+            return match wavefunction {
+                WavefunctionSettings::Weyl(_) => Ok(()),
+                _ => rule(
+                    "wavefunction",
+                    "a Waveflow knows two components: choose SectorBase() or Weyl(), or leave the field out",
+                ),
+            };
+        }
     }
     let message = format!(
         "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below: \
