@@ -1,11 +1,11 @@
 //! Regression against exact energies: a short training for each case, and a verdict.
 
-use crate::estimate::{EnergyEstimate, gaussian_bars};
+use crate::estimate::{Verdict, gaussian_bars};
 use crate::exact::{self, ExactOptions};
 use crate::problems;
-use crate::spec::ResolvedSpec;
-use crate::system::System;
-use crate::train::{self, Schedule};
+use crate::report::record::Summary;
+use crate::run::{Run, RunError};
+use crate::spec::{ReferenceSource, ResolvedSpec};
 use serde::{Deserialize, Serialize};
 
 /// The list of cases, as read from `suite.ron`.
@@ -58,6 +58,8 @@ pub struct Outcome {
     pub error_bars: f64,
     /// Variance of the local energy, in Hartree².
     pub variance: f64,
+    /// What a run says of this energy without knowing the exact one.
+    pub verdict: Verdict,
     /// Largest deviation that passes.
     pub tolerance: f64,
     /// Whether the case passed.
@@ -68,24 +70,27 @@ pub struct Outcome {
 const BELOW: f64 = 4.0;
 
 impl Outcome {
-    fn new(name: &str, energy: &EnergyEstimate, exact: (f64, f64), tolerance: f64) -> Self {
-        let deviation = energy.mean() - exact.0;
-        let standard_error = energy.standard_error();
-        let freedom = energy.degrees_of_freedom();
+    fn new(name: &str, found: &Summary, exact: (f64, f64), tolerance: f64) -> Self {
+        let deviation = found.energy - exact.0;
+        let standard_error = found.standard_error;
+        let freedom = found.error_bar.degrees_of_freedom();
+        let verdict = found.verdict.unwrap_or(Verdict::Refused);
         let below = deviation + exact.1;
         // An error bar wider than half the tolerance could let anything pass.
         let passed = deviation.abs() <= tolerance + exact.1
             && standard_error <= 0.5 * tolerance
+            && verdict != Verdict::Refused
             && (below >= 0.0 || gaussian_bars(below / standard_error, freedom) >= -BELOW);
         Outcome {
             name: name.to_owned(),
-            energy: energy.mean(),
+            energy: found.energy,
             exact: exact.0,
             exact_error: exact.1,
             deviation,
             standard_error,
             error_bars: deviation / standard_error,
-            variance: energy.variance(),
+            variance: found.variance,
+            verdict,
             tolerance,
             passed,
         }
@@ -110,12 +115,9 @@ pub enum RegressError {
     /// Exact diagonalisation failed.
     #[error(transparent)]
     Exact(#[from] exact::ExactError),
-    /// Training failed.
+    /// The run failed.
     #[error(transparent)]
-    Train(#[from] train::TrainError),
-    /// The wavefunction cannot be built.
-    #[error(transparent)]
-    Wavefunction(#[from] crate::wavefunction::WavefunctionError),
+    Run(#[from] RunError),
 }
 
 /// The exact energy of a case and how far it may be off.
@@ -169,33 +171,32 @@ fn exact_energy(source: &ExactSource, spec: &ResolvedSpec) -> Result<(f64, f64),
 /// See [`RegressError`]; a case that misses its tolerance is an [`Outcome`], not an error.
 pub fn run_case(name: &str, case: &Case, spec: &ResolvedSpec) -> Result<Outcome, RegressError> {
     let exact = exact_energy(&case.exact, spec)?;
-    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    let mut psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
-    let schedule = Schedule::of(spec);
-    let mut optimiser = spec.optimiser.build();
-    train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| ())?;
-    let estimate = train::estimate(psi.as_ref(), system, &schedule, 1);
-    Ok(Outcome::new(name, &estimate.energy, exact, case.tolerance))
+    let alone = ResolvedSpec { reference: ReferenceSource::None, ..spec.clone() };
+    let found = Run::new(alone)?.train(())?.estimate()?;
+    Ok(Outcome::new(name, &found.summary, exact, case.tolerance))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::Moments;
 
     #[test]
     fn verdicts_can_fail_in_every_way() {
-        let around = |mean: f64, spread: f64| {
-            let values: Vec<f64> =
-                (0..100).map(|i| mean + if i % 2 == 0 { spread } else { -spread }).collect();
-            let energy = EnergyEstimate::independent(Moments::of(&values));
-            Outcome::new("case", &energy, (1.0, 0.0), 1e-2).passed
+        let text = r#"(title: "one", hamiltonian: Inline(external: Harmonic(frequency: 1), interaction: None), sector: (up: 1),
+            geometry: Line, iterations: 1, samples_per_iteration: 64, final_samples: 256, reference: None)"#;
+        let spec = crate::spec::read::parse(text, std::path::Path::new("one.ron")).unwrap();
+        let sound = Run::new(spec).unwrap().train(()).unwrap().estimate().unwrap().summary;
+        let with = |energy: f64, standard_error: f64, verdict: Verdict| {
+            let found = Summary { energy, standard_error, verdict: Some(verdict), ..sound.clone() };
+            Outcome::new("case", &found, (1.0, 0.0), 1e-2).passed
         };
-        assert!(around(1.001, 1e-3));
-        assert!(!around(1.02, 1e-3), "too far above");
-        assert!(!around(0.999, 1e-3), "below the exact energy");
-        assert!(!around(1.001, 0.2), "error bar too wide to tell");
-        assert!(!around(f64::NAN, 1e-3));
+        assert!(with(1.001, 1e-4, Verdict::Good));
+        assert!(with(1.001, 1e-4, Verdict::Doubtful));
+        assert!(!with(1.001, 1e-4, Verdict::Refused), "refused");
+        assert!(!with(1.02, 1e-4, Verdict::Good), "too far above");
+        assert!(!with(0.999, 1e-4, Verdict::Good), "below the exact energy");
+        assert!(!with(1.001, 0.02, Verdict::Good), "error bar too wide to tell");
+        assert!(!with(f64::NAN, 1e-4, Verdict::Good));
     }
 
     #[test]

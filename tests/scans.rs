@@ -52,6 +52,17 @@ fn a_scan_leaves_a_curve_and_the_exit_code_of_its_worst_point() {
     let spec = fs::read_to_string(at("out/trap/points/03/spec.ron")).unwrap();
     assert!(!spec.contains("parameters") && spec.contains("two in a trap, k = 2"), "{spec}");
 
+    // Between the points, with the state of the nearest one, and not beyond them.
+    let evaluate = |at: &str| said(folder.path(), &["evaluate", "out/trap", "--at", at, "--json"]);
+    let (code, out, err) = evaluate("k=1.75");
+    assert_ne!(code, Some(1), "{err}");
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let off = found["reference"]["deviation"].as_f64().unwrap();
+    assert!(off.abs() < 1e-2 && found["slopes"]["k"]["electronic"].as_f64() > Some(0.0), "{out}");
+    assert!(found["from"].as_str().unwrap().contains("nearest point, k = 2"), "{out}");
+    let (code, _, err) = evaluate("k=2.5");
+    assert!(code == Some(1) && err.contains("from -1 to 2"), "{err}");
+
     // Results are in the way of a second scan, and one point alone may go on.
     let (code, _, err) = said(folder.path(), &["run", "trap.ron"]);
     assert!(code == Some(1) && err.contains("--overwrite"), "{err}");

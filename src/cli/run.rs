@@ -106,6 +106,10 @@ impl Run {
         self.quiet
     }
 
+    pub(super) fn opens(&self) -> bool {
+        self.open
+    }
+
     /// Starts the threads of this process.
     pub(super) fn start_threads(&self) -> Result<(), rayon::ThreadPoolBuildError> {
         let threads = self.threads.map_or(0, usize::from);

@@ -8,7 +8,7 @@ use crate::report::curve;
 use crate::report::density::read_density;
 use crate::report::files::{FileError, names, write_atomic};
 use crate::run::{Event, InFolder, Observer};
-use crate::scan::{InScanFolder, PointResult, Scan, ScanError, Worst, files, worst};
+use crate::scan::{Conditional, InScanFolder, PointResult, Scan, ScanError, Worst, files, worst};
 use crate::spec::{ResolvedSpec, read};
 use std::error::Error;
 use std::ops::RangeInclusive;
@@ -50,11 +50,17 @@ pub(super) fn run(
         read_density(&r.folder.join(names::DENSITY)).ok()
     };
     let densities: Vec<_> = results.iter().map(density).collect();
-    let page = curve::render(title, &results, &parameters, &densities);
+    let conditional = Conditional::read(&folder)?.map(|c| c.words());
+    let page = curve::render(title, &results, &parameters, &densities, conditional.as_deref());
     write_atomic(&folder.join(files::REPORT), page.as_bytes())?;
     terminal.hear(Event::Trained);
     if !asked.is_quiet() {
         super::print(&closing(&results, &folder))?;
+    }
+    if asked.opens()
+        && let Err(error) = open::that_detached(folder.join(files::REPORT))
+    {
+        super::note(&format!("no browser shows the report: {error}"));
     }
     verdict(&results, &folder)
 }
@@ -68,6 +74,10 @@ fn explained(error: ScanError, terminal: &Terminal, folder: &Path) -> Box<dyn Er
                 "interrupted at point {number}; the same command with --resume goes on from there"
             );
             Box::new(Exit { code, message })
+        }
+        ScanError::InterruptedTraining => {
+            let message = error.to_string();
+            Box::new(Exit { code: terminal.exit_code(), message })
         }
         ScanError::File(error @ FileError::NotEmpty { .. }) => format!(
             "{error}\n  choose another with --out, go on with its scan by --resume, or replace its results with --overwrite"

@@ -26,7 +26,12 @@ impl Terminal {
         let message =
             "interrupted; a run of states or of a temperature leaves nothing to go on from"
                 .to_owned();
-        Box::new(Exit { code: self.interrupt.exit_code().unwrap_or(1), message })
+        Box::new(Exit { code: self.exit_code(), message })
+    }
+
+    /// The exit code of what a signal has ended.
+    pub(super) fn exit_code(&self) -> u8 {
+        self.interrupt.exit_code().unwrap_or(1)
     }
 
     /// The error of a run in `folder`, with the options that help.

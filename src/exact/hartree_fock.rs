@@ -189,6 +189,10 @@ pub(crate) fn self_consistent(
             return Ok([up.clone(), up]);
         }
         watch.spend(exchange_work)?;
+        // Both spins in the same orbitals feel the same.
+        if d[0] == d[1] {
+            return Ok([up.clone(), up]);
+        }
         Ok([up, one(&d[1])])
     };
     let start = symmetric_eigen(h.as_ref())?;
@@ -232,6 +236,10 @@ pub(crate) fn self_consistent(
         let mixed = extrapolated(&history).unwrap_or_else(|| f.clone());
         for s in 0..2 {
             watch.spend(dense_work(n))?;
+            if s == 1 && mixed[0] == mixed[1] {
+                (energies[1], orbitals[1]) = (energies[0].clone(), orbitals[0].clone());
+                continue;
+            }
             let (e, u) = symmetric_eigen(mixed[s].as_ref())?;
             energies[s] = e;
             orbitals[s] = u;
@@ -252,6 +260,10 @@ pub(crate) fn self_consistent(
     let mean_fock = 0.5 * (&f[0] + &f[1]);
     for s in 0..2 {
         watch.spend(dense_work(n))?;
+        if s == 1 && f[0] == f[1] {
+            (energies[1], orbitals[1]) = (energies[0].clone(), orbitals[0].clone());
+            continue;
+        }
         let (e, u) = symmetric_eigen(f[s].as_ref())?;
         energies[s] = e;
         orbitals[s] = u;

@@ -80,6 +80,10 @@ impl Kernel {
         Kernel { space, spins, tau, normal: Normal::default(), matrix: Vec::new() }
     }
 
+    pub(super) fn space(&self) -> Space {
+        self.space
+    }
+
     /// `x + tau (v - grad log h)`: what is left of the drift `v` is smooth where particles meet.
     pub(super) fn mean(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
         out.copy_from_slice(v);

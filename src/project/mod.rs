@@ -27,6 +27,7 @@ use crate::sampling::{Purpose, stream};
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
 use kernel::Space;
+use pure::Start;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use walker::{Mover, Tally};
@@ -118,6 +119,17 @@ pub enum Refusal {
         "the guide vanishes where opposite spins meet, and the ground state does not: no walker would learn of it"
     )]
     NodeBetweenOppositeSpins,
+    /// A guide that changes its sign.
+    #[error(
+        "the guide changes its sign among configurations of one order, where the ground state does not: a share of {share:.1e} beyond its \
+         nodes, which may hide up to {bound:.1e} Ha"
+    )]
+    Nodes {
+        /// Share of `|psi|²` on the smaller side.
+        share: f64,
+        /// By the kinetic energy, in Hartree.
+        bound: f64,
+    },
     /// The moves do not know the cusp of a contact interaction.
     #[error(
         "the moves of a projection are those of free particles, which do not know the cusp of a contact interaction"
@@ -133,6 +145,9 @@ pub enum Refusal {
         /// Share that is accepted.
         acceptance: f64,
     },
+    /// Steps that no imaginary time explains.
+    #[error("the time step is too long: walkers go farther than the exact process ever does")]
+    Clock,
     /// Few paths carry all of the weight.
     #[error(
         "few paths carry the weight: an effective share of {share:.3} (at least {least}) after beta = {beta:.3}; the guide is too far from the \
@@ -257,7 +272,9 @@ impl Projection {
     /// The projected energy and its standard error, in Hartree.
     pub fn energy(&self) -> Option<(f64, f64)> {
         let (v, c) = (self.variational, self.correction?);
-        Some((v.energy + c.energy, v.standard_error.hypot(c.standard_error)))
+        // An exact guide has no scatter, but its local energies have rounding.
+        let rounding = ROUNDING * (1.0 + v.energy.abs());
+        Some((v.energy + c.energy, v.standard_error.hypot(c.standard_error).hypot(rounding)))
     }
 }
 
@@ -302,11 +319,42 @@ struct Steps {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Walk {
+    /// Chance by which any sample would have been its start over that of the one that is.
+    weight: f64,
+    /// Two walks from the start: as steps are reversible, the one backwards is a path to it.
+    arms: [Arm; 2],
+    tally: Tally,
+}
+
+/// Half of a walk.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arm {
     x: Vec<f64>,
     energies: Vec<f64>,
     /// Places of every `stride`-th step.
     places: Vec<f64>,
-    tally: Tally,
+}
+
+impl Walk {
+    /// Local energies along the path through the start, as far as `until` steps to either side.
+    fn energies(&self, until: usize) -> Vec<f64> {
+        let until = until.min(self.arms[0].energies.len().saturating_sub(1));
+        let [past, future] = self.arms.each_ref().map(|arm| &arm.energies[..=until]);
+        past.iter().rev().chain(&future[1..]).copied().collect()
+    }
+
+    /// Number of the step on the path, and the place there, of those that were kept.
+    fn places(&self, stride: usize) -> impl Iterator<Item = (usize, &[f64])> {
+        let [past, future] = &self.arms;
+        let start = past.energies.len().saturating_sub(1);
+        let n = past.x.len().max(1);
+        let before = past.places.chunks_exact(n).enumerate().skip(1);
+        let after = future.places.chunks_exact(n).enumerate();
+        before
+            .map(move |(q, x)| (start - q * stride, x))
+            .chain(after.map(move |(q, x)| (start + q * stride, x)))
+    }
 }
 
 /// Where a projection stands: everything that the rest depends on besides guide and settings.
@@ -315,6 +363,8 @@ struct Walk {
 pub struct State {
     variational: Option<Variational>,
     steps: Option<Steps>,
+    /// How often the length was doubled.
+    doublings: usize,
     walks: Vec<Walk>,
 }
 
@@ -341,6 +391,8 @@ const HALVINGS: usize = 3;
 const LEAST_SHARE: f64 = 0.2;
 /// A correction that changes by less than this share of it has reached its plateau.
 const SMALL: f64 = 0.02;
+/// Rounding of a local energy, relative.
+const ROUNDING: f64 = 1e-12;
 /// Part of the correction, and of the error of the energy, that one walker may bring.
 const LARGEST_PART: f64 = 0.2;
 const LARGEST_ERROR: f64 = 0.7;
@@ -375,12 +427,13 @@ pub fn project(
         let nothing = Variational { energy: f64::NAN, standard_error: f64::NAN, samples: 0 };
         return Ok(job.refused(given.unwrap_or(nothing), refusal));
     }
-    let (samples, fresh) = (settings.samples, given.is_none() || settings.samples.is_some());
-    let drawn = pure::draw(psi, system, settings, &names, fresh);
-    let variational = match given {
-        Some(given) if samples.is_none() => given,
-        _ => drawn.energy,
-    };
+    let given = given.filter(|_| settings.samples.is_none());
+    let drawn = pure::draw(psi, system, settings, &names, given.is_none());
+    let variational = given.unwrap_or(drawn.energy);
+    let starts = pure::starts(psi, system, settings);
+    if starts.len() < settings.walkers {
+        return Ok(job.refused(variational, Refusal::NoSense));
+    }
     if state.variational.is_some_and(|v| v != variational) {
         return Err(ProjectError::State);
     }
@@ -393,19 +446,22 @@ pub fn project(
     }
     loop {
         let steps = state.steps.ok_or(ProjectError::State)?;
-        let found = job.walk(steps, variational, state, watch)?;
-        let again = matches!(found.refusal, Some(Refusal::Quadrature { .. } | Refusal::Cap { .. }))
-            && settings.step.is_none()
+        let found = job.walk(steps, variational, &starts, state, watch)?;
+        let again = matches!(
+            found.refusal,
+            Some(Refusal::Quadrature { .. } | Refusal::Cap { .. } | Refusal::Clock)
+        ) && settings.step.is_none()
             && steps.halvings < HALVINGS;
         if again {
             state.walks.clear();
+            state.doublings = 0;
             state.steps = Some(job.halved(steps));
             continue;
         }
         let chosen = found.curve.points[found.chosen];
-        let tally = state.walks.iter().fold(Tally::default(), |all, w| all.and(w.tally));
+        let tally = tally(&state.walks);
         let window = found.lengths[found.chosen];
-        let action = job.action(steps, variational);
+        let action = job.action(steps, found.clock, variational);
         let observables = match found.refusal {
             Some(_) => Vec::new(),
             None => pure::finish(&drawn, settings, &state.walks, steps.stride, &action, window)?,
@@ -421,7 +477,7 @@ pub fn project(
             effective_share: chosen.effective_share,
             acceptance: tally.acceptance(),
             step: steps.tau,
-            effective_step: steps.effective,
+            effective_step: found.clock,
             beta: chosen.beta,
             quadrature: found.curve.quadrature[found.chosen],
             curve: found.curve.points,
@@ -439,6 +495,18 @@ struct Found {
     /// The length that is believed.
     chosen: usize,
     refusal: Option<Refusal>,
+    /// Imaginary time of a step.
+    clock: f64,
+}
+
+/// What a share of one beyond nodes may hide, in kinetic energies: its local energy turns around within the wavelength of the node.
+const SURFACE: f64 = 4.0;
+/// The share beyond nodes that counts for none: rounding of sums.
+const NO_NODES: f64 = 1e-12;
+
+/// What became of all moves.
+fn tally(walks: &[Walk]) -> Tally {
+    walks.iter().fold(Tally::default(), |all, w| all.and(w.tally.times(w.weight)))
 }
 
 /// Plain means over walks.
@@ -454,11 +522,13 @@ struct Bulk {
 fn bulk(action: &Action, walks: &[Walk]) -> Bulk {
     let mut means = Moments::default();
     let mut excess = Moments::default();
+    let weight = walks.iter().map(|w| w.weight).sum::<f64>() / walks.len() as f64;
     for walk in walks {
-        let relative = || walk.energies.iter().map(|e| e - action.origin);
-        let count = walk.energies.len() as f64;
-        means.push(relative().sum::<f64>() / count);
-        excess.push(relative().map(|e| (e.abs() - action.cap).max(0.0)).sum::<f64>() / count);
+        let relative: Vec<f64> =
+            walk.energies(usize::MAX).iter().map(|e| e - action.origin).collect();
+        let share = walk.weight / weight / relative.len() as f64;
+        means.push(share * relative.iter().sum::<f64>());
+        excess.push(share * relative.iter().map(|e| (e.abs() - action.cap).max(0.0)).sum::<f64>());
     }
     let (deviation, error) = (means.mean(), means.standard_error());
     Bulk { deviation, error, excess: excess.mean() }
@@ -518,8 +588,8 @@ impl Job<'_> {
         }
     }
 
-    fn action(&self, steps: Steps, variational: Variational) -> Action {
-        Action { step: steps.effective, origin: variational.energy, cap: 1.0 / steps.tau }
+    fn action(&self, steps: Steps, clock: f64, variational: Variational) -> Action {
+        Action { step: clock, origin: variational.energy, cap: 1.0 / steps.tau }
     }
 
     /// Walks until the correction has its plateau, or will have none.
@@ -527,31 +597,42 @@ impl Job<'_> {
         &self,
         steps: Steps,
         variational: Variational,
+        starts: &[Start],
         state: &mut State,
         watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
     ) -> Result<Found, ProjectError> {
-        let action = self.action(steps, variational);
-        let replicates = self.settings.replicates;
         let fixed = self.settings.beta.is_some();
-        let mut doublings = 0;
         loop {
+            let doublings = state.doublings;
             let longest = steps.first << doublings;
             let lengths = windows::lengths(longest);
-            let betas: Vec<f64> = lengths.iter().map(|&l| l as f64 * steps.effective).collect();
-            let sums = self.extend(steps, doublings, &action, &lengths, &betas, state, watch)?;
-            let curve = Curve::of(&sums, replicates, &betas);
+            let until = steps.first << doublings;
+            let action = self.action(steps, steps.effective, variational);
+            self.extend(steps, doublings, &action, &lengths, starts, state, watch)?;
+            let all = tally(&state.walks);
+            let clock = all.clock();
+            let action = self.action(steps, clock.unwrap_or(steps.effective), variational);
+            let curve = self.curve(&action, &state.walks, until, &lengths);
             let bulk = bulk(&action, &state.walks);
-            let found = self.verdict(curve, lengths, variational, bulk);
+            let found = self.verdict(curve, lengths, variational, (bulk, all), clock);
             let grows = matches!(found.refusal, Some(Refusal::NoPlateau { .. }));
             if !grows || fixed || doublings == DOUBLINGS {
                 let refusal = found.refusal.filter(|_| !(grows && fixed));
                 return Ok(Found { refusal, ..found });
             }
-            doublings += 1;
+            state.doublings += 1;
         }
     }
 
-    /// Lets all walks reach twice the length of the projection; returns the sums of each.
+    fn curve(&self, action: &Action, walks: &[Walk], until: usize, lengths: &[usize]) -> Curve {
+        let betas: Vec<f64> = lengths.iter().map(|&l| l as f64 * action.step).collect();
+        let sums = parallel::map_chunks(walks.len(), 1, |c, _| {
+            action.sums(&walks[c].energies(until), walks[c].weight, lengths)
+        });
+        Curve::of(&sums, self.settings.replicates, &betas)
+    }
+
+    /// Lets all walks reach the length of the projection to both sides of their start.
     #[allow(clippy::too_many_arguments)]
     fn extend(
         &self,
@@ -559,12 +640,14 @@ impl Job<'_> {
         doublings: usize,
         action: &Action,
         lengths: &[usize],
-        betas: &[f64],
+        starts: &[Start],
         state: &mut State,
         watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
-    ) -> Result<Vec<Vec<f64>>, ProjectError> {
+    ) -> Result<(), ProjectError> {
         let (walkers, replicates) = (self.settings.walkers, self.settings.replicates);
-        let until = 2 * (steps.first << doublings);
+        let until = steps.first << doublings;
+        let longest = &lengths[lengths.len().saturating_sub(1)..];
+        let betas: Vec<f64> = longest.iter().map(|&l| l as f64 * action.step).collect();
         let mut sums: Vec<Vec<f64>> = Vec::with_capacity(walkers);
         while sums.len() < walkers {
             let range = sums.len()..walkers.min(sums.len() + BATCH);
@@ -572,10 +655,10 @@ impl Job<'_> {
             let walked = parallel::map_chunks(range.len(), 1, |c, _| {
                 let number = range.start + c;
                 let walk = before.get(number);
-                if walk.is_some_and(|w| w.energies.len() > until) {
+                if walk.is_some_and(|w| w.arms[1].energies.len() > until) {
                     return None;
                 }
-                Some(self.walked(steps, doublings, number, walk, until))
+                Some(self.walked(steps, doublings, (number, &starts[number]), walk, until))
             });
             for (number, walk) in range.clone().zip(walked) {
                 match walk {
@@ -587,11 +670,11 @@ impl Job<'_> {
             }
             let done = &state.walks[range];
             sums.extend(parallel::map_chunks(done.len(), 1, |c, _| {
-                action.sums(&done[c].energies[..=until], lengths)
+                action.sums(&done[c].energies(until), done[c].weight, longest)
             }));
             let correction = (sums.len() >= 2 * replicates).then(|| {
                 let whole = sums.len() / replicates * replicates;
-                let curve = Curve::of(&sums[..whole], replicates, betas);
+                let curve = Curve::of(&sums[..whole], replicates, &betas);
                 curve.points.last().map(|p| (p.correction, p.standard_error))
             });
             let news = News {
@@ -604,7 +687,7 @@ impl Job<'_> {
                 return Err(ProjectError::Interrupted);
             }
         }
-        Ok(sums)
+        Ok(())
     }
 
     /// A walk as far as `until`, on a stream of its own for each part.
@@ -612,40 +695,39 @@ impl Job<'_> {
         &self,
         steps: Steps,
         part: usize,
-        number: usize,
+        (number, start): (usize, &Start),
         before: Option<&Walk>,
         until: usize,
     ) -> Walk {
         let batch = STREAMS + (steps.halvings * (DOUBLINGS + 1) + part) as u64;
-        let mut rng = stream(self.settings.seed, Purpose::Analysis, batch, number);
         let space = Space::of(self.system.geometry, steps.walls);
         let mut mover = Mover::new(self.psi, self.system, space, steps.tau);
         let mut walk = before.cloned().unwrap_or(Walk {
-            x: Vec::new(),
-            energies: Vec::new(),
-            places: Vec::new(),
+            weight: start.weight,
+            arms: [Arm::default(), Arm::default()],
             tally: Tally::default(),
         });
-        let point = match before {
-            Some(walk) => mover.at(&walk.x),
-            None => mover.start(&mut rng),
-        };
-        // The guide was judged before: this does not happen, and would be seen as an energy that is not finite.
-        let Some(mut point) = point else {
-            walk.energies.resize(until + 1, f64::NAN);
-            return walk;
-        };
-        for k in walk.energies.len()..=until {
-            if k > 0 {
-                mover.step(&mut point, &mut rng);
+        for (side, arm) in walk.arms.iter_mut().enumerate() {
+            let mut rng = stream(self.settings.seed, Purpose::Analysis, batch, 2 * number + side);
+            let from = if arm.x.is_empty() { &start.x } else { &arm.x };
+            // Samples have a finite local energy: this does not happen, and would be seen as an energy that is not finite.
+            let Some(mut point) = mover.at(from) else {
+                arm.energies.resize(until + 1, f64::NAN);
+                arm.x = from.clone();
+                continue;
+            };
+            for k in arm.energies.len()..=until {
+                if k > 0 {
+                    mover.step(&mut point, &mut rng);
+                }
+                arm.energies.push(point.energy);
+                if k % steps.stride == 0 {
+                    arm.places.extend_from_slice(&point.x);
+                }
             }
-            walk.energies.push(point.energy);
-            if k % steps.stride == 0 {
-                walk.places.extend_from_slice(&point.x);
-            }
+            arm.x = point.x;
         }
         walk.tally = walk.tally.and(mover.tally);
-        walk.x = point.x;
         walk
     }
 
@@ -654,7 +736,8 @@ impl Job<'_> {
         curve: Curve,
         lengths: Vec<usize>,
         variational: Variational,
-        bulk: Bulk,
+        (bulk, all): (Bulk, Tally),
+        clock: Option<f64>,
     ) -> Found {
         let enough = |p: &CurvePoint| p.effective_share >= LEAST_SHARE;
         let chosen = match self.settings.beta {
@@ -666,14 +749,20 @@ impl Job<'_> {
         let total = error.hypot(variational.standard_error);
         let (fall, fall_error) = curve.falls[chosen];
         // Rounding of the sums.
-        let rounding = 1e-12 * (1.0 + variational.energy.abs());
+        let rounding = ROUNDING * (1.0 + variational.energy.abs());
         let tolerance = self.settings.tolerance.unwrap_or(SMALL * delta.abs()).max(rounding);
         let small = (0.7 * error).max(tolerance);
         let (change, change_error) = curve.quadrature[chosen];
         let part = curve.largest_part[chosen];
+        let (beyond, kinetic) = all.nodes();
+        let bound = SURFACE * beyond * kinetic.abs();
         let drift_error = bulk.error.hypot(variational.standard_error);
-        let refusal = if !(delta.is_finite() && error.is_finite() && fall.is_finite()) {
+        let refusal = if clock.is_none() {
+            Some(Refusal::Clock)
+        } else if !(delta.is_finite() && error.is_finite() && fall.is_finite()) {
             Some(Refusal::NotANumber)
+        } else if beyond > NO_NODES && bound > (0.5 * total).max(tolerance) {
+            Some(Refusal::Nodes { share: beyond, bound })
         } else if bulk.excess > (0.3 * error).max(tolerance) {
             Some(Refusal::Cap { excess: bulk.excess })
         } else if bulk.deviation.abs() > DRIFT * drift_error + rounding {
@@ -698,7 +787,8 @@ impl Job<'_> {
         } else {
             None
         };
-        Found { curve, lengths, chosen, refusal }
+        let clock = clock.unwrap_or(f64::NAN);
+        Found { curve, lengths, chosen, refusal, clock }
     }
 }
 

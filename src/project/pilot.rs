@@ -8,6 +8,7 @@ use crate::parallel;
 use crate::sampling::{Purpose, stream};
 use crate::system::{Geometry, System};
 use crate::wavefunction::Wavefunction;
+use std::f64::consts::PI;
 
 /// Least share of accepted moves.
 const ACCEPTANCE: f64 = 0.98;
@@ -25,9 +26,11 @@ const HALVINGS: usize = 18;
 const SAMPLES: usize = 1024;
 /// First length of the projection, in correlation times of the local energy.
 const LENGTH: f64 = 8.0;
+/// The same in times in which the state relaxes.
+const RELAXED: f64 = 2.0;
 /// Fewest and most steps of the first length.
 const FEWEST: usize = 8;
-const MOST: usize = 96;
+const MOST: usize = 512;
 /// Longest step in correlation times, and halvings for its sake: what is never resolved is noise of rare places.
 const RESOLVED: f64 = 0.5;
 const RESOLVING: usize = 4;
@@ -36,8 +39,9 @@ const PLACES: usize = 32;
 /// Steps from a wall, in standard deviations of a move, at which it is felt.
 const NEAR: f64 = 3.0;
 
-/// Where exact samples are: the largest squared step that makes sense, and the least distance to a wall.
-fn look(psi: &dyn Wavefunction, system: System, settings: &Settings) -> (f64, f64) {
+/// Where exact samples are: the largest squared step that makes sense, the least distance to a wall, and the longest time in which the state
+/// relaxes, by the bound of the sum rule for the dipole: the gap is at most `n / (2 var sum x)`.
+fn look(psi: &dyn Wavefunction, system: System, settings: &Settings) -> (f64, f64, f64) {
     let n = psi.sector().particles();
     let found = parallel::map_chunks(SAMPLES, parallel::SAMPLE_CHUNK, |c, range| {
         let mut rng = stream(settings.seed, Purpose::Analysis, STREAMS - 2, c);
@@ -61,7 +65,13 @@ fn look(psi: &dyn Wavefunction, system: System, settings: &Settings) -> (f64, f6
         }
         _ => f64::INFINITY,
     };
-    (square, wall)
+    let sums = || all.chunks_exact(n).map(|x| x.iter().sum::<f64>() - n as f64 * mean);
+    let dipole = sums().map(|s| s * s).sum::<f64>() / SAMPLES as f64;
+    let relaxed = match system.geometry {
+        Geometry::Ring { circumference } => 2.0 * (circumference / (2.0 * PI)).powi(2),
+        _ => 2.0 * dipole / n as f64,
+    };
+    (square, wall, relaxed)
 }
 
 /// Walks of a few steps each: what became of their moves, and their local energies.
@@ -99,7 +109,7 @@ pub(super) fn effective(
 ) -> f64 {
     let space = Space::of(system.geometry, walls);
     let (tally, _) = walks(psi, system, settings, (tau, space), LONG);
-    tau * tally.accepted_square / tally.proposed_square
+    tally.clock().unwrap_or(tau)
 }
 
 /// Chooses what the settings leave open.
@@ -109,7 +119,7 @@ pub(super) fn choose(
     settings: &Settings,
     origin: f64,
 ) -> Result<Steps, Refusal> {
-    let (square, wall) = look(psi, system, settings);
+    let (square, wall, relaxed) = look(psi, system, settings);
     let near = |tau: f64| wall < NEAR * tau.sqrt();
     let n = psi.sector().up.max(psi.sector().down);
     // The largest 0.16 · 2^k that is no more than a quarter of the spread.
@@ -148,10 +158,12 @@ pub(super) fn choose(
     let effective = loop {
         let space = Space::of(system.geometry, walls);
         let (tally, energies) = walks(psi, system, settings, (tau, space), LONG);
-        let effective = tau * tally.accepted_square / tally.proposed_square;
+        let clock = tally.clock();
+        let effective = clock.unwrap_or(tau);
         time = correlation(&energies, origin, 1.0 / tau).map(|steps| steps * effective);
         let long = resolving < RESOLVING && time.is_some_and(|time| tau > RESOLVED * time);
         let cut = clipped(&energies, origin, 1.0 / tau) > CLIPPED;
+        let cut = cut || clock.is_none();
         if !long && !cut || settings.step.is_some() || halvings >= HALVINGS {
             break effective;
         }
@@ -159,7 +171,7 @@ pub(super) fn choose(
         halvings += 1;
         resolving += usize::from(!cut);
     };
-    let found = time.map_or(least, |time| least.max(LENGTH * time));
+    let found = time.map_or(least, |time| least.max(LENGTH * time).max(RELAXED * relaxed));
     let length = settings.beta.unwrap_or(found);
     let wanted = 2 * (0.5 * length / effective).round().min(1e6) as usize;
     let first = match settings.beta {

@@ -1,15 +1,16 @@
 //! Expectation values over the square of the ground state: the middle of a window, with its weight.
 
 use super::windows::Action;
-use super::{ProjectError, Pure, Settings, Variational, Walk};
+use super::{ProjectError, Pure, STREAMS, Settings, Variational, Walk};
 use crate::estimate::{EnergyEstimate, Moments};
-use crate::local_energy::{self, BatchId, Derivatives};
+use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::observables::replicates::Replicates;
 use crate::observables::{Entry, Measurement, Observable, REGISTRY, Sample, Setup};
 use crate::parallel;
-use crate::sampling::{Purpose, Sampling};
+use crate::sampling::{Purpose, Sampling, open_uniform, stream};
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
+use rand_pcg::Pcg64;
 
 /// Observables of the places of the particles alone, which have a pure estimate.
 pub const OBSERVABLES: [&str; 5] =
@@ -18,6 +19,18 @@ pub const OBSERVABLES: [&str; 5] =
 /// Samples of the variational state for observables alone, and for its energy, to begin with.
 const SAMPLES: usize = 16_384;
 const ENERGY_SAMPLES: usize = 65_536;
+/// Samples that one walker is taken from, at least; by how much they may grow, for one or two particles and for more, until this
+/// many make the variance of the local energy.
+const POOL: usize = 64;
+const PAIR_GROWTH: usize = 8;
+const GROWTH: usize = 2;
+const ENOUGH: f64 = 4096.0;
+/// Shares of the starts that are chosen by the distance of the local energy from the mean, and by its square.
+const FAR: f64 = 0.2;
+const FARTHER: f64 = 0.2;
+/// Share of the samples that goes to the tails.
+const TAILS: f64 = 0.5;
+
 /// Number of the first batch of samples: none of `measure` is as large.
 const BATCHES: u64 = 1 << 40;
 /// Samples that are drawn at once.
@@ -45,6 +58,53 @@ pub(super) struct Drawn {
     means: Vec<Vec<Vec<f64>>>,
 }
 
+/// An exact sample that a walker starts from.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    pub(super) x: Vec<f64>,
+    /// Chance by which any sample would have been taken over that of this one.
+    pub(super) weight: f64,
+}
+
+/// Takes `count` of the samples of a replicate: most of them alike, some by the distance of their local energy from the mean, some by
+/// its square, so that rare places that make much of the correction are there with a small weight.
+fn take(pool: &[Batch], n: usize, count: usize, rng: &mut Pcg64) -> Vec<Start> {
+    let all =
+        || pool.iter().flat_map(|b| b.local_energy.iter().copied().zip(b.weight.iter().copied()));
+    let finite = || all().filter(|(e, w)| e.is_finite() && w.is_finite());
+    let number = finite().map(|(_, w)| w).sum::<f64>();
+    let mean = finite().map(|(e, w)| w * e).sum::<f64>() / number;
+    let first = finite().map(|(e, w)| w * (e - mean).abs()).sum::<f64>() / number;
+    let second = finite().map(|(e, w)| w * (e - mean).powi(2)).sum::<f64>() / number;
+    let share = |part: f64, of: f64| if of > 0.0 { part / of } else { 1.0 };
+    // Relative to the chance of all alike.
+    let chance = |e: f64, w: f64| {
+        let d = (e - mean).abs();
+        if e.is_finite() && w.is_finite() {
+            1.0 - FAR - FARTHER + FAR * share(d, first) + FARTHER * share(d * d, second)
+        } else {
+            0.0
+        }
+    };
+    let mut starts = Vec::with_capacity(count);
+    let (step, mut sum) = (number / count as f64, 0.0);
+    let mut next = step * open_uniform(rng);
+    let places = pool.iter().flat_map(|b| b.x.chunks_exact(n));
+    for ((e, w), x) in all().zip(places) {
+        let chance = chance(e, w);
+        sum += if chance > 0.0 { w * chance } else { 0.0 };
+        while next < sum && starts.len() < count {
+            starts.push(Start { x: x.to_vec(), weight: 1.0 / chance });
+            next += step;
+        }
+    }
+    // Rounding of the sum.
+    while let (true, Some(last)) = (starts.len() < count, starts.last().cloned()) {
+        starts.push(last);
+    }
+    starts
+}
+
 /// Means over exact samples in as many scramblings as there are replicates.
 pub(super) fn draw(
     psi: &dyn Wavefunction,
@@ -60,6 +120,7 @@ pub(super) fn draw(
         entries.iter().filter_map(|e| Some((e.name, (e.build)(&setup)?))).collect()
     };
     let replicates = settings.replicates;
+    let n = psi.sector().particles();
     let wanted = match settings.samples {
         Some(samples) => samples,
         None if for_energy => ENERGY_SAMPLES,
@@ -69,7 +130,6 @@ pub(super) fn draw(
     let each = wanted.div_ceil(replicates).next_power_of_two();
     let mut energies = vec![Moments::default(); replicates];
     let mut means = vec![Vec::new(); observables.len()];
-    let n = psi.sector().particles();
     for (r, energy) in energies.iter_mut().enumerate().filter(|_| wanted > 0) {
         let mut sums: Vec<Vec<f64>> =
             observables.iter().map(|(_, o)| vec![0.0; o.length()]).collect();
@@ -94,13 +154,69 @@ pub(super) fn draw(
             means.push(sums.into_iter().map(|s| s / count).collect());
         }
     }
-    let energy = EnergyEstimate::of_sets(&energies);
+    let all = EnergyEstimate::of_sets(&energies);
     let energy = Variational {
-        energy: energy.mean(),
-        standard_error: energy.standard_error(),
-        samples: energy.count(),
+        energy: all.mean(),
+        standard_error: all.standard_error(),
+        samples: all.count(),
     };
     Drawn { energy, observables, means }
+}
+
+/// Where the walkers start: walker `w` belongs to replicate `w % replicates`.
+pub(super) fn starts(psi: &dyn Wavefunction, system: System, settings: &Settings) -> Vec<Start> {
+    let (n, replicates) = (psi.sector().particles(), settings.replicates);
+    let mut each = (POOL * settings.walkers).div_ceil(replicates).next_power_of_two();
+    let most = each * if n <= 2 { PAIR_GROWTH } else { GROWTH };
+    let mut pools: Vec<Vec<Batch>> = vec![Vec::new(); replicates];
+    let mut first = 0;
+    loop {
+        for (r, pool) in pools.iter_mut().enumerate() {
+            for first in (first..each).step_by(PART) {
+                let id = BatchId {
+                    sampling: Sampling::QuasiRandom,
+                    seed: settings.seed,
+                    purpose: Purpose::Analysis,
+                    number: 2 * BATCHES + r as u64,
+                    first,
+                    tails: TAILS,
+                };
+                let count = PART.min(each - first);
+                pool.push(local_energy::draw(psi, system, id, count, Derivatives::None));
+            }
+        }
+        if each >= most || behind_variance(&pools) >= ENOUGH {
+            break;
+        }
+        first = each;
+        each *= 2;
+    }
+    let taken: Vec<Vec<Start>> = pools
+        .iter()
+        .enumerate()
+        .map(|(r, pool)| {
+            let mut rng = stream(settings.seed, Purpose::Analysis, STREAMS - 4, r);
+            take(pool, n, settings.walkers / replicates, &mut rng)
+        })
+        .collect();
+    (0..settings.walkers)
+        .filter_map(|w| taken[w % replicates].get(w / replicates).cloned())
+        .collect()
+}
+
+/// Effective number of the samples that make the variance of the local energy.
+fn behind_variance(pools: &[Vec<Batch>]) -> f64 {
+    let all = || {
+        let batches = pools.iter().flatten();
+        batches
+            .flat_map(|b| b.local_energy.iter().copied().zip(b.weight.iter().copied()))
+            .filter(|(e, w)| e.is_finite() && w.is_finite())
+    };
+    let number = all().map(|(_, w)| w).sum::<f64>();
+    let mean = all().map(|(e, w)| w * e).sum::<f64>() / number;
+    let parts = || all().map(|(e, w)| w * (e - mean).powi(2));
+    let (sum, square) = (parts().sum::<f64>(), parts().map(|p| p * p).sum::<f64>());
+    if square > 0.0 { sum * sum / square } else { f64::INFINITY }
 }
 
 /// A place as a sample of which nothing else is known.
@@ -133,16 +249,15 @@ pub(super) fn finish(
         let mut sums = vec![0.0; width];
         let mut own = Vec::new();
         for walk in walks.iter().skip(r).step_by(replicates) {
-            let n = walk.x.len();
-            let (_, path) = action.along(&walk.energies);
-            for (q, x) in walk.places.chunks_exact(n).enumerate() {
-                let middle = q * stride;
+            let weight = walk.weight;
+            let (_, path) = action.along(&walk.energies(usize::MAX));
+            for (middle, x) in walk.places(stride) {
                 let half = window / 2;
                 if middle < half || middle + half >= path.len() {
                     continue;
                 }
-                let w = (path[middle - half] - path[middle + half]).exp();
-                sums[0] += 1.0;
+                let w = weight * (path[middle - half] - path[middle + half]).exp();
+                sums[0] += weight;
                 sums[1] += w;
                 let mut rest = &mut sums[2..];
                 for (_, observable) in &drawn.observables {
@@ -151,7 +266,7 @@ pub(super) fn finish(
                     observable.add(&place(x), &mut own);
                     let (plain, weighted) = rest[..2 * own.len()].split_at_mut(own.len());
                     for ((p, v), o) in plain.iter_mut().zip(weighted).zip(&own) {
-                        *p += o;
+                        *p += weight * o;
                         *v += w * o;
                     }
                     rest = &mut rest[2 * own.len()..];

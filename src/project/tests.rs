@@ -82,6 +82,36 @@ fn bad_guides_have_no_energy() {
     assert_eq!(polarised.refusals, [Refusal::NodeBetweenOppositeSpins]);
 }
 
+/// Deviations from the exact energy in error bars, of seeds that were not refused.
+fn deviations(spec: &str, exact: f64, seeds: u64) -> Vec<f64> {
+    let one = |seed| {
+        let settings =
+            Settings { walkers: 256, observables: Vec::new(), seed, samples: Some(16384), ..few() };
+        let (energy, error) = run(spec, &settings).energy()?;
+        Some((energy - exact) / error)
+    };
+    (0..seeds).filter_map(one).collect()
+}
+
+#[test]
+fn error_bars_cover_the_exact_energy_for_poor_guides() {
+    // Free fermions for harmonium: effective shares of 0.2 to 0.5.
+    for (particles, seeds) in [(3, 16), (2, 32)] {
+        let n = f64::from(particles);
+        let exact = 0.5 + (1.0 + 0.5 * n).sqrt() * (n * n - 1.0) / 2.0;
+        let spec = HARMONIUM.replace("(up: 3)", &format!("(up: {particles})"));
+        let z = deviations(&spec, exact, seeds);
+        let count = z.len() as f64;
+        let mean = z.iter().sum::<f64>() / count;
+        let covered = z.iter().filter(|z| z.abs() < 1.96).count() as f64;
+        assert!(count > 0.7 * seeds as f64, "{z:?}");
+        // A bias of less than an error bar is what 16 seeds see.
+        assert!(mean.abs() < 3.0 / count.sqrt(), "{particles}: {mean} {z:?}");
+        // Three standard deviations of the binomial distribution.
+        assert!(covered > count * 0.95 - 3.0 * (count * 0.95 * 0.05).sqrt(), "{covered} {z:?}");
+    }
+}
+
 #[test]
 fn walls_and_rings_are_exact_for_free_particles() {
     // Free fermions in a box, guided by those of another external potential: a state that is wrong by the flow's own potential.

@@ -1,22 +1,29 @@
 //! A walker: a Metropolis move that leaves `|psi|²` exactly as it is, for any length of the step.
 
-use super::kernel::{Kernel, Space, wrapped};
+use super::kernel::{Kernel, Space};
 use crate::sampling::open_uniform;
 use crate::system::{Geometry, System};
 use crate::wavefunction::{Evaluator, Wavefunction};
 use crate::work;
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
 
 /// Where a walker is, and what psi says there.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Point {
     pub(super) x: Vec<f64>,
     pub(super) log: f64,
+    sign: f64,
+    kinetic: f64,
     /// Gradient of `log |psi|`.
     drift: Vec<f64>,
     /// Local energy, in Hartree.
     pub(super) energy: f64,
+    /// The functions of the clock, the squares of their gradients and of their mean changes in imaginary time.
+    gauge: [f64; 2],
+    slopes: [f64; 2],
+    changes: [f64; 2],
 }
 
 /// What became of proposals.
@@ -25,25 +32,73 @@ pub(super) struct Point {
 pub(super) struct Tally {
     pub(super) tried: f64,
     pub(super) accepted: f64,
-    /// Sums of squared displacements, in bohr².
-    pub(super) proposed_square: f64,
-    pub(super) accepted_square: f64,
+    /// Sums of the sign of psi and of its kinetic local energy after each step.
+    signs: f64,
+    kinetic: f64,
+    /// Of each function of the clock, sums of the squared change in a step, and of the square of its gradient and of its mean change
+    /// in imaginary time where the step ends.
+    jumps: [f64; 2],
+    slopes: [f64; 2],
+    changes: [f64; 2],
 }
 
 impl Tally {
     pub(super) fn and(self, other: Self) -> Self {
+        let sum = |a: [f64; 2], b: [f64; 2]| [a[0] + b[0], a[1] + b[1]];
         Tally {
             tried: self.tried + other.tried,
             accepted: self.accepted + other.accepted,
-            proposed_square: self.proposed_square + other.proposed_square,
-            accepted_square: self.accepted_square + other.accepted_square,
+            signs: self.signs + other.signs,
+            kinetic: self.kinetic + other.kinetic,
+            jumps: sum(self.jumps, other.jumps),
+            slopes: sum(self.slopes, other.slopes),
+            changes: sum(self.changes, other.changes),
+        }
+    }
+
+    /// The same with this weight.
+    pub(super) fn times(self, weight: f64) -> Self {
+        Tally {
+            tried: weight * self.tried,
+            accepted: weight * self.accepted,
+            signs: weight * self.signs,
+            kinetic: weight * self.kinetic,
+            jumps: self.jumps.map(|s| weight * s),
+            slopes: self.slopes.map(|s| weight * s),
+            changes: self.changes.map(|s| weight * s),
         }
     }
 
     pub(super) fn acceptance(&self) -> f64 {
         self.accepted / self.tried
     }
+
+    /// Share of `|psi|²` where psi has the other sign than in most places, and the kinetic energy in Hartree.
+    pub(super) fn nodes(&self) -> (f64, f64) {
+        (0.5 * (1.0 - (self.signs / self.tried).abs()), self.kinetic / self.tried)
+    }
+
+    /// The imaginary time that a step is worth: after it the exact process, which keeps `|psi|²`, has forgotten as much of smooth functions
+    /// as the walkers have. With its generator `G`, `<(f(t) - f(0))²> / 2 = <f (1 - exp(-t G)) f>` begins with `t <|grad f|²> / 2 -
+    /// t² <(G f)²> / 2`, and is continued as for one exponential.
+    pub(super) fn clock(&self) -> Option<f64> {
+        let (mut lost, mut rate) = (0.0, 0.0);
+        let mut functions = 0.0;
+        for k in (0..2).filter(|&k| self.slopes[k] > 0.0) {
+            lost += self.jumps[k] / self.slopes[k];
+            rate += self.changes[k] / self.slopes[k];
+            functions += 1.0;
+        }
+        // lost = functions (1 - exp(-x)) / rate, x = 2 rate t / functions.
+        let (lost, rate) = (lost / functions, 2.0 * rate / functions);
+        let share = lost * rate;
+        let time = if share < 1e-9 { lost } else { -(-share).ln_1p() / rate };
+        (share < LONGEST && time > 0.0 && time.is_finite()).then_some(time)
+    }
 }
+
+/// Share of a smooth function that a step may forget.
+const LONGEST: f64 = 0.5;
 
 /// Moves points; one per task.
 pub(super) struct Mover<'a> {
@@ -104,8 +159,43 @@ impl<'a> Mover<'a> {
         let square: f64 = point.drift.iter().map(|g| g * g).sum();
         point.log = log.log_abs;
         let System { hamiltonian, geometry } = self.system;
-        point.energy = -0.5 * (laplacian + square) + hamiltonian.potential(geometry, &point.x);
+        // Across the cut of a ring the numbers of the particles turn around, and of an even number the sign.
+        let turns = matches!(geometry, Geometry::Ring { .. })
+            && self.psi.sector().spins().any(|s| s.len() % 2 == 0);
+        point.sign = if turns { 1.0 } else { log.sign };
+        point.kinetic = -0.5 * (laplacian + square);
+        point.energy = point.kinetic + hamiltonian.potential(geometry, &point.x);
+        self.measure(point);
         point.log.is_finite() && point.energy.is_finite()
+    }
+
+    /// Sums over the particles of two smooth functions that know the walls: no collision makes their changes singular.
+    fn measure(&self, point: &mut Point) {
+        let (mut value, mut square, mut change) = ([0.0; 2], [0.0; 2], [0.0; 2]);
+        for (&x, &drift) in point.x.iter().zip(&point.drift) {
+            let each = match self.kernel.space() {
+                Space::Line => [(x, 1.0, 0.0), (x * x, 2.0 * x, 2.0)],
+                Space::Ring(length) => {
+                    let k = 2.0 * PI / length;
+                    let (sin, cos) = (k * x).sin_cos();
+                    [(sin, k * cos, -k * k * sin), (cos, -k * sin, -k * k * cos)]
+                }
+                Space::Walls(half) => {
+                    let k = 0.5 * PI / half;
+                    [1.0, 2.0].map(|m| {
+                        let (sin, cos) = (m * k * (x + half)).sin_cos();
+                        (cos, -m * k * sin, -(m * k).powi(2) * cos)
+                    })
+                }
+            };
+            for (q, (f, slope, curvature)) in each.into_iter().enumerate() {
+                value[q] += f;
+                square[q] += slope * slope;
+                change[q] += 0.5 * curvature + drift * slope;
+            }
+        }
+        (point.gauge, point.slopes) = (value, square);
+        point.changes = change.map(|c| c * c);
     }
 
     fn is_inside(&self, x: &[f64]) -> bool {
@@ -115,32 +205,11 @@ impl<'a> Mover<'a> {
             && self.psi.sector().spins().all(|s| x[s].windows(2).all(|w| w[0] < w[1]))
     }
 
-    /// The square of the way from one place to another; around a ring the shortest one.
-    fn square(&self, from: &[f64], to: &[f64]) -> f64 {
-        let Geometry::Ring { circumference } = *self.system.geometry else {
-            return from.iter().zip(to).map(|(a, b)| (a - b).powi(2)).sum();
-        };
-        let spin = |range: std::ops::Range<usize>| {
-            let (a, b) = (&from[range.clone()], &to[range]);
-            let n = a.len();
-            // A particle that crosses the cut changes the numbers of all.
-            let shifted = |s: usize| -> f64 {
-                (0..n).map(|i| wrapped(a[i] - b[(i + s) % n], circumference).powi(2)).sum()
-            };
-            (0..n).map(shifted).fold(f64::INFINITY, f64::min)
-        };
-        self.psi.sector().spins().map(spin).sum()
-    }
-
     /// One step of the walk.
     pub(super) fn step(&mut self, point: &mut Point, rng: &mut Pcg64) {
         self.kernel.mean(&point.x, &point.drift, &mut self.here);
         self.kernel.propose(&self.here, rng, &mut self.next.x);
-        let square = self.square(&point.x, &self.next.x);
         self.tally.tried += 1.0;
-        if square.is_finite() {
-            self.tally.proposed_square += square;
-        }
         let mut next = std::mem::take(&mut self.next);
         if self.is_inside(&next.x) && self.fill(&mut next) {
             self.kernel.mean(&next.x, &next.drift, &mut self.there);
@@ -150,9 +219,17 @@ impl<'a> Mover<'a> {
             if ratio >= 0.0 || open_uniform(rng) < ratio.exp() {
                 std::mem::swap(point, &mut next);
                 self.tally.accepted += 1.0;
-                self.tally.accepted_square += square;
+                for (k, jump) in self.tally.jumps.iter_mut().enumerate() {
+                    *jump += (point.gauge[k] - next.gauge[k]).powi(2);
+                }
             }
         }
         self.next = next;
+        self.tally.signs += point.sign;
+        self.tally.kinetic += point.kinetic;
+        for k in 0..2 {
+            self.tally.slopes[k] += point.slopes[k];
+            self.tally.changes[k] += point.changes[k];
+        }
     }
 }

@@ -45,8 +45,8 @@ impl Action {
         (relative, action)
     }
 
-    /// Sums over the windows of a path of twice the longest.
-    pub(super) fn sums(&self, energies: &[f64], lengths: &[usize]) -> Vec<f64> {
+    /// Sums over the windows of a path of twice the longest, which counts with a weight.
+    pub(super) fn sums(&self, energies: &[f64], weight: f64, lengths: &[usize]) -> Vec<f64> {
         let (e, action) = self.along(energies);
         let total = e.len() - 1;
         let mut coarse = vec![0.0; total + 1];
@@ -72,6 +72,7 @@ impl Action {
                 }
             }
         }
+        all.iter_mut().for_each(|a| *a *= weight);
         all
     }
 }
@@ -176,7 +177,7 @@ mod tests {
         let lengths = lengths(8);
         let betas: Vec<f64> = lengths.iter().map(|&l| l as f64 * 0.1).collect();
         let walkers: Vec<_> = (0..64)
-            .map(|w| action.sums(&[if w / 32 == 0 { 0.0 } else { 1.0 }; 17], &lengths))
+            .map(|w| action.sums(&[if w / 32 == 0 { 0.0 } else { 1.0 }; 17], 1.0, &lengths))
             .collect();
         let curve = Curve::of(&walkers, 16, &betas);
         for point in &curve.points {

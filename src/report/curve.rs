@@ -23,7 +23,7 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
     let mut text = parameters.join(",");
     text += ",energy,standard_error,variance,reference,deviation,";
     text += &parameters.iter().map(|name| slope_names(name)).collect::<Vec<_>>().join(",");
-    text += ",nuclear_repulsion,total_energy,verdict,cpu_seconds\n";
+    text += ",nuclear_repulsion,total_energy,trained,verdict,cpu_seconds\n";
     let number = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:?}"));
     for result in results {
         let values = result.point.values.iter().map(|(_, v)| number(Some(*v)));
@@ -47,6 +47,7 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
         cells.extend([
             number(summary.map(|s| s.nuclear_repulsion)),
             number(summary.map(|s| s.total_energy)),
+            measured.map_or("", |m| if m.trained { "yes" } else { "no" }).to_owned(),
             summary.map_or("failed", word).to_owned(),
             number(summary.map(|s| s.cpu_seconds)),
         ]);
@@ -139,12 +140,13 @@ pub fn minimum(points: &[(f64, f64)]) -> Option<Minimum> {
 }
 
 /// The page about a scan, beside its table and the folders of its points. `densities` are those of the points, where they are
-/// there.
+/// there; `training` says what was trained for all points together, if anything was.
 pub fn render(
     title: &str,
     results: &[PointResult],
     parameters: &[&str],
     densities: &[Option<DensityProfile>],
+    training: Option<&str>,
 ) -> String {
     let mut page = head(title);
     // Writing to a String has no way to fail, here and below.
@@ -154,6 +156,9 @@ pub fn render(
         escape(title),
         escape(&headline(results))
     );
+    if let Some(words) = training {
+        let _ = writeln!(page, "<p>{}.</p>", escape(words));
+    }
     let done: Vec<(&PointResult, &Measured)> =
         results.iter().filter_map(|r| Some((r, r.measured()?))).collect();
     let _ = writeln!(page, "<h2>Figures</h2>\n<div class=\"figures\">");
@@ -246,10 +251,6 @@ fn curve_figures(
         })
         .collect();
     exact.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let points = done
-        .iter()
-        .map(|(r, m)| (value(r), m.summary.total_energy, m.summary.standard_error))
-        .collect();
     let mut curve = Figure::new(
         "curve",
         format!("The {what}"),
@@ -259,25 +260,28 @@ fn curve_figures(
     if !exact.is_empty() {
         curve = curve.with(Layer::line(exact, Colour::Vermillion).dashed().named("exact"));
     }
-    curve = curve.with(Layer::points(points, Colour::Blue).named("this scan"));
+    let energy = |m: &Measured| Some((m.summary.total_energy, m.summary.standard_error));
+    for layer in marked(done, "this scan", &energy) {
+        curve = curve.with(layer);
+    }
     let mut figures = vec![(curve, String::new())];
 
-    let off: Vec<(f64, f64, f64)> = done
-        .iter()
-        .filter_map(|(r, m)| Some((value(r), m.summary.reference.as_ref()?.deviation.abs(), 0.0)))
-        .collect();
+    let off = |m: &Measured| Some((m.summary.reference.as_ref()?.deviation.abs(), 0.0));
+    let off = marked(done, "|deviation|", &off);
     if !off.is_empty() {
         let mut bars: Vec<(f64, f64)> =
             done.iter().map(|(r, m)| (value(r), m.summary.standard_error)).collect();
         bars.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let figure = Figure::new(
+        let mut figure = Figure::new(
             "deviation",
             "Distance from the exact energy",
             Axis::linear(name),
             Axis::log("|deviation| (Ha)"),
         )
-        .with(Layer::line(bars, Colour::Grey).dashed().named("standard error"))
-        .with(Layer::points(off, Colour::Blue).named("|deviation|"));
+        .with(Layer::line(bars, Colour::Grey).dashed().named("standard error"));
+        for layer in off {
+            figure = figure.with(layer);
+        }
         figures.push((figure, String::new()));
     }
 
@@ -312,6 +316,30 @@ fn curve_figures(
         ));
     }
     figures
+}
+
+/// Points with error bars, apart where some are of a state that was trained at other values only.
+fn marked(
+    done: &[(&PointResult, &Measured)],
+    name: &str,
+    of: &dyn Fn(&Measured) -> Option<(f64, f64)>,
+) -> Vec<Layer> {
+    let apart = done.iter().any(|(_, m)| !m.trained);
+    let layer = |trained: bool, colour: Colour| {
+        let own = done.iter().filter(|(_, m)| m.trained == trained);
+        let at = |(r, m): &(&PointResult, &Measured)| {
+            let (y, error) = of(m)?;
+            Some((r.point.values[0].1, y, error))
+        };
+        let points: Vec<(f64, f64, f64)> = own.filter_map(at).collect();
+        let name = match (apart, trained) {
+            (false, _) => name.to_owned(),
+            (true, true) => format!("{name}, trained there"),
+            (true, false) => format!("{name}, never trained there"),
+        };
+        (!points.is_empty()).then(|| Layer::points(points, colour).named(name))
+    };
+    [layer(true, Colour::Blue), layer(false, Colour::Green)].into_iter().flatten().collect()
 }
 
 /// Cells of the map of densities.
@@ -427,6 +455,10 @@ fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
     for name in parameters {
         let _ = write!(page, "<th>dE/d{}</th>", escape(name));
     }
+    let apart = results.iter().filter_map(PointResult::measured).any(|m| !m.trained);
+    if apart {
+        page.push_str("<th>Trained there</th>");
+    }
     page.push_str("<th>Verdict</th><th>CPU</th></tr></thead>\n<tbody>\n");
     for result in results {
         page.push_str("<tr>");
@@ -441,7 +473,7 @@ fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
                 let _ = write!(
                     page,
                     "<td colspan=\"{}\">failed: {}</td>",
-                    5 + parameters.len(),
+                    5 + parameters.len() + usize::from(apart),
                     escape(why)
                 );
             }
@@ -464,6 +496,9 @@ fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
                         format_with_uncertainty(s.electronic + s.repulsion, s.standard_error)
                     });
                     let _ = write!(page, "<td>{}</td>", words.unwrap_or_default());
+                }
+                if apart {
+                    page.push_str(if measured.trained { "<td>yes</td>" } else { "<td>no</td>" });
                 }
                 let _ = write!(
                     page,

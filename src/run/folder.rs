@@ -121,6 +121,8 @@ impl Run {
             true => resume::point(place, &self.spec, asked.previous)?,
             false => None,
         };
+        // What others were given is of no use to these parameters.
+        let start = start.filter(|c| !self.held || c.training.parameters == self.psi.parameters());
         let resumed = start.is_some();
         let mut checkpoint = match start {
             Some(checkpoint) if checkpoint.finished => {

@@ -36,7 +36,7 @@ use crate::checkpoint::CheckpointError;
 use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
 use crate::exact::Density;
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
-use crate::optimise::Optimiser;
+use crate::optimise::{self, Optimiser};
 use crate::report::escape::one_line;
 use crate::report::files::FileError;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
@@ -126,6 +126,8 @@ pub struct Run {
     psi: Box<dyn Wavefunction>,
     optimiser: Box<dyn Optimiser>,
     clocks: Clocks,
+    /// The parameters come from elsewhere: see [`Run::held`].
+    held: bool,
 }
 
 /// How far a training has come, and what that took.
@@ -165,12 +167,44 @@ impl Run {
             settled.wavefunction.settle_and_build(spec.sector, system, spec.seed)?;
         let optimiser = settled.optimiser.build();
         let spec_text = write::to_ron(&settled)?;
-        Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks })
+        Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks, held: false })
+    }
+
+    /// A run that trains nothing: it estimates and judges the state with these parameters. `built` is the wavefunction of the
+    /// spec, where it is there already.
+    ///
+    /// # Errors
+    /// As [`Run::new`], and [`WavefunctionError::Parameters`].
+    pub fn held(
+        spec: ResolvedSpec,
+        built: Option<Box<dyn Wavefunction>>,
+        refinements: usize,
+        parameters: &[f64],
+    ) -> Result<Self, RunError> {
+        let clocks = Clocks::start();
+        let spec = ResolvedSpec { iterations: 0, ..spec };
+        let mut run = match built {
+            Some(psi) => {
+                spec.validate()?;
+                let (spec_text, optimiser) = (write::to_ron(&spec)?, spec.optimiser.build());
+                Run { spec, spec_text, choices: Vec::new(), psi, optimiser, clocks, held: true }
+            }
+            None => Run { held: true, clocks, ..Run::new(spec)? },
+        };
+        (0..refinements).for_each(|_| run.psi.refine());
+        run.psi.set_parameters(parameters)?;
+        Ok(run)
     }
 
     /// The spec with everything that was chosen for the system written out.
     pub fn spec(&self) -> &ResolvedSpec {
         &self.spec
+    }
+
+    /// Variance of the local energy of the state as it stands, in units of its kinetic energy squared, on a few samples.
+    pub fn relative_variance(&self) -> f64 {
+        let ResolvedSpec { hamiltonian, geometry, seed, .. } = &self.spec;
+        relative_variance(self.psi.as_ref(), System { hamiltonian, geometry }, *seed)
     }
 
     /// Starts from the trained parameters of another run where they fit and are better than its own start: of lower energy with
@@ -441,6 +475,27 @@ impl Outcome {
     /// The trained state, to sample and evaluate.
     pub fn into_state(self) -> State {
         State::of(self.saved, self.psi)
+    }
+}
+
+/// Samples on which states are compared before they are trained.
+const FEW: usize = 1024;
+
+/// Variance of the local energy of a state, in units of its kinetic energy squared, on a few samples; infinite where some have none.
+pub(crate) fn relative_variance(psi: &dyn Wavefunction, system: System, seed: u64) -> f64 {
+    let id = BatchId {
+        sampling: Sampling::QuasiRandom,
+        seed,
+        purpose: Purpose::Selection,
+        number: START_BATCH,
+        first: 0,
+        tails: 0.0,
+    };
+    // In this process alone: others need not know of it yet.
+    let batch = team::alone(|| local_energy::draw(psi, system, id, FEW, Derivatives::None));
+    match batch.rejected {
+        0 => optimise::relative_variance(&batch),
+        _ => f64::INFINITY,
     }
 }
 

@@ -2,8 +2,14 @@
 //!
 //! The points are done one after the other, each with all threads, so that every number is the same for any number of them.
 
+mod conditional;
+mod elsewhere;
+mod series;
 mod slope;
 
+pub use conditional::Conditional;
+use conditional::Training;
+pub use elsewhere::{Elsewhere, ElsewhereError};
 pub use slope::Slope;
 
 use crate::estimate::Verdict;
@@ -12,7 +18,10 @@ use crate::report::record::Summary;
 use crate::run::{Ended, Event, InFolder, Observer, Run, RunError, State, StateError};
 use crate::spec::scan::Method;
 use crate::spec::{Family, ResolvedSpec, SpecError};
+use crate::train::TrainError;
 use crate::wavefunction::saved::SavedWavefunction;
+use crate::wavefunction::weyl::{BaseSettings, WeylSettings};
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -27,6 +36,8 @@ pub mod files {
     pub const POINTS: &str = "points";
     /// What the scan was asked for.
     pub const SCAN: &str = "scan.json";
+    /// Where its one training stands, and what came of it.
+    pub const SERIES: &str = "series.json";
 }
 
 /// A point of a scan.
@@ -73,6 +84,8 @@ pub struct Measured {
     pub summary: Summary,
     /// Slope of the energy with respect to each scanned parameter.
     pub slopes: Vec<Option<Slope>>,
+    /// Whether its state was trained on samples of its own: not where a series was trained at other values.
+    pub trained: bool,
 }
 
 /// What is kept of a point beside its run.
@@ -115,6 +128,36 @@ pub enum ScanError {
         /// The folder.
         folder: PathBuf,
     },
+    /// What was trained for all points cannot be read or written.
+    #[error("`{}`: {problem}", path.display())]
+    Series {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The training for all points failed.
+    #[error("the training for all points failed: {0}")]
+    Train(TrainError),
+    /// There is no wavefunction for all points.
+    #[error("there is no wavefunction for all points: {0}")]
+    Wavefunction(WavefunctionError),
+    /// More or fewer parameters at some points.
+    #[error(
+        "the number of trained parameters changes along the scan: no series can be trained for it; use `Continuation`"
+    )]
+    Parameters,
+    /// Refinements of what is a series.
+    #[error("a scan by `Conditional` has no refinements: leave `refinements` out")]
+    Refinements,
+    /// Series are in one parameter.
+    #[error("`Conditional` is for scans of one parameter with two and more values")]
+    OneParameter,
+    /// The observer ended the training for all points.
+    #[error(
+        "interrupted in the training for all points: the same command with --resume goes on from there"
+    )]
+    InterruptedTraining,
     /// The observer ended the scan.
     #[error("interrupted at point {number}: the same command with --resume goes on from there")]
     Interrupted {
@@ -134,12 +177,49 @@ pub struct InScanFolder {
     pub only: Option<RangeInclusive<usize>>,
 }
 
+/// What the state of a point starts from.
+enum Start<'a> {
+    /// Its base, or the state of another point.
+    Own(Option<(usize, Box<SavedWavefunction>)>),
+    /// What was trained for all, with the wavefunction where that is there.
+    Series(&'a Conditional, Option<Box<dyn Wavefunction>>),
+}
+
+/// Variance of the local energy, in units of the kinetic energy squared, up to which a kind of base that was found for another point serves: training
+/// does the rest.
+const NEAR: f64 = 1e-4;
+
+/// A run with the kind of base of a neighbour, where the spec leaves that open and the state is a good one: looking for a kind costs more than building
+/// one, and the curve is the smoother. Says as well whether it starts from the neighbour's parameters.
+fn continued(
+    spec: &ResolvedSpec,
+    neighbour: &SavedWavefunction,
+) -> Result<Option<(Run, bool)>, RunError> {
+    let kind = match (&spec.wavefunction, &neighbour.spec.wavefunction) {
+        (WavefunctionSettings::Weyl(own), WavefunctionSettings::Weyl(there))
+            if own.base == BaseSettings::Automatic =>
+        {
+            let base = there.base.clone();
+            WavefunctionSettings::Weyl(WeylSettings { base, ..own.clone() })
+        }
+        _ => return Ok(None),
+    };
+    let mut alike = spec.clone();
+    alike.wavefunction = kind;
+    // What does not exist here is no fault: another kind may.
+    let Ok(mut run) = Run::new(alike) else { return Ok(None) };
+    let warm = run.start_from(neighbour)?;
+    Ok((run.relative_variance() < NEAR).then_some((run, warm)))
+}
+
 /// A scan that has not begun.
 #[derive(Clone, Debug)]
 pub struct Scan {
     family: Family,
     method: Method,
     points: Vec<Point>,
+    /// Where a series is trained.
+    training: Option<Training>,
 }
 
 impl Scan {
@@ -171,7 +251,11 @@ impl Scan {
                 }
             }
         }
-        Some(Scan { family, method, points })
+        let training = match method {
+            Method::Conditional { degree } => Some(Training::of(&family, first, degree)),
+            Method::Independent | Method::Continuation => None,
+        };
+        Some(Scan { family, method, points, training })
     }
 
     /// The points, in their order.
@@ -202,7 +286,8 @@ impl Scan {
 
     /// Every file that a scan may write into a folder.
     pub fn written_into(&self, folder: &Path) -> Vec<PathBuf> {
-        let own = [files::CURVE, files::REPORT, files::SCAN].map(|name| folder.join(name));
+        let own =
+            [files::CURVE, files::REPORT, files::SCAN, files::SERIES].map(|name| folder.join(name));
         let points = self.points.iter().flat_map(|point| {
             let of = self.folder_of(folder, point);
             let mut all = crate::run::written_into(&of);
@@ -240,7 +325,14 @@ impl Scan {
             return Err(ScanError::Only { count, asked });
         }
         // Of another scan there may be states in the way.
-        let mut usable = vec![self.prepare(asked)?; count];
+        let same = self.prepare(asked)?;
+        let mut usable = vec![same; count];
+        let mut given = match &self.training {
+            Some(training) => {
+                Some(conditional::train(self, training, folder, same, change, observer)?)
+            }
+            None => None,
+        };
         let mut results = Vec::new();
         for point in &self.points {
             let of = self.folder_of(folder, point);
@@ -259,7 +351,14 @@ impl Scan {
             let words = point.words();
             observer.hear(Event::Message(&format!("point {number} of {count}: {words}")));
             let before = self.state_before(point, folder, &usable);
-            let result = match self.run_point(point, &of, &asked.place, before, change, observer) {
+            let start = match &mut given {
+                Some((conditional, built)) => {
+                    let own = built.iter().position(|(v, _)| *v == point.values[0].1);
+                    Start::Series(conditional, own.map(|i| built.swap_remove(i).1))
+                }
+                None => Start::Own(before.map(|(from, state)| (from, Box::new(state)))),
+            };
+            let result = match self.run_point(point, &of, &asked.place, start, change, observer) {
                 Ok(measured) => Ok(measured),
                 Err(Failure::Run(error)) if interrupted(&error) => {
                     return Err(ScanError::Interrupted { number, error });
@@ -317,20 +416,36 @@ impl Scan {
         point: &Point,
         folder: &Path,
         place: &InFolder,
-        before: Option<(usize, SavedWavefunction)>,
+        start: Start,
         change: &dyn Fn(&mut ResolvedSpec),
         observer: &mut dyn Observer,
     ) -> Result<Measured, Failure> {
         let mut spec = self.spec_at(point)?;
         change(&mut spec);
-        let mut run = Run::new(spec)?;
-        if let Some((from, state)) = before {
-            let words = match run.start_from(&state)? {
-                true => format!("starting from the state of point {}", from + 1),
-                false => format!("starting afresh: better than from point {}", from + 1),
-            };
-            observer.hear(Event::Message(&words));
-        }
+        let run = match start {
+            Start::Series(conditional, built) => {
+                let parameters = conditional.series.as_ref().map(|s| s.at(point.values[0].1));
+                Run::held(conditional.spec_for(spec), built, 0, &parameters.unwrap_or_default())?
+            }
+            Start::Own(None) => Run::new(spec)?,
+            Start::Own(Some((from, state))) => {
+                let said = |warm: bool| match warm {
+                    true => format!("starting from the state of point {}", from + 1),
+                    false => format!("starting afresh: better than from point {}", from + 1),
+                };
+                match continued(&spec, &state)? {
+                    Some((run, warm)) => {
+                        observer.hear(Event::Message(&said(warm)));
+                        run
+                    }
+                    None => {
+                        let mut run = Run::new(spec)?;
+                        observer.hear(Event::Message(&said(run.start_from(&state)?)));
+                        run
+                    }
+                }
+            }
+        };
         let place = InFolder { folder: folder.to_owned(), ..place.clone() };
         match run.in_folder(&place, &mut *observer)? {
             Ended::Now(outcome) => {
@@ -341,10 +456,17 @@ impl Scan {
                 let path = folder.with_extension("json");
                 write_atomic(&path, text.map_err(RunError::from)?.as_bytes())
                     .map_err(RunError::from)?;
-                Ok(Measured { summary: outcome.summary, slopes })
+                let trained = self.trained(point);
+                Ok(Measured { summary: outcome.summary, slopes, trained })
             }
             Ended::Before(summary, _) => Ok(self.measured_before(point, folder, *summary)?),
         }
+    }
+
+    /// Whether a point is one that is trained at.
+    fn trained(&self, point: &Point) -> bool {
+        let series = self.training.as_ref();
+        series.is_none_or(|t| t.nodes.contains(&point.values[0].1))
     }
 
     /// The trained state of the nearest point before that has one, where points start from each other.
@@ -369,7 +491,7 @@ impl Scan {
     fn slopes(
         &self,
         point: &Point,
-        psi: &dyn crate::wavefunction::Wavefunction,
+        psi: &dyn Wavefunction,
         spec: &ResolvedSpec,
     ) -> Vec<Option<Slope>> {
         let Ok(family) = self.family.at(&point.values) else { return Vec::new() };
@@ -394,7 +516,7 @@ impl Scan {
                 self.slopes(point, state.wavefunction(), state.spec())
             }
         };
-        Ok(Measured { summary, slopes })
+        Ok(Measured { summary, slopes, trained: self.trained(point) })
     }
 
     /// The results of a point that an earlier scan has done.

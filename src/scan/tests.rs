@@ -30,14 +30,21 @@ struct Words {
     heard: Vec<String>,
     /// Ends the run at so many iterations in all.
     stop_at: Option<usize>,
+    /// Iterations, or messages that begin so, where that is not empty.
     iterations: usize,
+    counts_messages_with: &'static str,
 }
 
 impl Observer for Words {
     fn hear(&mut self, event: Event<'_>) {
         match event {
-            Event::Message(text) => self.heard.push(text.to_owned()),
-            Event::Iteration(..) => self.iterations += 1,
+            Event::Message(text) => {
+                let counts = !self.counts_messages_with.is_empty();
+                self.iterations +=
+                    usize::from(counts && text.starts_with(self.counts_messages_with));
+                self.heard.push(text.to_owned());
+            }
+            Event::Iteration(..) if self.counts_messages_with.is_empty() => self.iterations += 1,
             _ => {}
         }
     }
@@ -79,7 +86,7 @@ fn a_failing_point_leaves_the_others_and_any_number_of_threads_gives_the_same_by
     assert!(flat.electronic < mean && mean < steep.electronic, "{flat:?} {mean} {steep:?}");
     let text = table(&results);
     assert!(text.starts_with("k,energy,standard_error,variance,reference,deviation,derivative,"));
-    assert!(text.lines().nth(3).unwrap().starts_with("-1.0,,,,,,,,,,,failed"), "{text}");
+    assert!(text.lines().nth(3).unwrap().starts_with("-1.0,,,,,,,,,,,,failed"), "{text}");
     let (again, _) = run(&folders[1].path().join("b"), 3);
     assert_eq!(table(&again), text);
 }
@@ -131,4 +138,89 @@ fn two_parameters_make_a_grid() {
     let spec = scan.spec_at(&scan.points()[4]).unwrap();
     assert_eq!(spec.title, "two in a trap, k = 2, q = 1");
     assert_eq!(spec.hamiltonian.external.value(1.0), 2.0);
+}
+
+/// Points of a trap whose base is far from exact, so that what is trained shows, and one without a ground state.
+const CONDITIONAL: &str = r#"(
+    title: "two in a trap", parameters: {"k": 1.0},
+    hamiltonian: Inline(external: Formula("k*x^2/2"), interaction: SoftCoulomb(strength: 3)),
+    sector: (up: 2), geometry: Line,
+    wavefunction: Weyl(base: MeanField(orbitals: NonInteracting), layers: [Pair, PairInverse], pair_cells: 8),
+    iterations: 4, samples_per_iteration: 512, final_samples: 2048, scramblings: 4, reference: None,
+    scan: (parameter: "k", values: List([1, 1.5, 4, 2.5, -1, 3]), method: Conditional(degree: 2)),
+)"#;
+
+#[test]
+fn one_training_serves_values_that_it_never_saw() {
+    let folder = tempfile::tempdir().unwrap();
+    let scan = scan(CONDITIONAL);
+    let run = |name: &str, threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let asked = place(&folder.path().join(name), Existing::Refuse);
+        pool.install(|| scan.in_folder(&asked, &|_| {}, &mut ()).unwrap())
+    };
+    let results = run("a", 1);
+    let trained: Vec<_> = results.iter().map(|r| r.measured().map(|m| m.trained)).collect();
+    let (yes, no) = (Some(true), Some(false));
+    assert_eq!(trained, [yes, no, yes, yes, None, no]);
+    for result in results.iter().filter(|r| r.result.is_ok()) {
+        // The base alone, and what the series makes of it.
+        let mut spec = scan.spec_at(&result.point).unwrap();
+        spec.iterations = 0;
+        let base = Run::new(spec).unwrap().train(()).unwrap().estimate().unwrap().summary;
+        let found = &result.measured().unwrap().summary;
+        let bar = base.standard_error.hypot(found.standard_error);
+        assert!(found.energy < base.energy - 5.0 * bar, "{} {}", found.energy, base.energy);
+        assert!(found.variance < 0.2 * base.variance, "{} {}", found.variance, base.variance);
+        let norm = found.health.quadrature.as_ref().unwrap().norm;
+        assert!((norm - 1.0).abs() < 1e-6, "{norm}");
+    }
+    assert_eq!(table(&run("b", 3)), table(&results));
+
+    // Ended in the middle of the training, and again at a point: the same bytes.
+    let part = folder.path().join("part");
+    let mut words =
+        Words { stop_at: Some(2), counts_messages_with: "iteration", ..Words::default() };
+    let ended = scan.in_folder(&place(&part, Existing::Refuse), &|_| {}, &mut words);
+    assert!(matches!(ended, Err(ScanError::InterruptedTraining)));
+    let mut words = Words { stop_at: Some(2), counts_messages_with: "point", ..Words::default() };
+    let ended = scan.in_folder(&place(&part, Existing::Keep), &|_| {}, &mut words);
+    assert!(matches!(ended, Err(ScanError::Interrupted { number: 2, .. })));
+    let mut words = Words { counts_messages_with: "iteration", ..Words::default() };
+    let again = scan.in_folder(&place(&part, Existing::Keep), &|_| {}, &mut words).unwrap();
+    assert_eq!((table(&again), words.iterations), (table(&results), 0));
+
+    // Anywhere in the range, and at a point what the point has.
+    let whole = folder.path().join("a");
+    let at =
+        |k: f64| Scan::read(&whole).unwrap().elsewhere(&whole, &[("k".to_owned(), k)], &mut ());
+    let (here, there) = (at(1.5).unwrap(), at(2.0).unwrap());
+    let point = results[1].measured().unwrap();
+    assert_eq!((here.summary.energy, here.slopes[0]), (point.summary.energy, point.slopes[0]));
+    assert!(here.from.contains("never trained") && at(4.0).unwrap().from.contains("trained at"));
+    let next = results[3].measured().unwrap().summary.energy;
+    assert!(point.summary.energy < there.summary.energy && there.summary.energy < next);
+    let error = at(4.5).unwrap_err().to_string();
+    assert!(error.contains("k = 4.5") && error.contains("from 1 to 4"), "{error}");
+}
+
+#[test]
+fn a_scan_of_single_points_lends_its_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("scan");
+    let scan = scan(&SPEC.replace("[1, 1.5, -1]", "[1, 4]"));
+    scan.in_folder(&place(&folder, Existing::Refuse), &|_| {}, &mut ()).unwrap();
+    let again = Scan::read(&folder).unwrap();
+    let at = |values: &[(&str, f64)]| {
+        let values: Vec<_> = values.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect();
+        again.elsewhere(&folder, &values, &mut ())
+    };
+    let found = at(&[("k", 3.5)]).unwrap();
+    assert!(found.from.contains("the nearest point, k = 4"), "{}", found.from);
+    assert!(matches!(at(&[("k", 0.5)]), Err(ElsewhereError::Outside { low: 1.0, high: 4.0, .. })));
+    for values in [&[][..], &[("q", 2.0)], &[("k", 2.0), ("k", 3.0)]] {
+        assert!(matches!(at(values), Err(ElsewhereError::Parameters { .. })), "{values:?}");
+    }
+    let none = Scan::read(&folder.join("points")).map(|_| ()).unwrap_err();
+    assert!(none.to_string().contains("is not the folder of a scan"), "{none}");
 }

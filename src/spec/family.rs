@@ -8,7 +8,7 @@ use super::error::{Problem, SpecError};
 use super::expand::{Expanded, blank, substitute};
 use super::locate::{self, Outline};
 use super::read::{Source, dialect, explain, read_text};
-use super::scan::Scan;
+use super::scan::{MOST_DEGREE, Method, Scan};
 use super::validate::{self, Violation};
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
 use crate::contact;
@@ -286,6 +286,30 @@ impl Family {
         Ok(Family { text, file, parameters, scan })
     }
 
+    /// The family of such texts and values of the parameters. There is no other file that it depends on.
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`], pointing into one of the texts.
+    pub fn from_texts(
+        texts: &[String],
+        path: &Path,
+        parameters: &[(String, f64)],
+    ) -> Result<Self, SpecError> {
+        let [text, rest @ ..] = texts else { return Self::parse("", path) };
+        let text = Text::new(text.clone(), path, &[PARAMETERS, SCAN])?;
+        let file = match rest {
+            [] => None,
+            [file, ..] => {
+                let name = named_file(&text).unwrap_or_else(|| path.to_owned());
+                let text = Text::new(file.clone(), &name, &[PARAMETERS])?;
+                Some(HamiltonianFamily { parameters: text.declared.clone(), text })
+            }
+        };
+        let scan = scan_of(&text, parameters)?;
+        Ok(Family { text, file, parameters: parameters.to_vec(), scan })
+    }
+
     /// The parameters and their values.
     pub fn parameters(&self) -> &[(String, f64)] {
         &self.parameters
@@ -455,6 +479,20 @@ fn scan_of(text: &Text, parameters: &[(String, f64)]) -> Result<Vec<Scan>, SpecE
         }
         if let Some((field, bound, found)) = scan.values.wrong() {
             return Err(error(of(&format!(".values{field}")), Problem::bound(bound, found)));
+        }
+        if let Method::Conditional { degree } = scan.method {
+            if !(1..=MOST_DEGREE).contains(&degree) {
+                let bound = format!("must be between 1 and {MOST_DEGREE}");
+                return Err(error(of(".method.degree"), Problem::bound(bound, degree)));
+            }
+            if scans.len() > 1 {
+                let message = "`Conditional` is for scans of one parameter";
+                return rule(of(".method"), message.to_owned());
+            }
+            if scan.values.count() < 2 {
+                let message = "`Conditional` is for two and more values";
+                return rule(of(".values"), message.to_owned());
+            }
         }
         if scans[..i].iter().any(|s| s.parameter == name) {
             return rule(of(".parameter"), format!("`{name}` is scanned twice"));

@@ -50,7 +50,21 @@ pub enum Method {
     /// Each starts from the trained state of the point before, where that is better than its own start.
     #[default]
     Continuation,
+    /// All points have parameters from one training: series in the scanned parameter.
+    Conditional {
+        /// Degree of the Chebyshev series.
+        #[serde(default = "default_degree")]
+        degree: usize,
+    },
 }
+
+/// The degree of a series whose spec gives none.
+fn default_degree() -> usize {
+    6
+}
+
+/// Highest degree of a series.
+pub const MOST_DEGREE: usize = 24;
 
 /// Most points of a scan.
 pub const MOST_POINTS: usize = 1000;

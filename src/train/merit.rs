@@ -69,22 +69,40 @@ pub(super) fn choose(
     steps: &[Step],
     variance_weight: f64,
 ) -> Result<Option<usize>, WavefunctionError> {
+    let (mut best, values) = merits(psi, system, id, samples, steps, variance_weight)?;
+    let mut choice = None;
+    for (index, value) in values.into_iter().enumerate() {
+        if value < best {
+            (best, choice) = (value, Some(index));
+        }
+    }
+    Ok(choice)
+}
+
+/// What the merit of a step must stay below, and the merits of the steps, on fresh samples.
+///
+/// Leaves the parameters of the last candidate in `psi`.
+pub(super) fn merits(
+    psi: &mut dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    samples: usize,
+    steps: &[Step],
+    variance_weight: f64,
+) -> Result<(f64, Vec<f64>), WavefunctionError> {
     let samples = samples.div_ceil(2);
     let start = psi.parameters().to_vec();
     let here = local_energy::draw(psi, system, id, samples, Derivatives::None);
     let merit = Merit::new(&here, variance_weight, steps.len() > 1);
     let (now, error) = merit.of(&here, samples);
     // Steps of an optimiser that offers no choice are noisy by nature; small rises belong to them.
-    let mut best = if steps.len() == 1 { now + RISE * error } else { now };
-    let mut choice = None;
-    for (index, step) in steps.iter().enumerate() {
+    let allowed = if steps.len() == 1 { now + RISE * error } else { now };
+    let mut values = Vec::new();
+    for step in steps {
         let candidate: Vec<f64> = start.iter().zip(&step.change).map(|(p, c)| p + c).collect();
         psi.set_parameters(&candidate)?;
         let there = local_energy::draw(psi, system, id, samples, Derivatives::None);
-        let (value, _) = merit.of(&there, samples);
-        if value < best {
-            (best, choice) = (value, Some(index));
-        }
+        values.push(merit.of(&there, samples).0);
     }
-    Ok(choice)
+    Ok((allowed, values))
 }

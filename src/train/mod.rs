@@ -4,11 +4,13 @@
 
 mod estimate;
 pub mod health;
+mod joint;
 mod merit;
 mod state;
 mod stopping;
 
 pub use estimate::{Estimate, estimate, estimate_until, round_trip};
+pub use joint::{JointReport, JointState, Member, train_jointly};
 pub use state::{Faults, TrainingState};
 pub use stopping::{StopReason, Stopping};
 

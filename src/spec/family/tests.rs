@@ -103,6 +103,21 @@ fn errors_are_where_they_were_written() {
         ),
         ("points: 3", "point: 3", "unknown field `point`; did you mean `points`?"),
         ("Independent", "Continuaton", "did you mean `Continuation`?"),
+        (
+            "Independent",
+            "Conditional(degree: 25)",
+            "field scan.method.degree: must be between 1 and 24, found 25",
+        ),
+        (
+            "3), method: Independent",
+            "1), method: Conditional()",
+            "field scan.values: `Conditional` is for two and more values",
+        ),
+        (
+            "scan: (parameter: \"R\", values: Linear(from: 1, to: 2, points: 3), method: Independent)",
+            "scan: [(parameter: \"R\", values: List([1, 2]), method: Conditional()), (parameter: \"g\", values: List([1, 2]), method: Conditional())]",
+            "`Conditional` is for scans of one parameter",
+        ),
         ("scan: ", "skan: ", "did you mean `scan`?"),
         ("-x^2/R", "-x^2/R)", "pair.ron:4:"),
     ] {

@@ -56,13 +56,13 @@ pub struct GibbsStates {
 }
 
 /// Configurations of the calculation whose states natural orbitals are averaged over.
-const PILOT: usize = 2000;
+const PILOT: usize = 2600;
 const PILOT_ORBITALS: usize = 48;
 /// Growth of its excitation.
 const GROWTH: f64 = 1.25;
 /// Most natural orbitals, and most determinants of them.
-const MOST_ORBITALS: usize = 34;
-const MOST_DETERMINANTS: u64 = 1200;
+const MOST_ORBITALS: usize = 40;
+const MOST_DETERMINANTS: u64 = 1600;
 /// Most configurations of a thermal ensemble, and most determinants of the orbitals they occupy.
 const MOST_CONFIGURATIONS: usize = 1600;
 const MOST_THERMAL_DETERMINANTS: u64 = 60_000;
