@@ -10,7 +10,7 @@ use weylflow::{ExactOptions, Geometry, Sector, solve};
 fn main() -> Result<(), Box<dyn Error>> {
     let helium = load_hamiltonian("hamiltonians/helium.ron".as_ref())?;
     let options = ExactOptions { states: 4, ..ExactOptions::default() };
-    let (space, electrons) = (Geometry::Box { half_width: 15.0 }, Sector { up: 1, down: 1 });
+    let (space, electrons) = (Geometry::Box { half_width: 15.0 }, Sector::new(1, 1));
     let result = solve(&helium, &space, electrons, &options, &mut |_| ControlFlow::Continue(()))?;
     for ((energy, error), label) in
         result.energies.iter().zip(&result.error_estimates).zip(&result.labels)

@@ -79,7 +79,7 @@ fn cases() -> [Case; 3] {
                 },
                 interaction: soft.clone(),
             },
-            sector: Sector { up: 2, down: 0 },
+            sector: Sector::new(2, 0),
         },
         Case {
             name: "trouble",
@@ -110,7 +110,7 @@ fn cases() -> [Case; 3] {
                 },
                 interaction: soft.clone(),
             },
-            sector: Sector { up: 2, down: 2 },
+            sector: Sector::new(2, 2),
         },
         Case {
             name: "short",
@@ -127,7 +127,7 @@ fn cases() -> [Case; 3] {
                 external: External::Harmonic { frequency: 1.0 },
                 interaction: soft,
             },
-            sector: Sector { up: 1, down: 1 },
+            sector: Sector::new(1, 1),
         },
     ]
 }

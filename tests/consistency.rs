@@ -206,34 +206,34 @@ fn check(settings: &WavefunctionSettings, sector: Sector) {
 #[test]
 fn stick_breaking() {
     for n in 1..=3 {
-        check(&waveflow(Chart::StickBreaking), Sector { up: n, down: 0 });
+        check(&waveflow(Chart::StickBreaking), Sector::new(n, 0));
     }
 }
 
 #[test]
 fn uniform() {
     for n in 1..=3 {
-        check(&waveflow(Chart::Uniform), Sector { up: n, down: 0 });
+        check(&waveflow(Chart::Uniform), Sector::new(n, 0));
     }
 }
 
 #[test]
 fn gaps() {
     for n in 1..=3 {
-        check(&waveflow(Chart::Gaps), Sector { up: n, down: 0 });
+        check(&waveflow(Chart::Gaps), Sector::new(n, 0));
     }
 }
 
 #[test]
 fn both_spins() {
-    check(&waveflow(Chart::Gaps), Sector { up: 1, down: 1 });
-    check(&waveflow(Chart::Uniform), Sector { up: 2, down: 1 });
+    check(&waveflow(Chart::Gaps), Sector::new(1, 1));
+    check(&waveflow(Chart::Uniform), Sector::new(2, 1));
 }
 
 #[test]
 fn weyl_flow() {
     for (up, down) in [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1)] {
-        check(&weyl(), Sector { up, down });
+        check(&weyl(), Sector::new(up, down));
     }
 }
 
@@ -253,7 +253,7 @@ fn a_wave_on_a_ring() {
         let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
         let mut settings = WavefunctionSettings::Weyl(WeylSettings::default());
         settings.complete(system);
-        let mut psi = settings.build(Sector { up: 3, down: 0 }, system, 0).unwrap();
+        let mut psi = settings.build(Sector::new(3, 0), system, 0).unwrap();
         let schedule = Schedule {
             iterations: 12,
             samples: 1024,

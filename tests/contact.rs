@@ -1,7 +1,9 @@
 //! Contact interactions from a spec to numbers: what is chosen, what is refused and where, and what is measured.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use weylflow::estimate::rayleigh_quotient;
+use weylflow::exact::{ExactOptions, solve};
 use weylflow::observables::{Effort, REGISTRY, Setup, measure};
 use weylflow::spec::read::parse;
 use weylflow::system::System;
@@ -87,6 +89,60 @@ fn what_cannot_have_a_cusp_is_refused_where_it_stands() {
             "t.ron:7:",
             "coefficients",
         ),
+        (
+            spec(
+                "SoftCoulomb()",
+                "Components([1, 1, 1])",
+                "Line",
+                TRAP,
+                "wavefunction: Weyl(layers: [Pair, TwoBody]),",
+            ),
+            "t.ron:7:",
+            "TwoBody knows two components",
+        ),
+        (
+            spec(contact, "Components([1, 1, 1])", "Line", TRAP, "wavefunction: Weyl(),"),
+            "t.ron:7:",
+            "SectorBase",
+        ),
+        (
+            spec(
+                "SoftCoulomb()",
+                "Components([1, 1, 1])",
+                "Line",
+                TRAP,
+                "wavefunction: Weyl(base: MultiDeterminant()),",
+            ),
+            "t.ron:7:",
+            "need the base Automatic",
+        ),
+        (
+            spec(
+                "SoftCoulomb()",
+                "Components([1, 1, 1])",
+                "Line",
+                "Nuclei(charges: [1], positions: [0])",
+                "wavefunction: SectorBase(),",
+            ),
+            "t.ron:7:",
+            "Weyl() knows any potential",
+        ),
+        (
+            spec("SoftCoulomb()", "Components([1, 1, 1])", "Line", TRAP, "temperature: (kT: 1),"),
+            "t.ron:7:",
+            "two components at most",
+        ),
+        (
+            spec("InverseSquare(strength: 1)", "Components([1, 1, 1])", "Line", TRAP, ""),
+            "t.ron:3:",
+            "contact",
+        ),
+        (
+            spec(contact, "Components([3, 2, 1])", "Ring(circumference: 6)", "Free", ""),
+            "t.ron:4:",
+            "odd",
+        ),
+        (spec(contact, "Components([3, 3, 2])", "Line", TRAP, ""), "t.ron:4:", "coefficients"),
         (spec("Contact(strength: -inf)", pair, "Line", TRAP, ""), "t.ron:3:", "finite"),
         (spec("Contact(strength: NaN)", pair, "Line", TRAP, ""), "t.ron:3:", "finite"),
         (spec("Contact(force: 1)", pair, "Line", TRAP, ""), "t.ron:3:", "strength"),
@@ -153,4 +209,49 @@ fn a_run_is_the_exact_state_and_its_contact_is_measured() {
     }
     let orders = of("order_probabilities");
     assert!((orders.0 - 0.5).abs() < 1e-12);
+}
+
+/// One particle of each of three components has the ground state of bosons; impenetrable ones have the energy of free fermions.
+#[test]
+fn three_components_agree_with_the_exact_solver() {
+    for (interaction, sector, expected, within) in [
+        ("Contact(strength: inf)", "Components([1, 1, 1])", Some(4.5), 1e-7),
+        ("Contact(strength: 1)", "Components([1, 1, 1])", None, 1e-5),
+        ("Contact(strength: 1)", "Components([2, 1])", Some(2.9935163439), 1e-5),
+        ("SoftCoulomb()", "Components([1, 1, 1])", None, 1e-5),
+    ] {
+        let text = spec(interaction, sector, "Line", TRAP, "");
+        let spec = parse(&text, Path::new("t.ron")).unwrap();
+        let go = &mut |_: &_| ControlFlow::Continue(());
+        let options = ExactOptions::default();
+        let exact = solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, go).unwrap();
+        let (energy, error) = (exact.energies[0], exact.error_estimates[0]);
+        assert!(error < 1e-6, "{text}: {error}");
+        if let Some(expected) = expected {
+            assert!((energy - expected).abs() <= error + 1e-9, "{text}: {energy} +- {error}");
+        }
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
+        let schedule = Schedule { final_samples: 4096, ..Schedule::of(&spec) };
+        let found = estimate(psi.as_ref(), system, &schedule, 50).energy;
+        assert!((found.mean() - energy).abs() < within, "{text}: {} {energy}", found.mean());
+    }
+}
+
+/// Two components are two spins, to the byte.
+#[test]
+fn two_components_are_two_spins() {
+    for interaction in ["Contact(strength: 1)", "SoftCoulomb()"] {
+        let resolved = |sector: &str| {
+            let text = spec(interaction, sector, "Line", TRAP, "");
+            weylflow::spec::write::to_ron(&parse(&text, Path::new("t.ron")).unwrap()).unwrap()
+        };
+        let spins = resolved("(up: 2, down: 1)");
+        assert_eq!(resolved("Components([2, 1])"), spins);
+        assert_eq!(resolved("Components([2, 0, 1])"), spins);
+        let many = resolved("Components([2, 1, 1])");
+        assert!(many.contains("Components"), "{many}");
+        let again = parse(&many, Path::new("t.ron")).unwrap();
+        assert_eq!(again.sector.components(), [2, 1, 1]);
+    }
 }

@@ -7,7 +7,7 @@ use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, Sys
 use weylflow::train::{self, Estimate, Schedule};
 use weylflow::wavefunction::WavefunctionSettings;
 
-const PAIR: Sector = Sector { up: 1, down: 1 };
+const PAIR: Sector = Sector::new(1, 1);
 
 fn trap(frequency: f64, interaction: Interaction) -> Hamiltonian {
     Hamiltonian { title: String::new(), external: External::Harmonic { frequency }, interaction }

@@ -115,10 +115,8 @@ fn hellmann_feynman_holds() {
             interaction: Interaction::SoftCoulomb { strength, softening: 1.0 },
         };
         let geometry = Geometry::Box { half_width: 9.0 };
-        solve(&h, &geometry, Sector { up: 2, down: 1 }, &options(), &mut |_| {
-            ControlFlow::Continue(())
-        })
-        .unwrap()
+        solve(&h, &geometry, Sector::new(2, 1), &options(), &mut |_| ControlFlow::Continue(()))
+            .unwrap()
     };
     let step = 1e-2;
     let slope = (at(0.4 + step).energies[0] - at(0.4 - step).energies[0]) / (2.0 * step);
@@ -144,15 +142,12 @@ fn helium(position: f64, softening: f64, strength: f64, between: f64) -> Hamilto
 #[test]
 fn forces_are_expectations_of_derivatives() {
     let geometry = Geometry::Box { half_width: 11.0 };
-    let at =
-        |position: f64, between: f64| {
-            let options = ExactOptions { pair_density: true, tolerance: 1e-10, ..options() };
-            let h = helium(position, 1.0, 1.0, between);
-            solve(&h, &geometry, Sector { up: 1, down: 1 }, &options, &mut |_| {
-                ControlFlow::Continue(())
-            })
+    let at = |position: f64, between: f64| {
+        let options = ExactOptions { pair_density: true, tolerance: 1e-10, ..options() };
+        let h = helium(position, 1.0, 1.0, between);
+        solve(&h, &geometry, Sector::new(1, 1), &options, &mut |_| ControlFlow::Continue(()))
             .unwrap()
-        };
+    };
     let (r, a, step) = (0.7, 0.9, 2e-3);
     let middle = at(r, a);
     let nucleus = External::Nuclei { charges: vec![1.0], positions: vec![r], softening: 1.0 };
@@ -193,7 +188,7 @@ fn the_virial_theorem_holds_in_a_double_well() {
         external: External::DoubleWell { half_separation: 1.5, strength: 0.3 },
         interaction: Interaction::Gaussian { strength: 1.0, width: 0.8 },
     };
-    for sector in [Sector { up: 2, down: 0 }, Sector { up: 2, down: 1 }] {
+    for sector in [Sector::new(2, 0), Sector::new(2, 1)] {
         let options = ExactOptions { pair_density: true, ..options() };
         let r = solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap();
         let ground = r.ground_state.as_ref().unwrap();
@@ -211,8 +206,7 @@ fn the_virial_theorem_holds_in_a_double_well() {
 #[test]
 fn pair_densities_integrate_to_the_number_of_ordered_pairs() {
     let geometry = Geometry::Box { half_width: 9.0 };
-    for sector in [Sector { up: 2, down: 0 }, Sector { up: 2, down: 1 }, Sector { up: 3, down: 0 }]
-    {
+    for sector in [Sector::new(2, 0), Sector::new(2, 1), Sector::new(3, 0)] {
         let options = ExactOptions { pair_density: true, tolerance: 1e-6, ..options() };
         let h = helium(1.0, 1.0, 1.0, 1.0);
         let r = solve(&h, &geometry, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap();
@@ -253,7 +247,7 @@ fn estimates_hold_for_unseen_systems() {
         ("trap", with(External::Harmonic { frequency: 0.7 }, dipolar), None, 3, 0),
         ("boxed trap", with(External::Harmonic { frequency: 1.0 }, soft), inside(2.5), 3, 0),
     ] {
-        let sector = Sector { up, down };
+        let sector = Sector::new(up, down);
         let at = |tolerance: f64, work_limit: f64| {
             let options = ExactOptions { tolerance, work_limit, ..options() };
             match &geometry {
@@ -302,10 +296,8 @@ fn kinks_between_three_particles_are_followed() {
     for (interaction, energy, digits) in [(tent, 4.6900, 2e-4), (flat, 4.5, 1e-7)] {
         let options = ExactOptions { tolerance: 1e-6, work_limit: 2e10, ..options() };
         let h = trap_with(interaction);
-        let r = solve_on_line(&h, Sector { up: 3, down: 0 }, &options, &mut |_| {
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        let r = solve_on_line(&h, Sector::new(3, 0), &options, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
         assert!((r.energies[0] - energy).abs() < digits, "{interaction}: {}", r.energies[0]);
         assert!(r.error_estimates[0] < 1e-6 && r.converged, "{interaction}: {:?}", r.error_budget);
         assert!(r.method.contains("spectral elements in each of 2 gaps"), "{}", r.method);
@@ -412,7 +404,7 @@ fn limits_are_errors_that_tell_what_is_needed() {
         .unwrap_err();
     assert!(matches!(e, ExactError::Memory { needed, limit } if needed > limit), "{e}");
     assert!(!e.to_string().contains("--"), "a library has no flags: {e}");
-    let none = Sector { up: 0, down: 0 };
+    let none = Sector::new(0, 0);
     let e = solve_on_line(&case.hamiltonian, none, &options(), &mut |_| ControlFlow::Continue(()))
         .unwrap_err();
     assert_eq!(e, ExactError::EmptySector);
@@ -431,13 +423,7 @@ fn trap_with(interaction: &str) -> Hamiltonian {
 #[test]
 fn a_narrow_interaction_is_seen() {
     let h = trap_with("Gaussian(strength: 30, width: 0.02)");
-    let r =
-        solve_on_line(
-            &h,
-            Sector { up: 2, down: 0 },
-            &options(),
-            &mut |_| ControlFlow::Continue(()),
-        )
+    let r = solve_on_line(&h, Sector::new(2, 0), &options(), &mut |_| ControlFlow::Continue(()))
         .unwrap();
     let deviation = (r.energies[0] - 2.000_237_858_279).abs();
     assert!(deviation < 1e-7 && deviation <= r.error_estimates[0] + 1e-9, "{deviation:e}");
@@ -451,8 +437,7 @@ fn a_kink_in_the_potential_is_integrated() {
     let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
     let options = ExactOptions { states: 2, ..options() };
     let r =
-        solve_on_line(&h, Sector { up: 1, down: 0 }, &options, &mut |_| ControlFlow::Continue(()))
-            .unwrap();
+        solve_on_line(&h, Sector::new(1, 0), &options, &mut |_| ControlFlow::Continue(())).unwrap();
     for (k, a) in [1.018_792_971_647_471, 2.338_107_410_459_767].into_iter().enumerate() {
         let deviation = (r.energies[k] - a * 2_f64.cbrt()).abs();
         assert!(deviation <= r.error_estimates[k], "state {k}: {deviation:e}");
@@ -489,8 +474,7 @@ fn a_limit_on_the_density_leaves_the_energy() {
         ..few
     };
     let r =
-        solve_on_line(&free, Sector { up: 6, down: 2 }, &few, &mut |_| ControlFlow::Continue(()))
-            .unwrap();
+        solve_on_line(&free, Sector::new(6, 2), &few, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(r.energies, vec![20.0]);
     assert!(matches!(r.ground_state, Err(ExactError::Memory { .. })));
 }
@@ -545,7 +529,7 @@ fn a_deep_well_far_away_is_found() {
     let well = |text: &str| -> External { ron::from_str(text).unwrap() };
     let at = |external: External| {
         let h = Hamiltonian { title: String::new(), external, interaction: Interaction::None };
-        solve_on_line(&h, Sector { up: 1, down: 0 }, &options(), &mut |_| ControlFlow::Continue(()))
+        solve_on_line(&h, Sector::new(1, 0), &options(), &mut |_| ControlFlow::Continue(()))
             .unwrap()
     };
     let both = at(well("Formula(\"-exp(-x^2) - 4*exp(-(x-14)^2)\")"));
@@ -565,7 +549,7 @@ fn the_lowest_of_nearly_degenerate_spin_states_is_found() {
     };
     let geometry = Geometry::Box { half_width: 4.0 };
     let options = ExactOptions { tolerance: 1e-5, work_limit: 2e10, ..options() };
-    let sector = Sector { up: 2, down: 2 };
+    let sector = Sector::new(2, 2);
     let go_on = &mut |_: &Step| ControlFlow::Continue(());
     let r = solve(&h, &geometry, sector, &options, go_on).unwrap();
     let deviation = (r.energies[0] - 22.257_430_865).abs();
@@ -584,7 +568,7 @@ fn states_are_labelled() {
     let go_on = &mut |_: &Step| ControlFlow::Continue(());
     let at = |tolerance: f64, states: usize| ExactOptions { tolerance, states, ..options() };
     let helium = file("helium");
-    let sector = Sector { up: 1, down: 1 };
+    let sector = Sector::new(1, 1);
     let r = solve(&helium, &inside, sector, &at(1e-6, 3), go_on).unwrap();
     let known: Vec<_> = r.labels.iter().map(|l| (l.spin, l.parity, l.degenerate)).collect();
     // Both in the even orbital; then one in the odd orbital, the triplet below the singlet.
@@ -610,7 +594,7 @@ fn states_are_labelled() {
     for (up, down, momentum, degenerate, spin) in
         [(3, 0, 0, false, 1.5), (2, 0, 1, true, 1.0), (2, 1, 1, true, 0.5), (1, 0, 0, false, 0.5)]
     {
-        let r = solve(&h, &ring, Sector { up, down }, &at(1e-5, 1), go_on).unwrap();
+        let r = solve(&h, &ring, Sector::new(up, down), &at(1e-5, 1), go_on).unwrap();
         let l = r.labels[0];
         assert_eq!(
             (l.momentum, l.degenerate, l.spin),
@@ -630,7 +614,7 @@ fn an_interruption_is_heard_everywhere() {
             told += 1;
             if told > after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let (h, sector) = (trap_with(soft), Sector { up, down });
+        let (h, sector) = (trap_with(soft), Sector::new(up, down));
         let options = ExactOptions { tolerance: 1e-5, ..options() };
         let result = match geometry {
             Some(g) => solve(&h, &g, sector, &options, &mut progress),
@@ -669,7 +653,7 @@ fn the_whole_work_is_limited() {
     };
     let options = ExactOptions { tolerance: 1e-3, work_limit: 1e10, ..options() };
     let inside = Geometry::Box { half_width: 6.0 };
-    let _ = solve(&h, &inside, Sector { up: 1, down: 1 }, &options, &mut progress);
+    let _ = solve(&h, &inside, Sector::new(1, 1), &options, &mut progress);
     assert!(most > 1e8 && allowed == weylflow::exact::whole_work(1e10), "{most:e} {allowed:e}");
 }
 
@@ -754,7 +738,7 @@ fn kinks_and_cores_are_followed() {
         ("Formula(\"abs(x)\")", "None", 2, 0, 2.6643736, 7),
     ] {
         let h = on_the_line(external, interaction);
-        let r = solve_on_line(&h, Sector { up, down }, &energy_only(), &mut |_| {
+        let r = solve_on_line(&h, Sector::new(up, down), &energy_only(), &mut |_| {
             ControlFlow::Continue(())
         })
         .unwrap();
@@ -776,7 +760,7 @@ fn energies_scale_with_the_system() {
         )
     };
     let loose = ExactOptions { tolerance: 1e-9, ..energy_only() };
-    for sector in [Sector { up: 1, down: 1 }, Sector { up: 2, down: 0 }] {
+    for sector in [Sector::new(1, 1), Sector::new(2, 0)] {
         let at = |f: f64| {
             solve_on_line(&pair(f), sector, &loose, &mut |_| ControlFlow::Continue(())).unwrap()
         };
@@ -798,10 +782,8 @@ fn energies_scale_with_the_system() {
     let options = ExactOptions { tolerance: 1e-6, work_limit: 2e10, ..options() };
     let at = |f: f64| {
         let options = ExactOptions { tolerance: 1e-6 * f, ..options.clone() };
-        solve_on_line(&three(f), Sector { up: 2, down: 1 }, &options, &mut |_| {
-            ControlFlow::Continue(())
-        })
-        .unwrap()
+        solve_on_line(&three(f), Sector::new(2, 1), &options, &mut |_| ControlFlow::Continue(()))
+            .unwrap()
     };
     let (one, stiff) = (at(1.0), at(256.0));
     // A power of four: only the powers of the formula round differently.
@@ -811,8 +793,7 @@ fn energies_scale_with_the_system() {
     assert!((step * density.up.iter().sum::<f64>() - 2.0).abs() < 1e-8);
     let moved = |text: &str| {
         let h = on_the_line(&format!("Formula(\"{text}\")"), "SoftCoulomb()");
-        solve_on_line(&h, Sector { up: 2, down: 0 }, &options, &mut |_| ControlFlow::Continue(()))
-            .unwrap()
+        solve_on_line(&h, Sector::new(2, 0), &options, &mut |_| ControlFlow::Continue(())).unwrap()
     };
     let (here, there) = (moved("0.3*x^4"), moved("0.3*(x-30)^4 + 1e6"));
     let apart = (there.energies[0] - 2e6 - here.energies[0]).abs();
@@ -824,7 +805,7 @@ fn energies_scale_with_the_system() {
 #[test]
 fn a_wide_box_is_a_line() {
     let atom = file("hydrogen");
-    let electron = Sector { up: 1, down: 0 };
+    let electron = Sector::new(1, 0);
     let line =
         solve_on_line(&atom, electron, &options(), &mut |_| ControlFlow::Continue(())).unwrap();
     for half_width in [100.0, 1000.0] {
@@ -840,7 +821,7 @@ fn a_wide_box_is_a_line() {
 #[test]
 fn attractive_inverse_squares_are_solved_for_a_named_extension() {
     let h = trap_with("InverseSquare(strength: -0.2)");
-    let sector = Sector { up: 2, down: 0 };
+    let sector = Sector::new(2, 0);
     let options = ExactOptions { closed_forms: true, work_limit: 2e9, ..options() };
     let r = solve_on_line(&h, sector, &options, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!((r.energies[0] - 1.5 - 0.05f64.sqrt()).abs() < 1e-12, "{}", r.energies[0]);

@@ -119,6 +119,25 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     ("[8, 8]", "[8, @-8]", "field wavefunction.hidden[1]: expected a whole number"),
     ("Waveflow(layers: 2, hidden: [8, 8])", "Waveflow(@(layers: 2))", "one pair of parentheses"),
     ("Inline(\n        ext", "File(\n        @ext", "expected a text in double quotes"),
+    // More than two components.
+    (
+        "(up: 2, down: 1)",
+        "Components([2, @-1])",
+        "field sector.Components[1]: expected a whole number",
+    ),
+    ("(up: 2, down: 1)", "Components([2, @1.5, 1])", "expected a whole number"),
+    ("(up: 2, down: 1)", "Components(@3)", "field sector.Components: expected a list"),
+    ("(up: 2, down: 1)", "@Component([2, 1])", "`Components([`"),
+    ("(up: 2, down: 1)", "@Components([])", "field sector: at least one particle is needed"),
+    ("(up: 2, down: 1)", "@Components([20, 10, 3])", "at most 32 particles are allowed, found 33"),
+    ("(up: 2, down: 1)", "(up: 2, @Components: [1])", "unknown field `Components`"),
+    ("(up: 2, down: 1)", "/* a */ Components ([2, 1, @[]])", "expected a whole number"),
+    (
+        "(up: 2, down: 1),\n    geometry: Box(half_width: 10.0),\n    wavefunction: Waveflow(",
+        "Components([1, 1, 1]),\n    geometry: Box(half_width: 10.0),\n    wavefunction: @Waveflow(",
+        "two components: choose SectorBase() or Weyl()",
+    ),
+    ("(up: 2, down: 1)", "Components([2, 1]), @layers: 1", "unknown field `layers`"),
     // Formulas.
     (
         "Harmonic(frequency: 1.0)",

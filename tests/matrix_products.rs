@@ -35,7 +35,7 @@ fn matrix_product_states_are_right_within_their_estimates() {
     // N harmonically coupled particles: the centre of mass, and N - 1 modes of frequency sqrt(1 + N k), filled with the
     // Slater determinant of them.
     let coupled = 0.5 + (0.5 * 36.0 - 0.5) * (1.0 + 6.0 * 0.25_f64).sqrt();
-    let six = Sector { up: 6, down: 0 };
+    let six = Sector::new(6, 0);
     let cases = [
         (
             of(&External::Free, &Interaction::None),
@@ -48,7 +48,7 @@ fn matrix_product_states_are_right_within_their_estimates() {
         stored("B_soft_g1_a1_N5"),
         stored("E_soft_g1_a1_22"),
         stored("F_ring_N3"),
-        (of(&trap, &soft), Geometry::Line, Sector { up: 1, down: 2 }, 4.480_534_441_641_8, 2e-10),
+        (of(&trap, &soft), Geometry::Line, Sector::new(1, 2), 4.480_534_441_641_8, 2e-10),
     ];
     for (hamiltonian, geometry, sector, energy, bound) in cases {
         let options = ExactOptions { method: Method::Mps, tolerance: 1e-7, ..options() };
@@ -112,7 +112,7 @@ fn matrix_product_states_agree_with_determinants() {
 #[test]
 fn what_no_grid_can_hold_is_refused() {
     let mut hamiltonian = reference_case("C_calogero_lam2.0_N3").unwrap().hamiltonian;
-    let sector = Sector { up: 3, down: 0 };
+    let sector = Sector::new(3, 0);
     let by = |hamiltonian: &Hamiltonian, method: Method| {
         let options = ExactOptions { method, ..options() };
         solve(hamiltonian, &Geometry::Line, sector, &options, &mut |_| ControlFlow::Continue(()))

@@ -204,7 +204,7 @@ fn momenta_on_a_ring_are_discrete() {
     };
     let geometry = Geometry::Ring { circumference: 6.0 };
     let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
-    let psi = untrained(system, Sector { up: 3, down: 0 });
+    let psi = untrained(system, Sector::new(3, 0));
     let setup = Setup::new(psi.as_ref(), system);
     let effort = Effort { samples: 256, replicates: 16, seed: 1 };
     let found = observe(psi.as_ref(), &setup, &["density_matrix"], effort);
@@ -260,7 +260,7 @@ fn the_grid_follows_the_density() {
         assert!((value - exact).abs() < 5.0 * error, "{name}: {value} ± {error}");
         assert!(error < 0.03 * exact, "{name}: {value} ± {error}");
     };
-    let two = Sector { up: 2, down: 0 };
+    let two = Sector::new(2, 0);
     for (external, half_width, frequency) in [
         ("0.5*x^2", 6.0, 1.0),
         ("0.5*x^2", 30.0, 1.0),
@@ -273,7 +273,7 @@ fn the_grid_follows_the_density() {
         // Bins that show something.
         assert!(width * f64::sqrt(frequency) < 0.3 && !said, "{external}: {width}");
     }
-    let five = Sector { up: 5, down: 0 };
+    let five = Sector::new(5, 0);
     let (kinetic, total, _, width, said) = measured("0*x", 100.0, five);
     let exact = 55.0 * 0.5 * (std::f64::consts::PI / 200.0).powi(2);
     check("free", kinetic, exact);

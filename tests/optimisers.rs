@@ -26,7 +26,7 @@ fn excess(optimiser: &OptimiserSettings, iterations: usize) -> (f64, f64) {
     // The base that nobody names is the ground state itself.
     let base = BaseSettings::MeanField(MeanFieldSettings { orbitals: Orbitals::NonInteracting });
     let settings = WavefunctionSettings::Weyl(WeylSettings { base, ..WeylSettings::default() });
-    let mut psi = settings.build(Sector { up: 2, down: 0 }, system, 0).unwrap();
+    let mut psi = settings.build(Sector::new(2, 0), system, 0).unwrap();
     let before = rayleigh_quotient(psi.as_ref(), system).unwrap().energy - EXACT;
     let schedule = Schedule {
         iterations,

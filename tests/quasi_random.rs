@@ -87,17 +87,17 @@ fn check(settings: WavefunctionSettings, sector: Sector) {
 
 #[test]
 fn waveflow() {
-    check(WavefunctionSettings::Waveflow(Default::default()), Sector { up: 2, down: 0 });
+    check(WavefunctionSettings::Waveflow(Default::default()), Sector::new(2, 0));
 }
 
 #[test]
 fn weyl() {
-    check(WavefunctionSettings::Weyl(Default::default()), Sector { up: 2, down: 0 });
+    check(WavefunctionSettings::Weyl(Default::default()), Sector::new(2, 0));
 }
 
 #[test]
 fn weyl_of_opposite_spins() {
-    check(WavefunctionSettings::Weyl(Default::default()), Sector { up: 1, down: 1 });
+    check(WavefunctionSettings::Weyl(Default::default()), Sector::new(1, 1));
 }
 
 /// The mean-field state is smooth, unlike the shaken ones: there the error falls faster than that of independent
@@ -108,7 +108,7 @@ fn a_smooth_state_gains() {
     let system = System { hamiltonian: &hamiltonian, geometry: &GEOMETRY };
     let base = BaseSettings::MeanField(MeanFieldSettings { orbitals: Orbitals::NonInteracting });
     let settings = WavefunctionSettings::Weyl(WeylSettings { base, ..Default::default() });
-    for sector in [Sector { up: 2, down: 0 }, Sector { up: 1, down: 1 }] {
+    for sector in [Sector::new(2, 0), Sector::new(1, 1)] {
         let psi = settings.build(sector, system, 0).unwrap();
         let gain = |samples| {
             let schedule = schedule(Sampling::QuasiRandom, samples, 8);
@@ -137,7 +137,7 @@ fn samples_with_tails_give_the_same_energy() {
     let hamiltonian = hamiltonian();
     let system = System { hamiltonian: &hamiltonian, geometry: &GEOMETRY };
     let settings = WavefunctionSettings::Weyl(Default::default());
-    let psi = shaken(settings, Sector { up: 2, down: 0 }, system);
+    let psi = shaken(settings, Sector::new(2, 0), system);
     let exact = rayleigh_quotient(psi.as_ref(), system).unwrap().energy;
     let (mut weights, mut energies) = (Moments::default(), Moments::default());
     for number in 0..16 {
@@ -160,7 +160,7 @@ fn a_batch_may_be_drawn_in_parts() {
     let hamiltonian = hamiltonian();
     let system = System { hamiltonian: &hamiltonian, geometry: &GEOMETRY };
     let settings = WavefunctionSettings::Weyl(Default::default());
-    let psi = settings.build(Sector { up: 1, down: 1 }, system, 0).unwrap();
+    let psi = settings.build(Sector::new(1, 1), system, 0).unwrap();
     let draw = |first, samples| {
         let id = BatchId {
             sampling: Sampling::QuasiRandom,

@@ -35,7 +35,7 @@ fn sector(geometry: Geometry) -> impl Strategy<Value = Sector> {
     let any = vec![(1, 0), (0, 1), (1, 1), (2, 0), (0, 2), (2, 1), (1, 2), (3, 0), (2, 2), (3, 1)];
     let odd = vec![(1, 0), (0, 1), (1, 1), (3, 0), (0, 3), (3, 1), (2, 1)];
     let pairs = if matches!(geometry, Geometry::Ring { .. }) { odd } else { any };
-    prop::sample::select(pairs).prop_map(|(up, down)| Sector { up, down })
+    prop::sample::select(pairs).prop_map(|(up, down)| Sector::new(up, down))
 }
 
 fn geometry() -> impl Strategy<Value = Geometry> {

@@ -32,7 +32,7 @@ fn path(s: f64, constant: f64, optimiser: &str) -> Vec<(f64, f64)> {
         layers: Some(vec![Pair, PairInverse, Monotone]),
         ..Default::default()
     });
-    let mut psi = wavefunction.build(Sector { up: 1, down: 1 }, system, 0).unwrap();
+    let mut psi = wavefunction.build(Sector::new(1, 1), system, 0).unwrap();
     let settings: OptimiserSettings = ron::from_str(optimiser).unwrap();
     let schedule = Schedule {
         iterations: 8,

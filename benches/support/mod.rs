@@ -123,7 +123,7 @@ pub fn waveflow(n: usize) -> Case {
         WavefunctionSettings::Waveflow(settings),
         helium_hamiltonian(),
         Geometry::Box { half_width: 10.0 },
-        Sector { up: n, down: 0 },
+        Sector::new(n, 0),
     )
 }
 
@@ -133,7 +133,7 @@ pub fn waveflow_default(n: usize) -> Case {
         WavefunctionSettings::Waveflow(WaveflowSettings::default()),
         helium_hamiltonian(),
         Geometry::Box { half_width: 10.0 },
-        Sector { up: n, down: 0 },
+        Sector::new(n, 0),
     )
 }
 
@@ -143,7 +143,7 @@ pub fn weyl_helium() -> Case {
         WavefunctionSettings::Weyl(WeylSettings::default()),
         helium_hamiltonian(),
         Geometry::Box { half_width: 15.0 },
-        Sector { up: 1, down: 1 },
+        Sector::new(1, 1),
     )
 }
 
@@ -163,7 +163,7 @@ pub fn weyl_trap(n: usize) -> Case {
             interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
         },
         Geometry::Line,
-        Sector { up: n, down: 0 },
+        Sector::new(n, 0),
     )
 }
 
@@ -177,7 +177,7 @@ pub fn weyl_box(n: usize) -> Case {
             interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
         },
         Geometry::Box { half_width: 1.5 * n as f64 + 3.0 },
-        Sector { up: n, down: 0 },
+        Sector::new(n, 0),
     )
 }
 

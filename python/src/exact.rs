@@ -39,7 +39,7 @@ pub(crate) fn exact<'py>(
         (spec.hamiltonian, spec.sector, Some(spec.geometry))
     } else {
         let hamiltonian = load_hamiltonian(&path).map_err(errors::spec)?;
-        (hamiltonian, Sector { up: 1, down: 0 }, None)
+        (hamiltonian, Sector::new(1, 0), None)
     };
     sector.up = up.unwrap_or(sector.up);
     sector.down = down.unwrap_or(sector.down);

@@ -218,8 +218,11 @@ impl Exact {
             let mut family = HamiltonianFamily::load(&self.file)?;
             self.set.iter().try_for_each(|(name, value)| family.set(name, *value))?;
             let hamiltonian = family.hamiltonian()?;
-            Task { hamiltonian, sector: Sector { up: 1, down: 0 }, geometry: None }
+            Task { hamiltonian, sector: Sector::new(1, 0), geometry: None }
         };
+        if task.sector.is_many() && (self.up.is_some() || self.down.is_some()) {
+            task.sector = Sector::new(task.sector.up, task.sector.down);
+        }
         task.sector.up = self.up.unwrap_or(task.sector.up);
         task.sector.down = self.down.unwrap_or(task.sector.down);
         if self.line {

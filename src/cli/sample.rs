@@ -57,7 +57,18 @@ impl Sample {
             state.sample(usize::try_from(self.samples)?, seed);
         let n = spec.sector.particles();
         let count = local_energy.len();
-        let spin = (0..n).map(|i| if i < spec.sector.up { 0.5 } else { -0.5 }).collect();
+        // Of more components the magnetic quantum numbers, from the largest down.
+        let spins: Vec<_> = if spec.sector.is_many() {
+            spec.sector.spins().collect()
+        } else {
+            vec![0..spec.sector.up, spec.sector.up..n]
+        };
+        let top = 0.5 * (spins.len() as f64 - 1.0);
+        let spin = spins
+            .iter()
+            .enumerate()
+            .flat_map(|(c, range)| range.clone().map(move |_| top - c as f64))
+            .collect();
         write_npz(
             &self.out,
             &[

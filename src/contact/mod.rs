@@ -56,15 +56,19 @@ pub(crate) struct Gas {
 pub enum ContactError {
     /// An external potential on the line that is no trap.
     #[error(
-        "contact interactions on the Line need the external potential Harmonic(..): give others walls with \
+        "contact interactions and more than two components on the Line need the external potential Harmonic(..): give others walls with \
          `Box(half_width: ..)`"
     )]
     NotHarmonic,
     /// An external potential on a ring.
-    #[error("contact interactions on a Ring need the external potential Free")]
+    #[error(
+        "contact interactions and more than two components on a Ring need the external potential Free"
+    )]
     NotFree,
     /// An interaction without a limit at contact beside them.
-    #[error("contact interactions may be summed with interactions that are finite at contact only")]
+    #[error(
+        "different components must have interactions that are finite at contact, or Contact(..)"
+    )]
     Singular,
 }
 
@@ -78,9 +82,10 @@ impl ContactError {
     }
 }
 
-/// Whether particles feel a contact interaction at all: equal ones do not.
+/// Whether a system is one for functions of every order: particles that feel a contact interaction, which equal ones do not, or
+/// more than two components.
 pub(crate) fn matters(hamiltonian: &Hamiltonian, sector: Sector) -> bool {
-    sector.spins().count() > 1 && hamiltonian.interaction.contact() != 0.0
+    sector.is_many() || sector.spins().count() > 1 && hamiltonian.interaction.contact() != 0.0
 }
 
 /// The Hamiltonian as particles of one component feel it.

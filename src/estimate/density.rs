@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn integrates_to_the_number_of_particles() {
-        let sector = Sector { up: 2, down: 1 };
+        let sector = Sector::new(2, 1);
         let mut d = DensityEstimator::new(sector, (-2.0, 2.0), 8);
         d.push(&[-1.9, 0.1, 0.2]);
         d.push(&[0.1, 0.2, 2.0]);
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_scatter_of_sets_is_the_error() {
-        let mut d = DensityEstimator::new(Sector { up: 1, down: 0 }, (-1.0, 1.0), 2);
+        let mut d = DensityEstimator::new(Sector::new(1, 0), (-1.0, 1.0), 2);
         // One in four samples in the right half, then three in four: 0.5 ± 0.25 a bin of length 1.
         for (left, right) in [(3, 1), (1, 3)] {
             (0..left).for_each(|_| d.push(&[-0.5]));

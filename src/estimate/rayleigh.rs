@@ -398,7 +398,7 @@ mod tests {
             let external =
                 External::Nuclei { charges: vec![charge], positions: vec![0.0], softening };
             let geometry = Geometry::Box { half_width };
-            let sector = Sector { up: 1, down: 0 };
+            let sector = Sector::new(1, 0);
             let (found, psi, hamiltonian) = quotient(external, Interaction::None, sector, geometry);
             let (norm, energy) = brute(psi.as_ref(), &hamiltonian, half_width);
             println!("{found:?}, by many panels {norm} {energy}");
@@ -411,7 +411,7 @@ mod tests {
     #[test]
     fn a_sharp_repulsion_is_resolved_where_pairs_meet() {
         let (strength, width) = (100.0, 0.02);
-        for sector in [Sector { up: 1, down: 1 }, Sector { up: 2, down: 0 }] {
+        for sector in [Sector::new(1, 1), Sector::new(2, 0)] {
             let (found, ..) = quotient(
                 External::Harmonic { frequency: 1.0 },
                 Interaction::Gaussian { strength, width },

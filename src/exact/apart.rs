@@ -32,7 +32,7 @@ impl Problem<'_> {
             Some(&Geometry::Box { half_width }) => (-half_width, half_width),
             Some(Geometry::Ring { .. }) => return Ok(None),
         };
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let free = matches!(self.hamiltonian.interaction, Interaction::None);
         if up + down == 1 || (free && self.options.states == 1) {
             return self.independent(ends);
@@ -57,7 +57,7 @@ impl Problem<'_> {
 
     /// One particle, or several that fill the lowest levels.
     fn independent(&mut self, ends: (f64, f64)) -> Result<Option<Apart>, ExactError> {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let v = &self.hamiltonian.external;
         let potential = |x: f64| v.value(x);
         let line = Line {
@@ -173,7 +173,7 @@ impl Problem<'_> {
             Some(&Geometry::Box { half_width }) => (-half_width, half_width),
             Some(Geometry::Ring { .. }) => return Ok(None),
         };
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let (v, w) = (&self.hamiltonian.external, &self.hamiltonian.interaction);
         if up + down != 2 || self.options.states != 1 || !finite_at_contact(w) {
             return Ok(None);

@@ -217,7 +217,7 @@ impl CiSpace {
 
     /// Spectator strings of a block: (spin-up, spin-down).
     fn spectators(&self, block: Block) -> (StringSpace, StringSpace) {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let (u, d) = match block {
             Block::UpUp => (up - 2, down),
             Block::DownDown => (up, down - 2),

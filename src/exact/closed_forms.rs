@@ -136,7 +136,7 @@ mod tests {
                 external: ron::from_str(external).unwrap(),
                 interaction: ron::from_str(interaction).unwrap(),
             };
-            ground_state(&h, None, Sector { up, down })
+            ground_state(&h, None, Sector::new(up, down))
         };
         let trap = "Formula(\"x*x/2\")";
         for (external, interaction, up, down) in [

@@ -293,7 +293,7 @@ mod tests {
         let h = one_body_matrix(&hamiltonian.external, &basis).unwrap();
         let (_, orbitals) = symmetric_eigen(h.as_ref()).unwrap();
         for (up, down) in [(2, 0), (1, 1), (3, 0), (2, 1), (2, 2)] {
-            let (sector, m) = (Sector { up, down }, 6);
+            let (sector, m) = (Sector::new(up, down), 6);
             let all = Configurations::all(sector, m);
             let matrix = all.hamiltonian(&hamiltonian, basis, orbitals.as_ref()).unwrap();
             let (address, size) = all.addresses(m);
@@ -327,10 +327,11 @@ mod tests {
     #[test]
     fn configurations_are_those_below_the_excitation() {
         let levels: Vec<f64> = (0..12).map(|k| k as f64 + 0.5).collect();
-        let count = |up, down, x| Configurations::below(Sector { up, down }, &levels, x).list.len();
+        let count =
+            |up, down, x| Configurations::below(Sector::new(up, down), &levels, x).list.len();
         // Partitions into at most two, and at most three, parts.
         assert_eq!((count(2, 0, 4.0), count(3, 0, 4.0)), (9, 11));
         assert_eq!(count(1, 1, 2.0), 6);
-        assert_eq!(Configurations::all(Sector { up: 2, down: 1 }, 4).list.len(), 24);
+        assert_eq!(Configurations::all(Sector::new(2, 1), 4).list.len(), 24);
     }
 }

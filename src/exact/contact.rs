@@ -371,7 +371,7 @@ mod tests {
             interaction: ron::from_str(interaction).unwrap(),
         };
         let options = ExactOptions { states, closed_forms: false, ..ExactOptions::default() };
-        let sector = Sector { up, down };
+        let sector = Sector::new(up, down);
         let go = &mut |_: &Step| ControlFlow::Continue(());
         solve(&hamiltonian, &Geometry::Line, sector, &options, go).unwrap()
     }

@@ -413,7 +413,7 @@ fn model_states(
     guards: usize,
     watch: &mut dyn Watch,
 ) -> Result<Vec<Vec<f64>>, ExactError> {
-    let Sector { up, down } = space.sector;
+    let Sector { up, down, .. } = space.sector;
     let dimension = |m: usize| choose(m, up).saturating_mul(choose(m, down)) as usize;
     let fits = |m: &usize| dimension(*m) <= MODEL_DIMENSION;
     let few = (up.max(down).max(2)..=space.orbitals).take_while(fits).last();

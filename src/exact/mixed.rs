@@ -183,7 +183,7 @@ mod tests {
             interaction: ron::from_str(interaction).unwrap(),
         };
         let go = &mut |_: &Step| ControlFlow::Continue(());
-        let sector = Sector { up, down };
+        let sector = Sector::new(up, down);
         let options = ExactOptions { tolerance: 1e-7, ..ExactOptions::default() };
         solve(&hamiltonian, &Geometry::Line, sector, &options, go).unwrap()
     }

@@ -91,7 +91,7 @@ impl<'a> Problem<'a> {
 
     /// Makes the quadrature fine enough for this geometry to see the interaction.
     pub(super) fn look_closely(&mut self, geometry: &Geometry) -> Result<(), ExactError> {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let polarised = up == 0 || down == 0;
         let (cells, unseen) = cells_that_see(&self.hamiltonian.interaction, geometry, polarised)?;
         self.least_cells = cells;
@@ -200,13 +200,13 @@ impl<'a> Problem<'a> {
 
     /// The sector that tells how fine the basis must be.
     pub(super) fn pilot_sector(&self) -> Sector {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         if up + down <= 2 {
             self.sector
         } else if up > 0 && down > 0 {
-            Sector { up: 1, down: 1 }
+            Sector::new(1, 1)
         } else {
-            Sector { up: 2, down: 0 }
+            Sector::new(2, 0)
         }
     }
 

@@ -75,7 +75,7 @@ impl ExactState {
     /// # Panics
     /// When `x` does not hold one coordinate per particle.
     pub fn psi(&self, x: &[f64]) -> f64 {
-        let Sector { up, down } = self.space.sector;
+        let Sector { up, down, .. } = self.space.sector;
         assert_eq!(x.len(), up + down, "one coordinate per particle");
         let Frame { origin, length, .. } = self.frame;
         let x: Vec<f64> = x.iter().map(|x| (x - origin) / length).collect();
@@ -205,7 +205,7 @@ impl ExactState {
             // Off the points of the grid, on which a function may vanish by symmetry.
             density.x[at.unwrap_or(0)] + (b - a) / 400.0 * (0.3 + 0.1 * noise.next())
         };
-        let Sector { up, down } = self.space.sector;
+        let Sector { up, down, .. } = self.space.sector;
         let (mut product, mut squares) = (0.0, 0.0);
         for _ in 0..PARITY_SAMPLES {
             watch.look()?;

@@ -457,7 +457,7 @@ mod tests {
     ) -> ThermalResult {
         let mut options = ThermalOptions { closed_forms: closed, ..ThermalOptions::at(kt) };
         options.states = 500;
-        let sector = Sector { up, down };
+        let sector = Sector::new(up, down);
         thermal(hamiltonian, &Geometry::Line, sector, &options, &mut |_| true).unwrap()
     }
 
@@ -531,7 +531,7 @@ mod tests {
         {
             assert!((found - exact).abs() < 1e-11);
         }
-        let sector = Sector { up: 2, down: 1 };
+        let sector = Sector::new(2, 1);
         let diverges =
             thermal(&calogero, &Geometry::Line, sector, &ThermalOptions::at(1.0), &mut |_| true);
         assert!(diverges.is_err());

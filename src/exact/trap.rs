@@ -60,7 +60,7 @@ impl Problem<'_> {
         &mut self,
         geometry: Option<&Geometry>,
     ) -> Result<Option<(Trap, f64)>, ExactError> {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let n = up + down;
         if (up > 0 && down > 0)
             || n < 2

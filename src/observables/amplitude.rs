@@ -88,7 +88,7 @@ pub(super) fn conditional(
     grid: &[f64],
     out: &mut [f64],
 ) -> Option<f64> {
-    let spin = if i < sector.up { 0..sector.up } else { sector.up..x.len() };
+    let spin = sector.spins().find(|spin| spin.contains(&i)).unwrap_or(i..i + 1);
     let mut y = x.to_vec();
     let mut largest = f64::NEG_INFINITY;
     // The signs first, in the place of the amplitudes; logarithms in a list of their own.
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn sorting_counts_the_exchanges_within_a_spin() {
-        let sector = Sector { up: 3, down: 2 };
+        let sector = Sector::new(3, 2);
         let mut order = [0; 5];
         assert_eq!(sorted(sector, &[1.0, 2.0, 3.0, -1.0, 0.0], &mut order), 1.0);
         assert_eq!(order, [0, 1, 2, 3, 4]);

@@ -5,7 +5,7 @@
 //! `d/dd` at a fixed centre of the two: `w = exp(-|d|/l)` is taken.
 
 use super::replicates::Replicates;
-use super::{Bins, Observable, Quantity, Sample, Setup};
+use super::{Bins, LETTERS, Observable, Quantity, Sample, Setup};
 use crate::exact::EigenFailure;
 use crate::observables::quantity::{Axis, Estimates};
 use crate::system::Geometry;
@@ -144,9 +144,9 @@ impl Observable for Contact {
         ));
         let name = |order: &[u8]| -> String {
             let letter = |c: &u8| match (self.spins.len(), *c) {
-                (2, 0) => 'u',
-                (2, _) => 'd',
-                (_, c) => char::from(b'a' + c % 26),
+                (2, 0) => "u",
+                (2, _) => "d",
+                (_, c) => LETTERS[usize::from(c)],
             };
             order.iter().map(letter).collect()
         };

@@ -40,6 +40,7 @@ use crate::exact::{EigenFailure, ExactState};
 use crate::local_energy::{self as energies, Batch, BatchId, Derivatives};
 use crate::parallel;
 use crate::sampling::{Purpose, Sampling};
+use crate::system::sector::MOST_COMPONENTS;
 use crate::system::{Sector, System};
 use crate::wavefunction::Wavefunction;
 use replicates::Replicates;
@@ -156,6 +157,13 @@ pub struct Setup<'a> {
     pub first_excited: Option<f64>,
 }
 
+/// Names of two spins, and of more components.
+const SPINS: &[&str] = &["up", "down"];
+pub(crate) const LETTERS: [&str; MOST_COMPONENTS] = [
+    "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s",
+    "t", "u", "v", "w", "x", "y", "z", "A", "B", "C", "D", "E", "F",
+];
+
 /// Samples of the pilot set.
 const PILOT: usize = 1024;
 /// Name of the pilot batch: no replicate has its number. Its seed is fixed, so that grids and bins belong to the state
@@ -202,28 +210,37 @@ impl<'a> Setup<'a> {
         self.grid[1] - self.grid[0]
     }
 
-    /// Spins that have particles: name and range of coordinates.
-    pub fn spins(&self) -> impl Iterator<Item = (&'static str, std::ops::Range<usize>)> {
-        let Sector { up, down } = self.sector;
-        [("up", 0..up), ("down", up..up + down)].into_iter().filter(|(_, r)| !r.is_empty())
+    /// Spins, or components, that have particles: name and range of coordinates.
+    pub fn spins(&self) -> impl Iterator<Item = (&'static str, std::ops::Range<usize>)> + use<> {
+        let names = if self.sector.is_many() { &LETTERS[..] } else { SPINS };
+        let mut end = 0;
+        let range = move |(name, n): (&'static str, usize)| {
+            end += n;
+            (name, end - n..end)
+        };
+        let numbers = self.sector.components();
+        names.iter().copied().zip(numbers).map(range).filter(|(_, r)| !r.is_empty())
     }
 
     /// Pairs of spins that have pairs of particles.
     pub(crate) fn spin_pairs(&self) -> Vec<SpinPair> {
-        let Sector { up, down } = self.sector;
-        let all = [
-            SpinPair { name: "up_up", first: 0..up, second: 0..up },
-            SpinPair { name: "up_down", first: 0..up, second: up..up + down },
-            SpinPair { name: "down_down", first: up..up + down, second: up..up + down },
-        ];
-        all.into_iter().filter(|p| p.pairs() > 0).collect()
+        let spins: Vec<_> = self.spins().collect();
+        let mut all = Vec::new();
+        for (i, (name, first)) in spins.iter().enumerate() {
+            for (other, second) in &spins[i..] {
+                let (first, second) = (first.clone(), second.clone());
+                all.push(SpinPair { name: format!("{name}_{other}"), first, second });
+            }
+        }
+        all.retain(|p| p.pairs() > 0);
+        all
     }
 }
 
 /// The particles of one spin and those of the same or the other.
 #[derive(Clone, Debug)]
 pub(crate) struct SpinPair {
-    name: &'static str,
+    name: String,
     first: std::ops::Range<usize>,
     second: std::ops::Range<usize>,
 }

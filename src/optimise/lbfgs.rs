@@ -340,7 +340,7 @@ mod tests {
         let geometry = Geometry::Box { half_width: 6.0 };
         let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
         let settings = WeylSettings { pair_cells: Some(6), ..Default::default() };
-        let mut psi = Weyl::new(&settings, Sector { up: 2, down: 0 }, system)?;
+        let mut psi = Weyl::new(&settings, Sector::new(2, 0), system)?;
         let id = BatchId {
             sampling: Sampling::Random,
             seed: 3,

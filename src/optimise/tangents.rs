@@ -158,7 +158,7 @@ mod tests {
         for (settings, up, down) in
             [(&waveflow, 1, 0), (&waveflow, 2, 0), (&waveflow, 3, 1), (&weyl, 1, 1)]
         {
-            let batch = batch(settings, Sector { up, down });
+            let batch = batch(settings, Sector::new(up, down));
             let centred = CentredTangent::new(&batch, 5.0);
             let (n, p) = (centred.samples(), centred.parameters());
             assert!(n > 80 && centred.clipped.weight.iter().any(|w| (w - 1.0).abs() > 0.1));

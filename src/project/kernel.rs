@@ -407,7 +407,7 @@ mod tests {
         for space in [Space::Line, Space::Walls(1.0), Space::Ring(2.0)] {
             let n = if matches!(space, Space::Ring(_)) { 3 } else { 2 };
             let tau = 0.02;
-            let sector = Sector { up: n, down: 0 };
+            let sector = Sector::new(n, 0);
             let mut kernel = Kernel::new(space, sector, tau);
             let mut rng = Pcg64::seed_from_u64(5);
             let starts: [&[f64]; 2] = [&[-0.9, -0.7, 0.1], &[-0.1, 0.15, 0.95]];

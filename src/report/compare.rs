@@ -219,7 +219,7 @@ pub fn to_csv(runs: &[RunFolder]) -> String {
             ("run", run.name.clone()),
             ("title", s.title.clone()),
             ("up", run.spec.0.sector.up.to_string()),
-            ("down", run.spec.0.sector.down.to_string()),
+            ("down", (run.spec.0.sector.particles() - run.spec.0.sector.up).to_string()),
             ("electronic_energy", number(s.energy)),
             ("standard_error", number(s.standard_error)),
             ("nuclear_repulsion", number(s.nuclear_repulsion)),

@@ -82,10 +82,10 @@ mod tests {
         let names = |down, sector| -> Vec<_> {
             exact_curves(&density(down), &sector).iter().map(|c| c.spins).collect()
         };
-        assert_eq!(names(1.0 + 1e-9, Sector { up: 1, down: 1 }), ["either spin"]);
-        assert_eq!(names(0.9, Sector { up: 1, down: 1 }), ["spin up", "spin down"]);
-        assert_eq!(names(1.0, Sector { up: 2, down: 0 }), ["spin up"]);
-        assert_eq!(names(1.0, Sector { up: 0, down: 2 }), ["spin down"]);
+        assert_eq!(names(1.0 + 1e-9, Sector::new(1, 1)), ["either spin"]);
+        assert_eq!(names(0.9, Sector::new(1, 1)), ["spin up", "spin down"]);
+        assert_eq!(names(1.0, Sector::new(2, 0)), ["spin up"]);
+        assert_eq!(names(1.0, Sector::new(0, 2)), ["spin down"]);
     }
 
     #[test]

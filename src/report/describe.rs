@@ -8,6 +8,12 @@ pub const HAMILTONIAN: &str = "H = Σᵢ [ −½ ∂²/∂xᵢ² + v(xᵢ) ] + �
 /// The particles: `2 fermions, both spin up`.
 pub fn sector(sector: &Sector) -> String {
     let fermions = |n: usize| if n == 1 { "fermion" } else { "fermions" };
+    if sector.is_many() {
+        let counts = sector.components();
+        let shown: Vec<String> = counts.iter().map(usize::to_string).collect();
+        let (n, components) = (sector.particles(), counts.len());
+        return format!("{n} fermions of {components} components, {}", shown.join(" + "));
+    }
     match (sector.up, sector.down) {
         (0, 0) => "no particles".into(),
         (1, 0) => "1 fermion, spin up".into(),
@@ -286,8 +292,8 @@ mod tests {
 
     #[test]
     fn systems_in_words() {
-        assert_eq!(sector(&Sector { up: 2, down: 0 }), "2 fermions, both spin up");
-        assert_eq!(sector(&Sector { up: 2, down: 1 }), "3 fermions, 2 spin up and 1 spin down");
+        assert_eq!(sector(&Sector::new(2, 0)), "2 fermions, both spin up");
+        assert_eq!(sector(&Sector::new(2, 1)), "3 fermions, 2 spin up and 1 spin down");
         assert_eq!(
             geometry(&Geometry::Box { half_width: 10.0 }),
             "in a box with hard walls at x = ±10 bohr"

@@ -533,6 +533,6 @@ fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
     DensityProfile {
         edges: estimate.density.edges(),
         up: of(0, spec.sector.up),
-        down: of(1, spec.sector.down),
+        down: of(1, spec.sector.particles() - spec.sector.up),
     }
 }

@@ -14,6 +14,7 @@ use super::{HamiltonianSource, ResolvedSpec, RunSpec};
 use crate::contact;
 use crate::nearest::{nearest, suggestion};
 use crate::system::formula::may_name_a_parameter;
+use crate::system::sector::COMPONENTS;
 use crate::system::{Hamiltonian, Sector, System};
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::SectorBaseSettings;
@@ -27,6 +28,8 @@ use std::path::{Path, PathBuf};
 pub(super) const PARAMETERS: &str = "parameters";
 /// Field of a spec.
 pub(super) const SCAN: &str = "scan";
+/// Field of a spec.
+const SECTOR: &str = "sector";
 /// Where formulas may be in a Hamiltonian file and in a spec.
 const IN_HAMILTONIAN: [&str; 2] = ["external", "interaction"];
 const IN_SPEC: [&str; 3] = ["hamiltonian.external", "hamiltonian.interaction", "geometry"];
@@ -99,6 +102,7 @@ impl Text {
         let mut changes = found.changes;
         let blanks = self.taken_out.iter().map(|r| (r.clone(), blank(&self.text[r.clone()])));
         changes.extend(blanks);
+        changes.extend(components(&self.text));
         let expanded = Expanded::new(&self.text, changes);
         Source::parse_expanded(self.text.clone(), expanded, &self.path)
     }
@@ -402,7 +406,9 @@ impl Family {
         all_used(&texts.into_iter().flatten().collect::<Vec<_>>(), &used)?;
         let mut spec = spec;
         let chosen = Outline::new(&self.text.text).has_field("wavefunction");
-        if contact::matters(&hamiltonian, sector) && !chosen {
+        let gas = contact::Gas::new(&hamiltonian, &geometry, sector);
+        let possible = hamiltonian.interaction.contact() != 0.0 || gas.is_ok();
+        if contact::matters(&hamiltonian, sector) && possible && !chosen {
             let settings = SectorBaseSettings::default();
             spec.value.wavefunction = WavefunctionSettings::SectorBase(settings);
         }
@@ -417,6 +423,14 @@ impl Family {
         resolved.optimiser.complete(&resolved.wavefunction);
         Ok(resolved)
     }
+}
+
+/// The choice `Components(` of a spec's sector as the field that its reader knows.
+fn components(text: &str) -> Option<(Range<usize>, String)> {
+    let (_, value) = Outline::new(text).field(SECTOR)?;
+    let rest = text[value.clone()].strip_prefix(COMPONENTS)?;
+    let list = rest.trim_start().strip_prefix('(')?;
+    Some((value.start..value.end - list.len(), format!("({COMPONENTS}: ")))
 }
 
 /// The Hamiltonian file that a spec names, by its text.

@@ -260,7 +260,8 @@ pub(super) fn explain(
             at(culprit, syntax("expected `(` and the fields in it".to_owned()))
         }
         Error::ExpectedDifferentStructName { expected, found } => {
-            let message = format!("expected `(` or `{expected}(`, found `{found}`");
+            let choice = if expected == "Sector" { ", `Components([`" } else { "" };
+            let message = format!("expected `(`{choice} or `{expected}(`, found `{found}`");
             at(culprit, syntax(message))
         }
         Error::ExpectedStructLikeEnd => at(culprit, syntax("expected `)`".to_owned())),

@@ -39,7 +39,7 @@ fn weyl(settings: &WeylSettings, sector: Sector, geometry: &Geometry, finer: usi
     let layers = settings.layers.clone().unwrap_or_else(default);
     let spins = sector.spins().count();
     // Pairs of equal spins and of opposite ones.
-    let pairs = usize::from(sector.up > 1 || sector.down > 1) + spins - 1;
+    let pairs = usize::from(sector.spins().any(|s| s.len() > 1)) + usize::from(spins > 1);
     let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(geometry));
     // On a circle no cosine lacks its sine.
     let circle = matches!(geometry, Geometry::Ring { .. });

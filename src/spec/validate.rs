@@ -21,7 +21,7 @@ use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::{self, SectorBaseSettings};
 use crate::wavefunction::waveflow::WaveflowSettings;
-use crate::wavefunction::weyl::{BaseSettings, WeylSettings};
+use crate::wavefunction::weyl::{BaseSettings, LayerKind, NO_TWO_BODY, WeylSettings};
 use std::fmt::Display;
 
 /// A value that violates a bound.
@@ -224,6 +224,10 @@ pub fn ensemble(spec: &ResolvedSpec) -> Checked {
         (_, Some(_)) => "temperature",
         _ => return Ok(()),
     };
+    if spec.sector.is_many() {
+        let needs = "the sector must have two components at most: determinants know no others (`weylflow exact` finds the ground state)";
+        return violated(field, needs, spec.sector.components().len().to_string() + " components");
+    }
     if contact::matters(&spec.hamiltonian, spec.sector) {
         let needs = "the interaction must have no Contact: its states have cusps, and are no sums of determinants";
         return violated(field, needs, "Contact".to_owned());
@@ -266,7 +270,15 @@ fn check_memory<H>(spec: &RunSpec<H>) -> Checked {
 ///
 /// The first [`Violation`].
 pub fn sector(sector: &Sector) -> Checked {
-    let Sector { up, down } = *sector;
+    if sector.is_many() {
+        let (n, counts) = (sector.particles(), sector.components());
+        if n > MAX_PARTICLES {
+            let bound = format!("at most {MAX_PARTICLES} particles are allowed");
+            return violated("sector", bound, format!("{n} (components {counts:?})"));
+        }
+        return Ok(());
+    }
+    let Sector { up, down, .. } = *sector;
     within("sector.up", up, 0, MAX_PARTICLES as u64)?;
     within("sector.down", down, 0, MAX_PARTICLES as u64)?;
     let total = format!("{} (up {up}, down {down})", up + down);
@@ -295,7 +307,12 @@ pub fn geometry(geometry: &Geometry) -> Checked {
 /// On a ring the ground state of an even number of equal spins is antiperiodic.
 fn periodicity(sector: &Sector, geometry: &Geometry) -> Checked {
     if let Geometry::Ring { .. } = geometry {
-        for (field, n) in [("sector.up", sector.up), ("sector.down", sector.down)] {
+        let numbers: Vec<(&str, usize)> = if sector.is_many() {
+            sector.components().into_iter().map(|n| ("sector", n)).collect()
+        } else {
+            vec![("sector.up", sector.up), ("sector.down", sector.down)]
+        };
+        for (field, n) in numbers {
             if n > 0 && n % 2 == 0 {
                 let bound = "on a Ring the number of particles of each spin must be odd, because the \
                              ground state of an even number is not periodic";
@@ -346,6 +363,11 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
     }
     if let Some(layers) = layers {
         within("wavefunction.layers", layers.len(), 0, 64)?;
+        if let Some(i) =
+            layers.iter().position(|l| *l == LayerKind::TwoBody).filter(|_| sector.is_many())
+        {
+            return rule(&format!("wavefunction.layers[{i}]"), NO_TWO_BODY);
+        }
     }
     for (field, n) in [
         ("wavefunction.monotone_cells", *monotone_cells),
@@ -571,7 +593,8 @@ pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sect
 ///
 /// A [`Violation`] of the potential that is in the way; field paths start at the Hamiltonian.
 pub fn contact_in(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
-    if !contact::matters(hamiltonian, sector) {
+    // More components without a contact have the flow as well, which any potential is one for.
+    if !contact::matters(hamiltonian, sector) || hamiltonian.interaction.contact() == 0.0 {
         return Ok(());
     }
     match Gas::new(hamiltonian, geometry, sector) {
@@ -599,10 +622,17 @@ pub fn contact_by(
             if !matters {
                 return rule(
                     "wavefunction",
-                    "SectorBase is for contact interactions between different spins: choose Weyl(..), or leave the field out",
+                    "SectorBase is for contact interactions between different spins and for more than two components: choose Weyl(..), or leave the \
+                     field out",
                 );
             }
-            let Ok(gas) = Gas::new(hamiltonian, geometry, sector) else { return Ok(()) };
+            let gas = match Gas::new(hamiltonian, geometry, sector) {
+                Ok(gas) => gas,
+                Err(error) if hamiltonian.interaction.contact() == 0.0 => {
+                    return rule("wavefunction", &format!("{error}; Weyl() knows any potential"));
+                }
+                Err(_) => return Ok(()),
+            };
             let functions = settings.functions(&gas);
             let (size, most) = (Base::dimension(&gas, functions), sector_base::MOST_COEFFICIENTS);
             if size > most {
@@ -623,8 +653,20 @@ pub fn contact_by(
     if !matters {
         return Ok(());
     }
+    if sector.is_many() {
+        if hamiltonian.interaction.contact() == 0.0 {
+            return match wavefunction {
+                WavefunctionSettings::Weyl(_) => Ok(()),
+                _ => rule(
+                    "wavefunction",
+                    "a Waveflow knows two components: choose SectorBase() or Weyl(), or leave the field out",
+                ),
+            };
+        }
+    }
     let message = format!(
-        "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below:          choose SectorBase(), or leave the field out"
+        "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below: \
+         choose SectorBase(), or leave the field out"
     );
     rule("wavefunction", &message)
 }
@@ -689,7 +731,7 @@ fn external_finite(path: &str, external: &External, geometry: &Geometry) -> Chec
                 external: external.clone(),
                 interaction: Interaction::None,
             };
-            let found = Landscape::of(&hamiltonian, geometry, Sector { up: 1, down: 0 });
+            let found = Landscape::of(&hamiltonian, geometry, Sector::new(1, 0));
             let width = (found.region.1 - found.region.0).max(found.length).min(MAX_LENGTH);
             (found.region.0 - width, found.region.1 + width)
         }
@@ -907,7 +949,7 @@ mod tests {
                 ron::from_str(external).unwrap(),
                 ron::from_str(interaction).unwrap(),
             );
-            let sector = Sector { up, down };
+            let sector = Sector::new(up, down);
             ground_state(&h, &Geometry::Line, sector).and_then(|()| trainable(&h, sector))
         };
         for (external, interaction, up, down, field, what) in [
@@ -948,7 +990,7 @@ mod tests {
                 External::Harmonic { frequency: 1.0 },
                 Interaction::Gaussian { strength: 1.0, width: 1.0 },
             ),
-            sector: Sector { up: 2, down: 0 },
+            sector: Sector::new(2, 0),
             geometry: Geometry::Box { half_width: 5.0 },
             wavefunction: WavefunctionSettings::default(),
             optimiser: OptimiserSettings::default(),

@@ -167,8 +167,7 @@ pub fn ground_state(
 }
 
 fn at_contact(interaction: &Interaction, sector: Sector) -> Result<(), NoGroundState> {
-    let Sector { up, down } = sector;
-    if up + down < 2 {
+    if sector.particles() < 2 {
         return Ok(());
     }
     let collapse = |strength| Err(NoGroundState::Collapse { strength });
@@ -176,7 +175,7 @@ fn at_contact(interaction: &Interaction, sector: Sector) -> Result<(), NoGroundS
         Contact::Finite => Ok(()),
         Contact::InverseSquare(strength) if strength <= -0.25 => collapse(strength),
         Contact::Strong(sign) if sign < 0.0 => collapse(f64::NEG_INFINITY),
-        _ if up > 0 && down > 0 => Err(NoGroundState::SingularBetweenOppositeSpins),
+        _ if sector.spins().count() > 1 => Err(NoGroundState::SingularBetweenOppositeSpins),
         _ => Ok(()),
     }
 }
@@ -348,8 +347,8 @@ fn far_away(hamiltonian: &Hamiltonian, sector: Sector) -> Result<(), NoGroundSta
 mod tests {
     use super::*;
 
-    const PAIR: Sector = Sector { up: 1, down: 1 };
-    const EQUAL: Sector = Sector { up: 2, down: 0 };
+    const PAIR: Sector = Sector::new(1, 1);
+    const EQUAL: Sector = Sector::new(2, 0);
 
     fn judged(external: &str, interaction: &str, sector: Sector) -> Result<(), NoGroundState> {
         let h = Hamiltonian {
@@ -391,7 +390,7 @@ mod tests {
             (trap, "Formula(\"-1/d^4\")", EQUAL),
             (trap, "Harmonic(stiffness: -1)", EQUAL),
             (trap, "Harmonic(stiffness: -0.5)", PAIR),
-            (trap, "Formula(\"-d^2/4\")", Sector { up: 3, down: 0 }),
+            (trap, "Formula(\"-d^2/4\")", Sector::new(3, 0)),
             (trap, "Formula(\"-d^4\")", EQUAL),
             ("Nuclei(charges: [2], positions: [0])", "Harmonic(stiffness: -0.1)", EQUAL),
             ("Formula(\"-x^2\")", "None", EQUAL),
@@ -411,7 +410,7 @@ mod tests {
             (trap, "InverseSquare(strength: -0.2)", EQUAL),
             (trap, "InverseSquare(strength: 2)", EQUAL),
             (trap, "Formula(\"1/abs(d)\")", EQUAL),
-            (trap, "Formula(\"1/abs(d)\")", Sector { up: 0, down: 1 }),
+            (trap, "Formula(\"1/abs(d)\")", Sector::new(0, 1)),
             (trap, "Formula(\"(1-exp(-d^2))/d^2\")", PAIR),
             (trap, "Harmonic(stiffness: -0.49)", PAIR),
             (trap, "Harmonic(stiffness: 100)", PAIR),

@@ -323,7 +323,7 @@ mod tests {
             external: ron::from_str(external).unwrap(),
             interaction: Interaction::None,
         };
-        Landscape::of(&h, &geometry, Sector { up, down: 0 })
+        Landscape::of(&h, &geometry, Sector::new(up, 0))
     }
 
     #[test]

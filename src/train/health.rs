@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_inverse_that_is_slightly_off_is_refused() {
-        for sector in [Sector { up: 1, down: 1 }, Sector { up: 2, down: 1 }] {
+        for sector in [Sector::new(1, 1), Sector::new(2, 1)] {
             assert_eq!(reasons(sector, 0.0), Vec::<String>::new());
             // Far below any error bar.
             let found = reasons(sector, 1e-6);
@@ -168,7 +168,7 @@ mod tests {
             interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
         };
         let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
-        let sector = Sector { up: 14, down: 0 };
+        let sector = Sector::new(14, 0);
         let mut psi = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
         let moved: Vec<f64> =
             psi.parameters().iter().zip(0..).map(|(p, i)| p + 0.2 * f64::from(i).sin()).collect();

@@ -319,7 +319,7 @@ mod tests {
             ron::from_str("(external: Harmonic(), interaction: SoftCoulomb())").unwrap();
         let geometry = Geometry::Box { half_width: 6.0 };
         let of = |up, down| {
-            Coordinate::mean_field(&hamiltonian, &geometry, Sector { up, down }, 5, 32, 1.0)
+            Coordinate::mean_field(&hamiltonian, &geometry, Sector::new(up, down), 5, 32, 1.0)
                 .unwrap()
         };
         let (up, down) = (of(2, 0), of(0, 2));

@@ -182,7 +182,7 @@ mod tests {
         let settings =
             WaveflowSettings { knots: 6, prior_knots: 6, hidden: vec![5], ..Default::default() };
         let settings = WavefunctionSettings::Waveflow(settings);
-        let mut psi = settings.build(Sector { up, down }, system, 3).unwrap();
+        let mut psi = settings.build(Sector::new(up, down), system, 3).unwrap();
         let moved: Vec<f64> =
             psi.parameters().iter().enumerate().map(|(i, p)| p + 0.3 * (i as f64).sin()).collect();
         psi.set_parameters(&moved).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     fn more_spins_down_are_more_spins_up_under_another_name() {
         for (many, few) in [(2, 1), (3, 1), (2, 0)] {
             let (one, other) = (waveflow(many, few), waveflow(few, many));
-            assert_eq!(other.sector(), Sector { up: few, down: many });
+            assert_eq!(other.sector(), Sector::new(few, many));
             let n = many + few;
             let (xs, ys) = (samples(one.as_ref(), 5, 6), samples(other.as_ref(), 5, 6));
             for (x, y) in xs.iter().zip(&ys) {

@@ -147,7 +147,7 @@ impl WavefunctionSettings {
         system: System,
         seed: u64,
     ) -> Result<(Vec<String>, Box<dyn Wavefunction>), WavefunctionError> {
-        if sector.up < sector.down {
+        if !sector.is_many() && sector.up < sector.down {
             let (lines, inner) = self.settle_and_build(sector.exchanged(), system, seed)?;
             return Ok((lines, Box::new(Exchanged::of(inner))));
         }
@@ -187,7 +187,7 @@ impl WavefunctionSettings {
     ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
         // A Waveflow makes one particle after the other, and samples of either family are made spin by spin: one order
         // of the spins serves for both.
-        if sector.up < sector.down {
+        if !sector.is_many() && sector.up < sector.down {
             let inner = self.build(sector.exchanged(), system, seed)?;
             return Ok(Box::new(Exchanged::of(inner)));
         }
@@ -198,7 +198,7 @@ impl WavefunctionSettings {
             WavefunctionSettings::Weyl(s)
                 if s.base == BaseSettings::Fermionised && sector.down > 0 =>
             {
-                let all = Sector { up: sector.particles(), down: 0 };
+                let all = Sector::new(sector.particles(), 0);
                 let inner = Box::new(Weyl::new(s, all, system)?);
                 Ok(Box::new(Polarised::of(inner, sector)))
             }

@@ -230,14 +230,14 @@ mod tests {
             ..Default::default()
         });
         let build = |up, down| {
-            let mut psi = settings.build(Sector { up, down }, system, 0).unwrap();
+            let mut psi = settings.build(Sector::new(up, down), system, 0).unwrap();
             let count = psi.parameters().len();
             let moved: Vec<f64> = (0..count).map(|k| 0.3 * (k as f64).sin()).collect();
             psi.set_parameters(&moved).unwrap();
             psi
         };
         let (equal, both) = (build(3, 0), build(2, 1));
-        assert_eq!(both.sector(), Sector { up: 2, down: 1 });
+        assert_eq!(both.sector(), Sector::new(2, 1));
         assert!(density_drift(both.as_ref(), 1) < 1e-6);
         let (mut inner, mut outer) = (equal.evaluator(), both.evaluator());
         let mut orders = [0; 3];

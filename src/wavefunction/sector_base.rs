@@ -442,7 +442,7 @@ mod tests {
         let settings = SectorBaseSettings { functions: Some(functions) };
         let settings = WavefunctionSettings::SectorBase(settings);
         let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
-        (settings.build(Sector { up, down }, system, 0).unwrap(), hamiltonian)
+        (settings.build(Sector::new(up, down), system, 0).unwrap(), hamiltonian)
     }
 
     fn local_energy(psi: &dyn Wavefunction, h: &Hamiltonian, g: &Geometry, x: &[f64]) -> f64 {

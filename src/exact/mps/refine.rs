@@ -115,7 +115,7 @@ impl Solver<'_> {
         goal: Goal,
         refinement: Refinement,
     ) -> Result<Level, ExactError> {
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let n = grid.points.len();
         let determinants = choose(n, up).saturating_mul(choose(n, down));
         let expected = match (goal, self.table.last()) {
@@ -261,7 +261,7 @@ impl Solver<'_> {
     /// and turning the order of `n` equal spins around takes `n (n - 1) / 2` exchanges. Nothing is known of other states.
     fn labels(&self, grid: &Grid, states: usize) -> Vec<Labels> {
         let mut labels = vec![Labels::default(); states];
-        let Sector { up, down } = self.sector;
+        let Sector { up, down, .. } = self.sector;
         let polarised = up == 0 || down == 0;
         let spin = 0.5 * up.abs_diff(down) as f64;
         if polarised {

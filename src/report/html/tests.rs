@@ -120,7 +120,7 @@ fn run() -> Run {
             external: External::Nuclei { charges: vec![2.0], positions: vec![0.0], softening: 1.0 },
             interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
         },
-        sector: Sector { up: 2, down: 0 },
+        sector: Sector::new(2, 0),
         spec_text: "(title: \"Helium\")".into(),
         observables: None,
         reference_density: None,

@@ -458,7 +458,7 @@ mod tests {
             for (up, down) in [(1, 0), (2, 0), (3, 0), (2, 1)] {
                 let kind =
                     if up == 2 { CoordinateKind::Position } else { CoordinateKind::MeanField };
-                all.push(shaken(chart, Sector { up, down }, kind));
+                all.push(shaken(chart, Sector::new(up, down), kind));
             }
         }
         all

@@ -77,14 +77,14 @@ fn cases() -> Vec<Case> {
     for layers in line {
         for (up, down) in [(1, 0), (2, 0), (2, 1)] {
             let h = hamiltonian(tilted_trap(), soft_coulomb());
-            let flow = shaken(layers, Sector { up, down }, &h, Geometry::Line);
+            let flow = shaken(layers, Sector::new(up, down), &h, Geometry::Line);
             all.push((flow, h, Geometry::Line));
         }
     }
     for layers in ring {
         for (up, down) in [(1, 1), (3, 0), (3, 1)] {
             let h = hamiltonian(corrugation(), soft_coulomb());
-            let flow = shaken(layers, Sector { up, down }, &h, RING);
+            let flow = shaken(layers, Sector::new(up, down), &h, RING);
             all.push((flow, h, RING));
         }
     }
@@ -269,7 +269,7 @@ fn bases_are_normalised_and_sampled_exactly() {
     for (base, external, geometry, (up, down)) in cases {
         let h = hamiltonian(external, soft_coulomb());
         let settings = WeylSettings { base, layers: Some(Vec::new()), ..WeylSettings::default() };
-        let flow = build(&settings, Sector { up, down }, &h, geometry);
+        let flow = build(&settings, Sector::new(up, down), &h, geometry);
         let (panels, tolerance) = if up + down == 2 { (30, 1e-10) } else { (8, 1e-8) };
         check_consistency(&(flow, h, geometry), panels, tolerance);
     }
@@ -284,7 +284,7 @@ fn free_fermions_are_the_closed_form() {
         ..WeylSettings::default()
     };
     let geometry = Geometry::Box { half_width: 2.0 };
-    let flow = build(&settings, Sector { up: 4, down: 0 }, &h, geometry);
+    let flow = build(&settings, Sector::new(4, 0), &h, geometry);
     for x in samples(&flow, 78, 5) {
         let theta: Vec<f64> = x.iter().map(|x| PI * (x + 2.0) / 4.0).collect();
         let mut product = (2.0 / PI).powi(2) * 2f64.powi(6) * (PI / 4.0).powi(2);
@@ -327,7 +327,7 @@ fn a_shifted_potential_gives_the_shifted_state() {
     let of = |shift: f64| {
         let formula = format!("cos(tau*(x-{shift})/5) + 0.5*sin(2*tau*(x-{shift})/5)");
         let h = hamiltonian(External::Formula(formula.parse().unwrap()), soft_coulomb());
-        (shaken(&layers, Sector { up: 3, down: 1 }, &h, RING), h)
+        (shaken(&layers, Sector::new(3, 1), &h, RING), h)
     };
     let (plain, h) = of(0.0);
     for shift in [0.37, 1.9, -2.2] {
@@ -399,7 +399,7 @@ fn non_interacting_fermions_have_no_variance_at_the_start() {
         let h = hamiltonian(external, Interaction::None);
         let settings = WeylSettings { base, ..WeylSettings::default() };
         for (up, down) in [(1, 0), (3, 0), (3, 1)] {
-            let flow = build(&settings, Sector { up, down }, &h, geometry);
+            let flow = build(&settings, Sector::new(up, down), &h, geometry);
             let energies: Vec<f64> = samples(&flow, 78, 1000)
                 .iter()
                 .map(|x| local_energy(&flow, &h, &geometry, x))
@@ -414,7 +414,7 @@ fn non_interacting_fermions_have_no_variance_at_the_start() {
 fn the_line_is_wide_enough_and_not_wasteful() {
     let width = |external: External, interaction: Interaction, n: usize| {
         let h = hamiltonian(external, interaction);
-        let sector = Sector { up: n, down: 0 };
+        let sector = Sector::new(n, 0);
         base::mean_field::line_half_width(
             Orbitals::HartreeFock,
             sector,
@@ -439,7 +439,7 @@ fn the_line_is_wide_enough_and_not_wasteful() {
 fn the_line_takes_its_scales_from_the_potential() {
     let at = |text: &str, geometry: Geometry| {
         let h = hamiltonian(ron::from_str(text).unwrap(), Interaction::None);
-        let flow = build(&WeylSettings::default(), Sector { up: 1, down: 0 }, &h, geometry);
+        let flow = build(&WeylSettings::default(), Sector::new(1, 0), &h, geometry);
         let energies: Vec<f64> =
             samples(&flow, 5, 400).iter().map(|x| local_energy(&flow, &h, &geometry, x)).collect();
         let moments = Moments::of(&energies);
@@ -481,6 +481,6 @@ fn the_line_takes_its_scales_from_the_potential() {
 fn even_numbers_on_a_ring_are_refused() {
     let h = hamiltonian(External::Free, Interaction::None);
     let system = System { hamiltonian: &h, geometry: &RING };
-    let error = Weyl::new(&WeylSettings::default(), Sector { up: 3, down: 2 }, system).unwrap_err();
+    let error = Weyl::new(&WeylSettings::default(), Sector::new(3, 2), system).unwrap_err();
     assert_eq!(error, WavefunctionError::EvenOnRing { found: 2 });
 }

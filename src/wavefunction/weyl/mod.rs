@@ -433,7 +433,12 @@ impl Weyl {
         place: Place,
         base: Base,
     ) -> Result<Self, WavefunctionError> {
-        let kinds = settings.layers.clone().unwrap_or_else(|| default_layers(system));
+        let known = |kind: &LayerKind| *kind != LayerKind::TwoBody || !sector.is_many();
+        let default = || default_layers(system).into_iter().filter(known).collect();
+        let kinds: Vec<_> = settings.layers.clone().unwrap_or_else(default);
+        if !kinds.iter().all(known) {
+            return Err(WavefunctionError::Base { problem: NO_TWO_BODY.to_owned() });
+        }
         let natural = place.frame.hamiltonian(system.hamiltonian);
         let inside = System { hamiltonian: &natural, geometry: &place.walls };
         let space = Space::of(system, &place, &base);
@@ -490,6 +495,9 @@ impl Weyl {
         })
     }
 }
+
+/// Why a gas has no layer of the kind.
+pub const NO_TWO_BODY: &str = "TwoBody knows two components: Monotone, Pair, PairInverse, ToMeanField and FromMeanField know more";
 
 impl Weyl {
     /// The same flow over another base in the same place.

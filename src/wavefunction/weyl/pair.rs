@@ -22,11 +22,11 @@ use std::f64::consts::PI;
 #[derive(Clone, Debug)]
 pub struct PairLayer {
     particles: usize,
-    /// Number of spin-up particles: pairs across it have opposite spins.
-    up: usize,
+    /// Kinds of the pairs, `i` below `j` at `j (j - 1) / 2 + i`: 0 of equal spins, 1 of different ones.
+    kinds: Vec<usize>,
     /// Whether walls mirror the particles.
     images: bool,
-    /// The functions of equal and of opposite spins; none where no such pair exists.
+    /// The functions of equal and of different spins; none where no such pair exists.
     functions: [Option<Displacement>; 2],
     inverted: bool,
 }
@@ -125,8 +125,10 @@ impl PairLayer {
         inverted: bool,
     ) -> Result<Self, SplineError> {
         let n = sector.particles();
-        let equal = sector.up > 1 || sector.down > 1;
-        let opposite = sector.up > 0 && sector.down > 0;
+        let equal = sector.spins().any(|spin| spin.len() > 1);
+        let opposite = sector.spins().count() > 1;
+        let kind = |(i, j)| usize::from(!sector.equal(i, j));
+        let kinds = (0..n).flat_map(|j| (0..j).map(move |i| (i, j))).map(kind).collect();
         let images = matches!(space, PairSpace::Walls | PairSpace::WideWalls { .. });
         let bound = if images { 2 * n.saturating_sub(1).max(1) } else { n };
         let kappa = share / bound as f64;
@@ -148,7 +150,7 @@ impl PairLayer {
                 *f = Some(function()?);
             }
         }
-        Ok(PairLayer { particles: n, up: sector.up, images, functions, inverted })
+        Ok(PairLayer { particles: n, kinds, images, functions, inverted })
     }
 
     /// Number of parameters.
@@ -194,7 +196,7 @@ impl PairLayer {
     fn pairs(&self) -> impl Iterator<Item = (usize, usize, usize, &Displacement)> {
         (0..self.particles).flat_map(move |j| {
             (0..j).filter_map(move |i| {
-                let kind = usize::from(i < self.up && j >= self.up);
+                let kind = self.kinds[j * j.saturating_sub(1) / 2 + i];
                 // A function exists for every kind of pair that the sector has.
                 self.functions[kind].as_ref().map(|f| (i, j, kind, f))
             })

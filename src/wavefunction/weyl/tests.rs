@@ -66,11 +66,11 @@ fn cases() -> Vec<Weyl> {
     let mut all = Vec::new();
     for layers in stacks {
         for (up, down) in [(1, 0), (2, 0), (3, 0), (2, 1)] {
-            all.push(shaken(layers, Sector { up, down }));
+            all.push(shaken(layers, Sector::new(up, down)));
         }
     }
     for (up, down) in [(2, 0), (2, 1)] {
-        all.push(shaken_over(interaction(4), stacks[4], Sector { up, down }));
+        all.push(shaken_over(interaction(4), stacks[4], Sector::new(up, down)));
     }
     all
 }
@@ -295,7 +295,7 @@ fn more_knots_leave_the_state_as_it_is() {
 fn a_trained_flow_stretches_moderately_and_an_untrained_one_not_at_all() {
     let (hamiltonian, geometry) = (helium(), Geometry::Box { half_width: 10.0 });
     let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
-    let sector = Sector { up: 2, down: 0 };
+    let sector = Sector::new(2, 0);
     // One determinant, which leaves something to learn.
     let base = BaseSettings::MeanField(MeanFieldSettings::default());
     let settings = WeylSettings { base, ..WeylSettings::default() };
@@ -360,7 +360,7 @@ fn the_state_is_normalised_and_sampled_exactly() {
     let sectors = [(1, 0), (2, 0), (1, 1)];
     let all = sectors.map(|s| (BaseSettings::default(), s)).into_iter();
     for (base, (up, down)) in all.chain([(interaction(4), (1, 1)), (interaction(4), (2, 0))]) {
-        let sector = Sector { up, down };
+        let sector = Sector::new(up, down);
         let flow = shaken_over(base, &layers, sector);
         let mut e = flow.evaluator();
         let moment =
@@ -440,7 +440,7 @@ fn non_interacting_fermions_have_no_variance_at_the_start() {
         let geometry = Geometry::Box { half_width };
         let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
         for (up, down) in [(3, 0), (2, 2)] {
-            let flow = Weyl::new(&WeylSettings::default(), Sector { up, down }, system).unwrap();
+            let flow = Weyl::new(&WeylSettings::default(), Sector::new(up, down), system).unwrap();
             let mut e = flow.evaluator();
             let mut gradient = vec![0.0; up + down];
             let energies: Vec<f64> = samples(&flow, 77, 2000)

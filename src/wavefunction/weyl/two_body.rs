@@ -589,7 +589,7 @@ mod tests {
 
     #[test]
     fn the_scale_has_the_gradient_it_claims() {
-        let sector = Sector { up: 2, down: 1 };
+        let sector = Sector::new(2, 1);
         for (circle, size) in [(false, 0.02), (false, 0.1), (false, 1.0), (true, 0.1), (true, 1.0)]
         {
             let mut layer = TwoBodyLayer::of_waves(sector, 3, circle, 0.9);
@@ -612,7 +612,7 @@ mod tests {
 
     #[test]
     fn the_field_pair_by_pair_is_the_same() {
-        let sectors = [Sector { up: 1, down: 1 }, Sector { up: 3, down: 2 }];
+        let sectors = [Sector::new(1, 1), Sector::new(3, 2)];
         for (sector, circle) in sectors.into_iter().flat_map(|s| [(s, false), (s, true)]) {
             let mut layer = TwoBodyLayer::of_waves(sector, 5, circle, 0.9);
             let q: Vec<f64> = (0..layer.parameters.len()).map(|i| (1.3 * i as f64).sin()).collect();
@@ -647,7 +647,7 @@ mod tests {
             circle in any::<bool>(),
         ) {
             let functions = if circle { 5 } else { 4 };
-            let sector = Sector { up: 2, down: 1 };
+            let sector = Sector::new(2, 1);
             let mut layer = TwoBodyLayer::of_waves(sector, functions, circle, 0.9);
             layer.set_parameters(&q[..2 * functions * functions]);
             let theta: Vec<f64> = theta.iter().map(|t| if circle { 2.0 * t } else { *t }).collect();

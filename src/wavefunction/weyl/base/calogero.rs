@@ -183,7 +183,7 @@ mod tests {
                 interaction: Interaction::InverseSquare { strength: power * (power - 1.0) },
             };
             let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
-            let sector = Sector { up: particles, down: 0 };
+            let sector = Sector::new(particles, 0);
             let psi = Weyl::new(&WeylSettings::default(), sector, system).unwrap();
             let chosen = WeylSettings::default().settle(sector, system).unwrap().0;
             assert!(chosen[0].starts_with("base: Calogero"), "{chosen:?}");

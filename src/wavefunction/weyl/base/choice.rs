@@ -177,7 +177,8 @@ pub fn settle(
     let (Choice { place, base: built, mut candidates }, trained) =
         search(settings, sector, system)?;
     let built = Some((place, built));
-    let Some(best) = trained.filter(|_| sector.up > 0 && sector.down > 0) else {
+    let Some(best) = trained.filter(|_| sector.up > 0 && sector.down > 0 && !sector.is_many())
+    else {
         return Ok((candidates, built));
     };
     let base = BaseSettings::Fermionised;
@@ -263,7 +264,8 @@ fn candidates(sector: Sector, system: System) -> Result<Vec<BaseSettings>, Wavef
         })
     };
     let ring = matches!(system.geometry, Geometry::Ring { .. });
-    if n < 2 || ring || system.hamiltonian.interaction == Interaction::None {
+    // Sums of determinants are of two spins.
+    if n < 2 || ring || sector.is_many() || system.hamiltonian.interaction == Interaction::None {
         return Ok(Vec::new());
     }
     let line = matches!(system.geometry, Geometry::Line);

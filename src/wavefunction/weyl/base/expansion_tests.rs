@@ -23,7 +23,7 @@ fn random(up: usize, down: usize) -> Expansion {
     let mut rng = Pcg64::seed_from_u64(5);
     let count = StringSpace::new(ORBITALS, up).count * StringSpace::new(ORBITALS, down).count;
     let c = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
-    Expansion::new(Sector { up, down }, Domain::Walls, &unit(ORBITALS, ORBITALS), c)
+    Expansion::new(Sector::new(up, down), Domain::Walls, &unit(ORBITALS, ORBITALS), c)
 }
 
 const SECTORS: [(usize, usize); 7] = [(1, 0), (1, 1), (2, 1), (2, 2), (3, 1), (0, 2), (4, 0)];
@@ -160,7 +160,7 @@ fn derivatives_agree_with_central_differences() {
 
 #[test]
 fn a_sum_of_one_is_a_product_of_determinants() {
-    let sector = Sector { up: 3, down: 2 };
+    let sector = Sector::new(3, 2);
     // Colexicographic addresses: the lowest orbitals come first.
     let mut c = vec![0.0; 100];
     c[0] = -0.1;

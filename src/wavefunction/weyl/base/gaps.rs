@@ -232,7 +232,7 @@ mod tests {
             let hamiltonian = Hamiltonian { title: String::new(), external, interaction };
             let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
             let settings = WeylSettings { base: BaseSettings::Gaps, ..Default::default() };
-            let sector = Sector { up: particles, down: 0 };
+            let sector = Sector::new(particles, 0);
             let psi = Weyl::new(&settings, sector, system).unwrap();
             let drift = density_drift(&psi, 1);
             assert!(drift < 1e-6, "{drift}");

@@ -198,7 +198,8 @@ pub fn reach(base: &Base, half_width: f64, share: f64) -> f64 {
     found
 }
 
-/// Coefficients of the occupied orbitals of each spin, as columns in the sine or plane-wave basis of the geometry.
+/// Coefficients of the occupied orbitals of each spin, as columns in the sine or plane-wave basis of the geometry. Those of more
+/// than two components do not know the interaction: Hartree–Fock is of two spins.
 fn coefficients(
     orbitals: Orbitals,
     sector: Sector,
@@ -208,6 +209,7 @@ fn coefficients(
 ) -> Result<Vec<Mat<f64>>, EigenFailure> {
     let free = orbitals == Orbitals::NonInteracting
         || system.hamiltonian.interaction == Interaction::None
+        || sector.is_many()
         || sector.particles() == 1;
     let columns = |c: &Mat<f64>, n: usize| c.subcols(0, n).to_owned();
     converged(sector, system, most_functions, cutoffs, |basis| {
@@ -230,7 +232,7 @@ pub(super) fn converged(
     cutoffs: &[f64],
     mut solve: impl FnMut(OneBodyBasis) -> Result<Vec<Mat<f64>>, EigenFailure>,
 ) -> Result<Vec<Mat<f64>>, EigenFailure> {
-    let most = sector.up.max(sector.down);
+    let most = sector.spins().map(|s| s.len()).max().unwrap_or(0);
     let mut previous = 0;
     let mut found = Vec::new();
     for &cutoff in cutoffs {

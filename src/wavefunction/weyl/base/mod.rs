@@ -98,6 +98,16 @@ impl BaseSettings {
     /// [`WavefunctionError::Base`] if not.
     pub fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
         match self {
+            BaseSettings::Automatic | BaseSettings::MeanField(_) | BaseSettings::FreeFermions
+                if sector.is_many() =>
+            {
+                Ok(())
+            }
+            _ if sector.is_many() => Err(WavefunctionError::Base {
+                problem:
+                    "more than two components need the base Automatic, MeanField or FreeFermions"
+                        .to_owned(),
+            }),
             BaseSettings::MultiDeterminant(settings) => settings.exist_for(sector),
             BaseSettings::Calogero
                 if sector.particles() < 2 || (sector.up > 0 && sector.down > 0) =>
@@ -405,7 +415,7 @@ impl Base {
         match self {
             Base::Gaps(_) | Base::Distance(_) => 1.0,
             // The particles of a spin are drawn one after the other, then sorted.
-            _ => factorial(sector.up) * factorial(sector.down),
+            _ => sector.spins().map(|s| factorial(s.len())).product(),
         }
     }
 

@@ -77,7 +77,7 @@ impl MultiDeterminantSettings {
     /// # Errors
     /// [`WavefunctionError::Base`] if not.
     pub fn exist_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
-        let Sector { up, down } = sector;
+        let Sector { up, down, .. } = sector;
         let refuse = |problem: String| Err(WavefunctionError::Base { problem });
         let orbitals = match self.determinants {
             DeterminantSum::HalfProjected if up != down => {
@@ -261,7 +261,7 @@ mod tests {
         let hamiltonian = hydrogens(&[0.0]);
         let orbitals = |up, down, geometry| {
             let system = System { hamiltonian: &hamiltonian, geometry };
-            automatic(Sector { up, down }, system).map(|s| match s.determinants {
+            automatic(Sector::new(up, down), system).map(|s| match s.determinants {
                 DeterminantSum::ConfigurationInteraction { orbitals } => orbitals,
                 DeterminantSum::HalfProjected => 0,
             })
@@ -292,8 +292,7 @@ mod tests {
     fn half_projection_is_symmetric_in_the_spins_and_covalent() {
         let hamiltonian = hydrogens(&[-3.0, 3.0]);
         let system = System { hamiltonian: &hamiltonian, geometry: &WALLS };
-        let state =
-            MultiDeterminantSettings::default().build(Sector { up: 1, down: 1 }, system).unwrap();
+        let state = MultiDeterminantSettings::default().build(Sector::new(1, 1), system).unwrap();
         let log = |x: f64, y: f64| {
             state.forward(&[angle(x), angle(y)], false, &mut ExpansionTrace::default()).0
         };
@@ -311,7 +310,7 @@ mod tests {
         let overlap = |orbitals: usize| {
             let determinants = DeterminantSum::ConfigurationInteraction { orbitals };
             let settings = MultiDeterminantSettings { determinants };
-            let state = settings.build(Sector { up: 1, down: 1 }, system).unwrap();
+            let state = settings.build(Sector::new(1, 1), system).unwrap();
             let log = |x: f64, y: f64| {
                 state.forward(&[angle(x), angle(y)], false, &mut ExpansionTrace::default()).0
             };
@@ -329,7 +328,7 @@ mod tests {
     fn impossible_sums_are_refused() {
         let refused = |determinants: DeterminantSum, up: usize, down: usize, what: &str| {
             let settings = MultiDeterminantSettings { determinants };
-            let error = settings.exist_for(Sector { up, down }).unwrap_err().to_string();
+            let error = settings.exist_for(Sector::new(up, down)).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         };
         let interaction = |orbitals| DeterminantSum::ConfigurationInteraction { orbitals };

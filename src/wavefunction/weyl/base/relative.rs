@@ -498,8 +498,8 @@ mod tests {
         (energies, drift)
     }
 
-    const PAIR: Sector = Sector { up: 1, down: 1 };
-    const EQUAL: Sector = Sector { up: 2, down: 0 };
+    const PAIR: Sector = Sector::new(1, 1);
+    const EQUAL: Sector = Sector::new(2, 0);
 
     #[test]
     fn pairs_in_a_harmonic_trap_are_exact_however_they_interact() {
