@@ -377,9 +377,9 @@ impl TrapEnergies {
         tolerance: f64,
     ) -> Result<ExactResult, ExactError> {
         // A density that is not good enough to be drawn is none where there is a better one.
-        let rough = |other: &ExactResult| !(other.error_estimates[0] <= PLOTTED);
+        let good = |other: &ExactResult| other.error_estimates[0] <= PLOTTED;
         match other {
-            Ok(other) if self.density.is_none() || !rough(&other) => {
+            Ok(other) if self.density.is_none() || good(&other) => {
                 Ok(self.joined(other, setting, tolerance))
             }
             Err(ExactError::Interrupted) => Err(ExactError::Interrupted),

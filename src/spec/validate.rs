@@ -653,16 +653,14 @@ pub fn contact_by(
     if !matters {
         return Ok(());
     }
-    if sector.is_many() {
-        if hamiltonian.interaction.contact() == 0.0 {
-            return match wavefunction {
-                WavefunctionSettings::Weyl(_) => Ok(()),
-                _ => rule(
-                    "wavefunction",
-                    "a Waveflow knows two components: choose SectorBase() or Weyl(), or leave the field out",
-                ),
-            };
-        }
+    if sector.is_many() && hamiltonian.interaction.contact() == 0.0 {
+        return match wavefunction {
+            WavefunctionSettings::Weyl(_) => Ok(()),
+            _ => rule(
+                "wavefunction",
+                "a Waveflow knows two components: choose SectorBase() or Weyl(), or leave the field out",
+            ),
+        };
     }
     let message = format!(
         "{name} no cusp where different spins meet, which a contact interaction needs, and would change one below: \
