@@ -33,7 +33,7 @@ impl Problem<'_> {
         let counts: Vec<usize> = self.sector.spins().map(|s| s.len()).collect();
         let External::Harmonic { frequency } = self.hamiltonian.external else { return Ok(None) };
         let rest = self.hamiltonian.interaction.clone();
-        if counts.len() < 2
+        if counts.len() != 2
             || !(3..=MOST_PARTICLES).contains(&n)
             || rest == Interaction::None
             || !rest.value(0.0).is_finite()

@@ -130,9 +130,10 @@ pub enum Refusal {
         /// By the kinetic energy, in Hartree.
         bound: f64,
     },
-    /// The moves do not know the cusp of a contact interaction.
+    /// The moves know neither the cusp of a contact interaction nor more than two components.
     #[error(
-        "the moves of a projection are those of free particles, which do not know the cusp of a contact interaction"
+        "the moves of a projection are those of free particles of two spins, which know neither the cusp of a contact interaction \
+         nor more components"
     )]
     Cusp,
     /// No step is short enough.
