@@ -26,7 +26,7 @@ use weylflow::wavefunction::weyl::{
 use weylflow::wavefunction::{Wavefunction, WavefunctionSettings};
 
 /// Specs that are generated; some are refused.
-const CASES: usize = 60;
+const CASES: usize = 90;
 /// Iterations of a training.
 const ITERATIONS: usize = 3;
 

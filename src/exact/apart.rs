@@ -40,15 +40,7 @@ impl Problem<'_> {
         let pair = up + down == 2 && finite_at_contact(&self.hamiltonian.interaction);
         match self.hamiltonian.external {
             External::Harmonic { frequency } if pair => {
-                let walls = match geometry {
-                    Some(&Geometry::Box { half_width }) => {
-                        match self.wall_cost(frequency, half_width)? {
-                            Some(cost) => cost,
-                            None => return Ok(None),
-                        }
-                    }
-                    _ => 0.0,
-                };
+                let Some(walls) = self.walls_of_trap(frequency, geometry)? else { return Ok(None) };
                 self.relative(frequency, walls)
             }
             _ => Ok(None),

@@ -20,7 +20,7 @@ pub(super) const FURTHER: f64 = 1.12;
 
 /// Particles at most whose gaps are solved in spectral elements; the degrees of these, and functions of a gap at most.
 const MOST_IN_ELEMENTS: usize = 4;
-pub(super) const ELEMENT_DEGREES: [usize; 5] = [6, 8, 10, 12, 15];
+const ELEMENT_DEGREES: [usize; 5] = [6, 8, 10, 12, 15];
 const MOST_PER_GAP_IN_ELEMENTS: usize = 420;
 
 /// What the route in gaps finds.
@@ -34,6 +34,31 @@ pub(super) struct TrapEnergies {
     pub(super) density: Option<Density>,
     pub(super) table: Vec<ConvergenceRow>,
     pub(super) products: usize,
+}
+
+/// How levels in elements are refined.
+pub(super) struct Refined {
+    /// What one unit of energy is in that of the setting; of length its inverse root.
+    pub(super) unit: f64,
+    /// In the unit of the elements.
+    pub(super) tolerance: f64,
+    /// Functions of a gap fewer than points but the last.
+    pub(super) missing: usize,
+    /// Most functions of a gap.
+    pub(super) most: usize,
+}
+
+/// A level, its energies, and the number of its functions.
+type Solved<L> = Result<(L, Vec<f64>, u64), ExactError>;
+
+/// What the refinement of elements ends with.
+pub(super) struct InElements<L> {
+    pub(super) level: L,
+    /// Functions of a gap.
+    pub(super) functions: usize,
+    pub(super) sequence: Sequence,
+    /// How far each energy moves where the functions end further out.
+    pub(super) moved: Vec<f64>,
 }
 
 /// Lowest sums of relative levels and of `frequency (k + 1/2)`, with the index of the level.
@@ -71,21 +96,24 @@ impl Problem<'_> {
         let External::Harmonic { frequency } = self.hamiltonian.external else { return Ok(None) };
         let interaction = self.hamiltonian.interaction.clone();
         let Some(trap) = Trap::new(frequency, interaction, n) else { return Ok(None) };
+        Ok(self.walls_of_trap(frequency, geometry)?.map(|cost| (trap, cost)))
+    }
+
+    /// What the walls of a geometry cost the particles of a trap; `None` where that is not negligible, and on a ring.
+    pub(super) fn walls_of_trap(
+        &mut self,
+        frequency: f64,
+        geometry: Option<&Geometry>,
+    ) -> Result<Option<f64>, ExactError> {
         match geometry {
-            None | Some(Geometry::Line) => Ok(Some((trap, 0.0))),
+            None | Some(Geometry::Line) => Ok(Some(0.0)),
             Some(Geometry::Ring { .. }) => Ok(None),
-            Some(&Geometry::Box { half_width }) => {
-                Ok(self.wall_cost(frequency, half_width)?.map(|cost| (trap, cost)))
-            }
+            Some(&Geometry::Box { half_width }) => self.wall_cost(frequency, half_width),
         }
     }
 
     /// What hard walls cost the particles of a trap; `None` where that is not negligible, or too much work to say.
-    pub(super) fn wall_cost(
-        &mut self,
-        frequency: f64,
-        half_width: f64,
-    ) -> Result<Option<f64>, ExactError> {
+    fn wall_cost(&mut self, frequency: f64, half_width: f64) -> Result<Option<f64>, ExactError> {
         // Walls too far out for sine functions up to them: the other route says so.
         let cutoff = 8.0 * frequency.sqrt().max(1.0);
         let least = self.sector.particles() + 8;
@@ -164,53 +192,17 @@ impl Problem<'_> {
         };
         let found = (GapBasis::edges(trap, &field, 1.0)?, GapBasis::edges(trap, &field, FURTHER)?);
         let (Some(edges), Some(wide)) = found else { return Ok(None) };
-        let extent = edges[edges.len() - 1];
-        let mut sequence = Sequence::of_orbitals();
-        let mut at_check: Vec<f64> = vec![];
-        let mut best: Option<(GapLevel, usize)> = None;
-        for degree in ELEMENT_DEGREES {
-            let m = (edges.len() - 1) * degree - 1;
-            if m > MOST_PER_GAP_IN_ELEMENTS {
-                break;
-            }
-            let basis = GapBasis::in_elements(trap, &field, &edges, degree)?;
-            let level = match self.gap_level(trap, &basis, m, None) {
-                Ok(level) => level,
-                Err(ExactError::Memory { .. } | ExactError::Work { .. }) => break,
-                Err(e) => return Err(e),
-            };
-            let energies = combined(&level);
-            sequence.push(&energies);
-            self.record(ConvergenceRow {
-                refinement: Refinement::Functions,
-                length: extent,
-                functions: m,
-                cells: edges.len() - 1,
-                orbitals: 0,
-                determinants: (m as u64).pow(count as u32),
-                energy: energies[0],
-                change: sequence.change(),
-                discarded: None,
-            });
-            if at_check.is_empty() {
-                at_check = energies;
-            }
-            best = Some((level, m));
-            if sequence.has_ratio() && sequence.worst() < 0.5 * tolerance {
-                break;
-            }
-        }
-        let Some((level, m)) = best.filter(|_| sequence.change().is_some()) else {
+        let asked = Refined { unit: 1.0, tolerance, missing: 1, most: MOST_PER_GAP_IN_ELEMENTS };
+        let refined =
+            self.refine_elements(&asked, &edges, &wide, |problem, edges, degree, _| {
+                let basis = GapBasis::in_elements(trap, &field, edges, degree)?;
+                let m = (edges.len() - 1) * degree - 1;
+                let level = problem.gap_level(trap, &basis, m, None)?;
+                let energies = combined(&level);
+                Ok((level, energies, (m as u64).pow(count as u32)))
+            })?;
+        let Some(InElements { level, functions: m, sequence, moved }) = refined else {
             return Ok(None);
-        };
-        let other = GapBasis::in_elements(trap, &field, &wide, ELEMENT_DEGREES[0])?;
-        let size = (wide.len() - 1) * ELEMENT_DEGREES[0] - 1;
-        let moved: Vec<f64> = match self.gap_level(trap, &other, size, None) {
-            Ok(level) => {
-                combined(&level).iter().zip(&at_check).map(|(a, b)| (a - b).abs()).collect()
-            }
-            Err(ExactError::Memory { .. } | ExactError::Work { .. }) => return Ok(None),
-            Err(e) => return Err(e),
         };
         let sums = with_centre_of_mass(&level.pairs.values, trap.frequency, states);
         let budgets = sums
@@ -229,6 +221,60 @@ impl Problem<'_> {
             edges.len() - 1
         );
         Ok(Some(self.trap_energies(trap, &level, &sums, budgets, method)))
+    }
+
+    /// Levels in elements of rising degree, and how far they move where the functions end further out. `None` where limits leave too
+    /// few of them to tell how they converge.
+    pub(super) fn refine_elements<L>(
+        &mut self,
+        asked: &Refined,
+        edges: &[f64],
+        wide: &[f64],
+        mut solve: impl FnMut(&mut Self, &[f64], usize, Option<&L>) -> Solved<L>,
+    ) -> Result<Option<InElements<L>>, ExactError> {
+        let mut sequence = Sequence::of_orbitals();
+        let mut at_check: Vec<f64> = vec![];
+        let mut best: Option<(L, usize)> = None;
+        for degree in ELEMENT_DEGREES {
+            let functions = (edges.len() - 1) * degree - asked.missing;
+            if functions > asked.most {
+                break;
+            }
+            let before = best.as_ref().map(|(level, _)| level);
+            let (level, energies, determinants) = match solve(self, edges, degree, before) {
+                Ok(found) => found,
+                Err(ExactError::Memory { .. } | ExactError::Work { .. }) => break,
+                Err(e) => return Err(e),
+            };
+            sequence.push(&energies);
+            self.record(ConvergenceRow {
+                refinement: Refinement::Functions,
+                length: edges[edges.len() - 1] / asked.unit.sqrt(),
+                functions,
+                cells: edges.len() - 1,
+                orbitals: 0,
+                determinants,
+                energy: energies[0] * asked.unit,
+                change: sequence.change().map(|c| c * asked.unit),
+                discarded: None,
+            });
+            if at_check.is_empty() {
+                at_check = energies;
+            }
+            best = Some((level, functions));
+            if sequence.has_ratio() && sequence.worst() < 0.5 * asked.tolerance {
+                break;
+            }
+        }
+        let Some((level, functions)) = best.filter(|_| sequence.change().is_some()) else {
+            return Ok(None);
+        };
+        let moved = match solve(self, wide, ELEMENT_DEGREES[0], None) {
+            Ok((_, there, _)) => there.iter().zip(&at_check).map(|(a, b)| (a - b).abs()).collect(),
+            Err(ExactError::Memory { .. } | ExactError::Work { .. }) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        Ok(Some(InElements { level, functions, sequence, moved }))
     }
 
     fn trap_energies(

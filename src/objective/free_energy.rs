@@ -207,14 +207,7 @@ pub fn train(
     let mut history: Vec<f64> = Vec::new();
     let end = |iterations, stopped, rejected| ThermalTrained { iterations, stopped, rejected };
     for iteration in 0..schedule.iterations {
-        let id = BatchId {
-            sampling: schedule.sampling,
-            seed: schedule.seed,
-            purpose: Purpose::Training,
-            number: iteration as u64,
-            first: 0,
-            tails: optimiser.tails(),
-        };
+        let id = schedule.batch(iteration, optimiser.tails());
         // Whether there is anything to gain costs less than the derivatives.
         let settled = |states: &GibbsStates, moments: &Moments| {
             values_are_few(states) || moments.variance() < 2.0 * NEGLIGIBLE * states.kt * states.kt

@@ -213,13 +213,7 @@ impl<'a> Setup<'a> {
     /// Spins, or components, that have particles: name and range of coordinates.
     pub fn spins(&self) -> impl Iterator<Item = (&'static str, std::ops::Range<usize>)> + use<> {
         let names = if self.sector.is_many() { &LETTERS[..] } else { SPINS };
-        let mut end = 0;
-        let range = move |(name, n): (&'static str, usize)| {
-            end += n;
-            (name, end - n..end)
-        };
-        let numbers = self.sector.components();
-        names.iter().copied().zip(numbers).map(range).filter(|(_, r)| !r.is_empty())
+        names.iter().copied().zip(self.sector.ranges()).filter(|(_, r)| !r.is_empty())
     }
 
     /// Pairs of spins that have pairs of particles.

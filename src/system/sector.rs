@@ -58,14 +58,26 @@ impl Sector {
 
     /// Numbers of particles of the components, those of spin up and spin down where there are no others.
     pub fn components(&self) -> Vec<usize> {
-        let others = self.others.iter().map(|&n| usize::from(n)).take_while(|&n| n > 0);
-        [self.up, self.down].into_iter().chain(others).collect()
+        self.numbers().collect()
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = usize> + use<> {
+        let others = self.others.into_iter().map(usize::from).take_while(|&n| n > 0);
+        [self.up, self.down].into_iter().chain(others)
+    }
+
+    /// Index ranges of all components, also of spins without particles.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let mut end = 0;
+        self.numbers().map(move |n| {
+            end += n;
+            end - n..end
+        })
     }
 
     /// Total number of particles.
     pub fn particles(&self) -> usize {
-        let others = self.others.iter().map(|&n| usize::from(n)).sum::<usize>();
-        self.up.saturating_add(self.down).saturating_add(others)
+        self.numbers().fold(0, usize::saturating_add)
     }
 
     /// The sector with the spins exchanged: the first two components.
@@ -75,12 +87,7 @@ impl Sector {
 
     /// Index ranges of the components that have particles, spin up first.
     pub fn spins(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let mut end = 0;
-        let range = move |n: usize| {
-            end += n;
-            end - n..end
-        };
-        self.components().into_iter().map(range).filter(|r| !r.is_empty())
+        self.ranges().filter(|r| !r.is_empty())
     }
 
     /// Whether two particles are of one component: their exchange changes the sign of the wavefunction.

@@ -4,7 +4,6 @@
 //! do: what lies between can be interpolated.
 
 use super::merit::merits;
-use super::state::Faults;
 use super::stopping::{History, STUCK, StopReason, Stopping};
 use super::{EIGENSTATE, FixedSamples, Schedule, TrainError};
 use crate::estimate::Moments;
@@ -184,20 +183,11 @@ fn offer(
     rejected: &mut usize,
 ) -> Result<Offer, TrainError> {
     let Member { psi, system, optimiser } = member;
-    let id = BatchId {
-        sampling: schedule.sampling,
-        seed: schedule.seed,
-        purpose: Purpose::Training,
-        number: iteration as u64,
-        first: 0,
-        tails: optimiser.tails(),
-    };
+    let id = schedule.batch(iteration, optimiser.tails());
     let samples = schedule.samples;
     let batch = local_energy::draw(psi.as_ref(), *system, id, samples, optimiser.derivatives());
     let good = batch.samples();
-    if ((samples - good) as f64) > schedule.faults.share() * samples as f64
-        || schedule.faults == Faults::Stop && good < samples
-    {
+    if schedule.faults.are_too_many(&batch, samples) {
         return Err(TrainError::Faults { iteration, good, samples });
     }
     *rejected += batch.rejected;

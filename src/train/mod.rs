@@ -65,6 +65,18 @@ impl Schedule {
         }
     }
 
+    /// The samples of an iteration.
+    pub(crate) fn batch(&self, iteration: usize, tails: f64) -> BatchId {
+        BatchId {
+            sampling: self.sampling,
+            seed: self.seed,
+            purpose: Purpose::Training,
+            number: iteration as u64,
+            first: 0,
+            tails,
+        }
+    }
+
     /// Whether the next refinement is due before an iteration, after so many: they are spread evenly over the run.
     fn refines(&self, iteration: usize, refinements: usize) -> bool {
         refinements < self.refinements
@@ -280,14 +292,7 @@ fn iterate(
     state: &mut TrainingState,
 ) -> Result<IterationReport, TrainError> {
     let iteration = state.iteration;
-    let id = BatchId {
-        sampling: schedule.sampling,
-        seed: schedule.seed,
-        purpose: Purpose::Training,
-        number: iteration as u64,
-        first: 0,
-        tails: optimiser.tails(),
-    };
+    let id = schedule.batch(iteration, optimiser.tails());
     let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
     state.rejected += batch.rejected;
     let energy = Moments::weighted(&batch.local_energy, &batch.weight);

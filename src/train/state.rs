@@ -45,6 +45,12 @@ impl Faults {
             Faults::Stop => 0.0,
         }
     }
+
+    /// Whether a batch of so many samples is left with too few good ones.
+    pub(super) fn are_too_many(self, batch: &Batch, samples: usize) -> bool {
+        // Two samples are the fewest with a spread.
+        batch.rejected as f64 > self.share() * samples as f64 || batch.samples() < 2
+    }
 }
 
 /// Error bars above the best energy that count as divergence.
@@ -175,9 +181,7 @@ impl TrainingState {
         schedule: &Schedule,
     ) -> Option<TrainError> {
         let iteration = self.iteration;
-        // Two samples are the fewest with a spread.
-        let left_out = batch.rejected as f64;
-        if left_out > schedule.faults.share() * schedule.samples as f64 || batch.samples() < 2 {
+        if schedule.faults.are_too_many(batch, schedule.samples) {
             let (good, samples) = (batch.samples(), schedule.samples);
             return Some(TrainError::Faults { iteration, good, samples });
         }
