@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// Train a wavefunction and write a report whose energy can be believed.
 ///
 /// Reads the spec, trains, estimates the energy on fresh samples, compares with the exact energy where
-/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, reference_density.csv, report.html,
+/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, reference_density.csv, reference_pairs.npz, report.html,
 /// provenance.json and wavefunction into the output folder. The same spec and seed give the same numbers for any number of
 /// threads.
 #[derive(Debug, Args)]
