@@ -19,6 +19,8 @@ pub mod names {
     pub const SUMMARY: &str = "summary.json";
     /// One-body density that belongs to the exact energy.
     pub const REFERENCE_DENSITY: &str = "reference_density.csv";
+    /// Pair density of the exact ground state.
+    pub const REFERENCE_PAIRS: &str = "reference_pairs.npz";
     /// When, how and where the run was made.
     pub const PROVENANCE: &str = "provenance.json";
     /// One-body density.
@@ -77,13 +79,14 @@ pub mod names {
     }
 
     /// What a run and its measurement write.
-    pub const ALL: [&str; 19] = [
+    pub const ALL: [&str; 20] = [
         SPEC,
         ENERGY,
         ENERGY_PARTIAL,
         SUMMARY,
         DENSITY,
         REFERENCE_DENSITY,
+        REFERENCE_PAIRS,
         PROVENANCE,
         REPORT,
         CHECKPOINT,

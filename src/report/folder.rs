@@ -9,11 +9,11 @@ use super::observables::{Observables, read_observables};
 use super::projection::{ProjectionRecord, read_projection};
 use super::provenance::Provenance;
 use super::record::{DensityProfile, IterationRow, Summary};
-use super::reference_density;
 use super::replace;
 use super::summary::read_summary;
+use super::{reference_density, reference_pairs};
 use crate::checkpoint::Checkpoint;
-use crate::exact::Density;
+use crate::exact::{Density, PairDensity};
 use crate::spec::{ResolvedSpec, read::parse};
 use crate::wavefunction::saved::SavedWavefunction;
 use std::error::Error;
@@ -37,6 +37,8 @@ pub struct RunFolder {
     pub density: DensityProfile,
     /// That of the exact ground state, where it was computed.
     pub reference_density: Option<Density>,
+    /// Its pair density, where the solver gave one.
+    pub reference_pairs: Option<PairDensity>,
     /// Date, command and host.
     pub provenance: Option<Provenance>,
     /// What `weylflow measure` found of this state, if it ran.
@@ -78,6 +80,7 @@ impl RunFolder {
             spec: (spec, text),
             density: read_density(&folder.join(names::DENSITY))?,
             reference_density: reference_density::read(folder)?,
+            reference_pairs: reference_pairs::read(folder)?,
             provenance: Provenance::read(folder)?,
             summary,
             rows,
@@ -130,6 +133,7 @@ impl RunFolder {
             projection: self.projection.as_ref(),
             notices: &self.notices,
             reference_density: self.reference_density.as_ref(),
+            reference_pairs: self.reference_pairs.as_ref(),
             provenance: self.provenance.as_ref(),
             links,
         })

@@ -19,7 +19,7 @@ use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Mark};
 use crate::estimate::{Check, Verdict};
-use crate::exact::Density;
+use crate::exact::{Density, PairDensity};
 use crate::optimise::OptimiserSettings;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
@@ -51,6 +51,8 @@ pub struct ReportInput<'a> {
     pub notices: &'a [String],
     /// One-body density of the exact ground state, where it was computed.
     pub reference_density: Option<&'a Density>,
+    /// Its pair density, where the solver gave one.
+    pub reference_pairs: Option<&'a PairDensity>,
     /// Date, command and host of the run, where they are known.
     pub provenance: Option<&'a Provenance>,
     /// Where the files of data are.
@@ -96,7 +98,7 @@ pub fn render(input: &ReportInput) -> String {
              error bars.</p>\n<div class=\"figures\">",
             found.samples, found.replicates
         );
-        put_figures(&mut page, observables::figures(found));
+        put_figures(&mut page, observables::figures(found, input.reference_pairs));
         page.push_str("</div>\n");
     }
     if let Some(found) = input.projection {

@@ -18,9 +18,9 @@ use crate::report::observables::Observables;
 use crate::report::projection::ProjectionRecord;
 use crate::report::provenance::Provenance;
 use crate::report::record::Summary;
-use crate::report::reference_density;
 use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
 use crate::report::summary::{read_summary, write_summary};
+use crate::report::{reference_density, reference_pairs};
 use crate::train::TrainingState;
 use crate::work::Work;
 use std::path::{Path, PathBuf};
@@ -201,6 +201,10 @@ impl Run {
             // That of an earlier reference.
             None => set.drop_from_place(names::REFERENCE_DENSITY),
         }
+        match &outcome.reference_pairs {
+            Some(pairs) => reference_pairs::write(&to, pairs)?,
+            None => set.drop_from_place(names::REFERENCE_PAIRS),
+        }
         let provenance = Provenance::here();
         provenance.write(&to)?;
         table.finish_in(&to)?;
@@ -226,6 +230,7 @@ impl Run {
             projection: projection.as_ref(),
             notices: &notices,
             reference_density: outcome.reference_density.as_ref(),
+            reference_pairs: outcome.reference_pairs.as_ref(),
             provenance: Some(&provenance),
             links: &Links::of_files(|name| set.will_hold(name, place.replaces)),
         });

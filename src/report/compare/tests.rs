@@ -81,6 +81,7 @@ fn run(name: &str) -> RunFolder {
             .collect(),
         density: DensityProfile { edges, up: bins.clone(), down: bins },
         reference_density: Some(Density { x, up: values.clone(), down: values }),
+        reference_pairs: None,
         provenance: None,
         observables: None,
         projection: None,

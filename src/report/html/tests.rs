@@ -17,6 +17,7 @@ struct Run {
     spec_text: String,
     observables: Option<Observables>,
     reference_density: Option<Density>,
+    reference_pairs: Option<PairDensity>,
     provenance: Option<Provenance>,
     links: Links,
 }
@@ -36,6 +37,7 @@ impl Run {
             projection: None,
             notices: &[],
             reference_density: self.reference_density.as_ref(),
+            reference_pairs: self.reference_pairs.as_ref(),
             provenance: self.provenance.as_ref(),
             links: &self.links,
         })
@@ -124,6 +126,7 @@ fn run() -> Run {
         spec_text: "(title: \"Helium\")".into(),
         observables: None,
         reference_density: None,
+        reference_pairs: None,
         provenance: None,
         links: Links::default(),
     }
