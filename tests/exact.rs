@@ -355,6 +355,26 @@ fn the_command_prints_json_for_specs_and_hamiltonians() {
     }
 }
 
+/// Two equal spins on a ring: either turns one way, and the density is that of one of many combinations.
+#[test]
+fn the_command_says_where_a_density_is_that_of_one_of_many_states() {
+    let ring = [
+        "exact",
+        "hamiltonians/ring_soft_coulomb.ron",
+        "--ring",
+        "5",
+        "--tolerance",
+        "1e-4",
+        "--up",
+    ];
+    for (up, degenerate) in [("2", true), ("3", false)] {
+        let output = weylflow(&[&ring[..], &[up]].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(text.contains("one of many combinations"), degenerate, "{text}");
+    }
+}
+
 #[test]
 fn the_command_explains_a_bound_that_is_broken() {
     let output = weylflow(&["exact", "hamiltonians/lithium_hydride.ron", "--half-width", "1"]);

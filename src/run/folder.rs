@@ -11,10 +11,11 @@ use crate::report::faults::{self, FaultsCsv};
 use crate::report::files::{
     Existing, FileError, create_output_folder, holds_a_run, names, write_atomic,
 };
-use crate::report::folder::fitting_observables;
+use crate::report::folder::{fitting_observables, fitting_projection, stale_projection};
 use crate::report::html::{ReportInput, render};
 use crate::report::links::Links;
 use crate::report::observables::Observables;
+use crate::report::projection::ProjectionRecord;
 use crate::report::provenance::Provenance;
 use crate::report::record::Summary;
 use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
@@ -76,7 +77,7 @@ pub(super) struct Place {
 
 /// Every file that a run may write into a folder.
 pub fn written_into(folder: &Path) -> Vec<PathBuf> {
-    let set_aside = names::STALE.iter().map(|pair| pair.1);
+    let set_aside = names::set_aside().map(|pair| pair.1);
     let all = names::ALL.into_iter().chain(set_aside).chain([names::LOCK]);
     let all = all.map(|name| folder.join(name));
     let new = names::ALL.into_iter().map(|name| folder.join(NEW_RUN).join(name));
@@ -186,7 +187,7 @@ impl Run {
         let outcome = trained.estimate().map_err(saved_in)?;
         faults.push(faults::ESTIMATE, outcome.rows.len(), &outcome.faults)?;
 
-        let Earlier { mut set, observables, notices } =
+        let Earlier { mut set, observables, projection, notices } =
             earlier(results, place, &outcome, observer)?;
         let to = set.path().to_owned();
         if !holds(&results.join(names::SPEC), &spec_text) || place.replaces {
@@ -226,7 +227,7 @@ impl Run {
             optimiser: &spec.optimiser,
             spec_text: &spec_text,
             observables: observables.as_ref(),
-            projection: None,
+            projection: projection.as_ref(),
             notices: &notices,
             reference_density: outcome.reference_density.as_ref(),
             reference_pairs: outcome.reference_pairs.as_ref(),
@@ -266,11 +267,13 @@ struct Earlier {
     set: Set,
     /// What was measured of the state that is still the same.
     observables: Option<Observables>,
+    /// What was projected from it.
+    projection: Option<ProjectionRecord>,
     /// What the report says of those that are not.
     notices: Vec<String>,
 }
 
-/// What `weylflow measure` found of another state is of no use beside the new energy.
+/// What `weylflow measure` and `weylflow project` found of another state is of no use beside the new energy.
 fn earlier(
     results: &Path,
     place: &Place,
@@ -289,6 +292,25 @@ fn earlier(
         false => Set::empty(results, NEW_RESULTS)?,
     };
     let mut notices = Vec::new();
+    let projection = if place.replaces {
+        None
+    } else {
+        // As above.
+        let (found, stale) = fitting_projection(results, outcome.summary.fingerprint.as_deref())
+            .unwrap_or_else(|_| (None, Some(stale_projection())));
+        if let Some(stale) = stale {
+            if std::fs::symlink_metadata(results.join(names::PROJECTION)).is_ok() {
+                set.set_aside(&names::STALE_PROJECTION);
+                set.drop_from_place(names::PROJECTION_STATE);
+                observer.hear(Event::Message(&format!(
+                    "what `weylflow project` found belongs to another state and was set aside as {}",
+                    names::STALE_PROJECTION[0].1
+                )));
+            }
+            notices.push(stale);
+        }
+        found
+    };
     let measured = std::fs::symlink_metadata(results.join(names::OBSERVABLES)).is_ok();
     if stale.is_some() && measured {
         set.set_aside(&names::STALE);
@@ -300,7 +322,7 @@ fn earlier(
     } else {
         notices.extend(stale);
     }
-    Ok(Earlier { set, observables, notices })
+    Ok(Earlier { set, observables, projection, notices })
 }
 
 fn stale_notice() -> String {

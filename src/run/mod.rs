@@ -39,6 +39,7 @@ use crate::local_energy::{self, BatchId, Derivatives, Fault};
 use crate::optimise::{self, Optimiser};
 use crate::report::escape::one_line;
 use crate::report::files::FileError;
+use crate::report::number::counted;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
 use crate::report::verdict;
 use crate::sampling::{Purpose, Sampling};
@@ -279,10 +280,10 @@ impl Run {
             team.begin(&self.spec_text);
         }
         observer.hear(Event::Message(&format!(
-            "{}: {} parameters, {} iterations of {} samples",
+            "{}: {}, {} of {} samples",
             one_line(&spec.title),
-            self.psi.parameters().len(),
-            spec.iterations,
+            counted(self.psi.parameters().len(), "parameter"),
+            counted(spec.iterations, "iteration"),
             spec.samples_per_iteration
         )));
         let schedule = Schedule::of(spec);

@@ -266,19 +266,15 @@ pub(super) fn rows(o: &Observables) -> Vec<(String, f64, f64, String)> {
         .quantities()
         .filter_map(|q| {
             let (value, error) = q.scalar()?;
-            Some((q.name.replace('_', " "), value, error, q.unit.clone()))
+            Some((q.name.replace('_', " "), value, q.shown_error(error), q.unit.clone()))
         })
         .collect();
     for name in ["occupations", "nuclear_forces"] {
         if let Some(q) = o.quantity(name) {
             let words = if name == "occupations" { "occupation" } else { "force on nucleus" };
-            rows.extend(
-                with_errors(q)
-                    .into_iter()
-                    .take(8)
-                    .enumerate()
-                    .map(|(k, (v, e))| (format!("{words} {}", k + 1), v, e, q.unit.clone())),
-            );
+            rows.extend(with_errors(q).into_iter().take(8).enumerate().map(|(k, (v, e))| {
+                (format!("{words} {}", k + 1), v, q.shown_error(e), q.unit.clone())
+            }));
         }
     }
     rows
