@@ -236,6 +236,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         projection: None,
         notices: &[],
         reference_density: None,
+        reference_pairs: None,
         provenance: None,
         links: &Links::beside(folder),
     });

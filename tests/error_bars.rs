@@ -62,6 +62,38 @@ fn what_samples_hardly_ever_reach_is_in_the_error_bar() {
     }
 }
 
+/// Three particles have no quadrature: the tail test alone tells that plain samples are blind. The truth is from as many samples, half
+/// of them in the tails, as leave an error of a tenth.
+#[test]
+fn three_particles_have_a_tail_test() {
+    let hamiltonian = trap(1.0, Interaction::None);
+    let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
+    let sector = Sector::new(3, 0);
+    let mut psi = WavefunctionSettings::default().build(sector, system, 0).unwrap();
+    assert!(rayleigh_quotient(psi.as_ref(), system).is_none());
+    let mut parameters = psi.parameters().to_vec();
+    let half = parameters.len() / 2;
+    parameters[half - 3..half].fill(-1.5);
+    psi.set_parameters(&parameters).unwrap();
+    let many = schedule(Sampling::QuasiRandom, 1 << 18, 99);
+    let known = train::estimate(psi.as_ref(), system, &many, 1);
+    let tails = known.tails.unwrap();
+    println!("{:?}, {tails:?}", known.energy);
+    let (mut far, mut blind) = (0, 0);
+    for seed in 0..16 {
+        let found =
+            train::estimate(psi.as_ref(), system, &schedule(Sampling::Random, 1024, seed), 1);
+        let off = bars(&found, tails.energy).abs();
+        let plain = found.energy.missing(0.0);
+        let without = ((plain.mean() - tails.energy) / plain.standard_error()).abs();
+        println!("{seed}: {off:.2} bars, {without:.2} without the tails");
+        far += usize::from(off > 4.0);
+        blind += usize::from(without > 4.0);
+    }
+    assert_eq!(far, 0);
+    assert!(blind > 3, "the case must have a tail: {blind}");
+}
+
 #[test]
 fn a_trained_pair_between_close_walls_has_no_jump_in_its_tail() {
     // Scaled by frequency 100 the problem is the same.

@@ -40,6 +40,39 @@ fn every_run_loads_and_survives_writing() {
     }
 }
 
+/// The potentials are those that the reader of specs knows; each has a row with its formula.
+#[test]
+fn the_readme_has_the_formula_of_every_potential() {
+    let readme = include_str!("../README.md");
+    for (field, table) in
+        [("external", "| `external` | v(x) |"), ("interaction", "| `interaction` | w(d) |")]
+    {
+        let spec = format!(
+            "(title: \"t\", hamiltonian: Inline(external: Free, interaction: None, {field}: Zzz), sector: (up: 1), geometry: Line)"
+        );
+        let spec = spec.replacen(
+            &format!("{field}: {}", if field == "external" { "Free, " } else { "None, " }),
+            "",
+            1,
+        );
+        let said = read::parse(&spec, Path::new("s.ron")).unwrap_err().to_string();
+        let choices =
+            said.split("the choices here are ").nth(1).unwrap_or_else(|| panic!("{said}"));
+        let choices = choices.lines().next().unwrap();
+        let names: Vec<&str> = choices.split('`').skip(1).step_by(2).collect();
+        assert!(names.len() >= 7, "{said}");
+        let rows = readme.split(table).nth(1).unwrap().split("\n\n").next().unwrap();
+        for name in names {
+            let row = rows.lines().find(|row| {
+                let rest = row.strip_prefix(&format!("| `{name}"));
+                rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+            });
+            let formula = row.and_then(|row| row.split(" | ").nth(1)).unwrap_or_default();
+            assert!(!formula.trim_matches(['|', ' ']).is_empty(), "{name} has no formula");
+        }
+    }
+}
+
 #[test]
 fn the_library_means_what_its_comments_say() {
     let load = |name: &str| {

@@ -200,12 +200,30 @@ fn observables_of_an_earlier_state_do_not_stand_beside_the_new_energy() {
     // Neither are the observables of a state that was never trained put there.
     let untrained = ["measure", "a.ron", "--out", "out", "--what", "energy"];
     fails(here, &[&untrained[..], &MEASURE].concat(), "another wavefunction");
+    // What was projected goes the same way.
+    let project = ["project", "out", "--walkers", "32", "--beta", "0.5", "--quiet"];
+    let (code, _, said) = exit_code(here, &project);
+    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let projected = read(out.join("projection.json"));
+    let section = "<h2>Projection</h2>";
+    assert!(read(out.join("report.html")).contains(section));
+    succeeds(here, &run(&["--resume", "--iterations", "6"]));
+    for _ in 0..2 {
+        assert!(!out.join("projection.json").exists() && !out.join("projection.csv").exists());
+        assert_eq!(read(out.join("projection.stale.json")), projected);
+        let page = read(out.join("report.html"));
+        assert!(!page.contains(section) && page.contains("projection.stale.json"));
+        succeeds(here, &["report", "out"]);
+    }
+    write(&out, "projection.json", &projected);
+    let said = exit_code(here, &["report", "out"]).2;
+    assert!(said.contains("projection.stale.json") && !out.join("projection.json").exists());
     // The table of other iterations is noticed.
     let table = read(out.join("energy.csv"));
     let fewer = table.lines().take(3).collect::<Vec<_>>().join("\n");
     write(&out, "energy.csv", &fewer);
     succeeds(here, &["report", "out"]);
-    assert!(read(out.join("report.html")).contains("2 iterations and summary.json tells of 4"));
+    assert!(read(out.join("report.html")).contains("2 iterations and summary.json tells of 6"));
 }
 
 #[test]
@@ -221,7 +239,16 @@ fn a_refused_run_stays_refused_and_can_be_read() {
     assert_eq!((code, again), (Some(3), first));
     let (code, _, said) = exit_code(here, &["report", "out"]);
     assert!(code == Some(0) && said.contains("was refused"), "{said}");
-    assert!(read(here.join("out/report.html")).contains("Refused: "));
+    let page = read(here.join("out/report.html"));
+    // Energies of hundreds of digits have a power of ten.
+    assert!(page.contains("Refused: ") && !page.contains(&"0".repeat(40)));
+    // Everything that can be measured is, and the rest is named.
+    let measure_it = [&["measure", "out"], &MEASURE[..5]].concat();
+    let (code, terminal, said) = exit_code(here, &measure_it);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(terminal.contains("NaN") && said.contains("no density_matrix"), "{terminal}{said}");
+    assert!(here.join("out/observables.json").is_file());
+    succeeds(here, &["report", "out"]);
     for command in [
         ["sample", "out", "-n", "2", "--out", "x.npz"],
         ["evaluate", "out", "--points", "points.npz", "--out", "y.npz"],
@@ -316,6 +343,9 @@ fn inputs_are_not_written_over() {
     fails(here, &["sample", "out", "--overwrite", "--out", "wave.npz"], message);
     symlink("out/energy.csv", here.join("page.html")).unwrap();
     fails(here, &["report", "out", "--overwrite", "--out", "page.html"], message);
+    // The table beside a comparison.
+    let both = ["report", "out", "./out", "--overwrite", "--out", "out/energy.html"];
+    fails(here, &both, message);
     write(here, "table.csv", &named);
     fails(here, &["exact", "table.csv", "--overwrite", "--density", "./table.csv"], message);
     fails(

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ended, fails, read, succeeds, weylflow};
+use common::{ended, fails, read, said, succeeds, weylflow};
 
 const SPEC: &str = r#"(
     title: "quick pair",
@@ -30,9 +30,28 @@ fn without_time(csv: &str) -> Vec<&str> {
 #[test]
 fn writes_every_file_and_a_believable_summary() {
     let folder = folder();
-    succeeds(folder.path(), &["run", "quick.ron"]);
+    let (code, terminal, warnings) = said(folder.path(), &["run", "quick.ron"]);
+    assert!(matches!(code, Some(0 | 4)), "{warnings}");
     let out = folder.path().join("out/quick");
     let summary: serde_json::Value = serde_json::from_str(&read(out.join("summary.json"))).unwrap();
+    // Why training stopped is told in three places; each check is kept, and what fails is a warning.
+    let page = read(out.join("report.html"));
+    assert_eq!(summary["stopped"], "Iterations");
+    for text in [&terminal, &page] {
+        assert!(
+            text.contains("stopped after 6 iterations because all iterations were done"),
+            "{text}"
+        );
+    }
+    assert!(warnings.contains("exact energy for comparison"), "{warnings}");
+    let checks = summary["checks"].as_array().unwrap();
+    assert!(checks.len() >= 8);
+    for check in checks {
+        assert!(check["value"].is_number() && check["limit"].is_number(), "{check}");
+        let (headline, failed) = (check["headline"].as_str().unwrap(), check["passed"] == false);
+        assert!(page.contains(headline), "{check}");
+        assert_eq!(warnings.contains(&format!("\n  {headline}: ")), failed, "{check}: {warnings}");
+    }
     for key in [
         "energy",
         "standard_error",

@@ -3,7 +3,9 @@
 mod common;
 
 use common::said;
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 const SPEC: &str = r#"(
     title: "two in a trap", parameters: {"k": 1.0, "g": 1.0},
@@ -71,6 +73,82 @@ fn a_scan_leaves_a_curve_and_the_exit_code_of_its_worst_point() {
     assert_ne!(code, Some(1), "{err}");
     let (code, _, err) = said(folder.path(), &["run", "trap.ron", "--only", "5", "--resume"]);
     assert!(code == Some(1) && err.contains("there are 3 points"), "{err}");
+}
+
+/// Everything in a folder and below, by name, but what depends on the time.
+fn everything(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            let below = everything(&entry.path()).into_iter();
+            all.extend(below.map(|(n, bytes)| (format!("{name}/{n}"), bytes)));
+        } else {
+            all.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+    all
+}
+
+/// One particle, whose points cost nothing; `None` for what no sample has a sensible energy of.
+fn one(values: &str, strength: &str) -> String {
+    format!(
+        r#"(title: "one", parameters: {{"k": 1.0}}, sector: (up: 2), geometry: Box(half_width: 6),
+        hamiltonian: Inline(external: Harmonic(frequency: "k"), interaction: SoftCoulomb(strength: {strength})),
+        wavefunction: Weyl(layers: [Pair], pair_cells: 8, base: MeanField(orbitals: NonInteracting)),
+        iterations: 1, samples_per_iteration: 64, final_samples: 1024, scramblings: 4, reference: None,
+        scan: (parameter: "k", values: List({values}), method: Independent))"#
+    )
+}
+
+#[test]
+fn a_scan_replaces_another_as_a_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("a.ron"), one("[1, 2, 3]", "1")).unwrap();
+    fs::write(at("b.ron"), one("[1.5, 2.5]", "1")).unwrap();
+    fs::write(at("bad.ron"), one("[1.5, 2.5]", "1e300")).unwrap();
+    let run = |spec: &str, out: &str, how: &[&str]| {
+        let common = ["run", spec, "--out", out, "--quiet", "--threads", "1"];
+        said(folder.path(), &[&common, how].concat())
+    };
+    assert_ne!(run("a.ron", "out", &[]).0, Some(1));
+    fs::write(at("out/points/03/mine.txt"), "mine").unwrap();
+    let before = everything(&at("out"));
+    // No point of it has a result.
+    let (code, _, err) = run("bad.ron", "out", &["--overwrite"]);
+    assert!(code == Some(1) && err.contains("untouched"), "{err}");
+    assert!(everything(&at("out")) == before);
+    // One that was killed after its first point.
+    let new = at("out/.weylflow-new-scan");
+    assert_ne!(run("b.ron", "other", &[]).0, Some(1));
+    fs::create_dir_all(new.join("points")).unwrap();
+    fs::copy(at("other/scan.json"), new.join("scan.json")).unwrap();
+    assert_ne!(run("a.ron", "out", &["--resume"]).0, Some(1));
+    assert!(new.is_dir(), "that of the scan in place goes on with that");
+    assert_ne!(run("b.ron", "out", &["--resume"]).0, Some(1));
+    let after = everything(&at("out"));
+    for name in ["points/01/energy.csv", "points/02/wavefunction", "points/02.json", "scan.json"] {
+        assert!(after[name] == fs::read(at("other").join(name)).unwrap(), "{name}");
+    }
+    let left: Vec<_> =
+        after.keys().filter(|n| n.starts_with("points/03") || n.starts_with('.')).collect();
+    assert_eq!(left, ["points/03/mine.txt"]);
+    assert_eq!(String::from_utf8_lossy(&after["curve.csv"]).lines().count(), 3);
+
+    // A scan and a run have no folder in common: a report would be that of one beside the numbers of the other.
+    let single = one("[1]", "1").replace(", method: Independent", "");
+    let single = single.split(",\n        scan:").next().unwrap().to_owned() + ")";
+    fs::write(at("single.ron"), single).unwrap();
+    assert_ne!(run("single.ron", "run", &[]).0, Some(1));
+    for (spec, out) in [("single.ron", "out"), ("a.ron", "run")] {
+        let before = everything(&at(out));
+        for how in ["--overwrite", "--resume"] {
+            let (code, _, err) = run(spec, out, &[how]);
+            assert!(code == Some(1) && err.contains("holds the results of a"), "{err}");
+            assert!(everything(&at(out)) == before);
+        }
+    }
 }
 
 #[test]

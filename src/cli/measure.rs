@@ -151,6 +151,14 @@ impl Measure {
         let watch = |done: usize| bar.set_position(done as u64);
         let mut measurements = measure(psi.as_ref(), &setup, &observables, effort, watch)?;
         bar.finish_and_clear();
+        let left_out = |name: &&str| !measurements.iter().any(|m| m.observable == *name);
+        let missing: Vec<&str> = observables.iter().map(|o| o.0).filter(left_out).collect();
+        if !missing.is_empty() {
+            self.note(&format!(
+                "no {}: no sample of the state has a sensible local energy, and all are left out",
+                missing.join(", ")
+            ));
+        }
         if wants("energy") && self.state.is_none() {
             measurements.extend(along_the_run(&self.source)?);
         }
@@ -326,6 +334,7 @@ impl Measure {
             exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, options, progress)
         };
         if state {
+            self.note("exact state for the fidelity ..");
             match solve(&options) {
                 Ok(result) => match result.ground_state {
                     Ok(ground) => match ground.state {
@@ -338,6 +347,7 @@ impl Measure {
             }
         }
         if excited && self.first_excited.is_none() {
+            self.note("energy of the first excited state for the lower bound ..");
             let options = ExactOptions { states: 2, ..options };
             match solve(&options) {
                 Ok(result) => setup.first_excited = result.energies.get(1).copied(),
@@ -427,12 +437,12 @@ fn table(found: &Observables) -> String {
             let value = if q.errors.is_empty() {
                 format_known(value)
             } else {
-                format_with_uncertainty(value, error)
+                format_with_uncertainty(value, q.shown_error(error))
             };
             text += &format!("{:<26} {value} {}\n", q.name, q.unit);
         } else if q.name == "occupations" || q.name == "nuclear_forces" {
             let shown: Vec<String> = (q.values.iter().zip(&q.errors).take(8))
-                .map(|(&v, &e)| format_with_uncertainty(v, e))
+                .map(|(&v, &e)| format_with_uncertainty(v, q.shown_error(e)))
                 .collect();
             text += &format!("{:<26} {} {}\n", q.name, shown.join(" "), q.unit);
         }

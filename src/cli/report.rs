@@ -3,7 +3,9 @@
 use super::guard::{self, Format};
 use crate::report::compare;
 use crate::report::files::{names, write_atomic};
-use crate::report::folder::{RunFolder, fitting_observables, run_beyond, set_stale_aside};
+use crate::report::folder::{
+    RunFolder, fitting_observables, fitting_projection, run_beyond, set_stale_aside,
+};
 use crate::report::lock::FolderLock;
 use crate::report::replace;
 use crate::report::summary::read_summary;
@@ -46,7 +48,11 @@ impl Report {
             let inputs: Vec<PathBuf> = self.folders.iter().flat_map(read).collect();
             // A report is made again, not read.
             let is_report = |path: &Path| path.file_name() == Some(names::REPORT.as_ref());
-            guard::not_over_inputs(&inputs, std::slice::from_ref(out), is_report)?;
+            let mut written = vec![out.clone()];
+            if self.folders.len() > 1 {
+                written.push(out.with_extension("csv"));
+            }
+            guard::not_over_inputs(&inputs, &written, is_report)?;
         }
         // Each is read once its stale observables have got their other names: the page then says so.
         if let ([folder], None) = (&self.folders[..], &self.out) {
@@ -94,17 +100,21 @@ fn distinguish(runs: &mut [RunFolder]) {
     }
 }
 
-/// Gives observables of another state than the folder's the names of stale ones, unless a run is at work there.
+/// Gives observables and projections of another state than the folder's the names of stale ones, unless a run is at work there.
 fn set_stale_aside_in(folder: &Path) -> Result<(), Box<dyn Error>> {
     let path = folder.join(names::SUMMARY);
-    if !path.is_file() || !folder.join(names::OBSERVABLES).is_file() {
+    let found = [names::OBSERVABLES, names::PROJECTION].map(|name| folder.join(name).is_file());
+    if !path.is_file() || found == [false, false] {
         return Ok(());
     }
     replace::settle_to_read(folder)?;
     let fingerprint = read_summary(&path)?.fingerprint;
-    if fitting_observables(folder, fingerprint.as_deref())?.0.is_none() {
+    let fingerprint = fingerprint.as_deref();
+    let stale = found[0] && fitting_observables(folder, fingerprint)?.0.is_none()
+        || found[1] && fitting_projection(folder, fingerprint)?.0.is_none();
+    if stale {
         let _lock = FolderLock::take(folder)?;
-        set_stale_aside(folder, fingerprint.as_deref())?;
+        set_stale_aside(folder, fingerprint)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::estimate::{Check, Verdict};
 use crate::input;
 use crate::report::escape::one_line;
 use crate::report::files::{Existing, names};
-use crate::report::number::{format_ratio, format_with_uncertainty};
+use crate::report::number::{counted, format_ratio, format_with_uncertainty};
 use crate::report::record::{ErrorBar, IterationRow, Summary};
 use crate::report::verdict;
 use crate::run::{
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 /// Train a wavefunction and write a report whose energy can be believed.
 ///
 /// Reads the spec, trains, estimates the energy on fresh samples, compares with the exact energy where
-/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, reference_density.csv, report.html,
+/// one is feasible, and writes spec.ron, energy.csv, summary.json, density.csv, reference_density.csv, reference_pairs.npz, report.html,
 /// provenance.json and wavefunction into the output folder. The same spec and seed give the same numbers for any number of
 /// threads.
 #[derive(Debug, Args)]
@@ -284,7 +284,7 @@ fn judged(
 fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> String {
     let mut text = format!(
         "E = {} Ha, variance {:.3e} Ha², {} samples\n",
-        format_with_uncertainty(summary.energy, summary.standard_error),
+        format_with_uncertainty(summary.energy, verdict::shown_error(summary)),
         summary.variance,
         summary.samples
     );
@@ -300,7 +300,7 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
     if summary.nuclear_repulsion != 0.0 {
         text += &format!(
             "    {} Ha with the nuclear repulsion of {:.8} Ha\n",
-            format_with_uncertainty(summary.total_energy, summary.standard_error),
+            format_with_uncertainty(summary.total_energy, verdict::shown_error(summary)),
             summary.nuclear_repulsion
         );
     }
@@ -310,8 +310,10 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
             reference.energy,
             one_line(&reference.source),
             match summary.error_bar.degrees_of_freedom() {
-                Some(freedom) => format!(" (Student's t, {freedom} degrees of freedom)"),
-                None => String::new(),
+                Some(freedom) if deviation.ends_with("error bars") => {
+                    format!(" (Student's t, {freedom} degrees of freedom)")
+                }
+                _ => String::new(),
             }
         );
     }
@@ -325,8 +327,8 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
     }
     if let Some(stopped) = summary.stopped {
         text += &format!(
-            "training stopped after {} iterations because {}\n",
-            summary.iterations,
+            "training stopped after {} because {}\n",
+            counted(summary.iterations, "iteration"),
             stopped.words()
         );
     }

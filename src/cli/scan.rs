@@ -8,6 +8,7 @@ use crate::report::curve;
 use crate::report::density::read_density;
 use crate::report::files::{FileError, names, write_atomic};
 use crate::run::{Event, InFolder, Observer};
+use crate::scan::replace::{self, At};
 use crate::scan::{Conditional, InScanFolder, PointResult, Scan, ScanError, Worst, files, worst};
 use crate::spec::{ResolvedSpec, read};
 use std::error::Error;
@@ -38,21 +39,44 @@ pub(super) fn run(
     let inputs = read::files(asked.spec())?;
     guard::not_over_inputs(&inputs, &scan.written_into(&folder), |_| false)?;
     let mut terminal = Terminal::new(asked.is_quiet())?;
-    let place = InScanFolder { place, only: asked.only() };
+    let mut place = InScanFolder { place, only: asked.only() };
     let change = |spec: &mut ResolvedSpec| asked.change(spec);
-    let results = scan
-        .in_folder(&place, &change, &mut terminal)
-        .map_err(|error| explained(error, &terminal, &folder))?;
+    let At { folder: at, replaces } =
+        scan.at(&place).map_err(|error| explained(error.into(), &terminal, &folder))?;
+    place.place.folder.clone_from(&at);
+    let results = scan.in_folder(&place, &change, &mut terminal).map_err(|error| {
+        let error = explained(error, &terminal, &folder);
+        match replace::unfinished(&folder).filter(|_| replaces) {
+            Some(sentence) => {
+                let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
+                Box::new(Exit { code, message: format!("{error}\n  {sentence}") })
+            }
+            None => error,
+        }
+    })?;
+    if replaces && results.iter().all(|r| r.result.is_err()) {
+        replace::discard(&at)?;
+        let why = results.first().and_then(|r| r.result.as_ref().err());
+        let why = why.and_then(|why| why.lines().next()).unwrap_or_default();
+        return Err(format!(
+            "all points failed, the first because\n  {why}\n  the earlier scan in `{}` is untouched",
+            folder.display()
+        )
+        .into());
+    }
     let parameters = scan.parameters();
-    write_atomic(&folder.join(files::CURVE), curve::to_csv(&results, &parameters).as_bytes())?;
+    write_atomic(&at.join(files::CURVE), curve::to_csv(&results, &parameters).as_bytes())?;
     let density = |r: &PointResult| {
         r.measured()?;
         read_density(&r.folder.join(names::DENSITY)).ok()
     };
     let densities: Vec<_> = results.iter().map(density).collect();
-    let conditional = Conditional::read(&folder)?.map(|c| c.words());
+    let conditional = Conditional::read(&at)?.map(|c| c.words());
     let page = curve::render(title, &results, &parameters, &densities, conditional.as_deref());
-    write_atomic(&folder.join(files::REPORT), page.as_bytes())?;
+    write_atomic(&at.join(files::REPORT), page.as_bytes())?;
+    if replaces {
+        replace::put_in_place(&folder)?;
+    }
     terminal.hear(Event::Trained);
     if !asked.is_quiet() {
         super::print(&closing(&results, &folder))?;

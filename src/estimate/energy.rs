@@ -27,6 +27,9 @@ pub struct Gain {
     pub uncertainty: f64,
 }
 
+/// Scatter of local energies, relative to their mean, that rounding leaves in an eigenstate.
+const ROUNDING: f64 = 1e-11;
+
 impl EnergyEstimate {
     /// From independent samples.
     pub fn independent(samples: Moments) -> Self {
@@ -86,9 +89,12 @@ impl EnergyEstimate {
         self.sets().map(|r| r.saturating_sub(1))
     }
 
-    /// What spreading the samples evenly gained; `None` for independent samples, and where there is no error.
+    /// What spreading the samples evenly gained; `None` for independent samples, and where there is no error but that of rounding.
     pub fn gain(&self) -> Option<Gain> {
         let freedom = self.degrees_of_freedom()? as f64;
+        if self.variance().sqrt() <= ROUNDING * self.mean().abs() {
+            return None;
+        }
         let ratio = self.independent_error() / self.standard_error();
         ratio.is_finite().then(|| Gain { ratio, uncertainty: ratio / (2.0 * freedom).sqrt() })
     }
@@ -128,5 +134,9 @@ mod tests {
     fn an_eigenstate_has_no_gain_that_can_be_measured() {
         let e = EnergyEstimate::of_sets(&[Moments::of(&[1.0, 1.0]), Moments::of(&[1.0, 1.0])]);
         assert_eq!((e.standard_error(), e.gain()), (0.0, None));
+        // Local energies that differ by rounding.
+        let e =
+            EnergyEstimate::of_sets(&[Moments::of(&[2.0, 2.0 + 1e-14]), Moments::of(&[2.0, 2.0])]);
+        assert!(e.standard_error() > 0.0 && e.gain().is_none());
     }
 }

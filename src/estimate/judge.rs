@@ -325,8 +325,8 @@ pub fn judge(evidence: &Evidence) -> Vec<Check> {
             bars,
             BARS,
             format!(
-                "Without samples the energy is {:.10} ± {:.0e} Ha; that of the samples is {} above.",
-                q.energy,
+                "Without samples the energy is {} ± {:.0e} Ha; that of the samples differs by {}.",
+                digits(q.energy, 10),
                 q.energy_error,
                 deviation_words(deviation, e.standard_error.hypot(q.energy_error), size)
             ),
@@ -354,8 +354,9 @@ pub fn judge(evidence: &Evidence) -> Vec<Check> {
             e.bars(deviation, tails.standard_error),
             BARS,
             format!(
-                "Samples with more weight on the tails give {:.10} ± {:.1e} Ha.",
-                tails.energy, tails.standard_error
+                "Samples with more weight on the tails give {} ± {:.1e} Ha.",
+                digits(tails.energy, 10),
+                tails.standard_error
             ),
         ));
     }
@@ -385,8 +386,9 @@ pub fn judge(evidence: &Evidence) -> Vec<Check> {
             bars,
             BARS,
             format!(
-                "Training took the energy from {start:.8} ± {error:.0e} Ha to {:.8} Ha.",
-                e.energy
+                "Training took the energy from {} ± {error:.0e} Ha to {} Ha.",
+                digits(start, 8),
+                digits(e.energy, 8)
             ),
         ));
     }
@@ -421,33 +423,65 @@ pub fn judge(evidence: &Evidence) -> Vec<Check> {
         let bars = gaussian_bars(deviation / error.hypot(ROUNDING * size), e.freedom);
         let words =
             if deviation < 0.0 { "Below the exact energy" } else { "Above the exact energy" };
+        let bars = if deviation.abs() <= tolerance * size { 0.0 } else { bars };
+        let so = if deviation < 0.0 && bars.abs() > BARS {
+            ", which no state is below: one of the two is wrong"
+        } else {
+            ""
+        };
+        // The error of a quadrature is no error bar, and so many of them say nothing beside those of the samples.
+        let by_quadrature = e.quadrature.is_some_and(|q| q.energy_error <= e.standard_error);
+        let detail = if by_quadrature && !is_rounding(deviation, error, size) {
+            format!(
+                "By quadrature the energy of the state is {deviation:+.3e} ± {error:.0e} Ha from the exact one{so}."
+            )
+        } else {
+            let words = deviation_words(deviation, error, size);
+            format!("The energy of the state is {words} from the exact one{so}.")
+        };
         checks.push(Check::new(
             ("exact", "Agrees with the exact energy", words),
-            if deviation.abs() <= tolerance * size { 0.0 } else { bars },
+            bars,
             BARS,
-            format!(
-                "The energy of the state is {} from the exact one{}.",
-                deviation_words(deviation, error, size),
-                if deviation < 0.0 {
-                    ", which no state is below: one of the two is wrong"
-                } else {
-                    ""
-                }
-            ),
+            detail,
         ));
     }
     checks
 }
 
+/// An energy with so many decimals, or as a power of ten where these would be a row of digits that nobody reads.
+fn digits(energy: f64, decimals: usize) -> String {
+    if energy.abs() < 1e9 || !energy.is_finite() {
+        format!("{energy:.decimals$}")
+    } else {
+        format!("{energy:.decimals$e}")
+    }
+}
+
+/// Whether a deviation is nothing but rounding, and so no number of error bars.
+pub(crate) fn is_rounding(deviation: f64, error: f64, size: f64) -> bool {
+    let rounding = ROUNDING * size;
+    deviation.abs() <= rounding && error <= rounding
+}
+
 /// A deviation in Hartree and in error bars; where both are rounding, says so.
 pub fn deviation_words(deviation: f64, error: f64, size: f64) -> String {
-    let rounding = ROUNDING * size;
-    if deviation.abs() <= rounding && error <= rounding {
+    if deviation == 0.0 && is_rounding(deviation, error, size) {
+        return "0 Ha (to rounding)".to_owned();
+    }
+    if is_rounding(deviation, error, size) {
         return format!("{deviation:+.1e} Ha (to rounding)");
     }
     let bars = deviation / error;
+    // Written in tenths this would be zero, with or without a sign.
+    if bars.abs() < 0.05 {
+        return format!("{deviation:+.1e} Ha (less than 0.1 error bars)");
+    }
     if !bars.is_finite() {
         return format!("{deviation:+.3e} Ha (without an error bar)");
+    }
+    if bars.abs() >= 1e6 {
+        return format!("{deviation:+.3e} Ha = {bars:+.1e} error bars");
     }
     format!("{deviation:+.3e} Ha = {bars:+.1} error bars")
 }
@@ -597,6 +631,34 @@ mod tests {
         // An excited state has no variance either.
         let excited = Evidence { exact: Some(Exact { energy: 1.0, error: 1e-14 }), ..exact };
         assert_eq!(failed(&excited), (Verdict::Doubtful, vec!["exact".to_owned()]));
+    }
+
+    #[test]
+    fn only_a_failure_calls_one_of_the_two_wrong() {
+        let words = |exact: f64| {
+            let e = Evidence { exact: Some(Exact { energy: exact, error: 1e-12 }), ..healthy() };
+            let check = judge(&e).into_iter().find(|c| c.name == "exact").unwrap();
+            (check.passed, check.detail.contains("one of the two is wrong"))
+        };
+        let energy = healthy().quadrature.unwrap().energy;
+        assert_eq!(words(energy + 1e-12), (true, false));
+        assert_eq!(words(energy + 1e-3), (false, true));
+        assert_eq!(words(energy - 1e-3), (false, false));
+        // Error bars are those of samples, here as everywhere.
+        let exact = Some(Exact { energy: energy - 1e-3, error: 1e-12 });
+        let detail =
+            |e: &Evidence| judge(e).into_iter().find(|c| c.name == "exact").unwrap().detail;
+        let by_quadrature = detail(&Evidence { exact, ..healthy() });
+        assert!(by_quadrature.contains("quadrature") && !by_quadrature.contains("error bars"));
+        let by_samples = detail(&Evidence { exact, quadrature: None, ..healthy() });
+        assert!(by_samples.contains("error bars"), "{by_samples}");
+        assert_eq!(deviation_words(-1e-14, 1e-12, 0.01), "-1.0e-14 Ha (less than 0.1 error bars)");
+        assert_eq!(deviation_words(-1e-3, 1e-3, 1.0), "-1.000e-3 Ha = -1.0 error bars");
+        assert_eq!(deviation_words(0.0, 1e-16, 1.0), "0 Ha (to rounding)");
+        // Energies that no row of digits makes readable.
+        let absurd = RayleighQuotient { energy: 5.6e299, ..healthy().quadrature.unwrap() };
+        let checks = judge(&Evidence { quadrature: Some(absurd), ..healthy() });
+        assert!(checks.iter().all(|c| c.detail.len() < 160), "{checks:?}");
     }
 
     #[test]

@@ -12,6 +12,11 @@ use faer::Mat;
 
 /// Work of an element-wise operation on a matrix, in floating-point operations of a matrix product.
 const ELEMENT_WORK: f64 = 60.0;
+/// Rounding of the commutator of Fock and density matrix for each function, in units of the largest element.
+const ROUNDING: f64 = 4.0;
+/// Iterations without a lower energy after which there will be none, and the share that counts as lower.
+const PATIENCE: usize = 30;
+const LOWER: f64 = 1e-10;
 
 /// A matrix for spin up and one for spin down.
 type PerSpin = [Mat<f64>; 2];
@@ -206,6 +211,7 @@ pub(crate) fn self_consistent(
     let mut history: Vec<(PerSpin, PerSpin)> = Vec::new();
     let mut energy = f64::NAN;
     let mut best = (f64::INFINITY, d.clone());
+    let mut lowered = 0;
     let mut converged = false;
     let mut iterations = 0;
     let mut f = fock(&d, watch)?;
@@ -220,15 +226,24 @@ pub(crate) fn self_consistent(
         };
         let error = [commutator(0), if spins == 2 { commutator(1) } else { Mat::zeros(n, n) }];
         let size = error.iter().map(|e| e.norm_max()).fold(0.0, f64::max);
-        if size < options.tolerance {
+        // A potential that rises without bound leaves rounding above any tolerance.
+        let rounding = ROUNDING * n as f64 * f64::EPSILON * f[0].norm_max().max(f[1].norm_max());
+        if size < options.tolerance.max(rounding) {
             converged = true;
             break;
+        }
+        if best.0.is_infinite() || energy < best.0 - LOWER * best.0.abs() {
+            lowered = iteration;
         }
         if energy < best.0 {
             best = (energy, d.clone());
         }
+        // Neither convergence nor descent: more of the same would not help.
+        if iteration > lowered + PATIENCE {
+            break;
+        }
         // Extrapolation from far away leads anywhere: take damped steps first.
-        let far = size > 0.3 && iteration < options.iterations / 2;
+        let far = size > rounding.max(0.3) && iteration < options.iterations / 2;
         history.push((f.clone(), error));
         if history.len() > 7 || far {
             history.remove(0);

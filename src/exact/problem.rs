@@ -228,7 +228,11 @@ impl<'a> Problem<'a> {
         let state = states.swap_remove(0);
         let error_estimates: Vec<f64> = budgets.iter().map(ErrorBudget::total).collect();
         let pair_density = match self.options.pair_density {
-            true => Some(state.pair_density(81, self.watch)?),
+            // A limit on it leaves the rest.
+            true => match state.pair_density(81, self.watch) {
+                Err(ExactError::Interrupted) => return Err(ExactError::Interrupted),
+                found => found.ok(),
+            },
             false => None,
         };
         Ok(ExactResult {

@@ -463,3 +463,37 @@ impl Problem<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{External, Interaction};
+
+    /// Numbers that disagree with a formula are believed no more than the formula.
+    #[test]
+    fn a_closed_form_that_numbers_contradict_is_none() {
+        let hamiltonian = Hamiltonian {
+            title: String::new(),
+            external: External::Harmonic { frequency: 1.0 },
+            interaction: Interaction::None,
+        };
+        let sector = Sector::new(1, 0);
+        let options = ExactOptions { closed_forms: false, ..ExactOptions::default() };
+        let go_on = &mut |_: &Step| ControlFlow::Continue(());
+        let numbers = solve_on_line(&hamiltonian, sector, &options, go_on).unwrap();
+        let landscape = Landscape::of(&hamiltonian, &Geometry::Line, sector);
+        let frame = Frame::of(&landscape);
+        let setting = Setting { region: landscape.region, most: f64::INFINITY, frame };
+        let joined = |energy: f64| {
+            let form = ClosedForm::new("a formula", energy, 0.5 * energy, 0.0);
+            with_closed_form(numbers.clone(), &form, &setting)
+        };
+        let right = joined(0.5);
+        assert!(right.converged && right.energies == [0.5], "{}", right.method);
+        assert!(right.method.starts_with("closed form: a formula"));
+        let wrong = joined(0.6);
+        assert!(!wrong.converged && wrong.method.contains("contradicts the closed form"));
+        assert!((wrong.energies[0] - 0.5).abs() < 1e-7);
+        assert!(wrong.error_estimates[0] >= 0.1 - 1e-6, "{:?}", wrong.error_estimates);
+    }
+}

@@ -337,7 +337,7 @@ const CHUNK: usize = 32;
 const BATCH: usize = 1024;
 
 /// Measures observables on replicates that are independent of each other; `watch` gets the number of replicates
-/// that are done.
+/// that are done. An observable that has no values where a replicate keeps none of its samples is left out.
 ///
 /// # Errors
 /// [`EigenFailure`] when means are not finite.
@@ -350,6 +350,7 @@ pub fn measure(
 ) -> Result<Vec<Measurement>, EigenFailure> {
     let (count, samples) = (effort.sets(), effort.each());
     let mut means: Vec<Vec<Vec<f64>>> = vec![Vec::with_capacity(count); observables.len()];
+    let mut unseen = vec![false; observables.len()];
     for replicate in 0..count {
         let mut all: Vec<Sums> =
             observables.iter().map(|(_, o)| (vec![0.0; o.length()], 0)).collect();
@@ -370,18 +371,27 @@ pub fn measure(
                 }
             }
         }
-        for ((mut sums, used), means) in all.into_iter().zip(&mut means) {
+        for (((mut sums, used), means), unseen) in all.into_iter().zip(&mut means).zip(&mut unseen)
+        {
             sums.iter_mut().for_each(|s| *s /= used as f64);
             means.push(sums);
+            *unseen |= used == 0;
         }
         watch(replicate + 1);
     }
     observables
         .iter()
         .zip(means)
-        .map(|((name, observable), means)| {
-            let quantities = observable.finish(&Replicates::new(means))?;
-            Ok(Measurement { observable: (*name).to_owned(), quantities })
+        .zip(unseen)
+        .filter_map(|(((name, observable), means), unseen)| {
+            let observable = (*name, observable.finish(&Replicates::new(means)));
+            match observable {
+                (name, Ok(quantities)) => {
+                    Some(Ok(Measurement { observable: name.to_owned(), quantities }))
+                }
+                (_, Err(_)) if unseen => None,
+                (_, Err(error)) => Some(Err(error)),
+            }
         })
         .collect()
 }

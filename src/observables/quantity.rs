@@ -95,6 +95,17 @@ impl Quantity {
         }
     }
 
+    /// A standard error of one of the values as it is shown: not below what rounding leaves of the largest of them, where
+    /// pure numbers count as one at least.
+    pub fn shown_error(&self, error: f64) -> f64 {
+        let least = if self.unit.is_empty() { 1.0 } else { 0.0 };
+        let largest = self.values.iter().fold(least, |a: f64, v| a.max(v.abs()));
+        // Exactly nothing is known to be so; what is not a number stays so.
+        let exact = self.values.iter().all(|v| *v == 0.0);
+        let rounding = 1e-14 * largest;
+        if error < rounding && !exact { rounding } else { error }
+    }
+
     /// Whether numbers and lengths belong together, as they may not in a file.
     pub fn is_consistent(&self) -> bool {
         let count = self.shape().iter().try_fold(1usize, |a, &b| a.checked_mul(b));

@@ -7,8 +7,7 @@ use super::folder::RunFolder;
 use super::html::{head, put_figures};
 use super::links::{encoded, relative};
 use super::number::{
-    format_difference, format_duration, format_significant, format_with_uncertainty, unsigned_zero,
-    with_plus,
+    format_duration, format_significant, format_with_uncertainty, unsigned_zero, with_plus,
 };
 use super::svg::{Axis, Colour, Figure, Layer};
 use super::verdict;
@@ -67,10 +66,10 @@ fn verdict_line(runs: &[RunFolder]) -> String {
         .filter_map(|r| Some((r, deviation(r)?)))
         .min_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
     match best {
-        Some((run, deviation)) => format!(
+        Some((run, _)) => format!(
             "Closest to its exact energy: {}, {} mHa off.",
             run.name,
-            format_difference(deviation, 1e3 * run.summary.standard_error)
+            verdict::milli_hartree(&run.summary).unwrap_or_default()
         ),
         None => {
             match runs.iter().min_by(|a, b| a.summary.variance.total_cmp(&b.summary.variance)) {
@@ -90,16 +89,14 @@ type Column<'a> = (&'a str, &'a dyn Fn(&RunFolder) -> String);
 
 /// Three tables instead of one that no screen is wide enough for.
 fn tables(page: &mut String, runs: &[RunFolder], file: &Path) {
-    let error = |r: &RunFolder| r.summary.standard_error;
+    let error = |r: &RunFolder| verdict::shown_error(&r.summary);
     let electronic = |r: &RunFolder| format_with_uncertainty(r.summary.energy, error(r));
     let total = |r: &RunFolder| format_with_uncertainty(r.summary.total_energy, error(r));
     let exact = |r: &RunFolder| {
         let exact = r.summary.reference.as_ref().map(|x| x.energy + r.summary.nuclear_repulsion);
         exact.map(|e| format!("{e:.8}")).unwrap_or_default()
     };
-    let off = |r: &RunFolder| {
-        deviation(r).map(|d| format_difference(d, 1e3 * error(r))).unwrap_or_default()
-    };
+    let off = |r: &RunFolder| verdict::milli_hartree(&r.summary).unwrap_or_default();
     let bars = |r: &RunFolder| {
         let bars = verdict::error_bars(&r.summary);
         bars.map(|b| with_plus(unsigned_zero(format!("{b:.1}")))).unwrap_or_default()
@@ -126,8 +123,9 @@ fn tables(page: &mut String, runs: &[RunFolder], file: &Path) {
         failed.map_or_else(|| "Good".into(), |c| c.headline)
     };
     let infidelity = |r: &RunFolder| {
-        let found = infidelity(r);
-        found.map(|(v, e)| format_with_uncertainty(v, e)).unwrap_or_default()
+        let q = r.observables.as_ref().and_then(|o| o.quantity("infidelity"));
+        let found = q.and_then(|q| Some((q.scalar()?, q)));
+        found.map(|((v, e), q)| format_with_uncertainty(v, q.shown_error(e))).unwrap_or_default()
     };
     let mut columns: Vec<Column> =
         vec![("Title", &title), ("Convergence", &converged), ("Checks", &checks)];
@@ -349,11 +347,14 @@ fn figures(runs: &[RunFolder]) -> Vec<(Figure, String)> {
             run.rows.iter().map(|r| (x(r), 1e3 * (r.energy - target(run)).abs())).collect()
         }
     };
+    // As in the report of a run: also where there is only one.
+    let most = runs.iter().flat_map(|r| &r.rows).map(|r| r.iteration + 1).max().unwrap_or(1);
+    let iterations = || Axis::linear("iteration").with_range(0.0, most as f64);
     let deviation_over_iterations = curves(
         Figure::new(
             "deviation-iterations",
             "Deviation over iterations",
-            Axis::linear("iteration"),
+            iterations(),
             Axis::log(label),
         ),
         runs,
@@ -373,7 +374,7 @@ fn figures(runs: &[RunFolder]) -> Vec<(Figure, String)> {
         Figure::new(
             "variance-iterations",
             "Variance of the local energy",
-            Axis::linear("iteration"),
+            iterations(),
             Axis::log("variance (Ha²)"),
         ),
         runs,

@@ -19,6 +19,8 @@ pub mod names {
     pub const SUMMARY: &str = "summary.json";
     /// One-body density that belongs to the exact energy.
     pub const REFERENCE_DENSITY: &str = "reference_density.csv";
+    /// Pair density of the exact ground state.
+    pub const REFERENCE_PAIRS: &str = "reference_pairs.npz";
     /// When, how and where the run was made.
     pub const PROVENANCE: &str = "provenance.json";
     /// One-body density.
@@ -36,6 +38,8 @@ pub mod names {
     pub const TIMING: &str = "timing.csv";
     /// Samples without a sensible local energy.
     pub const FAULTS: &str = "faults.csv";
+    /// What the scan in a folder was asked for: its points have folders of their own within.
+    pub const SCAN: &str = "scan.json";
     /// Held by the run that writes into the folder.
     pub const LOCK: &str = ".lock";
 
@@ -59,6 +63,9 @@ pub mod names {
         (OBSERVABLES_CSV, "observables.stale.csv"),
         (OBSERVABLES_NPZ, "observables.stale.npz"),
     ];
+    /// What `weylflow project` found from an earlier state of the wavefunction.
+    pub const STALE_PROJECTION: [(&str, &str); 2] =
+        [(PROJECTION, "projection.stale.json"), (PROJECTION_CSV, "projection.stale.csv")];
     /// What `weylflow measure` found before with other samples.
     pub const PREVIOUS: [(&str, &str); 3] = [
         (OBSERVABLES, "observables.previous.json"),
@@ -66,14 +73,20 @@ pub mod names {
         (OBSERVABLES_NPZ, "observables.previous.npz"),
     ];
 
+    /// Names of files and those that they get when they are set aside.
+    pub fn set_aside() -> impl Iterator<Item = (&'static str, &'static str)> {
+        STALE.into_iter().chain(STALE_PROJECTION).chain(PREVIOUS)
+    }
+
     /// What a run and its measurement write.
-    pub const ALL: [&str; 19] = [
+    pub const ALL: [&str; 20] = [
         SPEC,
         ENERGY,
         ENERGY_PARTIAL,
         SUMMARY,
         DENSITY,
         REFERENCE_DENSITY,
+        REFERENCE_PAIRS,
         PROVENANCE,
         REPORT,
         CHECKPOINT,
@@ -132,6 +145,14 @@ pub enum FileError {
         /// The folder.
         path: PathBuf,
     },
+    /// The output folder holds results of another kind, which no files of this one replace.
+    #[error("the output folder `{path}` holds the results of a {what}: choose another with --out")]
+    OfAnotherKind {
+        /// The folder.
+        path: PathBuf,
+        /// What they are of.
+        what: &'static str,
+    },
     /// The output folder is a file.
     #[error("the output folder `{path}` exists and is not a folder")]
     NotAFolder {
@@ -178,13 +199,16 @@ const TEMPORARY: (&str, &str) = (".weylflow-", ".tmp");
 /// Creates the output folder of a run, with its parents, and locks it.
 ///
 /// # Errors
-/// [`FileError::NotEmpty`] if the folder holds something and `existing` is [`Existing::Refuse`], [`FileError::InUse`] if another run holds it,
+/// [`FileError::OfAnotherKind`] if the folder holds a scan, [`FileError::NotEmpty`] if it holds something and `existing` is [`Existing::Refuse`], [`FileError::InUse`] if another run holds it,
 /// [`FileError::NotAFolder`] if the name belongs to a file, [`FileError::Io`] if the system refuses.
 pub fn create_output_folder(folder: &Path, existing: Existing) -> Result<FolderLock, FileError> {
     if folder.exists() && !folder.is_dir() {
         return Err(FileError::NotAFolder { path: folder.to_owned() });
     }
     fs::create_dir_all(folder).map_err(FileError::io("create the folder", folder))?;
+    if existing != Existing::Refuse && fs::symlink_metadata(folder.join(names::SCAN)).is_ok() {
+        return Err(FileError::OfAnotherKind { path: folder.to_owned(), what: "scan" });
+    }
     let listed = || fs::read_dir(folder).map_err(FileError::io("list the folder", folder));
     let occupied = listed()?.flatten().any(|entry| entry.file_name() != names::LOCK);
     // Before anything is changed.
@@ -232,7 +256,7 @@ fn unwritable(path: &Path, problem: FileProblem) -> FileError {
 ///
 /// # Errors
 /// [`FileError::Io`].
-pub(super) fn remove(path: &Path) -> Result<(), FileError> {
+pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
             Err(FileError::io("remove", path)(cause))

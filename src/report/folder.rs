@@ -9,11 +9,11 @@ use super::observables::{Observables, read_observables};
 use super::projection::{ProjectionRecord, read_projection};
 use super::provenance::Provenance;
 use super::record::{DensityProfile, IterationRow, Summary};
-use super::reference_density;
 use super::replace;
 use super::summary::read_summary;
+use super::{reference_density, reference_pairs};
 use crate::checkpoint::Checkpoint;
-use crate::exact::Density;
+use crate::exact::{Density, PairDensity};
 use crate::spec::{ResolvedSpec, read::parse};
 use crate::wavefunction::saved::SavedWavefunction;
 use std::error::Error;
@@ -37,6 +37,8 @@ pub struct RunFolder {
     pub density: DensityProfile,
     /// That of the exact ground state, where it was computed.
     pub reference_density: Option<Density>,
+    /// Its pair density, where the solver gave one.
+    pub reference_pairs: Option<PairDensity>,
     /// Date, command and host.
     pub provenance: Option<Provenance>,
     /// What `weylflow measure` found of this state, if it ran.
@@ -68,7 +70,8 @@ impl RunFolder {
         let rows = read_energy(&folder.join(names::ENERGY))?;
         let mut notices = inconsistencies(folder, &summary, rows.len());
         let (observables, notice) = fitting_observables(folder, summary.fingerprint.as_deref())?;
-        let projection = fitting_projection(folder, summary.fingerprint.as_deref())?;
+        let (projection, stale) = fitting_projection(folder, summary.fingerprint.as_deref())?;
+        notices.extend(stale);
         let about_observables = notice.is_some();
         notices.extend(notice);
         Ok(RunFolder {
@@ -77,6 +80,7 @@ impl RunFolder {
             spec: (spec, text),
             density: read_density(&folder.join(names::DENSITY))?,
             reference_density: reference_density::read(folder)?,
+            reference_pairs: reference_pairs::read(folder)?,
             provenance: Provenance::read(folder)?,
             summary,
             rows,
@@ -99,6 +103,7 @@ impl RunFolder {
 
     /// Shows this projection, which is of this state.
     pub fn show_projection(&mut self, projection: ProjectionRecord) {
+        self.notices.retain(|notice| *notice != stale_projection());
         self.projection = Some(projection);
     }
 
@@ -128,6 +133,7 @@ impl RunFolder {
             projection: self.projection.as_ref(),
             notices: &self.notices,
             reference_density: self.reference_density.as_ref(),
+            reference_pairs: self.reference_pairs.as_ref(),
             provenance: self.provenance.as_ref(),
             links,
         })
@@ -194,39 +200,63 @@ pub fn fitting_observables(
     Ok((None, Some(notice)))
 }
 
-/// The projection in a folder if it is of the state with this fingerprint; one of another state says nothing of it.
+/// The projection in a folder if it is of the state with this fingerprint, and otherwise a sentence that says so: one of
+/// another state says nothing of it.
 ///
 /// # Errors
 /// A file that is malformed.
-fn fitting_projection(
+pub fn fitting_projection(
     folder: &Path,
     fingerprint: Option<&str>,
-) -> Result<Option<ProjectionRecord>, FileError> {
+) -> Result<(Option<ProjectionRecord>, Option<String>), FileError> {
     let path = folder.join(names::PROJECTION);
     if !is_there(&path) {
-        return Ok(None);
+        let stale = is_there(&folder.join(names::STALE_PROJECTION[0].1));
+        return Ok((None, stale.then(stale_projection)));
     }
     let found = read_projection(&path)?;
-    Ok((Some(&*found.fingerprint) == fingerprint).then_some(found))
+    if Some(&*found.fingerprint) == fingerprint {
+        return Ok((Some(found), None));
+    }
+    Ok((None, Some(stale_projection())))
 }
 
-/// Gives observables of another state than that with this fingerprint the names of stale ones. The folder is locked.
+/// What a report says of a projection of another state.
+pub fn stale_projection() -> String {
+    format!(
+        "What `weylflow project` found belongs to an earlier state of the wavefunction and is not shown: it was set \
+         aside as {}. Project again.",
+        names::STALE_PROJECTION[0].1
+    )
+}
+
+/// Gives observables and projections of another state than that with this fingerprint the names of stale ones. The folder
+/// is locked.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn set_stale_aside(folder: &Path, fingerprint: Option<&str>) -> Result<bool, FileError> {
-    let path = folder.join(names::OBSERVABLES);
-    if !is_there(&path) || fitting_observables(folder, fingerprint)?.0.is_some() {
-        return Ok(false);
-    }
-    // The one that says what they are goes last.
-    for (from, to) in names::STALE.iter().rev() {
-        let (from, to) = (folder.join(from), folder.join(to));
-        if is_there(&from) {
-            fs::rename(&from, &to).map_err(FileError::io("write", &to))?;
+pub fn set_stale_aside(folder: &Path, fingerprint: Option<&str>) -> Result<(), FileError> {
+    let rename = |pairs: &[(&str, &str)]| {
+        // The one that says what they are goes last.
+        for (from, to) in pairs.iter().rev() {
+            let (from, to) = (folder.join(from), folder.join(to));
+            if is_there(&from) {
+                fs::rename(&from, &to).map_err(FileError::io("write", &to))?;
+            }
         }
+        Ok::<_, FileError>(())
+    };
+    if is_there(&folder.join(names::OBSERVABLES))
+        && fitting_observables(folder, fingerprint)?.0.is_none()
+    {
+        rename(&names::STALE)?;
     }
-    Ok(true)
+    if is_there(&folder.join(names::PROJECTION))
+        && fitting_projection(folder, fingerprint)?.0.is_none()
+    {
+        rename(&names::STALE_PROJECTION)?;
+    }
+    Ok(())
 }
 
 /// Why a folder without this file is none of a finished run, with what is there and what helps.

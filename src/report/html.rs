@@ -9,7 +9,7 @@ use super::describe;
 use super::escape::escape;
 use super::links::Links;
 use super::number::{
-    format_difference, format_duration, format_ratio, format_significant, format_with_uncertainty,
+    counted, format_duration, format_ratio, format_significant, format_with_uncertainty,
     unsigned_zero,
 };
 use super::observables::Observables;
@@ -19,7 +19,7 @@ use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Mark};
 use crate::estimate::{Check, Verdict};
-use crate::exact::Density;
+use crate::exact::{Density, PairDensity};
 use crate::optimise::OptimiserSettings;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
@@ -51,6 +51,8 @@ pub struct ReportInput<'a> {
     pub notices: &'a [String],
     /// One-body density of the exact ground state, where it was computed.
     pub reference_density: Option<&'a Density>,
+    /// Its pair density, where the solver gave one.
+    pub reference_pairs: Option<&'a PairDensity>,
     /// Date, command and host of the run, where they are known.
     pub provenance: Option<&'a Provenance>,
     /// Where the files of data are.
@@ -96,7 +98,7 @@ pub fn render(input: &ReportInput) -> String {
              error bars.</p>\n<div class=\"figures\">",
             found.samples, found.replicates
         );
-        put_figures(&mut page, observables::figures(found));
+        put_figures(&mut page, observables::figures(found, input.reference_pairs));
         page.push_str("</div>\n");
     }
     if let Some(found) = input.projection {
@@ -180,7 +182,7 @@ fn header(page: &mut String, input: &ReportInput) {
 /// The card: energy, deviation, convergence, checks.
 fn headline(page: &mut String, summary: &Summary, convergence: &Mark, judged: &[Check]) {
     page.push_str("<section class=\"card\">\n");
-    let error = summary.standard_error;
+    let error = verdict::shown_error(summary);
     let mut small = format!("{} ± {} Ha", energy_digits(summary.energy), small_error(error));
     if summary.nuclear_repulsion != 0.0 {
         let _ = write!(
@@ -195,11 +197,14 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Mark, judged: &[
 
     match &summary.reference {
         None => {
-            let text = "The spec names no reference, and none was computed.";
-            tile(page, "", "Against exact", None, "No reference", text);
+            let text = match &summary.no_reference {
+                Some(why) => format!("None was found: {why}."),
+                None => "The spec asks for none.".to_owned(),
+            };
+            tile(page, "", "Against exact", None, "No reference", &text);
         }
         Some(reference) => {
-            let deviation = format_difference(1e3 * reference.deviation, 1e3 * error);
+            let deviation = verdict::milli_hartree(summary).unwrap_or_default();
             // The table below has all of it.
             let source = reference.source.split(" (").next().unwrap_or_default();
             let words = verdict::deviation(summary).unwrap_or_default();
@@ -230,13 +235,12 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Mark, judged: &[
     page.push_str("</section>\n");
     let _ = writeln!(
         page,
-        "<p class=\"cost\">{} parameters, {} iterations, {} final samples; {} on {} {}.</p>",
-        summary.parameters,
-        summary.iterations,
+        "<p class=\"cost\">{}, {}, {} final samples; {} on {}.</p>",
+        counted(summary.parameters, "parameter"),
+        counted(summary.iterations, "iteration"),
         summary.samples,
         format_duration(summary.wall_seconds),
-        summary.threads,
-        if summary.threads == 1 { "thread" } else { "threads" },
+        counted(summary.threads, "thread"),
     );
     let _ = writeln!(page, "<p class=\"cost\">{}</p>", escape(&error_bar(summary)));
 }
@@ -268,11 +272,11 @@ fn origin(page: &mut String, provenance: &Provenance) {
     let Provenance { version, finished, command, cores, host } = provenance;
     let _ = writeln!(
         page,
-        "<p class=\"cost\">{}, weylflow {} on {} with {cores} {}: <code>{}</code></p>",
+        "<p class=\"cost\">{}, weylflow {} on {} with {}: <code>{}</code></p>",
         escape(finished),
         escape(version),
         escape(host),
-        if *cores == 1 { "core" } else { "cores" },
+        counted(*cores, "core"),
         escape(command),
     );
 }
@@ -318,15 +322,23 @@ fn checks(page: &mut String, convergence: &Mark, judged: &[Check]) {
     page.push_str("</ul>\n");
 }
 
-/// An energy to 0.1 nHa: far below any error bar here, and short enough to read.
+/// An energy to 0.1 nHa: far below any error bar here, and short enough to read. Very small and very large ones get a power
+/// of ten.
 fn energy_digits(energy: f64) -> String {
+    let size = energy.abs();
+    if energy.is_finite() && size > 0.0 && !(1e-3..1e9).contains(&size) {
+        return format!("{energy:.9e}");
+    }
     unsigned_zero(format!("{energy:.10}"))
 }
 
-/// An error with two digits, never in powers of ten where the energy beside it is not.
+/// An error with two digits, in powers of ten only where so many decimals would show nothing of it.
 fn small_error(error: f64) -> String {
     if !error.is_finite() || error == 0.0 {
         return format!("{error}");
+    }
+    if !(1e-11..1e9).contains(&error) {
+        return format!("{error:.1e}");
     }
     let places = (1.0 - error.log10().floor()).clamp(0.0, 12.0) as usize;
     format!("{error:.places$}")

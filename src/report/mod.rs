@@ -22,6 +22,7 @@ pub mod projection;
 pub mod provenance;
 pub mod record;
 pub mod reference_density;
+pub mod reference_pairs;
 pub mod replace;
 pub mod summary;
 pub mod svg;

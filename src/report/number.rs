@@ -5,7 +5,7 @@
 /// The error gets two digits where the first is a 1, so that rounding never changes it by more than
 /// a quarter, and one digit otherwise. An error of one or more carries its decimal point
 /// (`0.2(1.5)`). Very large and very small numbers get a power of ten (`1.23(4)e-8`). An error of
-/// zero gives `(0)` after the digits of [`format_known`], an error that is not a number `(?)`. A value
+/// zero is none, and gives the digits of [`format_known`]; one that is not a number gives `(?)`. A value
 /// that rounds to zero has no sign.
 pub fn format_with_uncertainty(value: f64, error: f64) -> String {
     if !value.is_finite() {
@@ -15,7 +15,7 @@ pub fn format_with_uncertainty(value: f64, error: f64) -> String {
         return format!("{}(?)", format_known(value));
     }
     if error == 0.0 {
-        return format!("{}(0)", format_known(value));
+        return unsigned_zero(format_known(value));
     }
     let size = value.abs().max(error);
     let power = exponent(size, 0);
@@ -104,6 +104,11 @@ fn exponent(x: f64, decimals: usize) -> i32 {
     text.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0)
 }
 
+/// So many of something: `1 iteration`, `2 iterations`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A duration in words: `12 s`, `3 min 05 s`, `2 h 07 min`.
 pub fn format_duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
@@ -149,7 +154,7 @@ mod tests {
             (-1.816_041_9, 1.4e-6, "-1.8160419(14)"),
             (-1.816_041_9, 1.96e-6, "-1.816042(2)"),
             (-1.816_041_9, 9.6e-6, "-1.816042(10)"),
-            (-1.816_041_9, 0.0, "-1.8160419(0)"),
+            (-1.816_041_9, 0.0, "-1.8160419"),
             (2.0, 0.5, "2.0(5)"),
             (2.04, 0.99, "2.0(10)"),
             (0.2, 1.5, "0.2(1.5)"),
@@ -158,9 +163,9 @@ mod tests {
             (-4e-5, 2e-4, "0.0000(2)"),
             (-0.0, 0.5, "0.0(5)"),
             (-0.04, 1.5, "0.0(1.5)"),
-            (-0.0, 0.0, "0(0)"),
-            (-1.816_069_468_556_358_3, 0.0, "-1.8160694686(0)"),
-            (-1.5e-20, 0.0, "-1.5e-20(0)"),
+            (-0.0, 0.0, "0"),
+            (-1.816_069_468_556_358_3, 0.0, "-1.8160694686"),
+            (-1.5e-20, 0.0, "-1.5e-20"),
             (123.4, 4.4, "123(4)"),
             (1234.0, 45.0, "1230(50)"),
             (1234.0, 14.0, "1234(14)"),
@@ -187,7 +192,7 @@ mod tests {
             (1.7e-3, 3e-3, "+0.002(3)"),
             (-1.7e-3, 3e-3, "-0.002(3)"),
             (1.2e-8, 1e-9, "+1.20(10)e-8"),
-            (0.0, 0.0, "0(0)"),
+            (0.0, 0.0, "0"),
             (f64::NAN, 1.0, "NaN"),
         ] {
             assert_eq!(format_difference(value, error), expected);

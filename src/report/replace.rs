@@ -39,12 +39,11 @@ impl List {
     /// Names outside the set of those that this program gives are nobody's business: a list may be anyone's.
     fn is_ours(&self) -> bool {
         let given = |name: &String| {
-            let set_aside = names::STALE.iter().chain(&names::PREVIOUS).map(|pair| pair.1);
+            let set_aside = names::set_aside().map(|pair| pair.1);
             names::ALL.into_iter().chain(set_aside).any(|n| n == name)
         };
         let aside = |pair: &(String, String)| {
-            let (from, to) = (pair.0.as_str(), pair.1.as_str());
-            names::STALE.contains(&(from, to)) || names::PREVIOUS.contains(&(from, to))
+            names::set_aside().any(|(from, to)| (from, to) == (pair.0.as_str(), pair.1.as_str()))
         };
         self.aside.iter().all(aside) && self.drop.iter().chain(&self.put).all(given)
     }
@@ -118,7 +117,7 @@ impl Set {
     pub fn put_in_place(self, of_another_run: bool) -> Result<(), FileError> {
         let written = |name: &&&str| fs::symlink_metadata(self.path.join(name)).is_ok();
         let put: Vec<&str> = names::ALL.iter().filter(written).copied().collect();
-        let set_aside = names::STALE.iter().chain(&names::PREVIOUS).map(|pair| pair.1);
+        let set_aside = names::set_aside().map(|pair| pair.1);
         let all = names::ALL.into_iter().chain(set_aside);
         let drop =
             all.filter(|name| (of_another_run || self.drop.contains(name)) && !put.contains(name));

@@ -1,8 +1,8 @@
 //! What a report says of a result: the checks of its judge, from the summary and the rows of the iterations.
 
-use super::number::format_with_uncertainty;
+use super::number::{counted, format_difference, format_with_uncertainty};
 use super::record::{IterationRow, Summary};
-use crate::estimate::judge::deviation_words;
+use crate::estimate::judge::{deviation_words, is_rounding};
 use crate::estimate::{Check, Drift, Evidence, Exact, Verdict, judge};
 use crate::train::StopReason;
 
@@ -135,8 +135,8 @@ pub fn convergence(rows: &[IterationRow], summary: &Summary) -> Mark {
         (None, _) => (true, "All iterations done", StopReason::Iterations.words()),
     };
     let detail = format!(
-        "Training stopped after {} iterations because {because}.{change}",
-        summary.iterations
+        "Training stopped after {} because {because}.{change}",
+        counted(summary.iterations, "iteration")
     );
     Mark { good, headline: headline.into(), detail }
 }
@@ -153,21 +153,52 @@ pub fn line(summary: &Summary, rows: &[IterationRow]) -> String {
     }
 }
 
-/// The deviation from the reference in Hartree and error bars, those of the reference included where known.
-pub fn deviation(summary: &Summary) -> Option<String> {
-    let reference = summary.reference.as_ref()?;
-    let error = summary.standard_error.hypot(reference.error_estimate.unwrap_or(0.0));
-    let size = summary.health.scale.map_or(summary.energy.abs(), |s| s.energy());
-    Some(deviation_words(reference.deviation, error, size))
+/// Relative error of a mean that doubles leave, however small the scatter of what it is the mean of.
+const DOUBLES: f64 = 1e-14;
+
+/// The standard error as it is shown beside the energy: not below what rounding leaves.
+pub fn shown_error(summary: &Summary) -> f64 {
+    // What is not a number stays so.
+    let least = DOUBLES * summary.energy.abs().max(size(summary));
+    if summary.standard_error < least { least } else { summary.standard_error }
 }
 
-/// Deviation from the reference in error bars, those of the reference included where known. Not yet a
-/// probability: see [`crate::estimate::gaussian_bars`].
-pub fn error_bars(summary: &Summary) -> Option<f64> {
+/// The energy's own scale, in Hartree.
+fn size(summary: &Summary) -> f64 {
+    summary.health.scale.map_or(summary.energy.abs(), |s| s.energy())
+}
+
+/// Deviation from the reference and its error, that of the reference included where known; and whether both are rounding.
+fn deviates(summary: &Summary) -> Option<(f64, f64, bool)> {
     let reference = summary.reference.as_ref()?;
     let error = summary.standard_error.hypot(reference.error_estimate.unwrap_or(0.0));
-    let bars = reference.deviation / error;
-    bars.is_finite().then_some(bars)
+    let rounding = is_rounding(reference.deviation, error, size(summary));
+    Some((reference.deviation, error, rounding))
+}
+
+/// The deviation from the reference in Hartree and error bars, those of the reference included where known.
+pub fn deviation(summary: &Summary) -> Option<String> {
+    let (deviation, error, _) = deviates(summary)?;
+    Some(deviation_words(deviation, error, size(summary)))
+}
+
+/// The deviation in mHa, with its error in parentheses; zero where it is nothing but rounding.
+pub fn milli_hartree(summary: &Summary) -> Option<String> {
+    let (deviation, error, rounding) = deviates(summary)?;
+    Some(if rounding { "0".to_owned() } else { format_difference(1e3 * deviation, 1e3 * error) })
+}
+
+/// Error of the deviation, in Hartree: that of the energy and that of the reference.
+pub fn deviation_error(summary: &Summary) -> Option<f64> {
+    deviates(summary).map(|(_, error, _)| error)
+}
+
+/// Deviation from the reference in error bars, those of the reference included where known; none where it is nothing but
+/// rounding. Not yet a probability: see [`crate::estimate::gaussian_bars`].
+pub fn error_bars(summary: &Summary) -> Option<f64> {
+    let (deviation, error, rounding) = deviates(summary)?;
+    let bars = deviation / error;
+    (bars.is_finite() && !rounding).then_some(bars)
 }
 
 #[cfg(test)]

@@ -13,15 +13,16 @@ use crate::report::faults::{self, FaultsCsv};
 use crate::report::files::{
     Existing, FileError, create_output_folder, holds_a_run, names, write_atomic,
 };
-use crate::report::folder::fitting_observables;
+use crate::report::folder::{fitting_observables, fitting_projection, stale_projection};
 use crate::report::html::{ReportInput, render};
 use crate::report::links::Links;
 use crate::report::observables::Observables;
+use crate::report::projection::ProjectionRecord;
 use crate::report::provenance::Provenance;
 use crate::report::record::Summary;
-use crate::report::reference_density;
 use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
 use crate::report::summary::{read_summary, write_summary};
+use crate::report::{reference_density, reference_pairs};
 use crate::spec::ResolvedSpec;
 use crate::train::TrainingState;
 use crate::work::Work;
@@ -207,7 +208,7 @@ pub(super) fn saved_in(error: RunError, folder: &Path) -> RunError {
 
 /// Every file that a run may write into a folder.
 pub fn written_into(folder: &Path) -> Vec<PathBuf> {
-    let set_aside = names::STALE.iter().map(|pair| pair.1);
+    let set_aside = names::set_aside().map(|pair| pair.1);
     let all = names::ALL.into_iter().chain(set_aside).chain([names::LOCK]);
     let all = all.map(|name| folder.join(name));
     let new = names::ALL.into_iter().map(|name| folder.join(NEW_RUN).join(name));
@@ -269,7 +270,7 @@ impl Run {
         let Record { mut checkpoint, table, mut faults, .. } = record;
         faults.push(faults::ESTIMATE, outcome.rows.len(), &outcome.faults)?;
 
-        let Earlier { mut set, observables, notices } =
+        let Earlier { mut set, observables, projection, notices } =
             earlier(results, place, outcome.summary.fingerprint.as_deref(), observer)?;
         let to = set.path().to_owned();
         if !holds(&results.join(names::SPEC), &spec_text) || place.replaces {
@@ -282,6 +283,10 @@ impl Run {
             Some(density) => reference_density::write(&to, density)?,
             // That of an earlier reference.
             None => set.drop_from_place(names::REFERENCE_DENSITY),
+        }
+        match &outcome.reference_pairs {
+            Some(pairs) => reference_pairs::write(&to, pairs)?,
+            None => set.drop_from_place(names::REFERENCE_PAIRS),
         }
         let provenance = Provenance::here();
         provenance.write(&to)?;
@@ -305,9 +310,10 @@ impl Run {
             optimiser: &spec.optimiser,
             spec_text: &spec_text,
             observables: observables.as_ref(),
-            projection: None,
+            projection: projection.as_ref(),
             notices: &notices,
             reference_density: outcome.reference_density.as_ref(),
+            reference_pairs: outcome.reference_pairs.as_ref(),
             provenance: Some(&provenance),
             links: &Links::of_files(|name| set.will_hold(name, place.replaces)),
         });
@@ -344,11 +350,13 @@ pub(super) struct Earlier {
     pub(super) set: Set,
     /// What was measured of the state that is still the same.
     observables: Option<Observables>,
+    /// What was projected from it.
+    projection: Option<ProjectionRecord>,
     /// What the report says of those that are not.
     notices: Vec<String>,
 }
 
-/// What `weylflow measure` found of another state is of no use beside the new energy.
+/// What `weylflow measure` and `weylflow project` found of another state is of no use beside the new energy.
 pub(super) fn earlier(
     results: &Path,
     place: &Place,
@@ -366,6 +374,25 @@ pub(super) fn earlier(
         false => Set::empty(results, NEW_RESULTS)?,
     };
     let mut notices = Vec::new();
+    let projection = if place.replaces {
+        None
+    } else {
+        // As above.
+        let (found, stale) = fitting_projection(results, fingerprint)
+            .unwrap_or_else(|_| (None, Some(stale_projection())));
+        if let Some(stale) = stale {
+            if std::fs::symlink_metadata(results.join(names::PROJECTION)).is_ok() {
+                set.set_aside(&names::STALE_PROJECTION);
+                set.drop_from_place(names::PROJECTION_STATE);
+                observer.hear(Event::Message(&format!(
+                    "what `weylflow project` found belongs to another state and was set aside as {}",
+                    names::STALE_PROJECTION[0].1
+                )));
+            }
+            notices.push(stale);
+        }
+        found
+    };
     let measured = std::fs::symlink_metadata(results.join(names::OBSERVABLES)).is_ok();
     if stale.is_some() && measured {
         set.set_aside(&names::STALE);
@@ -377,7 +404,7 @@ pub(super) fn earlier(
     } else {
         notices.extend(stale);
     }
-    Ok(Earlier { set, observables, notices })
+    Ok(Earlier { set, observables, projection, notices })
 }
 
 fn stale_notice() -> String {

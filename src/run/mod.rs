@@ -34,11 +34,12 @@ pub use state::{Samples, State, StateError};
 
 use crate::checkpoint::{CheckpointError, Done};
 use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
-use crate::exact::Density;
+use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
 use crate::optimise::{self, Optimiser};
 use crate::report::escape::one_line;
 use crate::report::files::FileError;
+use crate::report::number::counted;
 use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
 use crate::report::verdict;
 use crate::sampling::{Purpose, Sampling};
@@ -281,10 +282,10 @@ impl Run {
             team.begin(&self.spec_text);
         }
         observer.hear(Event::Message(&format!(
-            "{}: {} parameters, {} iterations of {} samples",
+            "{}: {}, {} of {} samples",
             one_line(&spec.title),
-            self.psi.parameters().len(),
-            spec.iterations,
+            counted(self.psi.parameters().len(), "parameter"),
+            counted(spec.iterations, "iteration"),
             spec.samples_per_iteration
         )));
         let schedule = Schedule::of(spec);
@@ -364,11 +365,13 @@ impl<O: Observer> Trained<O> {
             .ok_or(RunError::Interrupted { checkpoint: None })?;
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
-        let (reference, reference_density, no_reference) =
+        let (reference, exact, no_reference) =
             match reference::reference(&spec, &estimate.energy, &mut observer)? {
-                Ok((reference, density)) => (Some(reference), density, None),
+                Ok((reference, ground)) => (Some(reference), ground, None),
                 Err(why) => (None, None, why),
             };
+        let (reference_density, reference_pairs) =
+            exact.map_or((None, None), |g| (Some(g.density), g.pair_density));
         let saved = SavedWavefunction::new(&spec, psi.as_ref(), course.training.refinements());
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
         let (left, right) = psi.interval(&spec.geometry);
@@ -428,6 +431,7 @@ impl<O: Observer> Trained<O> {
             summary,
             rows: course.rows,
             reference_density,
+            reference_pairs,
             saved,
             psi,
         })
@@ -446,6 +450,8 @@ pub struct Outcome {
     pub density: DensityProfile,
     /// That of the exact ground state, where it was computed.
     pub reference_density: Option<Density>,
+    /// Its pair density, where the solver gave one.
+    pub reference_pairs: Option<PairDensity>,
     /// Final samples without a sensible local energy, some of them.
     pub faults: Vec<Fault>,
     /// The trained state, to be kept.

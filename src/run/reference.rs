@@ -2,7 +2,9 @@
 
 use super::{Event, Observer, RunError};
 use crate::estimate::EnergyEstimate;
-use crate::exact::{Density, ExactError, ExactOptions, ExactResult, Step, solve, solve_on_line};
+use crate::exact::{
+    ExactError, ExactOptions, ExactResult, GroundState, Step, solve, solve_on_line,
+};
 use crate::report::record::Reference;
 use crate::spec::{ReferenceSource, ResolvedSpec};
 use crate::system::{Geometry, Hamiltonian, Sector};
@@ -119,10 +121,10 @@ pub(super) fn asked(spec: &ResolvedSpec, states: usize) -> (Task, ExactOptions) 
     (task, options)
 }
 
-/// The exact energy, with the density where that gives one, or why there is none, where one was asked for.
-type Compared = Result<(Reference, Option<Density>), Option<String>>;
+/// The exact energy, with what else is known of its state, or why there is none, where one was asked for.
+type Compared = Result<(Reference, Option<GroundState>), Option<String>>;
 
-/// The exact energy, with the density where that gives one, or why there is none: a literal of the spec, or exact
+/// The exact energy, with what else is known of its state, or why there is none: a literal of the spec, or exact
 /// diagonalisation where it is cheap enough.
 ///
 /// # Errors
@@ -144,7 +146,8 @@ pub(super) fn reference(
             Ok(Ok((reference, None)))
         }
         ReferenceSource::Exact => {
-            let (task, options) = asked(spec, 1);
+            let (task, mut options) = asked(spec, 1);
+            options.pair_density = spec.sector.particles() > 1;
             observer.hear(Event::Phase("exact energy for comparison"));
             let observer = std::cell::RefCell::new(observer);
             let stops = || observer.borrow().stops();
@@ -168,7 +171,7 @@ pub(super) fn reference(
                         source: result.method,
                         deviation: energy.mean() - result.energies[0],
                     };
-                    Ok(Ok((reference, result.ground_state.ok().map(|ground| ground.density))))
+                    Ok(Ok((reference, result.ground_state.ok())))
                 }
                 Err(ExactError::Interrupted) => Err(RunError::Interrupted { checkpoint: None }),
                 Err(error) => {

@@ -96,6 +96,7 @@ impl Scan {
     /// # Errors
     /// [`ElsewhereError`].
     pub fn read(folder: &Path) -> Result<Self, ElsewhereError> {
+        super::replace::settle(folder)?;
         let path = folder.join(files::SCAN);
         if std::fs::symlink_metadata(&path).is_err() {
             return Err(ElsewhereError::NoScan { folder: folder.to_owned() });

@@ -4,6 +4,7 @@
 
 mod conditional;
 mod elsewhere;
+pub mod replace;
 mod series;
 mod slope;
 
@@ -35,7 +36,7 @@ pub mod files {
     /// The folders of the points.
     pub const POINTS: &str = "points";
     /// What the scan was asked for.
-    pub const SCAN: &str = "scan.json";
+    pub const SCAN: &str = crate::report::files::names::SCAN;
     /// Where its one training stands, and what came of it.
     pub const SERIES: &str = "series.json";
 }
@@ -390,6 +391,12 @@ impl Scan {
         };
         let same = before.as_ref() == Some(&identity);
         let part = asked.only.is_some();
+        // Its report would be that of neither.
+        if before.is_none()
+            && [names::SUMMARY, names::CHECKPOINT].iter().any(|n| folder.join(n).exists())
+        {
+            return Err(FileError::OfAnotherKind { path: folder.to_owned(), what: "run" }.into());
+        }
         match (asked.place.existing, before) {
             // A part of one scan and the rest of another make no curve.
             (existing, Some(_)) if !same && (existing == Existing::Keep || part) => {

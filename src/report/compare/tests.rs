@@ -81,6 +81,7 @@ fn run(name: &str) -> RunFolder {
             .collect(),
         density: DensityProfile { edges, up: bins.clone(), down: bins },
         reference_density: Some(Density { x, up: values.clone(), down: values }),
+        reference_pairs: None,
         provenance: None,
         observables: None,
         projection: None,
@@ -120,6 +121,30 @@ fn zero_has_no_sign() {
         assert!(!page.contains(wrong), "{wrong}");
     }
     assert!(page.contains("a, 0.0000(2) mHa off"));
+}
+
+/// Runs of one iteration that are exact to rounding.
+#[test]
+fn rounding_makes_no_error_bars_and_one_iteration_no_range() {
+    let mut runs = [run("a"), run("b")];
+    for run in &mut runs {
+        run.rows.truncate(1);
+        run.summary.standard_error = 2e-16;
+        run.summary.reference.as_mut().unwrap().deviation = 1e-15;
+        run.summary.reference.as_mut().unwrap().error_estimate = Some(1e-14);
+    }
+    let page = page(&runs);
+    assert!(page.contains("Closest to its exact energy: a, 0 mHa off."));
+    assert!(page.contains("<td data-name=\"Error bars\"></td>"), "{page}");
+    assert!(page.contains("<td data-name=\"Deviation (mHa)\" class=\"number\">0</td>"));
+    // Iterations have no parts, and none below the first.
+    let figure = page.split("id=\"variance-iterations\"").nth(1).unwrap();
+    assert!(!figure.split("</svg>").next().unwrap().contains(">−0."), "{figure}");
+    let table = to_csv(&runs);
+    let rows: Vec<Vec<&str>> = table.lines().map(|l| l.split(',').collect()).collect();
+    let column = rows[0].iter().position(|c| *c == "deviation_in_error_bars").unwrap();
+    // Two commas are in quotes.
+    assert_eq!(rows[1][column + 2], "");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The figures of a report, each with its caption.
 
 use super::super::densities::{SPINS, exact_curves, smooth};
-use super::super::number::{format_difference, format_with_uncertainty};
+use super::super::number::{counted, format_with_uncertainty};
 use super::super::record::{IterationRow, Summary};
 use super::super::svg::{Axis, Colour, Figure, Layer};
+use super::super::verdict;
 use super::{ReportInput, observables};
 use crate::optimise::{Labels, OptimiserSettings};
 use crate::system::{External, Geometry};
@@ -63,7 +64,7 @@ fn energy(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
     let level = match exact {
         Some(e) => Layer::level(e, format!("exact, {e:.6} Ha"), Colour::Vermillion),
         None => {
-            let text = format_with_uncertainty(summary.energy, summary.standard_error);
+            let text = format_with_uncertainty(summary.energy, verdict::shown_error(summary));
             Layer::level(summary.energy, format!("final estimate, {text} Ha"), Colour::Vermillion)
         }
     };
@@ -137,7 +138,7 @@ fn deviation(rows: &[IterationRow], summary: &Summary) -> (Figure, String) {
         );
     let mut caption = String::from("Deviations below the standard error are noise.");
     if let Some(reference) = reference {
-        let text = format_difference(1e3 * reference.deviation, milli(summary.standard_error));
+        let text = verdict::milli_hartree(summary).unwrap_or_default();
         figure = figure.with(Layer::level(
             milli(reference.deviation),
             format!("final, {text} mHa"),
@@ -168,13 +169,14 @@ fn gaps(rows: &[IterationRow], f: impl Fn(&IterationRow) -> f64) -> String {
     }
     let mut text = String::new();
     if idle > 0 {
-        let all = rows.len();
+        let all = counted(rows.len(), "iteration");
         text += &format!(
-            " Gaps: in {idle} of {all} iterations no trial step was an improvement, and none was taken."
+            " Gaps: in {idle} of {all} no trial step was an improvement, and none was taken."
         );
     }
     if odd > 0 {
-        text += &format!(" Gaps: {odd} of {} iterations without a number above zero.", rows.len());
+        let all = counted(rows.len(), "iteration");
+        text += &format!(" Gaps: {odd} of {all} without a number above zero.");
     }
     text
 }
@@ -186,8 +188,8 @@ fn variance(rows: &[IterationRow]) -> (Figure, String) {
     let odd = rows.iter().filter(|r| !(r.variance.is_finite() && r.variance > 0.0)).count();
     let mut caption = String::from("It vanishes for an exact eigenstate.");
     if odd > 0 {
-        caption +=
-            &format!(" Gaps: {odd} of {} iterations without a number above zero.", rows.len());
+        let all = counted(rows.len(), "iteration");
+        caption += &format!(" Gaps: {odd} of {all} without a number above zero.");
     }
     (figure, caption)
 }

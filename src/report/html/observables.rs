@@ -3,20 +3,85 @@
 use super::super::densities::{SPINS, populated, smooth};
 use super::super::number::format_significant;
 use super::super::observables::Observables;
+use super::super::reference_pairs::means;
 use super::super::svg::{Axis, Colour, Figure, Layer};
+use crate::exact::PairDensity;
 use crate::observables::Quantity;
 
 /// All figures that the observables allow, with their captions.
-pub(super) fn figures(o: &Observables) -> Vec<(Figure, String)> {
+pub(super) fn figures(o: &Observables, exact: Option<&PairDensity>) -> Vec<(Figure, String)> {
     let mut all = vec![];
     all.extend(local_energy(o));
     all.extend(occupations(o));
     all.extend(natural_orbitals(o));
     all.extend(o.quantities().filter_map(pair_density));
+    all.extend(exact.and_then(|exact| pairs_beside_exact(o, exact)));
     all.extend(distance(o));
     all.extend(momentum(o));
     all.extend(structure_factor(o));
     all
+}
+
+/// Below this share of the largest value a bin of pairs is too empty to be compared.
+const SPARSE: f64 = 1e-2;
+
+/// All pairs, sampled on one side of the diagonal and exact on the other: the pair density is symmetric.
+fn pairs_beside_exact(o: &Observables, exact: &PairDensity) -> Option<(Figure, String)> {
+    let parts: Vec<_> = PAIRS
+        .iter()
+        .filter_map(|p| Some((p.0, o.quantity(&format!("pair_density_{}", p.0))?)))
+        .collect();
+    let edges = &parts.first()?.1.axes.first()?.points;
+    let bins = edges.len().checked_sub(1)?;
+    let exact = means(exact, edges);
+    let (mut sampled, mut variance) = (vec![0.0; bins * bins], vec![0.0; bins * bins]);
+    for (pair, q) in &parts {
+        if q.values.len() != bins * bins {
+            return None;
+        }
+        for (k, (value, error)) in with_errors(q).into_iter().enumerate() {
+            let across = bins * (k % bins) + k / bins;
+            sampled[k] += value;
+            variance[k] += error * error;
+            // Pairs of different spins are counted once, the first coordinate that of the spin named first.
+            if *pair == "up_down" {
+                sampled[across] += value;
+                variance[across] += error * error;
+            }
+        }
+    }
+    let largest = exact.iter().copied().fold(0.0, f64::max);
+    let full = |k: &usize| exact[*k] > SPARSE * largest && variance[*k] > 0.0;
+    let squares: Vec<f64> = (0..bins * bins)
+        .filter(full)
+        .map(|k| (sampled[k] - exact[k]).powi(2) / variance[k])
+        .collect();
+    let values = (0..bins * bins).map(|k| if k / bins < k % bins { sampled[k] } else { exact[k] });
+    let values: Vec<f64> = values.collect();
+    let inside = |k: &usize| (0..bins).any(|j| exact[bins * k + j] > 1e-3 * largest);
+    let (first, last) = ((0..bins).find(inside)?, (0..bins).rev().find(inside)?);
+    let range = (edges[first], edges[last + 1]);
+    let x = Axis::linear("x (bohr)").with_range(range.0, range.1);
+    let y = Axis::linear("x′ (bohr)").with_range(range.0, range.1);
+    let top = values.iter().copied().fold(0.0, f64::max);
+    let map = Layer::heat(edges.clone(), edges.clone(), values, Colour::Purple)
+        .named(format!("0 to {} pairs/bohr²", format_significant(top, 3)));
+    let diagonal = Layer::line(vec![(range.0, range.0), (range.1, range.1)], Colour::Ink);
+    let figure = Figure::new("pairs-exact", "Pair density, sampled and exact", x, y)
+        .with_height(430.0)
+        .with(map)
+        .with(diagonal);
+    let mut caption =
+        "All ordered pairs: sampled above the diagonal, the exact ground state below.".to_owned();
+    if !squares.is_empty() {
+        let rms = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
+        caption.push_str(&format!(
+            " Root mean square of their difference, in standard errors: {} over the {} bins with more than a hundredth of the most pairs.",
+            format_significant(rms, 2),
+            squares.len()
+        ));
+    }
+    Some((figure, caption))
 }
 
 /// Names, words and colours of the pairs of spins.
@@ -201,19 +266,15 @@ pub(super) fn rows(o: &Observables) -> Vec<(String, f64, f64, String)> {
         .quantities()
         .filter_map(|q| {
             let (value, error) = q.scalar()?;
-            Some((q.name.replace('_', " "), value, error, q.unit.clone()))
+            Some((q.name.replace('_', " "), value, q.shown_error(error), q.unit.clone()))
         })
         .collect();
     for name in ["occupations", "nuclear_forces"] {
         if let Some(q) = o.quantity(name) {
             let words = if name == "occupations" { "occupation" } else { "force on nucleus" };
-            rows.extend(
-                with_errors(q)
-                    .into_iter()
-                    .take(8)
-                    .enumerate()
-                    .map(|(k, (v, e))| (format!("{words} {}", k + 1), v, e, q.unit.clone())),
-            );
+            rows.extend(with_errors(q).into_iter().take(8).enumerate().map(|(k, (v, e))| {
+                (format!("{words} {}", k + 1), v, q.shown_error(e), q.unit.clone())
+            }));
         }
     }
     rows

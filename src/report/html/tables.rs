@@ -16,7 +16,7 @@ type Row = (&'static str, String, String, &'static str);
 
 fn rows(summary: &Summary) -> Vec<Row> {
     let none = String::new;
-    let error = small_error(summary.standard_error);
+    let error = small_error(verdict::shown_error(summary));
     let mut rows = vec![("electronic energy", energy_digits(summary.energy), error.clone(), "Ha")];
     if summary.nuclear_repulsion != 0.0 {
         rows.extend([
@@ -26,9 +26,11 @@ fn rows(summary: &Summary) -> Vec<Row> {
     }
     if let Some(reference) = &summary.reference {
         let own = reference.error_estimate.map(|e| format!("{e:.1e}")).unwrap_or_default();
+        let off = verdict::deviation_error(summary).unwrap_or(f64::NAN);
+        let deviation = format!("{:.3e}", reference.deviation);
         rows.extend([
             ("exact electronic energy", energy_digits(reference.energy), own, "Ha"),
-            ("deviation from exact", energy_digits(reference.deviation), error, "Ha"),
+            ("deviation from exact", deviation, small_error(off), "Ha"),
         ]);
         if let Some(bars) = verdict::error_bars(summary) {
             rows.push(("deviation in error bars", two_places(bars), none(), ""));

@@ -17,6 +17,7 @@ struct Run {
     spec_text: String,
     observables: Option<Observables>,
     reference_density: Option<Density>,
+    reference_pairs: Option<PairDensity>,
     provenance: Option<Provenance>,
     links: Links,
 }
@@ -36,6 +37,7 @@ impl Run {
             projection: None,
             notices: &[],
             reference_density: self.reference_density.as_ref(),
+            reference_pairs: self.reference_pairs.as_ref(),
             provenance: self.provenance.as_ref(),
             links: &self.links,
         })
@@ -124,6 +126,7 @@ fn run() -> Run {
         spec_text: "(title: \"Helium\")".into(),
         observables: None,
         reference_density: None,
+        reference_pairs: None,
         provenance: None,
         links: Links::default(),
     }
@@ -239,6 +242,9 @@ fn poor_runs_still_have_a_report() {
     run.summary.nuclear_repulsion = 0.5;
     run.summary.total_energy = -1.316;
     assert!(run.page().contains("with nuclear repulsion -1.316000(3) Ha"));
+    assert!(run.page().contains("The spec asks for none."));
+    run.summary.no_reference = Some("it would take 9 GiB".into());
+    assert!(run.page().contains("None was found: it would take 9 GiB."));
     run.density.edges.clear();
     run.density.up.clear();
     run.rows.clear();
@@ -381,4 +387,48 @@ fn zero_has_no_sign_and_a_loss_is_called_one() {
         assert!(!page.contains(wrong), "{wrong}");
     }
     assert!(page.contains("0.0000(2) mHa") && page.contains("It is 2.2(4) times larger than"));
+}
+
+/// A run that starts from an eigenstate: nothing but rounding is left of its deviation, and no number of error bars.
+#[test]
+fn rounding_is_called_by_its_name_everywhere() {
+    let mut run = run();
+    let s = &mut run.summary;
+    (s.energy, s.standard_error, s.variance, s.iterations) = (2.0 - 1e-15, 3e-16, 3e-28, 1);
+    s.error_bar.gain = None;
+    s.reference = Some(Reference {
+        energy: 2.0,
+        error_estimate: Some(2e-14),
+        source: "closed form".into(),
+        deviation: -1e-15,
+    });
+    run.rows.truncate(1);
+    (run.rows[0].energy, run.rows[0].standard_error) = (2.0, 1e-15);
+    run.summary.parameters = 1;
+    let page = run.page();
+    for text in [
+        "2.00000000000000(2) Ha",
+        "2.0000000000 ± 2.0e-14 Ha",
+        ">0 mHa<",
+        "-1.0e-15 Ha (to rounding) from 2.0000000000 Ha",
+        "1 parameter, 1 iteration, ",
+        "Training stopped after 1 iteration because",
+    ] {
+        assert!(page.contains(text), "{text} is missing");
+    }
+    for wrong in [
+        "deviation in error bars",
+        "± 0.000000000000",
+        "error bars from",
+        "one of the two is wrong",
+        "1 iterations",
+        "-0.0 ",
+    ] {
+        assert!(!page.contains(wrong), "{wrong}");
+    }
+    // Within an error bar that is more than rounding, but no tenth of one.
+    run.summary.reference.as_mut().unwrap().error_estimate = Some(1e-9);
+    let page = run.page();
+    assert!(page.contains("-1.0e-15 Ha (less than 0.1 error bars) from 2.0000000000 Ha"));
+    assert!(!page.contains("-0.0 error bars") && !page.contains("one of the two is wrong"));
 }
