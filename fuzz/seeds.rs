@@ -61,6 +61,7 @@ pub fn seeds() -> Result<Vec<Seed>, Box<dyn Error>> {
         let mut state = TrainingState::new(psi.parameters(), optimiser.as_ref());
         let mut checkpoint = Checkpoint {
             spec: spec.clone(),
+            done: Vec::new(),
             training: state.clone(),
             energy: format_table(&[]),
             seconds: Vec::new(),

@@ -29,17 +29,30 @@ pub struct Checkpoint {
     pub spec: ResolvedSpec,
     /// How far it has come.
     pub training: TrainingState,
+    /// Trainings of a sweep that have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub done: Vec<Done>,
     /// Rows of `energy.csv` so far, as text.
     pub energy: String,
     /// Seconds since the start of the run at the end of each iteration, over all its processes.
     pub seconds: Vec<f64>,
     /// Processor time so far, over all its processes.
     pub cpu_seconds: f64,
-    /// Work of the iterations so far.
+    /// Work of the iterations so far, of this training.
     #[serde(default)]
     pub work: Work,
     /// Whether all results were written after the last iteration.
     pub finished: bool,
+}
+
+/// A training of a sweep that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// Where it ended.
+    pub training: TrainingState,
+    /// Work of its iterations.
+    pub work: Work,
 }
 
 /// Why a checkpoint is not used.
@@ -78,13 +91,18 @@ impl Checkpoint {
         self.work = work;
     }
 
+    /// Iterations done, of all trainings.
+    pub fn iterations(&self) -> usize {
+        self.done.iter().map(|d| d.training.iteration).sum::<usize>() + self.training.iteration
+    }
+
     /// The rows of `energy.csv` so far.
     ///
     /// # Errors
     /// A row that is malformed, or a number of rows that does not fit the iterations.
     pub fn rows(&self, path: &Path) -> Result<Vec<IterationRow>, CheckpointError> {
         let rows = crate::report::csv::parse_energy(path, &self.energy, &self.seconds)?;
-        let done = self.training.iteration;
+        let done = self.iterations();
         if rows.len() != done || self.seconds.len() != done {
             let reason = format!("{} rows of energy for {done} iterations", rows.len());
             return Err(CheckpointError::Unusable { path: path.to_owned(), reason });

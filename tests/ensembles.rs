@@ -1,5 +1,7 @@
 //! Several states, and temperatures, from one flow.
 
+mod common;
+
 use weylflow::objective::{free_energy, spectrum};
 use weylflow::run::{EnsembleOutcome, EnsembleRun, Run};
 use weylflow::spec::ResolvedSpec;
@@ -110,6 +112,30 @@ fn limits_are_free_fermions_and_the_ground_state() {
             < 1e-5 + 4.0 * t.free_energy.standard_error
     );
     assert!(t.entropy.value < 1e-9);
+    // The classical gas with the first quantum correction (E. Wigner, Phys. Rev. 40, 749 (1932)), which leaves the fourth power of
+    // Planck's constant: at this temperature of a trap alone (1/2880) kT^-3 a particle.
+    let hot = run(SOFT, "(up: 1, down: 1)", "temperature: (kT: 2), reference: None,");
+    let t = hot.summary.thermal.unwrap();
+    let classical = classical_gas(2.0);
+    assert!((t.free_energy.value - classical).abs() < 3e-4, "{} {classical}", t.free_energy.value);
+}
+
+/// Free energy of two distinguishable particles of the soft trap: on the classical phase space, and the term of second order.
+fn classical_gas(kt: f64) -> f64 {
+    let (half, points) = (9.0 * kt.sqrt(), 300);
+    let step = 2.0 * half / f64::from(points);
+    let (mut z, mut curvature) = (0.0, 0.0);
+    for i in 0..=points {
+        for j in 0..=points {
+            let (x, y) = (f64::from(i) * step - half, f64::from(j) * step - half);
+            let q = 1.0 + (x - y).powi(2);
+            let weight = (-(0.5 * (x * x + y * y) + q.powf(-0.5)) / kt).exp();
+            z += weight;
+            curvature += weight * (2.0 + 2.0 * (3.0 * (q - 1.0) * q.powf(-2.5) - q.powf(-1.5)));
+        }
+    }
+    let states = z * step * step * kt / std::f64::consts::TAU;
+    -kt * states.ln() + curvature / z / (24.0 * kt)
 }
 
 /// What determinants cannot carry, and what excludes each other, is refused where it stands.
@@ -189,5 +215,56 @@ fn error_bars_cover_what_they_should() {
     }
     for count in covered {
         assert!((44..=50).contains(&count), "{covered:?} of {SEEDS}");
+    }
+}
+
+/// Every state that a run leaves is a wavefunction with the energy that the run found for it; what is none is refused by name.
+#[test]
+fn each_state_is_measured_sampled_and_evaluated() {
+    use common::{fails, read, succeeds};
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let write = |more: &str| std::fs::write(folder.join("spec.ron"), text(SOFT, "(up: 2)", more));
+    write("states: (count: 3), reference: None,").unwrap();
+    succeeds(folder, &["run", "spec.ron", "--quiet", "--out", "out"]);
+    let json = |name: &str| -> serde_json::Value {
+        serde_json::from_str(&read(folder.join(name))).unwrap()
+    };
+    let run = json("out/summary.json");
+    for state in ["0", "2"] {
+        let out = format!("m{state}");
+        let what = ["--what", "energy,position", "--samples", "4096", "--quiet", "--no-exact"];
+        let of = ["measure", "out", "--state", state, "--out", &out];
+        succeeds(folder, &[&of[..], &what].concat());
+        let found = json(&format!("{out}/observables.json"));
+        let all: Vec<&serde_json::Value> = found["measurements"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|m| m["quantities"].as_array().unwrap())
+            .collect();
+        let of = |name: &str| {
+            let q = all.iter().find(|q| q["name"] == name).unwrap();
+            (q["values"][0].as_f64().unwrap(), q["errors"][0].as_f64().unwrap())
+        };
+        let (energy, error) = of("energy");
+        let expected = &run["states"][state.parse::<usize>().unwrap()];
+        let off = energy - expected["energy"].as_f64().unwrap();
+        let error = error.hypot(expected["standard_error"].as_f64().unwrap());
+        assert!(off.abs() < 5.0 * error + 1e-6, "{state}: {off:e} of {error:e}");
+    }
+    succeeds(folder, &["sample", "out", "--state", "1", "-n", "8", "--out", "x.npz"]);
+    fails(folder, &["sample", "out", "-n", "8", "--out", "y.npz"], "from 0 to 2");
+    fails(folder, &["measure", "out", "--state", "3", "--out", "m"], "from 0 to 2");
+    fails(folder, &["measure", "out", "--state", "1"], "--out");
+    fails(folder, &["project", "out"], "several states");
+    write("temperature: (kT: 0.3), reference: None,").unwrap();
+    succeeds(folder, &["run", "spec.ron", "--quiet", "--out", "hot"]);
+    for command in ["measure", "sample", "project"] {
+        let with: &[&str] = match command {
+            "sample" => &["sample", "hot", "-n", "8", "--out", "y.npz"],
+            _ => &[command, "hot"],
+        };
+        fails(folder, with, "a temperature");
     }
 }

@@ -67,18 +67,42 @@ fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Several states, or a sweep of temperatures.
+fn ensemble(asked: &str, iterations: usize, samples: usize) -> String {
+    format!(
+        r#"(title: "trap", hamiltonian: Inline(title: "trap", external: Harmonic(frequency: 1.0),
+        interaction: SoftCoulomb(strength: 1.0, softening: 1.0)), sector: (up: 2, down: 0), geometry: Line,
+        wavefunction: Weyl(layers: Some([Pair, PairInverse]), pair_cells: Some(8)), {asked},
+        samples_per_iteration: {samples}, iterations: {iterations},
+        final_samples: 4096, stopping: Never, seed: 7, reference: None)"#
+    )
+}
+
+const STATES: &str = "states: (count: 2)";
+const SWEEP: &str = "temperature: (kT: Range(from: 0.6, to: 1.2, points: 3))";
+
 #[test]
 fn a_run_killed_at_thirty_moments_ends_with_the_same_bytes() {
+    killed(&spec(40, 4096), 30);
+}
+
+#[test]
+fn ensembles_that_are_killed_end_with_the_same_bytes() {
+    killed(&ensemble(STATES, 6, 1024), 4);
+    killed(&ensemble(SWEEP, 6, 512), 6);
+}
+
+fn killed(spec: &str, times: usize) {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
-    fs::write(folder.join("spec.ron"), spec(40, 4096)).unwrap();
+    fs::write(folder.join("spec.ron"), spec).unwrap();
     let begin = Instant::now();
     assert!(ended(start(folder, &["--out", "whole"]).wait().unwrap()));
     // Each of the killed processes gets a share of the time that the whole run takes, so that they get somewhere.
     let share = begin.elapsed() / 8;
-    let mut rng = Pcg64::seed_from_u64(30);
+    let mut rng = Pcg64::seed_from_u64(times as u64);
     let (mut kills, mut finished) = (0, 0);
-    while kills < 30 {
+    while kills < times {
         // Every tenth one writes no checkpoint before it is killed, as if that came between two.
         let every = if kills % 10 == 9 { "1000" } else { "1" };
         let mut child = start(folder, &["--out", "torn", "--resume", "--checkpoint-every", every]);
@@ -130,6 +154,48 @@ fn signals_save_the_state_and_have_their_exit_codes() {
             &["run", "spec.ron", "--quiet", "--out", &out, "--resume", "--threads", "2"],
         );
         assert_eq!(results(&folder.join("whole")), results(&folder.join(&out)));
+    }
+}
+
+/// The same for several states and a sweep of temperatures; more iterations are had of what is no sweep, and what the
+/// checkpoint before has is no secret.
+#[test]
+fn ensembles_go_on_where_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    for (asked, name, code, samples) in [(STATES, "-INT", 130, 2048), (SWEEP, "-TERM", 143, 512)] {
+        let (whole, out) = (format!("whole{code}"), format!("out{code}"));
+        fs::write(folder.join("spec.ron"), ensemble(asked, 6, samples)).unwrap();
+        let five = ["run", "spec.ron", "--quiet", "--out", &whole, "--threads", "5"];
+        succeeds(folder, &five);
+        let child = start(folder, &["--out", &out, "--checkpoint-every", "1"]);
+        wait_for(&folder.join(&out).join("checkpoint"));
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", message(&output));
+        assert!(message(&output).contains("--resume"), "{}", message(&output));
+        assert!(!folder.join(&out).join("summary.json").exists());
+        let resume = ["run", "spec.ron", "--out", &out, "--resume", "--threads", "2"];
+        succeeds(folder, &resume);
+        assert!(results(&folder.join(&whole)) == results(&folder.join(&out)), "{asked}");
+        // It is finished, and stays what it is.
+        succeeds(folder, &resume);
+        assert!(results(&folder.join(&whole)) == results(&folder.join(&out)), "{asked}");
+        let more = [&resume[..], &["--iterations", "8"]].concat();
+        if asked == SWEEP {
+            fails(folder, &more, "each starts from the one before");
+            continue;
+        }
+        succeeds(folder, &more);
+        fs::write(folder.join("spec.ron"), ensemble(asked, 8, samples)).unwrap();
+        succeeds(folder, &["run", "spec.ron", "--quiet", "--out", &whole, "--overwrite"]);
+        assert!(results(&folder.join(&whole)) == results(&folder.join(&out)), "{asked}");
+        // One state has no checkpoint for two.
+        fs::write(folder.join("spec.ron"), ensemble("states: (count: 3)", 8, samples)).unwrap();
+        fails(folder, &resume, "another states");
+        fs::write(folder.join(&out).join("checkpoint"), "gone").unwrap();
+        fs::write(folder.join("spec.ron"), ensemble(asked, 8, samples)).unwrap();
+        fails(folder, &resume, "--previous");
     }
 }
 

@@ -3,7 +3,7 @@
 use super::guard::{self, Format};
 use super::run::sentence;
 use super::terminal::Terminal;
-use super::{create_new, read_wavefunction};
+use super::{create_new, read_state};
 use crate::report::npz::{Array, read_npz, write_npz};
 use crate::report::number::format_with_uncertainty;
 use crate::run::State;
@@ -43,6 +43,9 @@ pub struct Evaluate {
     /// The file to write.
     #[arg(long, value_name = "FILE", required_unless_present = "at", requires = "points")]
     out: Option<PathBuf>,
+    /// Of a run of several states this one, from 0.
+    #[arg(long, value_name = "K")]
+    state: Option<usize>,
     /// Replace the file if it exists.
     #[arg(long)]
     overwrite: bool,
@@ -57,7 +60,7 @@ impl Evaluate {
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         let (Some(points_file), Some(out)) = (&self.points, &self.out) else { return self.scan() };
         guard::named_as(out, Format::Npz)?;
-        let saved = read_wavefunction(&self.folder)?;
+        let saved = read_state(&self.folder, self.state)?;
         create_new(out, self.overwrite)?;
         let inputs =
             [&super::files_in(&self.folder)[..], std::slice::from_ref(points_file)].concat();

@@ -1,7 +1,7 @@
 //! `weylflow measure`: observables of a trained wavefunction, with error bars.
 
 use super::run::REFUSED;
-use super::{Exit, guard, read_wavefunction};
+use super::{Exit, guard, read_state};
 use crate::exact::{self, ExactOptions};
 use crate::observables::quantity::Estimates;
 use crate::observables::{
@@ -62,6 +62,9 @@ pub struct Measure {
     /// Folder to write into [default: the folder of the run].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Of a run of several states this one, from 0.
+    #[arg(long, value_name = "K")]
+    state: Option<usize>,
     /// Number of threads [default: all cores]. The result does not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -126,8 +129,11 @@ impl Measure {
         let seed = self.seed.unwrap_or(spec.seed);
         let mut setup = Setup::new(psi.as_ref(), system);
         let wants = |name: &str| entries.iter().any(|e| e.name == name);
-        setup.first_excited = self.first_excited;
-        if !self.no_exact {
+        let excited = self.state.is_some_and(|k| k > 0);
+        setup.first_excited = self.first_excited.filter(|_| !excited);
+        if excited {
+            self.note("no fidelity and no lower bound: they are of ground states");
+        } else if !self.no_exact {
             self.solve(&spec, &mut setup, wants("fidelity"), wants("energy"));
         }
         let observables: Vec<_> =
@@ -153,7 +159,7 @@ impl Measure {
                 missing.join(", ")
             ));
         }
-        if wants("energy") {
+        if wants("energy") && self.state.is_none() {
             measurements.extend(along_the_run(&self.source)?);
         }
         let bound = |m: &Measurement| m.quantities.iter().any(has_no_bound);
@@ -218,7 +224,7 @@ impl Measure {
 
     /// What refused the energy of the run that is measured.
     fn refusals(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        super::warn_of_refused_state(&self.source, &read_wavefunction(&self.source)?)
+        super::warn_of_refused_state(&self.source, &read_state(&self.source, self.state)?)
     }
 
     /// Takes the earlier observables that are not measured again into `found`, where they are of the same state and
@@ -282,12 +288,19 @@ impl Measure {
     fn state(&self) -> Result<State, Box<dyn Error>> {
         if self.source.is_file() {
             let spec = load(&self.source)?;
+            if crate::run::is_of_several(&spec) {
+                return Err(format!(
+                    "{}: a spec of several states or of a temperature, of which this command takes one",
+                    self.source.display()
+                )
+                .into());
+            }
             let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
             let psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
             let fingerprint = SavedWavefunction::new(&spec, psi.as_ref(), 0).fingerprint()?;
             return Ok(State { spec, psi, fingerprint });
         }
-        let saved = read_wavefunction(&self.source)?;
+        let saved = read_state(&self.source, self.state)?;
         let psi = saved.build()?;
         let fingerprint = saved.fingerprint()?;
         Ok(State { spec: saved.spec, psi, fingerprint })
@@ -301,6 +314,9 @@ impl Measure {
         };
         match &self.out {
             Some(folder) => take(folder),
+            None if self.state.is_some() => {
+                Err("the observables of one of several states go into a folder of their own: name it with --out".into())
+            }
             None if self.source.is_dir() => take(&self.source),
             None => Err("a spec has no folder of results: name one with --out".into()),
         }

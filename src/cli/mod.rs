@@ -22,7 +22,7 @@ use crate::report::files::{names, read_text};
 use crate::report::folder::not_finished;
 use crate::report::record::Summary;
 use crate::report::replace;
-use crate::report::summary::read_summary;
+use crate::report::summary::{read_ensemble_summary, read_summary};
 use crate::wavefunction::saved::SavedWavefunction;
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -137,13 +137,56 @@ fn read_wavefunction(folder: &Path) -> Result<SavedWavefunction, Box<dyn Error>>
     if std::fs::symlink_metadata(&path).is_err() {
         return Err(not_finished(folder, names::WAVEFUNCTION).into());
     }
-    Ok(SavedWavefunction::from_json(&read_text(&path)?)
-        .map_err(|e| format!("{}: {e}", path.display()))?)
+    let saved = SavedWavefunction::from_json(&read_text(&path)?)
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    if saved.is_of_several() {
+        let what = match saved.spec.temperature {
+            Some(_) => "a temperature",
+            None => "several states",
+        };
+        return Err(format!(
+            "{}: the wavefunction of {what}, of which this command takes one: what there is of them is in `{}` and `{}`",
+            path.display(),
+            names::SUMMARY,
+            names::REPORT
+        )
+        .into());
+    }
+    Ok(saved)
+}
+
+/// The trained wavefunction of a run folder, or one of several states there.
+fn read_state(folder: &Path, state: Option<usize>) -> Result<SavedWavefunction, Box<dyn Error>> {
+    replace::settle_to_read(folder)?;
+    let path = folder.join(names::WAVEFUNCTION);
+    let Ok(mut saved) = SavedWavefunction::from_json(&read_text(&path).unwrap_or_default()) else {
+        return read_wavefunction(folder);
+    };
+    match (&saved.spec.states, saved.is_of_several() && saved.spec.temperature.is_none(), state) {
+        (Some(states), true, Some(k)) if k < states.count => {
+            saved.state = Some(k);
+            Ok(saved)
+        }
+        (Some(states), true, _) => Err(format!(
+            "{}: the wavefunction of {} states: choose one by --state, from 0 to {}",
+            path.display(),
+            states.count,
+            states.count - 1
+        )
+        .into()),
+        (_, false, Some(k)) if k > 0 && !saved.is_of_several() => {
+            Err(format!("{}: there is one state, 0, and no --state {k}", path.display()).into())
+        }
+        _ => read_wavefunction(folder),
+    }
 }
 
 /// Says on standard error where the energy of a run was refused; returns the reasons.
 fn warn_of_refusal(folder: &Path, summary: &Summary) -> Vec<String> {
-    let reasons = summary.health.refusals.clone();
+    say_refused(folder, summary.health.refusals.clone())
+}
+
+fn say_refused(folder: &Path, reasons: Vec<String>) -> Vec<String> {
     if !reasons.is_empty() {
         note(&format!(
             "warning: the energy of the run in `{}` was refused, and nothing that follows from its wavefunction can be \
@@ -163,6 +206,19 @@ fn warn_of_refused_state(
     let path = folder.join(names::SUMMARY);
     if std::fs::symlink_metadata(&path).is_err() {
         return Ok(Vec::new());
+    }
+    if saved.is_of_several() {
+        let mut whole = saved.clone();
+        whole.state = None;
+        let summary = read_ensemble_summary(&path)?;
+        if summary.fingerprint.is_some() && summary.fingerprint != Some(whole.fingerprint()?) {
+            note(&format!(
+                "warning: `{}` does not belong to the wavefunction beside it",
+                path.display()
+            ));
+        }
+        let failed = summary.checks.iter().filter(|c| c.refuses && !c.passed);
+        return Ok(say_refused(folder, failed.map(|c| c.detail.clone()).collect()));
     }
     let summary = read_summary(&path)?;
     if summary.fingerprint.is_some() && summary.fingerprint != Some(saved.fingerprint()?) {

@@ -12,7 +12,9 @@ use crate::report::files::{Existing, names};
 use crate::report::number::{counted, format_ratio, format_with_uncertainty};
 use crate::report::record::{ErrorBar, IterationRow, Summary};
 use crate::report::verdict;
-use crate::run::{self, Ended, EnsembleRun, Event, InFolder, Observer, RunError, written_into};
+use crate::run::{
+    self, Ended, EnsembleEnded, EnsembleRun, Event, InFolder, Observer, RunError, written_into,
+};
 use crate::scan::Scan;
 use crate::spec::{Family, ResolvedSpec, read, write};
 use crate::team;
@@ -214,10 +216,19 @@ impl Run {
         let folder = place.folder.as_path();
         let mut terminal = Terminal::new(self.quiet)?;
         let ended = run.in_folder(place, &mut terminal);
-        let summary = match ended {
-            Ok(outcome) => outcome.summary,
-            Err(RunError::Interrupted { .. }) => return Err(terminal.interrupted()),
-            Err(error) => return Err(terminal.explained(error, folder)),
+        let summary = match ended.map_err(|error| terminal.explained(error, folder))? {
+            EnsembleEnded::Now(outcome) => outcome.summary,
+            EnsembleEnded::Before(summary, done) => {
+                let further = match summary.sweep.is_empty() {
+                    true => "; --iterations takes it further",
+                    false => "",
+                };
+                terminal.hear(Event::Message(&format!(
+                    "the run is finished, after {done} iterations{further}"
+                )));
+                // What was refused stays refused.
+                return judged(Some(summary.verdict), &summary.checks, &[], folder);
+            }
         };
         if !self.quiet && summary.verdict != Verdict::Refused {
             let report = folder.join(names::REPORT);

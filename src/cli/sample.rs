@@ -1,7 +1,7 @@
 //! `weylflow sample`: exact samples of a trained wavefunction, for analyses of one's own.
 
 use super::guard::{self, Format};
-use super::{create_new, read_wavefunction};
+use super::{create_new, read_state};
 use crate::report::npz::{Array, write_npz};
 use crate::run::{Samples, State};
 use clap::Args;
@@ -29,6 +29,9 @@ pub struct Sample {
     /// Seed [default: that of the run].
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Of a run of several states this one, from 0.
+    #[arg(long, value_name = "K")]
+    state: Option<usize>,
     /// Replace the file if it exists.
     #[arg(long)]
     overwrite: bool,
@@ -42,7 +45,7 @@ impl Sample {
     /// A folder without a wavefunction, or a file that cannot be written.
     pub fn run(&self) -> Result<(), Box<dyn Error>> {
         guard::named_as(&self.out, Format::Npz)?;
-        let saved = read_wavefunction(&self.folder)?;
+        let saved = read_state(&self.folder, self.state)?;
         create_new(&self.out, self.overwrite)?;
         guard::not_over_inputs(
             &super::files_in(&self.folder),

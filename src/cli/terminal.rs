@@ -21,14 +21,6 @@ impl Terminal {
         Ok(Terminal { progress: Progress::new(quiet), interrupt: Interrupt::listen()? })
     }
 
-    /// The end of a run that leaves nothing to go on from.
-    pub(super) fn interrupted(&self) -> Box<dyn Error> {
-        let message =
-            "interrupted; a run of states or of a temperature leaves nothing to go on from"
-                .to_owned();
-        Box::new(Exit { code: self.exit_code(), message })
-    }
-
     /// The exit code of what a signal has ended.
     pub(super) fn exit_code(&self) -> u8 {
         self.interrupt.exit_code().unwrap_or(1)

@@ -14,7 +14,7 @@ use crate::optimise::{Landscape, Optimiser, Pace, clip_range, relative_variance}
 use crate::parallel;
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
-use crate::train::{Schedule, StopReason, Stopping};
+use crate::train::{Schedule, StopReason, Stopping, TrainingState};
 use crate::wavefunction::weyl::ensemble::GibbsStates;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 use crate::work;
@@ -127,17 +127,8 @@ pub struct ThermalReport {
     pub step_norm: f64,
     /// Imaginary-time step.
     pub tau: f64,
-}
-
-/// How a training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThermalTrained {
-    /// Iterations done.
-    pub iterations: usize,
-    /// Why they were not more.
-    pub stopped: StopReason,
-    /// Samples left out.
-    pub rejected: usize,
+    /// Samples left out, some of them.
+    pub faults: Vec<Fault>,
 }
 
 /// Why there is no training or estimate.
@@ -150,6 +141,9 @@ pub enum ThermalError {
     /// No step could be computed.
     #[error("no step could be computed: {0}")]
     Linear(#[from] LinearError),
+    /// A state to go on from that is none of this ensemble.
+    #[error("the state to go on from does not fit the ensemble")]
+    State,
     /// Parameters that do not fit.
     #[error(transparent)]
     Wavefunction(#[from] WavefunctionError),
@@ -190,7 +184,10 @@ fn affordable(states: &GibbsStates, samples: usize) -> usize {
     ((samples as f64 * share) as usize).max(LEAST_SAMPLES.min(samples))
 }
 
-/// Lowers the free energy by the flow.
+/// Lowers the free energy by the flow, from where `state` stands.
+///
+/// `watch` sees every iteration with the state after it and may end the training there; a later call with that state goes
+/// on as if nothing had happened.
 ///
 /// # Errors
 /// [`ThermalError`].
@@ -199,14 +196,17 @@ pub fn train(
     system: System,
     optimiser: &mut dyn Optimiser,
     schedule: &Schedule,
-    mut watch: impl FnMut(&ThermalReport) -> ControlFlow<()>,
-) -> Result<ThermalTrained, ThermalError> {
+    state: &mut TrainingState,
+    mut watch: impl FnMut(&ThermalReport, &TrainingState) -> ControlFlow<()>,
+) -> Result<StopReason, ThermalError> {
     let samples = affordable(states, schedule.samples);
-    let mut values = states.parameters().to_vec();
-    let (mut stuck, mut rejected) = (0, 0);
-    let mut history: Vec<f64> = Vec::new();
-    let end = |iterations, stopped, rejected| ThermalTrained { iterations, stopped, rejected };
-    for iteration in 0..schedule.iterations {
+    let p = states.parameters().len();
+    if !state.fits(p) || !optimiser.recall(&state.optimiser, p) {
+        return Err(ThermalError::State);
+    }
+    states.set_parameters(&state.parameters)?;
+    while state.iteration < schedule.iterations && !state.settled {
+        let iteration = state.iteration;
         let id = schedule.batch(iteration, optimiser.tails());
         // Whether there is anything to gain costs less than the derivatives.
         let settled = |states: &GibbsStates, moments: &Moments| {
@@ -223,14 +223,18 @@ pub fn train(
                     gradient_norm: f64::NAN,
                     step_norm: 0.0,
                     tau: 0.0,
+                    faults: first.batch.faults,
                 };
-                let flow = watch(&report);
-                let ended = end(1, StopReason::Plateau, first.batch.rejected);
-                return if flow.is_break() { Err(ThermalError::Interrupted) } else { Ok(ended) };
+                (state.iteration, state.settled) = (1, true);
+                state.rejected = first.batch.rejected;
+                if watch(&report, state).is_break() {
+                    return Err(ThermalError::Interrupted);
+                }
+                break;
             }
         }
         let ThermalBatch { batch, .. } = draw(states, system, id, samples, true);
-        rejected += batch.rejected;
+        state.rejected += batch.rejected;
         if batch.samples() * 2 < samples {
             return Err(ThermalError::Faults { good: batch.samples(), samples });
         }
@@ -263,7 +267,8 @@ pub fn train(
         let mut best = merit(states);
         let mut choice = None;
         for (index, step) in steps.iter().enumerate() {
-            let there: Vec<f64> = values.iter().zip(&step.change).map(|(v, c)| v + c).collect();
+            let there: Vec<f64> =
+                state.parameters.iter().zip(&step.change).map(|(v, c)| v + c).collect();
             states.set_parameters(&there)?;
             let found = merit(states);
             if found < best {
@@ -271,42 +276,42 @@ pub fn train(
             }
         }
         optimiser.took(choice.as_ref().map(|c| c.0));
+        state.optimiser = optimiser.memory();
+        state.iteration += 1;
         let mut report = ThermalReport {
             iteration,
             free_energy: moments,
             gradient_norm: steps.first().map_or(f64::NAN, |s| s.gradient_norm),
             step_norm: 0.0,
             tau: 0.0,
+            faults: batch.faults.clone(),
         };
         match choice {
             Some((index, there)) => {
-                values = there;
+                state.parameters = there;
                 (report.step_norm, report.tau) = (steps[index].step_norm, steps[index].tau);
-                stuck = 0;
-                history.push(relative_variance(&batch));
+                state.stuck = 0;
+                state.variances.push(relative_variance(&batch));
             }
-            None => stuck += 1,
+            None => state.stuck += 1,
         }
-        states.set_parameters(&values)?;
-        if watch(&report).is_break() {
+        states.set_parameters(&state.parameters)?;
+        if schedule.stopping == Stopping::Plateau {
+            let flat = state.variances.len().checked_sub(2 * WINDOW).is_some_and(|start| {
+                let (before, after) = state.variances[start..].split_at(WINDOW);
+                after.iter().sum::<f64>() > PROGRESS * before.iter().sum::<f64>()
+            });
+            let enough = settled(states, &moments);
+            state.settled = enough || flat || state.stuck >= STUCK;
+            if enough {
+                state.stuck = 0;
+            }
+        }
+        if watch(&report, state).is_break() {
             return Err(ThermalError::Interrupted);
         }
-        if schedule.stopping == Stopping::Plateau {
-            if settled(states, &moments) {
-                return Ok(end(iteration + 1, StopReason::Plateau, rejected));
-            }
-            if stuck >= STUCK {
-                return Ok(end(iteration + 1, StopReason::NoStep, rejected));
-            }
-            if let Some(start) = history.len().checked_sub(2 * WINDOW) {
-                let (before, after) = history[start..].split_at(WINDOW);
-                if after.iter().sum::<f64>() > PROGRESS * before.iter().sum::<f64>() {
-                    return Ok(end(iteration + 1, StopReason::Plateau, rejected));
-                }
-            }
-        }
     }
-    Ok(end(schedule.iterations, StopReason::Iterations, rejected))
+    Ok(state.stopped_of_several(STUCK))
 }
 
 fn values_are_few(states: &GibbsStates) -> bool {

@@ -12,7 +12,7 @@ use crate::optimise::RayleighGaussNewtonSettings;
 use crate::optimise::damping::Damping;
 use crate::sampling::{Purpose, Sampling};
 use crate::system::System;
-use crate::train::{Schedule, StopReason, Stopping};
+use crate::train::{Schedule, StopReason, Stopping, TrainingState};
 use crate::wavefunction::Wavefunction;
 use crate::wavefunction::WavefunctionError;
 use crate::wavefunction::weyl::ensemble::LowestStates;
@@ -196,17 +196,8 @@ pub struct SpectrumReport {
     pub samples: usize,
     /// Samples left out.
     pub rejected: usize,
-}
-
-/// How a training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpectrumTrained {
-    /// Iterations done.
-    pub iterations: usize,
-    /// Why they were not more.
-    pub stopped: StopReason,
-    /// Samples left out in all of them.
-    pub rejected: usize,
+    /// Some of them.
+    pub faults: Vec<Fault>,
 }
 
 /// Why there is no training.
@@ -219,6 +210,9 @@ pub enum SpectrumError {
     /// A linear system without a solution: the states are no longer independent.
     #[error("the states of the samples are not independent, or not finite: {0}")]
     Linear(#[from] LinearError),
+    /// A state to go on from that is none of these states.
+    #[error("the state to go on from does not fit the states")]
+    State,
     /// Parameters that do not fit.
     #[error(transparent)]
     Wavefunction(#[from] WavefunctionError),
@@ -240,7 +234,15 @@ pub fn samples_of_each(samples: usize, states: usize) -> usize {
     (samples / (states * states)).max(LEAST_SAMPLES)
 }
 
-/// Trains the states together, with `weights` that sum to one.
+/// A training of the states that has not begun.
+pub fn begin(states: &LowestStates) -> TrainingState {
+    TrainingState::remembering(states.parameters(), vec![1.0])
+}
+
+/// Trains the states together from where `state` stands, with `weights` that sum to one.
+///
+/// `watch` sees every iteration with the state after it and may end the training there; a later call with that state goes
+/// on as if nothing had happened.
 ///
 /// # Errors
 /// See [`SpectrumError`].
@@ -250,18 +252,21 @@ pub fn train(
     settings: &RayleighGaussNewtonSettings,
     schedule: &Schedule,
     weights: &[f64],
-    mut watch: impl FnMut(&SpectrumReport) -> ControlFlow<()>,
-) -> Result<SpectrumTrained, SpectrumError> {
+    state: &mut TrainingState,
+    mut watch: impl FnMut(&SpectrumReport, &TrainingState) -> ControlFlow<()>,
+) -> Result<StopReason, SpectrumError> {
     let k = states.states.len();
     let each = samples_of_each(schedule.samples, k);
-    let mut values = states.parameters().to_vec();
-    let p = values.len();
+    let p = states.parameters().len();
     let roughness = states.states[0].roughness();
-    let mut damping = Damping(1.0);
-    let (mut stuck, mut rejected) = (0, 0);
-    let mut history: Vec<(f64, f64)> = Vec::new();
-    let ended = |iterations, stopped, rejected| SpectrumTrained { iterations, stopped, rejected };
-    for iteration in 0..schedule.iterations {
+    let [damping] = state.optimiser[..] else { return Err(SpectrumError::State) };
+    if !state.fits(p) || !damping.is_finite() {
+        return Err(SpectrumError::State);
+    }
+    let mut damping = Damping(damping);
+    states.set_parameters(&state.parameters)?;
+    while state.iteration < schedule.iterations && !state.settled {
+        let iteration = state.iteration;
         let id = MixtureId {
             sampling: schedule.sampling,
             seed: schedule.seed,
@@ -270,7 +275,7 @@ pub fn train(
             tails: settings.tails,
         };
         let turned = Turned::new(draw(&states.states, system, id, each, true))?;
-        rejected += turned.rows.rejected;
+        state.rejected += turned.rows.rejected;
         let variances = turned.variances();
         let kinetic = turned.kinetic(weights);
         let spread: f64 = weights.iter().zip(&variances).map(|(w, v)| w * v).sum();
@@ -283,11 +288,15 @@ pub fn train(
             tau: 0.0,
             samples: turned.rows.samples(),
             rejected: turned.rows.rejected,
+            faults: turned.rows.faults.clone(),
         };
+        state.iteration += 1;
         if p == 0 || spread < EIGENSTATES * kinetic * kinetic {
-            let flow = watch(&report);
-            let stopped = ended(iteration + 1, StopReason::Plateau, rejected);
-            return if flow.is_break() { Err(SpectrumError::Interrupted) } else { Ok(stopped) };
+            (state.settled, state.stuck) = (true, 0);
+            if watch(&report, state).is_break() {
+                return Err(SpectrumError::Interrupted);
+            }
+            break;
         }
         let (middle, width) = {
             let mut sizes: Vec<f64> = turned.residuals.iter().map(|r| r.abs()).collect();
@@ -313,7 +322,8 @@ pub fn train(
             let Some((change, norm)) = step.solve(strength, settings.trust_radius) else {
                 continue;
             };
-            let there: Vec<f64> = values.iter().zip(&change).map(|(v, c)| v - c).collect();
+            let there: Vec<f64> =
+                state.parameters.iter().zip(&change).map(|(v, c)| v - c).collect();
             states.set_parameters(&there)?;
             let found = merit(states);
             if found < best.0 {
@@ -321,33 +331,28 @@ pub fn train(
             }
         }
         damping.took(best.1.as_ref().map(|best| best.0));
+        state.optimiser = vec![damping.0];
         match best.1 {
             Some((_, there, norm, tau)) => {
-                (values, report.step_norm, report.tau, stuck) = (there, norm, tau, 0);
-                history
-                    .push((spread, weights.iter().zip(&report.energies).map(|(w, e)| w * e).sum()));
+                (state.parameters, report.step_norm, report.tau, state.stuck) =
+                    (there, norm, tau, 0);
+                state.variances.push(spread);
             }
-            None => stuck += 1,
+            None => state.stuck += 1,
         }
-        states.set_parameters(&values)?;
-        if watch(&report).is_break() {
+        states.set_parameters(&state.parameters)?;
+        if schedule.stopping == Stopping::Plateau {
+            let lost = state.variances.len().checked_sub(2 * WINDOW).is_none_or(|start| {
+                let (before, after) = state.variances[start..].split_at(WINDOW);
+                after.iter().sum::<f64>() < PROGRESS * before.iter().sum::<f64>()
+            });
+            state.settled = state.stuck >= STUCK || !lost;
+        }
+        if watch(&report, state).is_break() {
             return Err(SpectrumError::Interrupted);
         }
-        if schedule.stopping == Stopping::Plateau {
-            if stuck >= STUCK {
-                return Ok(ended(iteration + 1, StopReason::NoStep, rejected));
-            }
-            if let Some(start) = history.len().checked_sub(2 * WINDOW) {
-                let (before, after) = history[start..].split_at(WINDOW);
-                let sum = |w: &[(f64, f64)]| w.iter().map(|h| h.0).sum::<f64>();
-                let lost = sum(after) < PROGRESS * sum(before);
-                if !lost {
-                    return Ok(ended(iteration + 1, StopReason::Plateau, rejected));
-                }
-            }
-        }
     }
-    Ok(ended(schedule.iterations, StopReason::Iterations, rejected))
+    Ok(state.stopped_of_several(STUCK))
 }
 
 /// The linear system of a step.
@@ -470,6 +475,8 @@ pub struct SpectrumEstimate {
     pub energies: Vec<(f64, f64)>,
     /// Energies above the lowest with error bars: from common samples, so that they are sharper than the energies.
     pub gaps: Vec<(f64, f64)>,
+    /// Columns are the states of these energies in the ones that were trained, row-major.
+    pub rotation: Vec<f64>,
     /// Variances, in Hartree².
     pub variances: Vec<f64>,
     /// Kinetic energies, in Hartree.
@@ -624,6 +631,7 @@ pub fn estimate(
     Ok(SpectrumEstimate {
         energies: (0..k).map(with_error).collect(),
         gaps: (k..2 * k).map(with_error).collect(),
+        rotation: (0..k * k).map(|i| c[(i / k, i % k)]).collect(),
         variances: (0..k).map(|q| variance[(q, q)].max(0.0)).collect(),
         kinetic: (0..k).map(|q| kinetic[(q, q)]).collect(),
         dipoles: (2 * k..2 * k + k * k).map(with_error).collect(),

@@ -112,6 +112,9 @@ pub struct EnsembleSummary {
     pub ensemble: String,
     /// Title of the spec.
     pub title: String,
+    /// Tells these states from others: that of the wavefunction file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Version of weylflow.
     pub version: String,
     /// The states.

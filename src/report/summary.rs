@@ -4,7 +4,7 @@ use super::ensemble::EnsembleSummary;
 use super::files::{FileError, read_text_up_to, write_atomic};
 use super::record::Summary;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{Deserialize, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
 use serde_json::Value;
 use std::path::Path;
 
@@ -44,15 +44,32 @@ pub fn read_summary(path: &Path) -> Result<Summary, FileError> {
     })
 }
 
+/// Reads the `summary.json` of several states or of a temperature.
+///
+/// # Errors
+/// [`FileError::Malformed`] with the line, or [`FileError::Io`].
+pub fn read_ensemble_summary(path: &Path) -> Result<EnsembleSummary, FileError> {
+    let text = read_text_up_to(path, MOST_BYTES)?;
+    lenient(&text).map_err(|e| FileError::Malformed {
+        path: path.to_owned(),
+        line: e.line(),
+        message: e.to_string(),
+    })
+}
+
 /// Largest summary that is read, in bytes: it holds a title, a source and reasons, and no tables.
 const MOST_BYTES: u64 = 1 << 26;
 
 /// The summary of a text.
 fn parse(text: &str) -> serde_json::Result<Summary> {
+    lenient(text)
+}
+
+fn lenient<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     // The first attempt says where a fault is; the second one takes `null` for a number.
     serde_json::from_str(text).or_else(|error| {
         let value = serde_json::from_str(text).map_err(|_| ());
-        value.and_then(|v| Summary::deserialize(Lenient(v)).map_err(|_| ())).map_err(|()| error)
+        value.and_then(|v| T::deserialize(Lenient(v)).map_err(|_| ())).map_err(|()| error)
     })
 }
 

@@ -1,12 +1,15 @@
 //! A run of several states, or of a temperature: [`EnsembleRun::new`], [`EnsembleRun::estimate`] in memory, and
 //! [`EnsembleRun::in_folder`] with all files.
 //!
-//! It is trained and estimated in one go, in this process: there is no checkpoint to go on from, and results in a folder
-//! stay untouched until the new ones are complete.
+//! It runs in one process. Trainings are kept in checkpoints as those of a ground state; estimates are made again where a run
+//! goes on, since they are the same.
 
 use super::clocks::Clocks;
+use super::folder::{Earlier, InFolder, Place, Record, earlier, holds, saved_in};
 use super::reference::asked;
-use super::{DENSITY_BINS, Event, InFolder, Observer, RunError, solve_until};
+use super::resume;
+use super::{Course, DENSITY_BINS, Event, Observer, RunError, solve_until};
+use crate::checkpoint::Done;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
 use crate::estimate::{Check, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
@@ -15,26 +18,28 @@ use crate::local_energy::Fault;
 use crate::objective::free_energy::{self, ThermalError};
 use crate::objective::spectrum::{self, SpectrumError};
 use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
-use crate::report::csv::{EnergyCsv, write_timing};
+use crate::report::csv::write_timing;
 use crate::report::ensemble::{
     Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition, render,
 };
 use crate::report::escape::one_line;
-use crate::report::faults::{self, FaultsCsv};
-use crate::report::files::{Existing, create_output_folder, holds_a_run, names, write_atomic};
+use crate::report::faults;
+use crate::report::files::{create_output_folder, names, write_atomic};
 use crate::report::provenance::Provenance;
 use crate::report::record::IterationRow;
-use crate::report::replace::{NEW_RESULTS, NEW_RUN, Set};
+use crate::report::summary::read_ensemble_summary;
 use crate::spec::validate;
 use crate::spec::{ReferenceSource, ResolvedSpec, write};
 use crate::system::System;
 use crate::team;
 use crate::train::health::density_drift;
-use crate::train::{Schedule, StopReason};
+use crate::train::{Schedule, StopReason, TrainingState};
+use crate::wavefunction::saved::SavedWavefunction;
 use crate::wavefunction::weyl::Weyl;
 use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};
-use crate::work;
+use crate::work::{self, Work};
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +70,16 @@ pub struct EnsembleOutcome {
     pub densities: Densities,
     /// Final samples without a sensible local energy, some of them.
     pub faults: Vec<Fault>,
+    /// The trained states, to be kept.
+    pub saved: SavedWavefunction,
+}
+
+/// How such a run in a folder ended.
+pub enum EnsembleEnded {
+    /// With these results.
+    Now(Box<EnsembleOutcome>),
+    /// It had ended before, with this summary after so many iterations.
+    Before(Box<EnsembleSummary>, usize),
 }
 
 /// What a temperature adds to a run.
@@ -74,16 +89,57 @@ struct Point {
     faults: Vec<Fault>,
 }
 
-/// Announces an iteration, of so many at most.
-fn told(
-    observer: &mut dyn Observer,
-    row: IterationRow,
-    of: usize,
-    rows: &mut Vec<IterationRow>,
-) -> ControlFlow<()> {
-    observer.hear(Event::Iteration(&row, of));
-    rows.push(row);
-    goes_on(observer)
+/// A training that is watched and kept.
+struct Watched<'a> {
+    observer: &'a mut dyn Observer,
+    record: Option<&'a mut Record>,
+    course: &'a mut Course,
+    failed: Option<RunError>,
+}
+
+impl Watched<'_> {
+    /// Announces and keeps an iteration, of so many at most.
+    fn told(
+        &mut self,
+        row: IterationRow,
+        of: usize,
+        faults: &[Fault],
+        state: &TrainingState,
+    ) -> ControlFlow<()> {
+        self.observer.hear(Event::Iteration(&row, of));
+        self.course.rows.push(row);
+        self.course.work = work::so_far();
+        let stops = self.observer.stops();
+        let kept = match &mut self.record {
+            Some(record) => record.keep(faults, self.course, state, stops),
+            None => Ok(()),
+        };
+        match kept {
+            Ok(()) if !stops => return ControlFlow::Continue(()),
+            Ok(()) => {}
+            Err(error) => self.failed = Some(error),
+        }
+        ControlFlow::Break(())
+    }
+
+    /// What follows from the end of the training: its reason, or its error.
+    fn ended(
+        self,
+        ended: Result<StopReason, RunError>,
+        state: TrainingState,
+    ) -> Result<StopReason, RunError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let stopped = ended?;
+        self.observer.hear(Event::Trained);
+        self.course.training = state;
+        if let Some(record) = self.record {
+            record.write(self.course, &self.course.training)?;
+        }
+        self.observer.hear(Event::Message("estimating on fresh samples"));
+        Ok(stopped)
+    }
 }
 
 fn goes_on(observer: &dyn Observer) -> ControlFlow<()> {
@@ -96,7 +152,7 @@ fn of_states(error: SpectrumError) -> RunError {
     match error {
         SpectrumError::Interrupted => INTERRUPTED,
         SpectrumError::Wavefunction(e) => e.into(),
-        SpectrumError::Linear(_) => RunError::Ensemble(error.to_string()),
+        SpectrumError::Linear(_) | SpectrumError::State => RunError::Ensemble(error.to_string()),
     }
 }
 
@@ -141,54 +197,93 @@ impl EnsembleRun {
     /// # Errors
     /// [`RunError`]: states that cannot be built, a training that fails, an observer that ends it.
     pub fn estimate(self, mut observer: impl Observer) -> Result<EnsembleOutcome, RunError> {
-        self.go(&mut observer)
+        let course = Course {
+            done: Vec::new(),
+            training: TrainingState::unbegun(),
+            rows: Vec::new(),
+            work: Work::NONE,
+            before: (0.0, 0.0),
+        };
+        self.go(course, &mut observer, None)
     }
 
-    fn go(self, observer: &mut dyn Observer) -> Result<EnsembleOutcome, RunError> {
-        if self.spec.temperature.is_some() { self.thermal(observer) } else { self.states(observer) }
+    fn go(
+        self,
+        course: Course,
+        observer: &mut dyn Observer,
+        record: Option<&mut Record>,
+    ) -> Result<EnsembleOutcome, RunError> {
+        match self.spec.temperature {
+            Some(_) => self.thermal(course, observer, record),
+            None => self.states(course, observer, record),
+        }
     }
 
-    /// Runs in a folder and writes all results.
+    /// Runs in a folder: trains from the start or from the checkpoint there, and writes all results.
     ///
     /// # Errors
-    /// [`RunError`]: files that cannot be written, a folder whose run shall go on, and whatever ends a run in memory.
+    /// [`RunError`]: files that cannot be read or written, and whatever ends a run in memory.
     pub fn in_folder(
         self,
         place: &InFolder,
         mut observer: impl Observer,
-    ) -> Result<EnsembleOutcome, RunError> {
+    ) -> Result<EnsembleEnded, RunError> {
         let folder = place.folder.as_path();
-        if place.existing == Existing::Keep && holds_a_run(folder) {
-            return Err(RunError::Resume(
-                "a run of states or of a temperature has no checkpoint to go on from: it starts anew with --overwrite, \
-                 which leaves the earlier results in place until there are new ones"
-                    .to_owned(),
-            ));
-        }
         let _lock = create_output_folder(folder, place.existing)?;
-        let replaces = place.existing == Existing::Overwrite && holds_a_run(folder);
-        let spec_text = self.spec_text.clone();
-        let outcome = self.go(&mut observer)?;
-        let set = Set::empty(folder, if replaces { NEW_RUN } else { NEW_RESULTS })?;
-        let to = set.path().to_owned();
-        write_atomic(&to.join(names::SPEC), spec_text.as_bytes())?;
-        let mut table = EnergyCsv::create(&to, &[])?;
-        outcome.rows.iter().try_for_each(|row| table.push(row))?;
-        table.finish_in(&to)?;
-        write_timing(&to, &outcome.rows)?;
-        write_atomic(&to.join(names::DENSITY), outcome.densities.to_csv().as_bytes())?;
-        if !outcome.faults.is_empty() {
-            FaultsCsv::new(&to, 0)?.push(faults::ESTIMATE, outcome.rows.len(), &outcome.faults)?;
+        let at = Place::of(place, &self.spec)?;
+        self.run_at(place, &at, &mut observer).map_err(|error| at.of_error(error, folder))
+    }
+
+    fn run_at(
+        self,
+        asked: &InFolder,
+        place: &Place,
+        observer: &mut dyn Observer,
+    ) -> Result<EnsembleEnded, RunError> {
+        let (results, folder) = (asked.folder.as_path(), place.folder.as_path());
+        let start = match asked.resumes() {
+            true => resume::point(place, &self.spec, asked.previous)?,
+            false => None,
+        };
+        if let Some(checkpoint) = start.as_ref().filter(|c| c.finished) {
+            let summary = read_ensemble_summary(&folder.join(names::SUMMARY))?;
+            return Ok(EnsembleEnded::Before(Box::new(summary), checkpoint.iterations()));
         }
+        let spec_text = self.spec_text.clone();
+        let (mut record, course) = Record::open(
+            (asked, place),
+            (&self.spec, &spec_text),
+            start,
+            TrainingState::unbegun(),
+            self.clocks,
+            observer,
+        )?;
+        let outcome = self
+            .go(course, observer, Some(&mut record))
+            .map_err(|error| saved_in(error, folder))?;
+        let Record { mut checkpoint, table, mut faults, .. } = record;
+        faults.push(faults::ESTIMATE, outcome.rows.len(), &outcome.faults)?;
+        let Earlier { set, .. } =
+            earlier(results, place, outcome.summary.fingerprint.as_deref(), observer)?;
+        let to = set.path().to_owned();
+        if !holds(&results.join(names::SPEC), &spec_text) || place.replaces {
+            write_atomic(&to.join(names::SPEC), spec_text.as_bytes())?;
+        }
+        write_timing(&to, &outcome.rows)?;
+        write_atomic(&to.join(names::WAVEFUNCTION), outcome.saved.to_json()?.as_bytes())?;
+        write_atomic(&to.join(names::DENSITY), outcome.densities.to_csv().as_bytes())?;
         Provenance::here().write(&to)?;
+        table.finish_in(&to)?;
         let mut text = serde_json::to_string_pretty(&outcome.summary)
             .map_err(|e| RunError::Ensemble(e.to_string()))?;
         text.push('\n');
         write_atomic(&to.join(names::SUMMARY), text.as_bytes())?;
         let page = render(&outcome.summary, &outcome.rows, &outcome.densities, &spec_text);
         write_atomic(&to.join(names::REPORT), page.as_bytes())?;
-        set.put_in_place(replaces)?;
-        Ok(outcome)
+        checkpoint.finished = true;
+        checkpoint.write_after(folder, &to)?;
+        set.put_in_place(place.replaces)?;
+        Ok(EnsembleEnded::Now(Box::new(outcome)))
     }
 
     fn settings(&self) -> RayleighGaussNewtonSettings {
@@ -203,6 +298,7 @@ impl EnsembleRun {
         EnsembleSummary {
             ensemble: ensemble.to_owned(),
             title: self.spec.title.clone(),
+            fingerprint: None,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             states: Vec::new(),
             transitions: Vec::new(),
@@ -232,7 +328,12 @@ impl EnsembleRun {
     }
 
     /// The lowest states.
-    fn states(self, observer: &mut dyn Observer) -> Result<EnsembleOutcome, RunError> {
+    fn states(
+        self,
+        mut course: Course,
+        observer: &mut dyn Observer,
+        record: Option<&mut Record>,
+    ) -> Result<EnsembleOutcome, RunError> {
         let spec = &self.spec;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let WavefunctionSettings::Weyl(weyl) = &spec.wavefunction else {
@@ -251,10 +352,22 @@ impl EnsembleRun {
             states.parameters().len()
         )));
         let schedule = Schedule::of(spec);
-        let mut rows = Vec::new();
-        work::start_from(work::Work::NONE);
-        let trained =
-            spectrum::train(&mut states, system, &self.settings(), &schedule, &weights, |report| {
+        work::start_from(course.work);
+        let mut state = course.training.clone();
+        if !state.has_begun() {
+            state = spectrum::begin(&states);
+        }
+        let started = course.before.0;
+        let mut watched = Watched { observer, record, course: &mut course, failed: None };
+        let settings = self.settings();
+        let ended = spectrum::train(
+            &mut states,
+            system,
+            &settings,
+            &schedule,
+            &weights,
+            &mut state,
+            |report, state| {
                 let sum = |v: &[f64]| weights.iter().zip(v).map(|(w, v)| w * v).sum::<f64>();
                 let variance = sum(&report.variances);
                 let row = IterationRow {
@@ -265,13 +378,12 @@ impl EnsembleRun {
                     gradient_norm: report.gradient_norm,
                     step_norm: report.step_norm,
                     tau: report.tau,
-                    seconds: self.clocks.wall(),
+                    seconds: started + self.clocks.wall(),
                 };
-                told(observer, row, spec.iterations, &mut rows)
-            })
-            .map_err(of_states)?;
-        observer.hear(Event::Trained);
-        observer.hear(Event::Message("estimating on fresh samples"));
+                watched.told(row, spec.iterations, &report.faults, state)
+            },
+        );
+        let stopped = watched.ended(ended.map_err(of_states), state)?;
         let found =
             spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
                 .map_err(of_states)?;
@@ -322,9 +434,9 @@ impl EnsembleRun {
         (summary.samples, summary.sets) = (found.samples, found.sets);
         summary.values = states.parameters().to_vec();
         summary.parameters = summary.values.len();
-        (summary.iterations, summary.stopped) = (trained.iterations, trained.stopped);
+        (summary.iterations, summary.stopped) = (course.training.iteration, stopped);
         summary.rejected_samples = found.rejected;
-        summary.rejected_in_training = trained.rejected;
+        summary.rejected_in_training = course.training.rejected;
         let particles = spec.sector.particles() as f64;
         let mut checks = vec![left_out(found.rejected, found.samples)];
         checks.push(check(
@@ -376,21 +488,40 @@ impl EnsembleRun {
                 .map(|c| (c.0, c.1))
                 .collect(),
         };
-        Ok(self.outcome(summary, checks, rows, densities, found.faults))
+        let mut saved = SavedWavefunction::of_several(spec, Vec::new(), states.parameters());
+        saved.rotation = found.rotation;
+        self.outcome(summary, checks, course, densities, found.faults, saved)
     }
 
     /// The Gibbs ensembles, each from the flow of the one before.
-    fn thermal(self, observer: &mut dyn Observer) -> Result<EnsembleOutcome, RunError> {
+    fn thermal(
+        self,
+        mut course: Course,
+        observer: &mut dyn Observer,
+        mut record: Option<&mut Record>,
+    ) -> Result<EnsembleOutcome, RunError> {
         let Some(temperature) = &self.spec.temperature else {
             return Err(RunError::Ensemble("the spec asks for no temperature".to_owned()));
         };
         let all = temperature.kt.all();
         let mut summary = self.summary("temperature");
-        let (mut checks, mut rows) = (Vec::new(), Vec::new());
+        let mut checks = Vec::new();
         let (mut densities, mut faults) = (Densities::default(), Vec::new());
-        work::start_from(work::Work::NONE);
-        for &kt in &all {
-            let found = self.at(kt, &mut summary, &mut rows, observer)?;
+        work::start_from(Work::NONE);
+        // Where the run goes on, the trainings that have ended are found as they were.
+        let mut waiting: VecDeque<Done> = std::mem::take(&mut course.done).into();
+        let current = Done { training: course.training.clone(), work: course.work };
+        waiting.push_back(current);
+        for (index, &kt) in all.iter().enumerate() {
+            if index > 0 {
+                let training = std::mem::replace(&mut course.training, TrainingState::unbegun());
+                course.done.push(Done { training, work: course.work });
+            }
+            let begun = waiting.pop_front();
+            let begun =
+                begun.unwrap_or(Done { training: TrainingState::unbegun(), work: Work::NONE });
+            let found =
+                self.at(kt, begun, &mut summary, &mut course, observer, record.as_deref_mut())?;
             if all.len() > 1 {
                 summary.sweep.extend(summary.thermal.clone());
                 let named = |c: Check| Check { detail: format!("kT = {kt}: {}", c.detail), ..c };
@@ -403,16 +534,20 @@ impl EnsembleRun {
             faults.extend(found.faults);
         }
         faults.truncate(64);
-        Ok(self.outcome(summary, checks, rows, densities, faults))
+        let earlier = course.done.iter().map(|d| d.training.parameters.clone()).collect();
+        let saved = SavedWavefunction::of_several(&self.spec, earlier, &summary.values);
+        self.outcome(summary, checks, course, densities, faults, saved)
     }
 
     /// The Gibbs ensemble at a temperature, whose numbers go into the summary.
     fn at(
         &self,
         kt: f64,
+        begun: Done,
         summary: &mut EnsembleSummary,
-        rows: &mut Vec<IterationRow>,
+        course: &mut Course,
         observer: &mut dyn Observer,
+        record: Option<&mut Record>,
     ) -> Result<Point, RunError> {
         let spec = &self.spec;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
@@ -431,10 +566,25 @@ impl EnsembleRun {
             states.parameters().len()
         )));
         let schedule = Schedule::of(spec);
-        let done = rows.len();
+        let done: usize = course.done.iter().map(|d| d.training.iteration).sum();
         let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
-        let trained =
-            free_energy::train(&mut states, system, optimiser.as_mut(), &schedule, |report| {
+        let mut state = begun.training;
+        if !state.has_begun() {
+            state = TrainingState::new(states.parameters(), optimiser.as_ref());
+        }
+        let before = work::so_far();
+        work::start_from(begun.work);
+        course.work = begun.work;
+        let started = course.before.0;
+        let mut watched =
+            Watched { observer: &mut *observer, record, course: &mut *course, failed: None };
+        let ended = free_energy::train(
+            &mut states,
+            system,
+            optimiser.as_mut(),
+            &schedule,
+            &mut state,
+            |report, state| {
                 let row = IterationRow {
                     iteration: done + report.iteration,
                     energy: report.free_energy.mean(),
@@ -443,13 +593,13 @@ impl EnsembleRun {
                     gradient_norm: report.gradient_norm,
                     step_norm: report.step_norm,
                     tau: report.tau,
-                    seconds: self.clocks.wall(),
+                    seconds: started + self.clocks.wall(),
                 };
-                told(observer, row, done + spec.iterations, rows)
-            })
-            .map_err(of_temperature)?;
-        observer.hear(Event::Trained);
-        observer.hear(Event::Message("estimating on fresh samples"));
+                watched.told(row, done + spec.iterations, &report.faults, state)
+            },
+        );
+        let stopped = watched.ended(ended.map_err(of_temperature), state)?;
+        work::start_from(before.and(course.work));
         let found =
             free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
                 .map_err(of_temperature)?;
@@ -528,10 +678,10 @@ impl EnsembleRun {
         summary.sets = found.sets;
         summary.values = states.parameters().to_vec();
         summary.parameters = summary.values.len();
-        summary.iterations += trained.iterations;
-        summary.stopped = trained.stopped;
+        summary.iterations += course.training.iteration;
+        summary.stopped = stopped;
         summary.rejected_samples += found.rejected;
-        summary.rejected_in_training += trained.rejected;
+        summary.rejected_in_training += course.training.rejected;
         summary.thermal = Some(thermal);
         let [up, down] = found.density;
         let curves = [("up", up, spec.sector.up), ("down", down, spec.sector.down)];
@@ -544,15 +694,18 @@ impl EnsembleRun {
         self,
         mut summary: EnsembleSummary,
         checks: Vec<Check>,
-        rows: Vec<IterationRow>,
+        course: Course,
         densities: Densities,
         faults: Vec<Fault>,
-    ) -> EnsembleOutcome {
+        saved: SavedWavefunction,
+    ) -> Result<EnsembleOutcome, RunError> {
+        summary.fingerprint = Some(saved.fingerprint()?);
         summary.verdict = Verdict::of(&checks);
         summary.checks = checks;
-        summary.wall_seconds = self.clocks.wall();
-        summary.cpu_seconds = self.clocks.processor();
-        EnsembleOutcome { spec: self.spec, summary, rows, densities, faults }
+        summary.wall_seconds = course.before.0 + self.clocks.wall();
+        summary.cpu_seconds = course.before.1 + self.clocks.processor();
+        let rows = course.rows;
+        Ok(EnsembleOutcome { spec: self.spec, summary, rows, densities, faults, saved })
     }
 
     /// Whether the flow undoes itself, and its samples are distributed as they should be.

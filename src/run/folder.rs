@@ -1,9 +1,11 @@
 //! A run in its folder: checkpoints while it goes on, and at its end all results at once.
 
+use super::clocks::Clocks;
 use super::resume;
 use super::{Course, Event, Observer, Outcome, Run, RunError};
 use crate::checkpoint::Checkpoint;
 use crate::input;
+use crate::local_energy::Fault;
 use crate::report::csv::{EnergyCsv, format_table, write_timing};
 use crate::report::density::write_density;
 use crate::report::ensemble::{Gap, Level, StateRow};
@@ -21,6 +23,7 @@ use crate::report::record::Summary;
 use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
 use crate::report::summary::{read_summary, write_summary};
 use crate::report::{reference_density, reference_pairs};
+use crate::spec::ResolvedSpec;
 use crate::train::TrainingState;
 use crate::work::Work;
 use std::path::{Path, PathBuf};
@@ -53,7 +56,7 @@ impl InFolder {
         }
     }
 
-    fn resumes(&self) -> bool {
+    pub(super) fn resumes(&self) -> bool {
         self.existing == Existing::Keep
     }
 }
@@ -73,6 +76,134 @@ pub(super) struct Place {
     pub(super) folder: PathBuf,
     /// Whether that is not the output folder, whose results it replaces when it ends.
     pub(super) replaces: bool,
+}
+
+impl Place {
+    /// Where a run of `spec` works in its folder, which is locked.
+    pub(super) fn of(asked: &InFolder, spec: &ResolvedSpec) -> Result<Self, RunError> {
+        let folder = asked.folder.as_path();
+        // The results of an earlier run stay in place until there are those that replace them.
+        Ok(if asked.existing == Existing::Overwrite && holds_a_run(folder) {
+            Place { folder: Set::empty(folder, NEW_RUN)?.path().to_owned(), replaces: true }
+        } else if asked.resumes() {
+            resume::place(folder, spec)
+        } else {
+            Place { folder: folder.to_owned(), replaces: false }
+        })
+    }
+
+    /// An error of the run, and what became of the results in the output folder.
+    pub(super) fn of_error(&self, error: RunError, folder: &Path) -> RunError {
+        match self.replaces {
+            true if self.folder.is_dir() => untouched(error, folder, &self.folder),
+            _ => error,
+        }
+    }
+}
+
+/// What a run leaves in its folder while it goes on.
+pub(super) struct Record {
+    folder: PathBuf,
+    /// The checkpoint as it was last written.
+    pub(super) checkpoint: Checkpoint,
+    /// `energy.csv` in the making.
+    pub(super) table: EnergyCsv,
+    /// `faults.csv`.
+    pub(super) faults: FaultsCsv,
+    clocks: Clocks,
+    written: (usize, Instant),
+    every: usize,
+    seconds: f64,
+}
+
+impl Record {
+    /// Of a run with this spec and its text: from a checkpoint on, or from the beginning of a training.
+    pub(super) fn open(
+        (asked, place): (&InFolder, &Place),
+        (spec, spec_text): (&ResolvedSpec, &str),
+        start: Option<Checkpoint>,
+        training: TrainingState,
+        clocks: Clocks,
+        observer: &mut dyn Observer,
+    ) -> Result<(Self, Course), RunError> {
+        let folder = place.folder.as_path();
+        let resumed = start.is_some();
+        let checkpoint = start.unwrap_or_else(|| Checkpoint {
+            spec: spec.clone(),
+            training,
+            done: Vec::new(),
+            energy: format_table(&[]),
+            seconds: Vec::new(),
+            cpu_seconds: 0.0,
+            work: Work::NONE,
+            finished: false,
+        });
+        let rows = checkpoint
+            .rows(&folder.join(names::CHECKPOINT))
+            .map_err(|error| RunError::Checkpoint { error, before: None })?;
+        if resumed {
+            observer.hear(Event::Message(&format!("going on after {} iterations", rows.len())));
+        } else if !holds(&folder.join(names::SPEC), spec_text) {
+            write_atomic(&folder.join(names::SPEC), spec_text.as_bytes())?;
+        }
+        let table = EnergyCsv::create(folder, &rows)?;
+        let faults = FaultsCsv::new(folder, rows.len())?;
+        let course = Course {
+            done: checkpoint.done.clone(),
+            training: checkpoint.training.clone(),
+            work: checkpoint.work,
+            before: (rows.last().map_or(0.0, |r| r.seconds), checkpoint.cpu_seconds),
+            rows,
+        };
+        let record = Record {
+            folder: folder.to_owned(),
+            checkpoint,
+            table,
+            faults,
+            clocks,
+            written: (course.rows.len(), Instant::now()),
+            every: asked.checkpoint_every,
+            seconds: asked.checkpoint_seconds,
+        };
+        Ok((record, course))
+    }
+
+    /// After an iteration with these faults: its rows, and a checkpoint where one is due.
+    pub(super) fn keep(
+        &mut self,
+        faults: &[Fault],
+        course: &Course,
+        state: &TrainingState,
+        stops: bool,
+    ) -> Result<(), RunError> {
+        let rows = &course.rows;
+        let Some(last) = rows.last() else { return Ok(()) };
+        self.table.push(last)?;
+        self.faults.push(faults::TRAINING, last.iteration, faults)?;
+        let due = rows.len() - self.written.0 >= self.every
+            || self.written.1.elapsed().as_secs_f64() >= self.seconds;
+        if due || stops { self.write(course, state) } else { Ok(()) }
+    }
+
+    /// Writes a checkpoint.
+    pub(super) fn write(&mut self, course: &Course, state: &TrainingState) -> Result<(), RunError> {
+        let processor = course.before.1 + self.clocks.processor();
+        self.checkpoint.done.clone_from(&course.done);
+        self.checkpoint.update(state, &course.rows, processor, course.work);
+        self.checkpoint.write(&self.folder)?;
+        self.written = (course.rows.len(), Instant::now());
+        Ok(())
+    }
+}
+
+/// An interruption, with the checkpoint in this folder.
+pub(super) fn saved_in(error: RunError, folder: &Path) -> RunError {
+    match error {
+        RunError::Interrupted { .. } => {
+            RunError::Interrupted { checkpoint: Some(folder.join(names::CHECKPOINT)) }
+        }
+        error => error,
+    }
 }
 
 /// Every file that a run may write into a folder.
@@ -97,18 +228,8 @@ impl Run {
         let folder = place.folder.as_path();
         let _lock = create_output_folder(folder, place.existing)?;
         self.choices.iter().for_each(|choice| observer.hear(Event::Message(choice)));
-        // The results of an earlier run stay in place until there are those that replace them.
-        let at = if place.existing == Existing::Overwrite && holds_a_run(folder) {
-            Place { folder: Set::empty(folder, NEW_RUN)?.path().to_owned(), replaces: true }
-        } else if place.resumes() {
-            resume::place(folder, &self.spec)
-        } else {
-            Place { folder: folder.to_owned(), replaces: false }
-        };
-        self.run_at(place, &at, &mut observer).map_err(|error| match at.replaces {
-            true if at.folder.is_dir() => untouched(error, folder, &at.folder),
-            _ => error,
-        })
+        let at = Place::of(place, &self.spec)?;
+        self.run_at(place, &at, &mut observer).map_err(|error| at.of_error(error, folder))
     }
 
     fn run_at(
@@ -124,71 +245,33 @@ impl Run {
         };
         // What others were given is of no use to these parameters.
         let start = start.filter(|c| !self.held || c.training.parameters == self.psi.parameters());
-        let resumed = start.is_some();
-        let mut checkpoint = match start {
-            Some(checkpoint) if checkpoint.finished => {
-                let summary = read_summary(&folder.join(names::SUMMARY))?;
-                return Ok(Ended::Before(Box::new(summary), checkpoint.training.iteration));
-            }
-            Some(checkpoint) => checkpoint,
-            None => Checkpoint {
-                spec: self.spec.clone(),
-                training: TrainingState::new(self.psi.parameters(), self.optimiser.as_ref()),
-                energy: format_table(&[]),
-                seconds: Vec::new(),
-                cpu_seconds: 0.0,
-                work: Work::NONE,
-                finished: false,
-            },
-        };
-        let rows = checkpoint
-            .rows(&folder.join(names::CHECKPOINT))
-            .map_err(|error| RunError::Checkpoint { error, before: None })?;
-        if resumed {
-            observer.hear(Event::Message(&format!("going on after {} iterations", rows.len())));
-        } else if !holds(&folder.join(names::SPEC), &self.spec_text) {
-            write_atomic(&folder.join(names::SPEC), self.spec_text.as_bytes())?;
+        if let Some(checkpoint) = start.as_ref().filter(|c| c.finished) {
+            let summary = read_summary(&folder.join(names::SUMMARY))?;
+            return Ok(Ended::Before(Box::new(summary), checkpoint.training.iteration));
         }
-        let mut table = EnergyCsv::create(folder, &rows)?;
-        let mut faults = FaultsCsv::new(folder, rows.len())?;
-        let mut written = (rows.len(), Instant::now());
-        let course = Course {
-            training: checkpoint.training.clone(),
-            work: checkpoint.work,
-            before: (rows.last().map_or(0.0, |r| r.seconds), checkpoint.cpu_seconds),
-            rows,
-        };
-        let (spec_text, clocks) = (self.spec_text.clone(), self.clocks);
-        let processor = |course: &Course| course.before.1 + clocks.processor();
-        let trained =
-            self.train_from(course, &mut *observer, &mut |report, course, state, stops| {
-                let rows = &course.rows;
-                table.push(&rows[rows.len() - 1])?;
-                faults.push(faults::TRAINING, report.iteration, &report.faults)?;
-                let due = rows.len() - written.0 >= asked.checkpoint_every
-                    || written.1.elapsed().as_secs_f64() >= asked.checkpoint_seconds;
-                if due || stops {
-                    checkpoint.update(state, rows, processor(course), course.work);
-                    checkpoint.write(folder)?;
-                    written = (rows.len(), Instant::now());
-                }
-                Ok(())
-            });
-        let saved_in = |error| match error {
-            RunError::Interrupted { .. } => {
-                RunError::Interrupted { checkpoint: Some(folder.join(names::CHECKPOINT)) }
-            }
-            error => error,
-        };
-        let trained = trained.map_err(saved_in)?;
-        let course = &trained.course;
-        checkpoint.update(&course.training, &course.rows, processor(course), course.work);
-        checkpoint.write(folder)?;
+        let training = TrainingState::new(self.psi.parameters(), self.optimiser.as_ref());
+        let (mut record, course) = Record::open(
+            (asked, place),
+            (&self.spec, &self.spec_text),
+            start,
+            training,
+            self.clocks,
+            observer,
+        )?;
+        let spec_text = self.spec_text.clone();
+        let saved_in = |error| saved_in(error, folder);
+        let trained = self
+            .train_from(course, &mut *observer, &mut |faults, course, state, stops| {
+                record.keep(faults, course, state, stops)
+            })
+            .map_err(saved_in)?;
+        record.write(&trained.course, &trained.course.training)?;
         let outcome = trained.estimate().map_err(saved_in)?;
+        let Record { mut checkpoint, table, mut faults, .. } = record;
         faults.push(faults::ESTIMATE, outcome.rows.len(), &outcome.faults)?;
 
         let Earlier { mut set, observables, projection, notices } =
-            earlier(results, place, &outcome, observer)?;
+            earlier(results, place, outcome.summary.fingerprint.as_deref(), observer)?;
         let to = set.path().to_owned();
         if !holds(&results.join(names::SPEC), &spec_text) || place.replaces {
             write_atomic(&to.join(names::SPEC), spec_text.as_bytes())?;
@@ -262,9 +345,9 @@ fn with_states(summary: &Summary) -> Result<String, serde_json::Error> {
 }
 
 /// What becomes of the results that are in a folder when new ones are written.
-struct Earlier {
+pub(super) struct Earlier {
     /// Where the new ones are written.
-    set: Set,
+    pub(super) set: Set,
     /// What was measured of the state that is still the same.
     observables: Option<Observables>,
     /// What was projected from it.
@@ -274,18 +357,17 @@ struct Earlier {
 }
 
 /// What `weylflow measure` and `weylflow project` found of another state is of no use beside the new energy.
-fn earlier(
+pub(super) fn earlier(
     results: &Path,
     place: &Place,
-    outcome: &Outcome,
+    fingerprint: Option<&str>,
     observer: &mut dyn Observer,
 ) -> Result<Earlier, FileError> {
     let (observables, stale) = if place.replaces {
         (None, None)
     } else {
         // Whatever is wrong with them must not cost the new results.
-        fitting_observables(results, outcome.summary.fingerprint.as_deref())
-            .unwrap_or_else(|_| (None, Some(stale_notice())))
+        fitting_observables(results, fingerprint).unwrap_or_else(|_| (None, Some(stale_notice())))
     };
     let mut set = match place.replaces {
         true => Set::begun(results, NEW_RUN)?,
@@ -296,7 +378,7 @@ fn earlier(
         None
     } else {
         // As above.
-        let (found, stale) = fitting_projection(results, outcome.summary.fingerprint.as_deref())
+        let (found, stale) = fitting_projection(results, fingerprint)
             .unwrap_or_else(|_| (None, Some(stale_projection())));
         if let Some(stale) = stale {
             if std::fs::symlink_metadata(results.join(names::PROJECTION)).is_ok() {
@@ -334,7 +416,7 @@ fn stale_notice() -> String {
 }
 
 /// Whether a file has this content.
-fn holds(path: &Path, text: &str) -> bool {
+pub(super) fn holds(path: &Path, text: &str) -> bool {
     input::read(path, input::MOST_SPEC_BYTES).is_ok_and(|bytes| bytes == text.as_bytes())
 }
 

@@ -26,13 +26,13 @@ mod reference;
 mod resume;
 mod state;
 
-pub use ensemble::{EnsembleOutcome, EnsembleRun, is_of_several};
+pub use ensemble::{EnsembleEnded, EnsembleOutcome, EnsembleRun, is_of_several};
 pub use folder::{Ended, InFolder, written_into};
 pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{CheckpointError, Done};
 use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
@@ -134,6 +134,8 @@ pub struct Run {
 /// How far a training has come, and what that took.
 #[derive(Clone, Debug)]
 struct Course {
+    /// Trainings of a sweep that have ended.
+    done: Vec<Done>,
     training: TrainingState,
     rows: Vec<IterationRow>,
     /// Work of the iterations. What is done after the last one is done again by a run that goes on from there, and
@@ -143,9 +145,8 @@ struct Course {
     before: (f64, f64),
 }
 
-/// What is kept of each iteration: the report, where the run stands, and whether the observer ends it there.
-type Keep<'a> =
-    dyn FnMut(&IterationReport, &Course, &TrainingState, bool) -> Result<(), RunError> + 'a;
+/// What is kept of each iteration: its faults, where the run stands, and whether the observer ends it there.
+type Keep<'a> = dyn FnMut(&[Fault], &Course, &TrainingState, bool) -> Result<(), RunError> + 'a;
 
 impl Run {
     /// Checks a spec and builds its wavefunction, with the base that suits the system.
@@ -260,6 +261,7 @@ impl Run {
     /// [`RunError`]: training that diverges, an observer that ends it.
     pub fn train<O: Observer>(self, observer: O) -> Result<Trained<O>, RunError> {
         let course = Course {
+            done: Vec::new(),
             training: TrainingState::new(self.psi.parameters(), self.optimiser.as_ref()),
             rows: Vec::new(),
             work: Work::NONE,
@@ -302,7 +304,7 @@ impl Run {
                 course.rows.push(row);
                 course.work = work::so_far();
                 let stops = observer.stops();
-                match keep(report, &course, state, stops) {
+                match keep(&report.faults, &course, state, stops) {
                     Ok(()) if !stops => return ControlFlow::Continue(()),
                     Ok(()) => {}
                     Err(error) => failed = Some(error),

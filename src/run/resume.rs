@@ -54,6 +54,14 @@ pub(super) fn point(
             fixed.join(", ")
         )));
     }
+    let longer = changed.iter().any(|d| ["iterations", "stopping"].contains(&d.field));
+    if longer && !checkpoint.done.is_empty() {
+        return Err(RunError::Resume(
+            "a sweep of temperatures cannot go on with other `iterations` or another `stopping` once one of them is trained: \
+             each starts from the one before"
+                .to_owned(),
+        ));
+    }
     let done = checkpoint.training.iteration;
     if spec.iterations < done {
         let asked = spec.iterations;
@@ -66,7 +74,7 @@ pub(super) fn point(
     if !changed.is_empty() || place.replaces || !made {
         checkpoint.finished = false;
     }
-    if changed.iter().any(|d| ["iterations", "stopping"].contains(&d.field)) {
+    if longer {
         checkpoint.training.unsettle();
     }
     checkpoint.spec = spec.clone();
@@ -86,5 +94,5 @@ const RESULTS: [&str; 6] = [
 /// An error with what the checkpoint before has.
 fn offer(error: CheckpointError, previous: bool, before: &Path) -> RunError {
     let intact = if previous { None } else { Checkpoint::read(before).ok() };
-    RunError::Checkpoint { error, before: intact.map(|good| good.training.iteration) }
+    RunError::Checkpoint { error, before: intact.map(|good| good.iterations()) }
 }

@@ -1,7 +1,6 @@
 //! What a spec asks for beyond the ground state.
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -123,7 +122,7 @@ impl<'de> Visitor<'de> for NumberOrRange {
         Ok(Temperatures::One(kt as f64))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Temperatures, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Temperatures, A::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Fields {
@@ -131,7 +130,35 @@ impl<'de> Visitor<'de> for NumberOrRange {
             to: f64,
             points: usize,
         }
-        let Fields { from, to, points } = Fields::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Temperatures::Range { from, to, points })
+        // RON gives the fields and no name; JSON, of checkpoints and wavefunctions, the name and then the fields.
+        #[derive(Deserialize)]
+        #[serde(field_identifier)]
+        #[allow(non_camel_case_types)]
+        enum Key {
+            from,
+            to,
+            points,
+            Range,
+        }
+        let (mut first, mut last, mut count) = (None, None, None);
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::from if first.is_none() => first = Some(map.next_value()?),
+                Key::to if last.is_none() => last = Some(map.next_value()?),
+                Key::points if count.is_none() => count = Some(map.next_value()?),
+                Key::Range => {
+                    let Fields { from, to, points } = map.next_value()?;
+                    return Ok(Temperatures::Range { from, to, points });
+                }
+                Key::from => return Err(A::Error::duplicate_field("from")),
+                Key::to => return Err(A::Error::duplicate_field("to")),
+                Key::points => return Err(A::Error::duplicate_field("points")),
+            }
+        }
+        Ok(Temperatures::Range {
+            from: first.ok_or_else(|| A::Error::missing_field("from"))?,
+            to: last.ok_or_else(|| A::Error::missing_field("to"))?,
+            points: count.ok_or_else(|| A::Error::missing_field("points"))?,
+        })
     }
 }

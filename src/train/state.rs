@@ -68,20 +68,23 @@ pub struct TrainingState {
     /// The parameters after them.
     pub parameters: Vec<f64>,
     /// What the optimiser remembers: [`Optimiser::memory`].
-    pub(super) optimiser: Vec<f64>,
+    pub(crate) optimiser: Vec<f64>,
     /// Sum of the parameters over the last iterations, and their number.
     pub(super) sum: Vec<f64>,
     pub(super) averaged: usize,
     /// Samples left out.
-    pub(super) rejected: usize,
+    pub(crate) rejected: usize,
     /// Factor on the step.
     pub(super) caution: f64,
     pub(super) history: History,
+    /// Variances at the steps so far, of several states or a temperature: their training compares them instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) variances: Vec<f64>,
     /// Whether the training has settled before its last iteration.
-    pub(super) settled: bool,
+    pub(crate) settled: bool,
     /// Iterations in a row without a step.
     #[serde(default)]
-    pub(super) stuck: usize,
+    pub(crate) stuck: usize,
     /// How many times the cells of the splines have been halved.
     pub(super) refinements: usize,
     best: Option<Best>,
@@ -109,15 +112,21 @@ impl Best {
 impl TrainingState {
     /// The state before the first iteration.
     pub fn new(parameters: &[f64], optimiser: &dyn Optimiser) -> Self {
+        Self::remembering(parameters, optimiser.memory())
+    }
+
+    /// The same, with what is remembered of an optimiser.
+    pub(crate) fn remembering(parameters: &[f64], optimiser: Vec<f64>) -> Self {
         TrainingState {
             iteration: 0,
             parameters: parameters.to_vec(),
-            optimiser: optimiser.memory(),
+            optimiser,
             sum: vec![0.0; parameters.len()],
             averaged: 0,
             rejected: 0,
             caution: 1.0,
             history: History::default(),
+            variances: Vec::new(),
             settled: false,
             stuck: 0,
             refinements: 0,
@@ -127,11 +136,22 @@ impl TrainingState {
         }
     }
 
+    /// That of a training whose wavefunction has not been built.
+    pub(crate) fn unbegun() -> Self {
+        Self::remembering(&[], Vec::new())
+    }
+
+    /// Whether the training has begun: every optimiser of several states remembers something.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.optimiser.is_empty()
+    }
+
     /// Lets a training that had settled go on, when more iterations or another rule for stopping are asked for.
     pub fn unsettle(&mut self) {
         self.settled = false;
         self.stuck = 0;
         self.history = History::default();
+        self.variances.clear();
     }
 
     /// Why a training of at most so many iterations stops here.
@@ -140,6 +160,15 @@ impl TrainingState {
             true if self.stuck >= STUCK => StopReason::NoStep,
             true => StopReason::Plateau,
             false if self.stuck >= STUCK && self.iteration >= iterations => StopReason::NoStep,
+            false => StopReason::Iterations,
+        }
+    }
+
+    /// Why the training of an ensemble stops, which does so after so many iterations without a step.
+    pub(crate) fn stopped_of_several(&self, stuck: usize) -> StopReason {
+        match self.settled {
+            true if self.stuck >= stuck => StopReason::NoStep,
+            true => StopReason::Plateau,
             false => StopReason::Iterations,
         }
     }
@@ -164,7 +193,7 @@ impl TrainingState {
     }
 
     /// Whether the state is one of so many parameters.
-    pub(super) fn fits(&self, parameters: usize) -> bool {
+    pub(crate) fn fits(&self, parameters: usize) -> bool {
         let best = self.best.as_ref().is_none_or(|b| b.parameters.len() == parameters);
         let finite = self.parameters.iter().chain(&self.sum).all(|v| v.is_finite());
         best && finite

@@ -46,6 +46,11 @@ impl Default for WavefunctionSettings {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WavefunctionError {
+    /// Parameters of several states.
+    #[error(
+        "the parameters are those of several states or of a temperature, and of no one wavefunction"
+    )]
+    Several,
     /// The wavefunction exists on some geometries only.
     #[error("the {wavefunction} wavefunction needs {needs}, found {found}")]
     Geometry {

@@ -1,6 +1,7 @@
 //! Trained parameters together with all that is needed to build the wavefunction again.
 
-use super::{Wavefunction, WavefunctionError};
+use super::weyl::ensemble::LowestStates;
+use super::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use crate::spec::ResolvedSpec;
 use crate::system::System;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,15 @@ pub struct SavedWavefunction {
     /// How many times the cells of its splines were halved.
     #[serde(default)]
     pub refinements: usize,
+    /// Of a sweep the parameters at the temperatures before the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Vec<f64>>,
+    /// Of several states the superpositions that were found, in columns: a square matrix, row-major.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotation: Vec<f64>,
+    /// The one of them that is meant.
+    #[serde(skip)]
+    pub state: Option<usize>,
     /// The variational parameters.
     pub parameters: Vec<f64>,
 }
@@ -66,8 +76,30 @@ impl SavedWavefunction {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             spec: spec.clone(),
             refinements,
+            earlier: Vec::new(),
+            rotation: Vec::new(),
+            state: None,
             parameters: psi.parameters().to_vec(),
         }
+    }
+
+    /// The parameters that several states share; of a sweep those at the temperatures before as well.
+    pub fn of_several(spec: &ResolvedSpec, earlier: Vec<Vec<f64>>, parameters: &[f64]) -> Self {
+        SavedWavefunction {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            spec: spec.clone(),
+            refinements: 0,
+            earlier,
+            rotation: Vec::new(),
+            state: None,
+            parameters: parameters.to_vec(),
+        }
+    }
+
+    /// Whether these are parameters of several states, of which there is no one wavefunction.
+    pub fn is_of_several(&self) -> bool {
+        self.spec.temperature.is_some() || self.spec.states.as_ref().is_some_and(|s| s.count > 1)
     }
 
     /// The text of the file; numbers read back as the same bits.
@@ -75,7 +107,8 @@ impl SavedWavefunction {
     /// # Errors
     /// [`SavedError::NotFinite`], because JSON has no such numbers.
     pub fn to_json(&self) -> Result<String, SavedError> {
-        if let Some(index) = self.parameters.iter().position(|p| !p.is_finite()) {
+        let all = self.earlier.iter().flatten().chain(&self.rotation).chain(&self.parameters);
+        if let Some(index) = all.clone().position(|p| !p.is_finite()) {
             return Err(SavedError::NotFinite { index });
         }
         Ok(serde_json::to_string(self)?)
@@ -107,8 +140,13 @@ impl SavedWavefunction {
         let ResolvedSpec { hamiltonian, sector, geometry, wavefunction, .. } = &self.spec;
         let state =
             (&hamiltonian.external, &hamiltonian.interaction, sector, geometry, wavefunction);
-        let text = serde_json::to_vec(&(state, self.refinements))?;
-        let parameters = self.parameters.iter().flat_map(|p| p.to_bits().to_le_bytes());
+        let mut text = serde_json::to_vec(&(state, self.refinements))?;
+        if self.is_of_several() {
+            let asked = (&self.spec.states, &self.spec.temperature, &self.rotation, self.state);
+            text.extend(serde_json::to_vec(&asked)?);
+        }
+        let parameters = self.earlier.iter().flatten().chain(&self.parameters);
+        let parameters = parameters.flat_map(|p| p.to_bits().to_le_bytes());
         // G. Fowler, L. C. Noll, K.-P. Vo, D. Eastlake, RFC 9923: FNV-1a of 64 bits.
         let hash =
             text.into_iter().chain(parameters).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
@@ -123,10 +161,38 @@ impl SavedWavefunction {
     /// [`WavefunctionError`] when the parameters do not fit.
     pub fn build(&self) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
         let system = System { hamiltonian: &self.spec.hamiltonian, geometry: &self.spec.geometry };
+        if self.is_of_several() {
+            return self.build_one_of_several(system);
+        }
         let mut psi = self.spec.wavefunction.build(self.spec.sector, system, self.spec.seed)?;
         (0..self.refinements).for_each(|_| psi.refine());
         psi.set_parameters(&self.parameters)?;
         Ok(psi)
+    }
+}
+
+impl SavedWavefunction {
+    fn build_one_of_several(
+        &self,
+        system: System,
+    ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
+        let (Some(state), Some(asked), WavefunctionSettings::Weyl(weyl)) =
+            (self.state, &self.spec.states, &self.spec.wavefunction)
+        else {
+            return Err(WavefunctionError::Several);
+        };
+        let count = asked.count;
+        if self.spec.temperature.is_some() || state >= count {
+            return Err(WavefunctionError::Several);
+        }
+        if self.rotation.len() != count * count {
+            let (expected, found) = (count * count, self.rotation.len());
+            return Err(WavefunctionError::Parameters { expected, found });
+        }
+        let weights = asked.weights.of(count);
+        let mut states = LowestStates::new(weyl, self.spec.sector, system, &weights)?;
+        states.set_parameters(&self.parameters)?;
+        Ok(Box::new(states.turned(&self.rotation, state)))
     }
 }
 

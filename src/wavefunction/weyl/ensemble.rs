@@ -30,6 +30,9 @@ pub struct LowestStates {
     pub dipoles: Mat<f64>,
     /// Orbitals of the base states.
     pub orbitals: usize,
+    template: Expansion,
+    /// Those of the base states in it.
+    coefficients: Vec<Vec<f64>>,
 }
 
 /// The states that a temperature reaches under one flow, with their probabilities.
@@ -178,7 +181,7 @@ impl LowestStates {
         let states: Vec<(f64, Expansion)> = (0..count)
             .map(|k| (weights[k], first.with_coefficients(coefficients(&spectrum, k, &addresses))))
             .collect();
-        let mean = Base::Expansion(Box::new(first.with_densities(averaged(&states))));
+        let mean = Base::Expansion(Box::new(first.clone().with_densities(averaged(&states))));
         let flow = Weyl::over(settings, sector, system, place(&room, &inside), mean)?;
         let out = |e: &f64| room.frame.energy_out(*e, sector.particles());
         let x = all.dipole(inside.basis, turned.as_ref());
@@ -194,6 +197,8 @@ impl LowestStates {
         });
         Ok(LowestStates {
             dipoles,
+            coefficients: (0..count).map(|k| coefficients(&spectrum, k, &addresses)).collect(),
+            template: first,
             states: states
                 .into_iter()
                 .map(|(_, base)| flow.with_base(Base::Expansion(Box::new(base))))
@@ -201,6 +206,16 @@ impl LowestStates {
             energies: spectrum.energies[..count].iter().map(out).collect(),
             orbitals: kept,
         })
+    }
+
+    /// The superposition of the states with the coefficients of column `q` of a square matrix, row-major.
+    pub fn turned(&self, rotation: &[f64], q: usize) -> Weyl {
+        let mut sum = vec![0.0; self.coefficients.first().map_or(0, Vec::len)];
+        for (state, row) in self.coefficients.iter().zip(rotation.chunks_exact(self.states.len())) {
+            sum.iter_mut().zip(state).for_each(|(s, c)| *s += row[q] * c);
+        }
+        let base = Base::Expansion(Box::new(self.template.with_coefficients(sum)));
+        self.states[0].with_base(base)
     }
 
     /// The base states themselves.
