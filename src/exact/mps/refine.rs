@@ -27,6 +27,8 @@ const WALLS: f64 = 0.1;
 const SPACING: f64 = 0.2;
 /// What is expected to be left counts so many times in the error estimate.
 const SAFETY: f64 = 2.0;
+/// Tolerance whose grid serves where cuts lose more than a finer one is worth, in Hartree.
+const LOOSE: f64 = 1e-6;
 /// Share of the work limit for the first grid.
 const FIRST_GRID: f64 = 0.12;
 /// States of a cut that the memory of the first grid is predicted with.
@@ -71,20 +73,32 @@ pub(in crate::exact) fn solve(
     if !applies(&hamiltonian.interaction) {
         return Err(ExactError::NotOnGrid);
     }
-    let start = start(setting, hamiltonian, geometry, sector, options, watch)?;
     let chosen = *geometry == Geometry::Line;
-    let mut solver = Solver {
-        setting,
-        hamiltonian,
-        sector,
-        options,
-        watch,
-        table: vec![],
-        products: 0,
-        work: 0.0,
-        bytes: 0,
+    let mut at = |options: &ExactOptions, enough: f64| {
+        let start = start(setting, hamiltonian, geometry, sector, options, watch)?;
+        let mut solver = Solver {
+            setting,
+            hamiltonian,
+            sector,
+            options,
+            watch,
+            table: vec![],
+            products: 0,
+            work: 0.0,
+            bytes: 0,
+        };
+        solver.refine(start, chosen, enough)
     };
-    solver.refine(start, chosen)
+    let enough = if options.tolerance < LOOSE { LOOSE } else { f64::INFINITY };
+    if let Some(found) = at(options, enough)? {
+        return Ok(found);
+    }
+    // On a grid that is no finer than the cuts deserve, cuts get further with the same work.
+    let loose = ExactOptions { tolerance: LOOSE, ..options.clone() };
+    // Without a bound there always is a result.
+    let mut found = at(&loose, f64::INFINITY)?.ok_or(ExactError::Interrupted)?;
+    found.converged = found.error_estimates.iter().all(|e| *e <= options.tolerance);
+    Ok(found)
 }
 
 /// Estimated error and correction at the end of a sequence of energies, the first ones coarse: changes are taken to go on
@@ -201,11 +215,20 @@ impl Solver<'_> {
         }
     }
 
-    fn refine(&mut self, start: Start, chosen: bool) -> Result<ExactResult, ExactError> {
+    /// `None` where what cuts lose of the first grid, within its share of the work, is not below `enough`.
+    fn refine(
+        &mut self,
+        start: Start,
+        chosen: bool,
+        enough: f64,
+    ) -> Result<Option<ExactResult>, ExactError> {
         let tolerance = self.options.tolerance;
         let limit = self.options.work_limit;
         let first = Goal::Error { error: CUTS * tolerance, work: FIRST_GRID * limit };
         let mut level = self.level(&start, start.grid.clone(), first, Refinement::Functions)?;
+        if level.found.errors.iter().any(|e| *e > enough) {
+            return Ok(None);
+        }
         let stages = Goal::Stages(level.found.stages);
         let mut spent = level.found.work;
         let count = level.found.energies.len();
@@ -253,7 +276,7 @@ impl Solver<'_> {
                 ..ErrorBudget::default()
             })
             .collect();
-        self.result(level, energies, &budgets)
+        self.result(level, energies, &budgets).map(Some)
     }
 
     /// Between walls and on the line the ground state of a sector is the only one and has no node but those of the
