@@ -187,6 +187,8 @@ fn with_elements(
 
 /// Particles from which matrix product states are the cheaper route.
 const MANY: usize = 5;
+/// Most particles that determinants are worth trying for after them.
+const FEW: usize = 6;
 
 /// Matrix product states, where they are asked for or the cheaper route.
 fn by_products(
@@ -202,7 +204,7 @@ fn by_products(
         Method::Auto if sector.particles() >= MANY && mps::applies(&hamiltonian.interaction) => {
             match mps::solve(setting, hamiltonian, geometry, sector, options, watch) {
                 // Far from what was asked for, another basis may do better than a uniform grid.
-                Ok(result) if far_off(&result, options) => {
+                Ok(result) if sector.particles() <= FEW && far_off(&result, options) => {
                     let other = ExactOptions { method: Method::Ci, ..options.clone() };
                     match within_or_on_line(setting, hamiltonian, geometry, sector, &other, watch) {
                         Ok(o) if o.error_estimates[0] < result.error_estimates[0] => Ok(Some(o)),
