@@ -27,7 +27,7 @@ const WALLS: f64 = 0.1;
 const SPACING: f64 = 0.2;
 /// What is expected to be left counts so many times in the error estimate.
 const SAFETY: f64 = 2.0;
-/// Tolerance whose grid serves where cuts lose more than a finer one is worth, in Hartree.
+/// Tolerance whose grid serves where cuts lose more than a finer one is worth, in the units of the system.
 const LOOSE: f64 = 1e-6;
 /// Share of the work limit for the first grid.
 const FIRST_GRID: f64 = 0.12;
