@@ -29,8 +29,10 @@ const SPACING: f64 = 0.2;
 const SAFETY: f64 = 2.0;
 /// Tolerance whose grid serves where cuts lose more than a finer one is worth, in the units of the system.
 const LOOSE: f64 = 1e-6;
-/// Share of the work limit for the first grid.
+/// Share of the work limit for the first grid, and for the first grid of those that are no finer than cuts deserve: only one
+/// more follows it.
 const FIRST_GRID: f64 = 0.12;
+const FIRST_LOOSE_GRID: f64 = 0.35;
 /// States of a cut that the memory of the first grid is predicted with.
 const EXPECTED_STATES: usize = 120;
 /// States of a cut that the mean field starts with, and the least probable of them.
@@ -74,7 +76,7 @@ pub(in crate::exact) fn solve(
         return Err(ExactError::NotOnGrid);
     }
     let chosen = *geometry == Geometry::Line;
-    let mut at = |options: &ExactOptions, enough: f64| {
+    let mut at = |options: &ExactOptions, share: f64, enough: f64| {
         let start = start(setting, hamiltonian, geometry, sector, options, watch)?;
         let mut solver = Solver {
             setting,
@@ -87,16 +89,16 @@ pub(in crate::exact) fn solve(
             work: 0.0,
             bytes: 0,
         };
-        solver.refine(start, chosen, enough)
+        solver.refine(start, chosen, share, enough)
     };
     let enough = if options.tolerance < LOOSE { LOOSE } else { f64::INFINITY };
-    if let Some(found) = at(options, enough)? {
+    if let Some(found) = at(options, FIRST_GRID, enough)? {
         return Ok(found);
     }
     // On a grid that is no finer than the cuts deserve, cuts get further with the same work.
     let loose = ExactOptions { tolerance: LOOSE, ..options.clone() };
     // Without a bound there always is a result.
-    let mut found = at(&loose, f64::INFINITY)?.ok_or(ExactError::Interrupted)?;
+    let mut found = at(&loose, FIRST_LOOSE_GRID, f64::INFINITY)?.ok_or(ExactError::Interrupted)?;
     found.converged = found.error_estimates.iter().all(|e| *e <= options.tolerance);
     Ok(found)
 }
@@ -215,16 +217,17 @@ impl Solver<'_> {
         }
     }
 
-    /// `None` where what cuts lose of the first grid, within its share of the work, is not below `enough`.
+    /// `None` where what cuts lose of the first grid, within its `share` of the work, is not below `enough`.
     fn refine(
         &mut self,
         start: Start,
         chosen: bool,
+        share: f64,
         enough: f64,
     ) -> Result<Option<ExactResult>, ExactError> {
         let tolerance = self.options.tolerance;
         let limit = self.options.work_limit;
-        let first = Goal::Error { error: CUTS * tolerance, work: FIRST_GRID * limit };
+        let first = Goal::Error { error: CUTS * tolerance, work: share * limit };
         let mut level = self.level(&start, start.grid.clone(), first, Refinement::Functions)?;
         if level.found.errors.iter().any(|e| *e > enough) {
             return Ok(None);
