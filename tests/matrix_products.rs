@@ -69,6 +69,23 @@ fn matrix_product_states_are_right_within_their_estimates() {
     }
 }
 
+/// Three particles bound so tightly that they move together: sweeps that change two sites at a time get stuck there unless the
+/// density matrices are perturbed enough.
+#[test]
+fn tightly_bound_particles_move_together() {
+    let hamiltonian = Hamiltonian {
+        title: String::new(),
+        external: External::Harmonic { frequency: 1.0 },
+        interaction: Interaction::SoftCoulomb { strength: -10.0, softening: 0.2 },
+    };
+    let options = ExactOptions { method: Method::Mps, tolerance: 1e-6, ..options() };
+    let go = &mut |_: &_| ControlFlow::Continue(());
+    let found = solve(&hamiltonian, &Geometry::Line, Sector::new(2, 1), &options, go).unwrap();
+    // From gaps in spectral elements, to 1e-8.
+    let (off, error) = ((found.energies[0] + 77.055_969_888).abs(), found.error_estimates[0]);
+    assert!(off <= error && error < 1e-6, "{off:e} > {error:e}");
+}
+
 /// States above the ground state, pair density, and the same bits for any number of threads.
 #[test]
 fn matrix_product_states_agree_with_determinants() {

@@ -84,6 +84,12 @@ pub struct Scale {
 }
 
 impl Scale {
+    /// Why an exact energy that may be off by `error` Hartree is none, if it is so.
+    pub(crate) fn too_uncertain(&self, error: f64) -> Option<String> {
+        let known = error <= USELESS * self.energy();
+        (!known).then(|| format!("the best that could be done was known to {error:.0e} Ha only"))
+    }
+
     /// What relative deviations are relative to, in Hartree.
     pub fn energy(&self) -> f64 {
         self.kinetic.abs() + self.interaction.abs()
@@ -210,7 +216,9 @@ pub(crate) const BARS: f64 = 5.0;
 pub(crate) const CLOSE: f64 = 3e-4;
 /// The same that confirms a result within its error bar.
 const CONFIRMS: f64 = 1e-3;
-/// The same below the exact energy, where a variational energy never is.
+/// Error of an exact energy, relative to the same scale, that leaves nothing to compare with.
+const USELESS: f64 = 1e-2;
+/// The same as [`CLOSE`] below the exact energy, where a variational energy never is.
 pub(crate) const BELOW: f64 = 1e-7;
 /// Largest variance for N particles, as `N variance / T²` with the kinetic energy T, that is usual for a state near the
 /// ground state; `N variance / E²` where T is not known.
@@ -489,6 +497,15 @@ pub fn deviation_words(deviation: f64, error: f64, size: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exact_energy_that_may_be_anything_is_none() {
+        let scale = Scale { particles: 3, kinetic: 20.0, interaction: -40.0 };
+        assert!(scale.too_uncertain(115.0).is_some_and(|why| why.contains("1e2 Ha")));
+        assert!(scale.too_uncertain(f64::NAN).is_some());
+        // Still tells a run that is off by a tenth.
+        assert_eq!(scale.too_uncertain(0.1), None);
+    }
 
     /// A healthy run.
     fn healthy() -> Evidence {

@@ -449,13 +449,14 @@ impl Glued {
     }
 
     /// Calls `f` with each order's part of `x` in the levels of its gaps, and the sum of these levels, and returns to the functions.
-    fn in_levels(&self, x: &mut [f64], f: impl Fn(f64) -> f64 + Sync) {
+    fn in_levels(&self, x: &mut [f64], f: impl Fn(f64, f64) -> f64 + Sync) {
         let dimension = self.n.pow(self.gaps as u32);
         let sizes = vec![self.n; self.gaps];
         for (o, x) in x.chunks_mut(dimension).enumerate() {
             let levels: Vec<&Levels> = (0..self.gaps)
                 .map(|k| &self.levels[k][usize::from(self.vanishing[o * self.gaps + k])])
                 .collect();
+            let lowest: f64 = levels.iter().map(|l| l.energies[0]).sum();
             let mut t = vec![0.0; dimension];
             for (k, l) in levels.iter().enumerate() {
                 along(x, &sizes, k, l.vectors.transpose(), &mut t, Accum::Replace);
@@ -468,7 +469,7 @@ impl Glued {
                     energy += l.energies[rest % self.n];
                     rest /= self.n;
                 }
-                *x = if energy.is_finite() { *x * f(energy) } else { 0.0 };
+                *x = if energy.is_finite() { *x * f(energy, lowest) } else { 0.0 };
             });
             for (k, l) in levels.iter().enumerate() {
                 along(x, &sizes, k, l.vectors.as_ref(), &mut t, Accum::Replace);
@@ -566,7 +567,7 @@ impl Glued {
             (false, Some(first)) => {
                 let whole = dot(first, &self.apply(first, watch)?) / dot(first, first);
                 let mut x = self.expand(first);
-                self.in_levels(&mut x, |e| e);
+                self.in_levels(&mut x, |e, _| e);
                 whole - dot(first, &self.gather(&x)) / dot(first, first)
             }
             _ => 0.0,
@@ -578,9 +579,8 @@ impl Glued {
                     // Every order by itself, free where it is glued to others: residuals are shared out, corrections averaged
                     // (Neumann and Neumann's preconditioner, Y.-H. De Roeck, P. Le Tallec, 1991).
                     let mut x = self.expand(r);
-                    self.in_levels(&mut x, |e| {
-                        let gap = e + shift - theta;
-                        -1.0 / if gap.abs() < 0.1 { 0.1_f64.copysign(gap) } else { gap }
+                    self.in_levels(&mut x, |e, lowest| {
+                        -1.0 / (e - lowest + (lowest + shift - theta).max(0.1))
                     });
                     r.copy_from_slice(&self.gather(&x));
                     return;

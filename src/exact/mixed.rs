@@ -194,4 +194,14 @@ mod tests {
         assert!((found.energies[0] / 16.0 - 4.310_297_01).abs() < 1e-7, "{:?}", found.energies);
         check_density(&found, 16.0);
     }
+
+    /// The order in which a gap is free to close is far below the others; this is what the route gives with a hundredth of the
+    /// tolerance.
+    #[test]
+    fn attraction_that_is_deep_and_narrow() {
+        let found = found(1.0, "Gaussian(strength: -30, width: 0.2)", (2, 1));
+        let (e, error) = (found.energies[0], found.error_estimates[0]);
+        assert!((e + 23.930_560_389).abs() < error + 1e-9, "{e} +- {error:e}");
+        assert!(error < 1e-6, "{error:e}");
+    }
 }

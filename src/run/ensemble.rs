@@ -10,6 +10,7 @@ use super::reference::asked;
 use super::resume;
 use super::{Course, DENSITY_BINS, Event, Observer, RunError, solve_until};
 use crate::checkpoint::Done;
+use crate::estimate::Scale;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
 use crate::estimate::{Check, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
@@ -391,7 +392,12 @@ impl EnsembleRun {
         let mut summary = self.summary("states");
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_states(asked.count, observer)? {
-                Ok(exact) => Some(exact),
+                Ok(exact) => self.certain(
+                    exact,
+                    |r| (r.components.kinetic, r.error_estimates[0]),
+                    &mut summary.no_reference,
+                    observer,
+                ),
                 Err(why) => {
                     summary.no_reference = Some(why);
                     None
@@ -606,7 +612,12 @@ impl EnsembleRun {
         summary.work = work::so_far();
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_thermal(kt, observer)? {
-                Ok(exact) => Some(exact),
+                Ok(exact) => self.certain(
+                    exact,
+                    |r| (found.kinetic, r.error_estimates.free_energy),
+                    &mut summary.no_reference,
+                    observer,
+                ),
                 Err(why) => {
                     summary.no_reference = Some(why);
                     None
@@ -748,6 +759,23 @@ impl EnsembleRun {
             Err(ExactError::Interrupted) => Err(INTERRUPTED),
             Err(error) => Ok(Err(without(error, observer))),
         }
+    }
+
+    /// A reference that is known well enough to compare with: `of` gives its kinetic energy and the error of what is compared.
+    fn certain<R>(
+        &self,
+        exact: R,
+        of: impl Fn(&R) -> (f64, f64),
+        no_reference: &mut Option<String>,
+        observer: &mut dyn Observer,
+    ) -> Option<R> {
+        let (kinetic, error) = of(&exact);
+        let particles = self.spec.sector.particles();
+        let scale = Scale { particles, kinetic, interaction: 0.0 };
+        let Some(why) = scale.too_uncertain(error) else { return Some(exact) };
+        observer.hear(Event::Message(&format!("no exact numbers: {why}")));
+        *no_reference = Some(why);
+        None
     }
 
     fn exact_thermal(

@@ -2,6 +2,7 @@
 
 use super::{Event, Observer, RunError};
 use crate::estimate::EnergyEstimate;
+use crate::estimate::judge::Scale;
 use crate::exact::{
     ExactError, ExactOptions, ExactResult, GroundState, Step, solve, solve_on_line,
 };
@@ -165,6 +166,15 @@ pub(super) fn reference(
             observer.hear(Event::PhaseEnded);
             match solved {
                 Ok(result) => {
+                    let scale = Scale {
+                        particles: spec.sector.particles(),
+                        kinetic: result.components.kinetic,
+                        interaction: result.components.interaction,
+                    };
+                    if let Some(why) = scale.too_uncertain(result.error_estimates[0]) {
+                        observer.hear(Event::Message(&format!("no exact energy: {why}")));
+                        return Ok(Err(Some(why)));
+                    }
                     let reference = Reference {
                         energy: result.energies[0],
                         error_estimate: Some(result.error_estimates[0]),

@@ -25,6 +25,8 @@ const MOST_SPACINGS: usize = 8;
 const CUTS: f64 = 0.15;
 const WALLS: f64 = 0.1;
 const SPACING: f64 = 0.2;
+/// What cuts of other grids than the first may lose, over what those of the first may.
+const MORE: f64 = 1.5;
 /// What is expected to be left counts so many times in the error estimate.
 const SAFETY: f64 = 2.0;
 /// Tolerance whose grid serves where cuts lose more than a finer one is worth, in the units of the system.
@@ -232,7 +234,11 @@ impl Solver<'_> {
         if level.found.errors.iter().any(|e| *e > enough) {
             return Ok(None);
         }
-        let stages = Goal::Stages(level.found.stages);
+        let worst = level.found.errors.iter().copied().fold(0.0, f64::max);
+        // Where the work ended the first grid no other goes further.
+        let met = worst <= CUTS * tolerance;
+        let error = if met { MORE * CUTS * tolerance } else { f64::INFINITY };
+        let stages = Goal::Stages { count: level.found.stages, error };
         let mut spent = level.found.work;
         let count = level.found.energies.len();
         let mut walls = vec![0.0; count];

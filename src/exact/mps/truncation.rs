@@ -9,8 +9,10 @@ const FIRST_DISCARDED: f64 = 1e-7;
 const STAGE: f64 = 0.1;
 /// Smallest weight that the eigenvalues of density matrices tell from rounding.
 const LEAST_DISCARDED: f64 = 1e-14;
-/// Strength of the perturbation of density matrices over the weight that is lost.
+/// Strength of the perturbation of density matrices over the weight that is lost, and the least of it: with less, tightly
+/// bound particles on a fine grid, which move together, stay in a state that only looks converged.
 const NOISE: f64 = 30.0;
+const LEAST_NOISE: f64 = 3e-8;
 /// Stages that are always done: fewer make no estimate.
 const LEAST_STAGES: usize = 3;
 /// Pairs of sweeps without perturbation in a stage, at most.
@@ -25,8 +27,9 @@ const PRODUCTS: usize = 6;
 pub(super) enum Goal {
     /// Until the estimated error is below `error`, or the next stage would take the work beyond `work`.
     Error { error: f64, work: f64 },
-    /// As far as another calculation went, whose energies these are compared with.
-    Stages(usize),
+    /// As far as another calculation went, whose energies these are compared with, and one stage further where the error is
+    /// still above `error`.
+    Stages { count: usize, error: f64 },
 }
 
 /// The states of one grid.
@@ -125,7 +128,7 @@ pub(super) fn converge(
     let mut log = Log::default();
     let accuracy = match goal {
         Goal::Error { error, .. } => error,
-        Goal::Stages(_) => 0.2 * options.tolerance,
+        Goal::Stages { .. } => 0.2 * options.tolerance,
     };
     // Each local problem leaves the square of its residual over a gap.
     let finest = (0.1 * accuracy / chain.sites() as f64).sqrt().max(1e-8);
@@ -139,7 +142,7 @@ pub(super) fn converge(
             most: MOST_STATES,
             residual: discarded.sqrt().max(finest),
             passes: if stage == 0 { PRODUCTS / 2 } else { PRODUCTS },
-            noise: NOISE * discarded,
+            noise: (NOISE * discarded).max(LEAST_NOISE),
         };
         let mut energies = vec![];
         for _ in 0..2 {
@@ -178,7 +181,7 @@ pub(super) fn converge(
         });
         discarded *= STAGE;
         let done = match goal {
-            Goal::Stages(count) => stage + 1 >= count,
+            Goal::Stages { count, error } => stage + 1 >= count + usize::from(worst > error),
             Goal::Error { error, work } => {
                 let next = 2.5 * (log.work - before);
                 stage + 1 >= LEAST_STAGES && (worst <= error || log.work + next > work)
