@@ -112,6 +112,12 @@ impl Grid {
         Mat::from_fn(n, n, |i, j| w[i.abs_diff(j)])
     }
 
+    /// Whether particles attract each other at some distance.
+    pub(super) fn attracts(&self, hamiltonian: &Hamiltonian) -> bool {
+        let distance = |x: &f64| self.geometry.distance(*x, self.points[0]);
+        self.points.iter().any(|x| hamiltonian.interaction.value(distance(x)) < 0.0)
+    }
+
     /// The Hamiltonian of the particles of `sector` on the points, with couplings down to `tolerance`.
     pub(super) fn operator(
         &self,

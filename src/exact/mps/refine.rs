@@ -3,7 +3,7 @@
 use super::grid::{Grid, MOST_POINTS, Start, applies, start};
 use super::measure::Measured;
 use super::sweep::Chain;
-use super::truncation::{Converged, Goal, converge, to_the_left};
+use super::truncation::{Converged, Goal, NOISE_OF_BOUND, converge, to_the_left};
 use crate::exact::dvr::OneBodyBasis;
 use crate::exact::linalg::{mul, symmetric_eigen};
 use crate::exact::problem::Setting;
@@ -26,7 +26,7 @@ const CUTS: f64 = 0.15;
 const WALLS: f64 = 0.1;
 const SPACING: f64 = 0.2;
 /// What cuts of other grids than the first may lose, over what those of the first may.
-const MORE: f64 = 1.5;
+const MORE: f64 = 2.5;
 /// What is expected to be left counts so many times in the error estimate.
 const SAFETY: f64 = 2.0;
 /// Tolerance whose grid serves where cuts lose more than a finer one is worth, in the units of the system.
@@ -153,7 +153,8 @@ impl Solver<'_> {
         let mut chain = Chain::new(operator, &orbitals, START_PROBABILITY, START_STATES)
             .ok_or(ExactError::NotOnGrid)?;
         let states = self.options.states;
-        let found = converge(&mut chain, states, goal, self.options, self.watch)?;
+        let noise = if grid.attracts(self.hamiltonian) { NOISE_OF_BOUND } else { 0.0 };
+        let found = converge(&mut chain, states, goal, noise, self.options, self.watch)?;
         self.products += found.products;
         self.work = found.work;
         self.bytes = chain.bytes();

@@ -9,10 +9,11 @@ const FIRST_DISCARDED: f64 = 1e-7;
 const STAGE: f64 = 0.1;
 /// Smallest weight that the eigenvalues of density matrices tell from rounding.
 const LEAST_DISCARDED: f64 = 1e-14;
-/// Strength of the perturbation of density matrices over the weight that is lost, and the least of it: with less, tightly
-/// bound particles on a fine grid, which move together, stay in a state that only looks converged.
+/// Strength of the perturbation of density matrices over the weight that is lost.
 const NOISE: f64 = 30.0;
-const LEAST_NOISE: f64 = 3e-8;
+/// The least of it where particles attract each other: with less, tightly bound ones on a fine grid, which move together, stay
+/// in a state that only looks converged.
+pub(super) const NOISE_OF_BOUND: f64 = 3e-8;
 /// Stages that are always done: fewer make no estimate.
 const LEAST_STAGES: usize = 3;
 /// Pairs of sweeps without perturbation in a stage, at most.
@@ -117,11 +118,12 @@ fn extrapolated(stages: &[Vec<f64>], unsettled: f64) -> (Vec<f64>, Vec<f64>) {
     (energies, errors)
 }
 
-/// Sweeps until the goal is met.
+/// Sweeps until the goal is met, with density matrices perturbed by `least_noise` at least.
 pub(super) fn converge(
     chain: &mut Chain,
     states: usize,
     goal: Goal,
+    least_noise: f64,
     options: &ExactOptions,
     watch: &mut dyn Watch,
 ) -> Result<Converged, ExactError> {
@@ -142,7 +144,7 @@ pub(super) fn converge(
             most: MOST_STATES,
             residual: discarded.sqrt().max(finest),
             passes: if stage == 0 { PRODUCTS / 2 } else { PRODUCTS },
-            noise: (NOISE * discarded).max(LEAST_NOISE),
+            noise: (NOISE * discarded).max(least_noise),
         };
         let mut energies = vec![];
         for _ in 0..2 {
