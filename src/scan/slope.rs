@@ -336,7 +336,7 @@ mod tests {
     /// What is finer than the points is not believed.
     #[test]
     fn sums_over_too_few_points_are_none() {
-        let x: Vec<f64> = (0..41).map(|i| 0.5 * f64::from(i) - 10.0).collect();
+        let x: Vec<f64> = (0..81).map(|i| 0.25 * f64::from(i) - 10.0).collect();
         let up: Vec<f64> = x.iter().map(|x| (-x * x).exp()).collect();
         let values: Vec<f64> = up.iter().flat_map(|a| up.iter().map(move |b| a * b)).collect();
         let density = Density { up, down: vec![0.0; x.len()], x: x.clone() };
