@@ -252,7 +252,7 @@ fn a_wave_on_a_ring() {
         };
         let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
         let mut settings = WavefunctionSettings::Weyl(WeylSettings::default());
-        settings.complete(system);
+        settings.complete(Sector::new(3, 0), system);
         let mut psi = settings.build(Sector::new(3, 0), system, 0).unwrap();
         let schedule = Schedule {
             iterations: 12,

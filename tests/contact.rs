@@ -152,7 +152,31 @@ fn what_cannot_have_a_cusp_is_refused_where_it_stands() {
             "t.ron:3:",
             "contact",
         ),
-        (spec("Formula(\"delta(d)\")", pair, "Line", TRAP, ""), "t.ron:3:", "delta"),
+        (
+            spec("Formula(\"delta(d)\")", pair, "Line", TRAP, ""),
+            "t.ron:3:",
+            "Contact(strength: ..)",
+        ),
+        (spec(contact, pair, "Line", TRAP, "refinements: 1,"), "t.ron:7:", "refine"),
+        (spec(contact, pair, "Line", TRAP, "project: true,"), "t.ron:7:", "weylflow exact"),
+        (
+            spec("SoftCoulomb()", "Components([1, 1, 1])", "Line", TRAP, "project: true,"),
+            "t.ron:7:",
+            "weylflow exact",
+        ),
+        (spec(contact, pair, "Line", TRAP, "states: (count: 2),"), "t.ron:7:", "exact --states"),
+        (spec(contact, pair, "Line", TRAP, "temperature: (kT: 1),"), "t.ron:7:", "Contact"),
+        (
+            spec(
+                "SoftCoulomb()",
+                "Components([1, 1, 1])",
+                "Line",
+                TRAP,
+                "wavefunction: Weyl(base: MeanField(orbitals: HartreeFock)),",
+            ),
+            "t.ron:7:",
+            "MeanField(orbitals: NonInteracting)",
+        ),
     ] {
         let error = parse(&text, Path::new("t.ron")).unwrap_err().to_string();
         assert!(error.contains(place) && error.contains(what), "{text}\n{error}");
@@ -254,4 +278,55 @@ fn two_components_are_two_spins() {
         let again = parse(&many, Path::new("t.ron")).unwrap();
         assert_eq!(again.sector.components(), [2, 1, 1]);
     }
+}
+
+/// What a spec without `wavefunction` gets exists, and can be read again, where there is no sector base as well.
+#[test]
+fn more_components_have_defaults_everywhere() {
+    for (geometry, external) in [
+        ("Line", "Nuclei(charges: [3], positions: [0])"),
+        ("Ring(circumference: 6)", "Lattice(depth: 1, period: 6)"),
+    ] {
+        let rest = "samples_per_iteration: 64, iterations: 1, reference: None,";
+        let text = spec("SoftCoulomb()", "Components([1, 1, 1])", geometry, external, rest);
+        let text = text.replace("8192", "512");
+        let run = weylflow::Run::new(parse(&text, Path::new("t.ron")).unwrap()).unwrap();
+        let outcome = run.train(()).unwrap().estimate().unwrap();
+        assert!(outcome.energy().is_finite());
+        let again = weylflow::spec::write::to_ron(&outcome.spec).unwrap();
+        assert!(again.contains("NonInteracting") && !again.contains("TwoBody"), "{again}");
+        parse(&again, Path::new("t.ron")).unwrap();
+    }
+}
+
+/// Four particles of three components: energy, contact and what is measured agree with glued gaps (4.26283576025).
+#[test]
+fn four_particles_of_three_components_run_and_are_measured() {
+    let rest = "wavefunction: SectorBase(functions: 5), samples_per_iteration: 64,";
+    let text = spec("Contact(strength: 1)", "Components([2, 1, 1])", "Line", TRAP, rest);
+    let text = text.replace("8192", "2048").replace("final", "reference: None, final");
+    let run = weylflow::Run::new(parse(&text, Path::new("t.ron")).unwrap()).unwrap();
+    let outcome = run.train(()).unwrap().estimate().unwrap();
+    let known = outcome.summary.health.quadrature.unwrap();
+    let above = known.energy - 4.26283576025;
+    assert!(above > 0.0 && above < 5e-3, "{above:e}");
+    assert!((outcome.energy() - known.energy).abs() < 5.0 * outcome.standard_error() + 1e-9);
+    let system =
+        System { hamiltonian: &outcome.spec.hamiltonian, geometry: &outcome.spec.geometry };
+    let setup = Setup::new(outcome.wavefunction(), system);
+    let wanted = ["position", "contact", "distance"];
+    let observables: Vec<_> = REGISTRY
+        .iter()
+        .filter(|e| wanted.contains(&e.name))
+        .map(|e| (e.name, (e.build)(&setup).unwrap()))
+        .collect();
+    let effort = Effort { samples: 2048, replicates: 8, seed: 0 };
+    let all = measure(outcome.wavefunction(), &setup, &observables, effort, |_| {}).unwrap();
+    let of = |name: &str| {
+        let q = all.iter().flat_map(|m| &m.quantities).find(|q| q.name == name).unwrap();
+        (q.values[0], q.errors.first().copied().unwrap_or(0.0))
+    };
+    let (sampled, known) = (of("contact_density"), of("contact_density_of_state"));
+    assert!((sampled.0 - known.0).abs() < 5.0 * sampled.1, "{sampled:?} {known:?}");
+    assert!((known.0 - 0.99097).abs() < 2e-2, "{known:?}");
 }

@@ -170,7 +170,7 @@ fn trained_on(
     iterations: usize,
 ) -> Box<dyn Wavefunction> {
     let mut settings = WavefunctionSettings::Weyl(WeylSettings::default());
-    settings.complete(system);
+    settings.complete(problem.sector, system);
     let mut psi = settings.build(problem.sector, system, 0).unwrap();
     let schedule = Schedule {
         iterations,
@@ -191,7 +191,7 @@ fn trained_on(
 /// The state that training of a system would start from.
 fn untrained(system: System, sector: Sector) -> Box<dyn Wavefunction> {
     let mut settings = WavefunctionSettings::Weyl(WeylSettings::default());
-    settings.complete(system);
+    settings.complete(sector, system);
     settings.build(sector, system, 0).unwrap()
 }
 

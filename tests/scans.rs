@@ -36,6 +36,8 @@ fn a_scan_leaves_a_curve_and_the_exit_code_of_its_worst_point() {
         let number = |name: &str| row[column(name)].parse::<f64>().unwrap();
         assert!((number("energy") - number("reference") - number("deviation")).abs() < 1e-12);
         assert!(number("deviation").abs() < 1e-2 && number("derivative") > 0.0, "{row:?}");
+        let off = number("derivative") - number("reference_derivative");
+        assert!(off.abs() < 1e-2, "{row:?}");
     }
     let page = fs::read_to_string(at("out/trap/report.html")).unwrap();
     for words in [

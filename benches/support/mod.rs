@@ -33,7 +33,7 @@ impl Case {
     ) -> Self {
         let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
         let mut settings = settings;
-        settings.complete(system);
+        settings.complete(sector, system);
         let mut psi = settings.build(sector, system, 1).expect("the settings are valid");
         // Away from the symmetric start, where layers are the identity.
         let mut state = 1u64;

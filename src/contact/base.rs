@@ -12,6 +12,7 @@ use super::{Gas, Space};
 use crate::exact::linalg::{mul, symmetric_eigen};
 use crate::exact::{EigenFailure, dvr::symmetrised, gauss_jacobi};
 use crate::math::scalar::{Jet, Scalar};
+use crate::system::{External, Interaction};
 use crate::wavefunction::with_jet_width;
 use faer::Mat;
 use rayon::prelude::*;
@@ -39,8 +40,11 @@ pub(crate) struct Base {
 /// Orders from which on nobody looks at them one by one.
 const MOST_ORDERS: f64 = 6000.0;
 
-/// Singular values below this share of the largest are zero.
+/// Singular values below this share of the largest are zero: of conditions, and of even functions.
 const NULL: f64 = 1e-10;
+const EVEN: f64 = 1e-9;
+/// Rows of normalised conditions that are shorter than this when only even functions count are none.
+const CONDITION: f64 = 1e-10;
 
 /// Points in all gaps with weights.
 struct Rule {
@@ -113,6 +117,47 @@ impl Base {
         Ok(sums)
     }
 
+    /// The energy of as many free fermions without the potential between walls, in the units of the gas.
+    pub(crate) fn unit(&self) -> f64 {
+        let n = self.gas.particles() as f64;
+        match self.gas.space {
+            Space::Trap { .. } => 0.5 * n * n,
+            Space::Ring { length } => (std::f64::consts::PI / length).powi(2) * n * n * n / 6.0,
+            Space::Walls { half_width, .. } => {
+                let k = 0.5 * std::f64::consts::PI / half_width;
+                k * k * n * (n + 1.0) * (2.0 * n + 1.0) / 12.0
+            }
+        }
+    }
+
+    /// How far the quadrature of potentials that are no polynomials may put the energy off: what some more points change it by, twice.
+    pub(crate) fn quadrature_error(&self) -> Result<f64, EigenFailure> {
+        if is_polynomial(&self.gas) {
+            return Ok(0.0);
+        }
+        let functions = self.cells[0].degree(0) + self.cells[0].zeros();
+        let mut weights = vec![0.0; self.cells.len()];
+        for (link, w) in self.orders.links.iter().zip(&self.weights) {
+            weights[link.cell] += w * w;
+        }
+        let sum = |extra: usize| -> Result<f64, EigenFailure> {
+            let rule = rule_with(&self.gas, functions, self.orders.gaps(), extra)?;
+            let at = |(gaps, w): (&Vec<f64>, &f64)| {
+                let (external, rest) = potential(&self.gas, gaps);
+                let mut tables = Default::default();
+                let of = |(k, cell): (usize, &Cell)| {
+                    let psi =
+                        cell.sum(&self.coefficients[k], gaps, &mut tables) * cell.factor(gaps);
+                    weights[k] * psi * psi
+                };
+                w * (external + rest) * self.cells.iter().enumerate().map(of).sum::<f64>()
+            };
+            let all: Vec<f64> = rule.points.par_iter().zip(&rule.weights).map(at).collect();
+            Ok(all.iter().sum())
+        };
+        Ok(2.0 * (sum(SMOOTH + FINER)? - sum(SMOOTH)?).abs())
+    }
+
     /// The lowest `states` states of a gas (in units of its trap) with so many functions a gap, or polynomials of such
     /// a degree.
     pub(crate) fn new(gas: &Gas, functions: usize, states: usize) -> Result<Self, EigenFailure> {
@@ -160,7 +205,9 @@ impl Base {
             Mat::from_fn(size, base.cells[0].dimension(), |i, j| f64::from(u8::from(i == j)))
         } else {
             let conditions = base.conditions(functions, &starts, size)?;
-            let null = null_space(&conditions, size)?;
+            let even = base.even(&starts, size)?;
+            let reduced = normalised(&mul(conditions.as_ref(), even.as_ref()), CONDITION);
+            let null = mul(even.as_ref(), null_space(&reduced, even.ncols())?.as_ref());
             base.mismatch = largest(&mul(conditions.as_ref(), null.as_ref()));
             null
         };
@@ -251,14 +298,53 @@ impl Base {
                 }
             }
         }
-        let scale = rows.iter().flatten().fold(0.0f64, |m, v| m.max(v.abs()));
-        let length = |row: &[f64]| row.iter().map(|v| v * v).sum::<f64>().sqrt();
-        rows.retain(|row| length(row) > 1e-13 * scale);
-        for row in &mut rows {
-            let l = length(row);
-            row.iter_mut().for_each(|v| *v /= l);
+        Ok(normalised(&Mat::from_fn(rows.len(), size, |r, i| rows[r][i]), 1e-13))
+    }
+
+    /// Orthonormal coefficients of the functions of all cells, on a simplex of those that are even under what leaves their orders as they are: the
+    /// row space of the sums over all images, at points where that of the functions is everything. In a trap, where functions are fewer, all.
+    fn even(&self, starts: &[usize], size: usize) -> Result<Mat<f64>, EigenFailure> {
+        let mut blocks = Vec::new();
+        for (cell, order) in self.cells.iter().zip(&self.orders.cells) {
+            let maps = self.orders.stabiliser(order);
+            let n = cell.dimension();
+            if maps.len() < 2 || cell.length.is_none() {
+                blocks.push(Mat::<f64>::identity(n, n));
+                continue;
+            }
+            let points: Vec<Vec<f64>> = (0..2 * n + 8).map(|k| spread(cell, k)).collect();
+            let rows: Vec<Vec<f64>> = points
+                .par_iter()
+                .map(|gaps| {
+                    let mut row = vec![0.0; n];
+                    for map in &maps {
+                        let there: Vec<f64> = map.iter().map(|&g| gaps[g]).collect();
+                        row.iter_mut().zip(cell.all(&there)).for_each(|(r, f)| *r += f);
+                    }
+                    // As long as the functions are there: no place counts for more than others.
+                    let own = cell.all(gaps).iter().map(|f| f * f).sum::<f64>().sqrt();
+                    row.iter_mut().for_each(|r| *r /= own.max(f64::MIN_POSITIVE));
+                    row
+                })
+                .collect();
+            let qr = Mat::from_fn(rows.len(), n, |r, i| rows[r][i]).qr();
+            let svd = qr.thin_R().svd().map_err(|_| EigenFailure { size: n })?;
+            let values = svd.S().column_vector();
+            let rank = (0..n).filter(|&i| values[i] > EVEN * values[0]).count();
+            blocks.push(svd.V().subcols(0, rank).to_owned());
         }
-        Ok(Mat::from_fn(rows.len(), size, |r, i| rows[r][i]))
+        let columns: usize = blocks.iter().map(Mat::ncols).sum();
+        let mut all = Mat::<f64>::zeros(size, columns);
+        let mut first = 0;
+        for (block, &start) in blocks.iter().zip(starts) {
+            for j in 0..block.ncols() {
+                for i in 0..block.nrows() {
+                    all[(start + i, first + j)] = block[(i, j)];
+                }
+            }
+            first += block.ncols();
+        }
+        Ok(all)
     }
 
     /// The rows of continuity and of the cusp at one point of a face.
@@ -481,17 +567,24 @@ fn squares(gas: &Gas, cell: &Cell, c: &[f64], rule: &Rule) -> (f64, f64) {
     all.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y))
 }
 
-/// Extra points in each direction where the potential is no polynomial.
+/// Extra points in each direction where the potential is no polynomial, and more of them that tell what these miss.
 const SMOOTH: usize = 6;
+const FINER: usize = 3;
+
+fn is_polynomial(gas: &Gas) -> bool {
+    let bare = match &gas.space {
+        Space::Walls { external, .. } => *external == External::Free,
+        _ => true,
+    };
+    bare && gas.rest == Interaction::None
+}
 
 /// Quadrature over all gaps that is exact for products of the functions and of what `H` makes of them.
 fn rule(gas: &Gas, functions: usize, gaps: usize) -> Result<Rule, EigenFailure> {
-    use crate::system::{External, Interaction};
-    let polynomial = match &gas.space {
-        Space::Walls { external, .. } => *external == External::Free,
-        _ => true,
-    } && gas.rest == Interaction::None;
-    let extra = if polynomial { 0 } else { SMOOTH };
+    rule_with(gas, functions, gaps, if is_polynomial(gas) { 0 } else { SMOOTH })
+}
+
+fn rule_with(gas: &Gas, functions: usize, gaps: usize, extra: usize) -> Result<Rule, EigenFailure> {
     match gas.space {
         Space::Trap { .. } => {
             let widths: Vec<f64> = (0..gaps).map(|k| width(gaps + 1, k)).collect();
@@ -598,6 +691,34 @@ fn face_functions(
     Some(Mat::from_fn(cell.dimension(), columns.len(), |i, p| columns[p][i]))
 }
 
+/// Rows of length one; those shorter than a share of the largest element are left out.
+fn normalised(m: &Mat<f64>, share: f64) -> Mat<f64> {
+    let least = share * largest(m);
+    let length = |r: usize| (0..m.ncols()).map(|j| m[(r, j)] * m[(r, j)]).sum::<f64>().sqrt();
+    let lengths: Vec<f64> = (0..m.nrows()).map(length).collect();
+    let kept: Vec<usize> = (0..m.nrows()).filter(|&r| lengths[r] > least).collect();
+    Mat::from_fn(kept.len(), m.ncols(), |r, j| m[(kept[r], j)] / lengths[kept[r]])
+}
+
+/// Gaps of point `k` of a sequence that fills a simplex, more densely at its ends (an additive recurrence with powers of the generalised
+/// golden ratio).
+fn spread(cell: &Cell, k: usize) -> Vec<f64> {
+    let axes = cell.axes.len();
+    let mut ratio = 1.5f64;
+    for _ in 0..60 {
+        ratio = (1.0 + ratio).powf(1.0 / (axes as f64 + 1.0));
+    }
+    let mut rest = cell.length.unwrap_or(1.0);
+    let mut gaps = Vec::new();
+    for j in 0..axes {
+        let u = (0.5 + (k + 1) as f64 * ratio.powi(-(j as i32 + 1))).fract();
+        gaps.push((0.5 * std::f64::consts::PI * u).sin().powi(2) * rest);
+        rest -= gaps[j];
+    }
+    gaps.push(rest);
+    gaps
+}
+
 fn largest(m: &Mat<f64>) -> f64 {
     let mut most = 0.0f64;
     for j in 0..m.ncols() {
@@ -626,7 +747,6 @@ fn null_space(conditions: &Mat<f64>, size: usize) -> Result<Mat<f64>, EigenFailu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::system::{External, Interaction};
 
     fn base(counts: &[usize], space: Space, strength: f64, functions: usize) -> Base {
         let gas = Gas { counts: counts.to_vec(), space, strength, rest: Interaction::None };
@@ -650,6 +770,8 @@ mod tests {
             (vec![3, 1], ring(), -1.0, 10, 0.4715886998420153, 1e-7),
             (vec![1, 1], walls(), 1.0, 14, 0.44246188061292624, 1e-12),
             (vec![2, 1], walls(), 10.0, 11, 1.743471860971054, 1e-4),
+            (vec![2, 2], walls(), 1.0, 9, 2.038218584438573, 0.05),
+            (vec![1, 1, 1], ring(), 1.0, 8, 0.3406203198151767, 1e-6),
         ] {
             let found = base(&counts, space.clone(), g, functions);
             let above = found.energies[0] - exact;

@@ -75,10 +75,32 @@ impl Orders {
         Some(Link { cell, map })
     }
 
+    /// The maps of the gaps of all symmetries that leave an order what it is; its function is even under each.
+    pub(crate) fn stabiliser(&self, order: &[u8]) -> Vec<Vec<usize>> {
+        let mut maps: Vec<Vec<usize>> = Vec::new();
+        for (other, map) in self.images(order) {
+            if other == order && !maps.contains(&map) {
+                maps.push(map);
+            }
+        }
+        maps
+    }
+
     /// The first of all equivalent orders, and the map of the gaps.
     fn least(&self, order: &[u8]) -> (Vec<u8>, Vec<usize>) {
-        let n = order.len();
         let mut best: Option<(Vec<u8>, Vec<usize>)> = None;
+        for (other, map) in self.images(order) {
+            if best.as_ref().is_none_or(|(least, _)| other < *least) {
+                best = Some((other, map));
+            }
+        }
+        best.unwrap_or_else(|| (order.to_vec(), (0..self.gaps).collect()))
+    }
+
+    /// All equivalent orders, with the maps of the gaps.
+    fn images(&self, order: &[u8]) -> Vec<(Vec<u8>, Vec<usize>)> {
+        let n = order.len();
+        let mut all = Vec::new();
         for names in &self.permutations {
             let named: Vec<u8> = order.iter().map(|&c| names[usize::from(c)]).collect();
             for reflect in [false, true] {
@@ -100,13 +122,11 @@ impl Orders {
                     if self.ring {
                         map.rotate_left(turn);
                     }
-                    if best.as_ref().is_none_or(|(least, _)| other < *least) {
-                        best = Some((other, map));
-                    }
+                    all.push((other, map));
                 }
             }
         }
-        best.unwrap_or_else(|| (order.to_vec(), (0..self.gaps).collect()))
+        all
     }
 
     /// The particles on either side of a gap of an order; none at a wall.

@@ -188,7 +188,7 @@ pub enum ExactError {
     ContactDensities,
     /// An interaction that diverges at contact, whose spectrum has no closed form.
     #[error(
-        "the states of an interaction that diverges at contact are no sums of determinants, and their spectrum is \
+        "the states of an interaction that diverges at contact, or is one, are no sums of determinants, and their spectrum is \
          known in closed form for equal spins in a harmonic trap only"
     )]
     Divergent,

@@ -17,8 +17,10 @@ use std::fmt::Write;
 pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
     let single = parameters.len() == 1;
     let slope_names = |name: &str| match single {
-        true => "derivative,derivative_error,total_derivative".to_owned(),
-        false => format!("derivative_{name},derivative_{name}_error,total_derivative_{name}"),
+        true => "derivative,derivative_error,total_derivative,reference_derivative".to_owned(),
+        false => format!(
+            "derivative_{name},derivative_{name}_error,total_derivative_{name},reference_derivative_{name}"
+        ),
     };
     let mut text = parameters.join(",");
     text += ",energy,standard_error,variance,reference,deviation,";
@@ -43,6 +45,7 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
             cells.push(number(slope.map(|s| s.electronic)));
             cells.push(number(slope.map(|s| s.standard_error)));
             cells.push(number(slope.map(|s| s.electronic + s.repulsion)));
+            cells.push(number(slope.and_then(|s| s.exact)));
         }
         cells.extend([
             number(summary.map(|s| s.nuclear_repulsion)),
@@ -187,8 +190,8 @@ pub fn render(
         page,
         "<p class=\"cost\">All of this with full digits: <a href=\"{name}\">{name}</a></p>\n\
          <footer>weylflow {}. Energies in Hartree (ħ = m = 1). Error bars are one standard error; parentheses give it in the \
-         last digits. Slopes are Hellmann and Feynman's: their error bars are those of the samples, and for a state that is not \
-         exact they are off in the first order of its error.</footer>\n</main>\n</body>\n</html>\n",
+         last digits. Slopes are Hellmann and Feynman's: for a state that is not exact they are off in the first order of its \
+         error, and their error bars hold that of the samples and what a step towards the exact state would change.</footer>\n</main>\n</body>\n</html>\n",
         env!("CARGO_PKG_VERSION"),
         name = files::CURVE,
     );
@@ -305,6 +308,17 @@ fn curve_figures(
                 (0..all.len()).map(|i| (all[i].0, local(&all, i).at(all[i].0)[1])).collect();
             figure = figure
                 .with(Layer::line(along, Colour::Vermillion).dashed().named("slope of the curve"));
+        }
+        let mut exact: Vec<(f64, f64)> = done
+            .iter()
+            .filter_map(|(r, m)| {
+                let slope = (*m.slopes.first()?)?;
+                Some((value(r), slope.exact? + slope.repulsion))
+            })
+            .collect();
+        exact.sort_by(|a, b| a.0.total_cmp(&b.0));
+        if !exact.is_empty() {
+            figure = figure.with(Layer::line(exact, Colour::Grey).named("exact"));
         }
         let figure = figure.with(Layer::points(slopes, Colour::Blue).named("Hellmann-Feynman"));
         figures.push((figure, String::new()));

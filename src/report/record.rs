@@ -181,7 +181,7 @@ pub struct Health {
     pub largest_local_energy_deviation: f64,
     /// Median `|E_L - energy|` among them.
     pub median_local_energy_deviation: f64,
-    /// Norm and Rayleigh quotient by quadrature, for one or two particles.
+    /// Norm and Rayleigh quotient without samples: by quadrature for one or two particles, and of more where the state knows them.
     pub quadrature: Option<RayleighQuotient>,
 }
 

@@ -153,6 +153,11 @@ pub(super) fn train(
         }
         specs.push(spec);
     }
+    // What has no layers has nothing in common with what has.
+    let kind = |s: &ResolvedSpec| std::mem::discriminant(&s.wavefunction);
+    if specs.iter().any(|s| kind(s) != kind(&specs[0])) {
+        return Err(ScanError::Parameters);
+    }
     let kept = if resumes { Conditional::read(folder)? } else { None };
     let fits = |c: &Conditional| {
         let now = ResolvedSpec { wavefunction: c.spec.wavefunction.clone(), ..specs[0].clone() };

@@ -1,6 +1,6 @@
 //! What a finished scan says at values that are not among its points.
 
-use super::slope::{Slope, slope};
+use super::slope::{Ground, Slope, slope};
 use super::{Conditional, Scan, ScanError, files};
 use crate::report::files::{FileError, names, read_text};
 use crate::report::record::Summary;
@@ -153,8 +153,13 @@ impl Scan {
         };
         let run = Run::held(spec, None, refinements, &parameters)?;
         let outcome = run.train(observer)?.estimate()?;
+        let ground = Ground::of(
+            &outcome.summary,
+            outcome.reference_density.as_ref(),
+            outcome.reference_pairs.as_ref(),
+        );
         let of = |(name, value): &(String, f64)| {
-            slope(outcome.wavefunction(), &outcome.spec, &family, name, *value)
+            slope(outcome.wavefunction(), &outcome.spec, &family, name, *value, ground)
         };
         let slopes = values.iter().map(of).collect();
         Ok(Elsewhere { slopes, summary: outcome.summary, values, from })

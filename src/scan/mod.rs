@@ -11,11 +11,13 @@ mod slope;
 pub use conditional::Conditional;
 use conditional::Training;
 pub use elsewhere::{Elsewhere, ElsewhereError};
+use slope::Ground;
 pub use slope::Slope;
 
 use crate::estimate::Verdict;
 use crate::report::files::{Existing, FileError, names, read_text, write_atomic};
 use crate::report::record::Summary;
+use crate::report::{reference_density, reference_pairs};
 use crate::run::{Ended, Event, InFolder, Observer, Run, RunError, State, StateError};
 use crate::spec::scan::Method;
 use crate::spec::{Family, ResolvedSpec, SpecError};
@@ -456,7 +458,12 @@ impl Scan {
         let place = InFolder { folder: folder.to_owned(), ..place.clone() };
         match run.in_folder(&place, &mut *observer)? {
             Ended::Now(outcome) => {
-                let slopes = self.slopes(point, outcome.wavefunction(), &outcome.spec);
+                let ground = Ground::of(
+                    &outcome.summary,
+                    outcome.reference_density.as_ref(),
+                    outcome.reference_pairs.as_ref(),
+                );
+                let slopes = self.slopes(point, outcome.wavefunction(), &outcome.spec, ground);
                 let fingerprint = outcome.summary.fingerprint.clone().unwrap_or_default();
                 let text = serde_json::to_string(&Kept { fingerprint, slopes: slopes.clone() });
                 let text = text.map_err(crate::wavefunction::saved::SavedError::Json);
@@ -500,9 +507,11 @@ impl Scan {
         point: &Point,
         psi: &dyn Wavefunction,
         spec: &ResolvedSpec,
+        ground: Ground,
     ) -> Vec<Option<Slope>> {
         let Ok(family) = self.family.at(&point.values) else { return Vec::new() };
-        let of = |(name, value): &(String, f64)| slope::slope(psi, spec, &family, name, *value);
+        let of =
+            |(name, value): &(String, f64)| slope::slope(psi, spec, &family, name, *value, ground);
         point.values.iter().map(of).collect()
     }
 
@@ -520,7 +529,10 @@ impl Scan {
             Some(kept) => kept.slopes,
             None => {
                 let state = State::read(folder)?;
-                self.slopes(point, state.wavefunction(), state.spec())
+                let density = reference_density::read(folder).ok().flatten();
+                let pairs = reference_pairs::read(folder).ok().flatten();
+                let ground = Ground::of(&summary, density.as_ref(), pairs.as_ref());
+                self.slopes(point, state.wavefunction(), state.spec(), ground)
             }
         };
         Ok(Measured { summary, slopes, trained: self.trained(point) })

@@ -86,7 +86,7 @@ fn a_failing_point_leaves_the_others_and_any_number_of_threads_gives_the_same_by
     assert!(flat.electronic < mean && mean < steep.electronic, "{flat:?} {mean} {steep:?}");
     let text = table(&results);
     assert!(text.starts_with("k,energy,standard_error,variance,reference,deviation,derivative,"));
-    assert!(text.lines().nth(3).unwrap().starts_with("-1.0,,,,,,,,,,,,failed"), "{text}");
+    assert!(text.lines().nth(3).unwrap().starts_with("-1.0,,,,,,,,,,,,,failed"), "{text}");
     let (again, _) = run(&folders[1].path().join("b"), 3);
     assert_eq!(table(&again), text);
 }
@@ -225,4 +225,18 @@ fn a_scan_of_single_points_lends_its_states() {
     }
     let none = Scan::read(&folder.join("points")).map(|_| ()).unwrap_err();
     assert!(none.to_string().contains("is not the folder of a scan"), "{none}");
+}
+
+/// A state with a cusp has no layers, and none of it has anything in common with one that has.
+#[test]
+fn one_training_is_of_one_kind_of_state() {
+    let text = r#"(
+        title: "t", parameters: {"g": 1.0}, sector: (up: 1, down: 1), geometry: Line,
+        hamiltonian: Inline(external: Harmonic(), interaction: Contact(strength: "g")),
+        scan: (parameter: "g", values: List([0, 1, 2]), method: Conditional(degree: 2)),
+    )"#;
+    let folder = tempfile::tempdir().unwrap();
+    let asked = place(&folder.path().join("scan"), Existing::Refuse);
+    let ended = scan(text).in_folder(&asked, &|_| {}, &mut ());
+    assert!(matches!(ended, Err(ScanError::Parameters)), "{:?}", ended.map(|r| r.len()));
 }

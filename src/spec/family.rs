@@ -411,15 +411,19 @@ impl Family {
         if contact::matters(&hamiltonian, sector) && possible && !chosen {
             let settings = SectorBaseSettings::default();
             spec.value.wavefunction = WavefunctionSettings::SectorBase(settings);
+            validate::refinable(spec.value.refinements, &spec.value.wavefunction)
+                .map_err(|v| spec.locate("", v))?;
         }
         validate::contact_by(&spec.value.wavefunction, &hamiltonian, &geometry, sector)
             .map_err(|v| spec.locate("", v))?;
         let resolved = spec.value.clone().with_hamiltonian(hamiltonian);
-        validate::ensemble(&resolved).map_err(|v| spec.locate("", v))?;
+        validate::ensemble(&resolved)
+            .and_then(|()| validate::projection(&resolved))
+            .map_err(|v| spec.locate("", v))?;
         let mut resolved = resolved;
         resolved
             .wavefunction
-            .complete(System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
+            .complete(sector, System { hamiltonian: &resolved.hamiltonian, geometry: &geometry });
         resolved.optimiser.complete(&resolved.wavefunction);
         Ok(resolved)
     }

@@ -110,10 +110,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     within("iterations", *iterations, 0, 10_000_000)?;
     within("final_samples", *final_samples, 2, 1 << 32)?;
     within("refinements", *refinements, 0, MOST_REFINEMENTS)?;
-    if *refinements > 0 && !wavefunction.can_refine() {
-        let needs = "the wavefunction has no splines to refine: must be 0";
-        return violated("refinements", needs, refinements.to_string());
-    }
+    refinable(*refinements, wavefunction)?;
     // Two are the fewest with a scatter.
     within("scramblings", *scramblings, 2, 1024)?;
     check_memory(spec)?;
@@ -212,6 +209,33 @@ fn check_ensemble<H>(
     Ok(())
 }
 
+/// Whether a wavefunction can be refined where a spec asks for that.
+///
+/// # Errors
+///
+/// The [`Violation`] of `refinements`.
+pub fn refinable(refinements: usize, wavefunction: &WavefunctionSettings) -> Checked {
+    if refinements == 0 || wavefunction.can_refine() {
+        return Ok(());
+    }
+    let needs = "the wavefunction has no splines to refine: must be 0";
+    violated("refinements", needs, refinements.to_string())
+}
+
+/// Whether the trained state can be projected where a spec asks for that.
+///
+/// # Errors
+///
+/// The [`Violation`] that says why not.
+pub fn projection(spec: &ResolvedSpec) -> Checked {
+    if !spec.project || !contact::matters(&spec.hamiltonian, spec.sector) {
+        return Ok(());
+    }
+    let needs = "the moves of a projection know neither a Contact nor more than two components: must be false (`weylflow exact` gives \
+                 the energy, and that of a SectorBase is known without samples)";
+    violated("project", needs, "true".to_owned())
+}
+
 /// Whether states or a temperature can be had of a Hamiltonian: what diverges at contact has no states that determinants
 /// approach.
 ///
@@ -229,7 +253,8 @@ pub fn ensemble(spec: &ResolvedSpec) -> Checked {
         return violated(field, needs, spec.sector.components().len().to_string() + " components");
     }
     if contact::matters(&spec.hamiltonian, spec.sector) {
-        let needs = "the interaction must have no Contact: its states have cusps, and are no sums of determinants";
+        let needs = "the interaction must have no Contact: its states have cusps, and are no sums of determinants (`weylflow exact --states` gives \
+                     energies in a harmonic trap)";
         return violated(field, needs, "Contact".to_owned());
     }
     let contact = spec.hamiltonian.interaction.value(0.0);

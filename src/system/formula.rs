@@ -264,6 +264,11 @@ pub enum FormulaProblem {
         /// The function most likely meant.
         nearest: Option<&'static str>,
     },
+    /// A distribution.
+    #[error(
+        "unknown function `{0}`: formulas are functions of the distance; the delta function is the interaction Contact(strength: ..)"
+    )]
+    NoDelta(String),
     /// A name that is neither the variable nor a constant.
     #[error("unknown name `{name}`: the variable here is `{variable}`{}", suggestion(*.nearest))]
     UnknownName {
@@ -654,6 +659,9 @@ impl<'a> Reader<'a> {
             }
             (Some(_), false) => FormulaProblem::MissingArgument(name),
             _ if name == "log" => FormulaProblem::AmbiguousLogarithm,
+            (None, true) if ["delta", "dirac", "contact"].contains(&name.as_str()) => {
+                FormulaProblem::NoDelta(name)
+            }
             (None, true) => {
                 let nearest = nearest(&name, FUNCTIONS);
                 FormulaProblem::UnknownFunction { name, nearest }

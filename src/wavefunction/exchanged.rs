@@ -6,6 +6,7 @@
 
 use super::slopes::Slopes;
 use super::{Evaluator, LogPsi, Wavefunction, WavefunctionError};
+use crate::estimate::RayleighQuotient;
 use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
 
@@ -60,6 +61,10 @@ impl Wavefunction for Exchanged {
 
     fn contact_density(&self) -> f64 {
         self.inner.contact_density()
+    }
+
+    fn quotient(&self) -> Option<RayleighQuotient> {
+        self.inner.quotient()
     }
 
     fn order_probabilities(&self) -> Vec<(Vec<u8>, f64)> {

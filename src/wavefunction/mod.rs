@@ -14,6 +14,7 @@ pub mod slopes;
 pub mod waveflow;
 pub mod weyl;
 
+use crate::estimate::RayleighQuotient;
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
@@ -119,10 +120,10 @@ pub enum WavefunctionError {
 
 impl WavefunctionSettings {
     /// Writes out the defaults that depend on the system.
-    pub fn complete(&mut self, system: System) {
+    pub fn complete(&mut self, sector: Sector, system: System) {
         match self {
             WavefunctionSettings::Waveflow(_) | WavefunctionSettings::SectorBase(_) => {}
-            WavefunctionSettings::Weyl(settings) => settings.complete(system),
+            WavefunctionSettings::Weyl(settings) => settings.complete(sector, system),
         }
     }
 
@@ -268,6 +269,11 @@ pub trait Wavefunction: Send + Sync {
     /// interaction and knows it without samples: mean local energies then hold its energy, `strength` times this.
     fn contact_density(&self) -> f64 {
         0.0
+    }
+
+    /// Norm and energy, in Hartree, where the state knows them without samples.
+    fn quotient(&self) -> Option<RayleighQuotient> {
+        None
     }
 
     /// Probabilities of the orders of the components along the line (around a ring, of those that no rotation turns into

@@ -10,6 +10,7 @@ use crate::contact::base::{Base, gaps_of};
 use crate::contact::cell::Tables;
 use crate::contact::sampler::{Sampler, Work};
 use crate::contact::{Gas, Space, symmetry};
+use crate::estimate::RayleighQuotient;
 use crate::math::gamma::normal;
 use crate::math::scalar::{Jet, Scalar};
 use crate::system::{Geometry, Sector, System};
@@ -28,7 +29,7 @@ pub struct SectorBaseSettings {
 
 /// Coefficients up to which the default goes: in a trap, where functions converge faster, and elsewhere.
 const CHEAP: usize = 2000;
-const CHEAP_ON_SIMPLEX: usize = 3200;
+const CHEAP_ON_SIMPLEX: usize = 4200;
 /// Most coefficients: their matrices take a gigabyte.
 pub const MOST_COEFFICIENTS: usize = 6000;
 /// Most functions of each gap, or degree.
@@ -92,7 +93,11 @@ pub struct SectorBase {
     /// First coordinate of each component.
     starts: Vec<usize>,
     contact: f64,
+    quotient: RayleighQuotient,
 }
+
+/// Digits that rounding takes of the energy and of the norm.
+const ROUNDING: f64 = 1e-12;
 
 /// Scratch memory of one evaluation.
 #[derive(Clone, Debug, Default)]
@@ -165,6 +170,11 @@ impl SectorBase {
             components.extend(std::iter::repeat_n(c as u8, count));
         }
         let contact = base.contact / unit;
+        let centre = if let Space::Trap { .. } = gas.space { 0.5 } else { 0.0 };
+        let energy = (base.energies[0] + centre) / (unit * unit);
+        let energy_error =
+            base.quadrature_error()? / (unit * unit) + ROUNDING * (base.unit() + energy.abs());
+        let quotient = RayleighQuotient { norm: sum, energy, norm_error: ROUNDING, energy_error };
         Ok(SectorBase {
             sector,
             base,
@@ -176,6 +186,7 @@ impl SectorBase {
             components,
             starts,
             contact,
+            quotient,
         })
     }
 
@@ -411,6 +422,10 @@ impl Wavefunction for SectorBase {
         self.contact
     }
 
+    fn quotient(&self) -> Option<RayleighQuotient> {
+        Some(self.quotient)
+    }
+
     fn order_probabilities(&self) -> Vec<(Vec<u8>, f64)> {
         let all = self.base.orders.all.iter().cloned();
         let total = self.cumulative[self.cumulative.len() - 1];
@@ -523,6 +538,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The energy that the state knows is that of an independent quadrature; beside the contact with another interaction, between walls with a potential, and under
+    /// exchanged names.
+    #[test]
+    fn the_energy_is_known_without_samples() {
+        let contact = || Interaction::Contact { strength: 1.0 };
+        let soft = Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 };
+        let trap = || External::Harmonic { frequency: 2.0 };
+        let walls = Geometry::Box { half_width: 2.0 };
+        for (external, interaction, geometry) in [
+            (trap(), contact(), Geometry::Line),
+            (trap(), Interaction::Sum(vec![contact(), soft]), Geometry::Line),
+            (trap(), contact(), walls),
+        ] {
+            let hamiltonian = Hamiltonian { title: String::new(), external, interaction };
+            let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+            let psi = SectorBase::new(&Default::default(), Sector::new(1, 1), system).unwrap();
+            let known = psi.quotient().unwrap();
+            let found = crate::estimate::rayleigh_quotient(&psi, system).unwrap();
+            let off = (known.energy - found.energy).abs();
+            assert!(off < known.energy_error + found.energy_error + 1e-9, "{known:?} {found:?}");
+        }
+        let (psi, h) = built(trap(), Geometry::Line, (1, 2), 1.0, 7);
+        let system = System { hamiltonian: &h, geometry: &Geometry::Line };
+        let known = crate::estimate::rayleigh_quotient(psi.as_ref(), system).unwrap();
+        let all = samples(psi.as_ref(), 1, 400);
+        let energies = all.iter().map(|x| local_energy(psi.as_ref(), &h, &Geometry::Line, x));
+        let mean = energies.sum::<f64>() / all.len() as f64;
+        assert!((mean - known.energy).abs() < 1e-3, "{mean} {known:?}");
     }
 
     /// Without the cusp the mean local energy would be that without interaction; with it, it is the energy.

@@ -95,8 +95,26 @@ pub enum LayerKind {
 /// Fields in the mean-field coordinate and pairs at physical distances by turns: what one pair does depends on where
 /// the others are only through the composition.
 ///
-/// In a harmonic trap pairs are all: see [`Orbitals::for_system`].
-pub fn default_layers(system: System) -> Vec<LayerKind> {
+/// In a harmonic trap pairs are all: see [`Orbitals::for_system`]. Of more than two components there are no two-body fields.
+pub fn default_layers(sector: Sector, system: System) -> Vec<LayerKind> {
+    let all = layers_of_two(system);
+    if !sector.is_many() {
+        return all;
+    }
+    let mut kept: Vec<LayerKind> = Vec::new();
+    for kind in all.into_iter().filter(|kind| *kind != LayerKind::TwoBody) {
+        // A way there and back with nothing between is none.
+        match (kept.last(), kind) {
+            (Some(LayerKind::ToMeanField), LayerKind::FromMeanField) => {
+                kept.pop();
+            }
+            _ => kept.push(kind),
+        }
+    }
+    kept
+}
+
+fn layers_of_two(system: System) -> Vec<LayerKind> {
     use LayerKind::*;
     match system.geometry {
         Geometry::Box { .. } | Geometry::Line
@@ -168,9 +186,9 @@ impl WeylSettings {
     }
 
     /// Writes out the defaults that depend on the system.
-    pub fn complete(&mut self, system: System) {
+    pub fn complete(&mut self, sector: Sector, system: System) {
         let geometry = system.geometry;
-        self.layers.get_or_insert_with(|| default_layers(system));
+        self.layers.get_or_insert_with(|| default_layers(sector, system));
         self.pair_cells.get_or_insert_with(|| default_pair_cells(geometry));
     }
 }
@@ -434,7 +452,7 @@ impl Weyl {
         base: Base,
     ) -> Result<Self, WavefunctionError> {
         let known = |kind: &LayerKind| *kind != LayerKind::TwoBody || !sector.is_many();
-        let default = || default_layers(system).into_iter().filter(known).collect();
+        let default = || default_layers(sector, system);
         let kinds: Vec<_> = settings.layers.clone().unwrap_or_else(default);
         if !kinds.iter().all(known) {
             return Err(WavefunctionError::Base { problem: NO_TWO_BODY.to_owned() });

@@ -8,7 +8,7 @@ use super::super::place::Place;
 use super::super::{Weyl, WeylSettings};
 use super::calogero::{Calogero, contact_power, half_extent};
 use super::multi_determinant::{self, DeterminantSum, MultiDeterminantSettings};
-use super::{Base, BaseSettings};
+use super::{Base, BaseSettings, Orbitals};
 use crate::estimate::Moments;
 use crate::local_energy::Batch;
 use crate::optimise::{OptimiserSettings, relative_variance};
@@ -97,7 +97,10 @@ fn search(
     sector: Sector,
     system: System,
 ) -> Result<(Choice, Option<Reached>), WavefunctionError> {
-    let orbitals = BaseSettings::Automatic.orbitals(system.hamiltonian);
+    let orbitals = match sector.is_many() {
+        true => Orbitals::NonInteracting,
+        false => BaseSettings::Automatic.orbitals(system.hamiltonian),
+    };
     let plain = BaseSettings::MeanField(super::MeanFieldSettings { orbitals });
     let mut measured: Vec<Candidate> = Vec::new();
     let mut found: Option<Built> = None;

@@ -98,6 +98,14 @@ impl BaseSettings {
     /// [`WavefunctionError::Base`] if not.
     pub fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
         match self {
+            BaseSettings::MeanField(MeanFieldSettings { orbitals: Orbitals::HartreeFock })
+                if sector.is_many() =>
+            {
+                Err(WavefunctionError::Base {
+                    problem: "Hartree-Fock is of two components: more need MeanField(orbitals: NonInteracting)"
+                        .to_owned(),
+                })
+            }
             BaseSettings::Automatic | BaseSettings::MeanField(_) | BaseSettings::FreeFermions
                 if sector.is_many() =>
             {
