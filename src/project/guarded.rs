@@ -194,3 +194,66 @@ impl Evaluator for Mixture<'_> {
         self.psi.slopes(x).max(self.guard.slopes(x))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::estimate::rayleigh_quotient;
+    use crate::project::tests::{built, noded};
+
+    #[test]
+    fn mixtures_are_normalised_sampled_and_differentiated_as_one_state() {
+        let (spec, psi) = noded();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let guard = psi.without_nodes().unwrap();
+        assert!(has_nodes(psi.as_ref(), 0) && !has_nodes(guard.as_ref(), 0));
+        let mixed = Guarded::new(psi.as_ref(), guard.as_ref(), 0.1);
+        assert!(!has_nodes(&mixed, 0));
+        let quotient = rayleigh_quotient(&mixed, system).unwrap();
+        assert!((quotient.norm - 1.0).abs() < 1e-6, "{quotient:?}");
+        let id = BatchId {
+            sampling: Sampling::Random,
+            seed: 3,
+            purpose: Purpose::Analysis,
+            number: 0,
+            first: 0,
+            tails: 0.0,
+        };
+        let batch = local_energy::draw(&mixed, system, id, 4096, Derivatives::None);
+        let mut moments = Moments::default();
+        batch.local_energy.iter().for_each(|&e| moments.push(e));
+        let deviation = (moments.mean() - quotient.energy).abs();
+        assert!(deviation < 4.0 * moments.standard_error(), "{moments:?} {quotient:?}");
+        let mut evaluator = mixed.evaluator();
+        for x in batch.x.chunks_exact(2).take(8) {
+            let mut gradient = [0.0; 2];
+            let (log, laplacian) = evaluator.derivatives(x, &mut gradient);
+            assert_eq!(log.sign, 1.0);
+            let h = 1e-4;
+            let mut second = 0.0;
+            for k in 0..2 {
+                let mut at = |d: f64| {
+                    let mut y = x.to_vec();
+                    y[k] += d;
+                    evaluator.log_psi(&y).log_abs
+                };
+                let (a, b) = (at(-h), at(h));
+                let slope = (b - a) / (2.0 * h);
+                let scale = 1.0 + laplacian.abs();
+                assert!((slope - gradient[k]).abs() < 1e-4 * scale, "{slope} {gradient:?}");
+                second += (a + b - 2.0 * log.log_abs) / (h * h);
+            }
+            assert!((second - laplacian).abs() < 1e-3 * (1.0 + laplacian.abs()));
+        }
+    }
+
+    #[test]
+    fn a_guard_with_nodes_is_none() {
+        let (spec, psi) = noded();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let settings = Settings::default();
+        assert_eq!(Guarded::choose(psi.as_ref(), psi.as_ref(), system, &settings), None);
+        let (_, other) = built(super::super::tests::HARMONIUM);
+        assert!(other.without_nodes().is_none());
+    }
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::spec::read::parse;
 
-fn built(spec: &str) -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
+pub(super) fn built(spec: &str) -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
     let spec = parse(spec, std::path::Path::new("test.ron")).unwrap();
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let psi = spec.wavefunction.build(spec.sector, system, spec.seed).unwrap();
@@ -17,7 +17,7 @@ fn run(spec: &str, settings: &Settings) -> Projection {
     project(psi.as_ref(), system, settings, None, &mut State::default(), &mut watch).unwrap()
 }
 
-const HARMONIUM: &str = r#"(
+pub(super) const HARMONIUM: &str = r#"(
     title: "harmonium",
     hamiltonian: Inline(external: Harmonic(), interaction: Harmonic(stiffness: 0.5)),
     sector: (up: 3), geometry: Line,
@@ -170,6 +170,33 @@ fn an_interrupted_projection_goes_on_with_the_same_bits() {
         })
     });
     assert_eq!(format!("{whole:?}"), format!("{:?}", again.unwrap()));
+}
+
+/// Two free fermions between walls, in a state with a node of its own.
+pub(super) fn noded() -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
+    let (spec, mut psi) = built(
+        "(title: \"free\", hamiltonian: Inline(external: Free, interaction: None), sector: (up: 2), \
+         geometry: Box(half_width: 1.5), wavefunction: Waveflow(prior_knots: 6, knots: 6, hidden: [4]))",
+    );
+    let start = psi.without_nodes().unwrap().parameters().to_vec();
+    // One coefficient of the prior, of those that make one.
+    for k in 0..start.len() {
+        for change in [-0.15, 0.15] {
+            let mut moved = start.clone();
+            moved[k] += change;
+            psi.set_parameters(&moved).unwrap();
+            let samples = crate::wavefunction::testing::samples(psi.as_ref(), 1, 1024);
+            let positive = {
+                let mut evaluator = psi.evaluator();
+                samples.iter().filter(|x| evaluator.log_psi(x).sign > 0.0).count()
+            };
+            let fewer = positive.min(1024 - positive);
+            if (4..32).contains(&fewer) {
+                return (spec, psi);
+            }
+        }
+    }
+    panic!("no parameter makes a node");
 }
 
 #[test]
