@@ -3,10 +3,12 @@
 use crate::estimate::{Verdict, gaussian_bars};
 use crate::exact::{self, ExactOptions};
 use crate::problems;
+use crate::project::{self, ProjectError, Settings};
 use crate::report::record::Summary;
-use crate::run::{Run, RunError};
+use crate::run::{Run, RunError, State};
 use crate::spec::{ReferenceSource, ResolvedSpec};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 
 /// The list of cases, as read from `suite.ron`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -64,6 +66,17 @@ pub struct Outcome {
     pub tolerance: f64,
     /// Whether the case passed.
     pub passed: bool,
+    /// The projected energy, where it was asked for.
+    pub projected: Option<Projected>,
+}
+
+/// What projection finds beyond a trained state. Energies in Hartree.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Projected {
+    /// Projected energy minus the exact one, and the error bar of the former; none where the projection was refused.
+    pub deviation: Option<(f64, f64)>,
+    /// Why it was refused.
+    pub refusals: Vec<String>,
 }
 
 /// Gaussian error bars below the exact energy at which a variational energy is not believed.
@@ -93,6 +106,7 @@ impl Outcome {
             verdict,
             tolerance,
             passed,
+            projected: None,
         }
     }
 }
@@ -118,6 +132,9 @@ pub enum RegressError {
     /// The run failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The projection failed.
+    #[error(transparent)]
+    Project(#[from] ProjectError),
 }
 
 /// The exact energy of a case and how far it may be off.
@@ -158,22 +175,47 @@ fn exact_energy(source: &ExactSource, spec: &ResolvedSpec) -> Result<(f64, f64),
                 &spec.geometry,
                 spec.sector,
                 &options,
-                &mut |_| std::ops::ControlFlow::Continue(()),
+                &mut |_| ControlFlow::Continue(()),
             )?;
             Ok((result.energies[0], result.error_estimates[0]))
         }
     }
 }
 
-/// Trains the spec of a case and judges its energy.
+/// Trains the spec of a case and judges its energy; `projected` says whether to project it as well.
 ///
 /// # Errors
 /// See [`RegressError`]; a case that misses its tolerance is an [`Outcome`], not an error.
-pub fn run_case(name: &str, case: &Case, spec: &ResolvedSpec) -> Result<Outcome, RegressError> {
+pub fn run_case(
+    name: &str,
+    case: &Case,
+    spec: &ResolvedSpec,
+    projected: bool,
+) -> Result<Outcome, RegressError> {
     let exact = exact_energy(&case.exact, spec)?;
     let alone = ResolvedSpec { reference: ReferenceSource::None, ..spec.clone() };
     let found = Run::new(alone)?.train(())?.estimate()?;
-    Ok(Outcome::new(name, &found.summary, exact, case.tolerance))
+    let outcome = Outcome::new(name, &found.summary, exact, case.tolerance);
+    let projected = projected.then(|| beyond(&found.into_state(), exact.0)).transpose()?;
+    Ok(Outcome { projected, ..outcome })
+}
+
+fn beyond(state: &State, exact: f64) -> Result<Projected, ProjectError> {
+    let settings =
+        Settings { seed: state.spec().seed, observables: Vec::new(), ..Settings::default() };
+    let (psi, system) = (state.wavefunction(), state.system());
+    let found = project::project(
+        psi,
+        system,
+        &settings,
+        project::by_quadrature(psi, system),
+        &mut project::State::default(),
+        &mut |_, _| ControlFlow::Continue(()),
+    )?;
+    Ok(Projected {
+        deviation: found.energy().map(|(energy, error)| (energy - exact, error)),
+        refusals: found.refusals.iter().map(ToString::to_string).collect(),
+    })
 }
 
 #[cfg(test)]

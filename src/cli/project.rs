@@ -3,17 +3,15 @@
 use super::interrupt::Interrupt;
 use super::run::REFUSED;
 use super::{Exit, read_wavefunction, warn_of_refused_state};
-use crate::estimate::rayleigh_quotient;
 use crate::project::{
     self, News, OBSERVABLES, ProjectError, Projection, Settings, State, Variational,
 };
-use crate::report::files::{
-    Existing, FileError, create_output_folder, names, read_text, write_atomic,
-};
+use crate::report::files::{Existing, FileError, create_output_folder, names, write_atomic};
 use crate::report::folder::RunFolder;
 use crate::report::links::Links;
 use crate::report::number::{format_difference, format_significant, format_with_uncertainty};
 use crate::report::projection::{ProjectionRecord, read_projection, write_projection};
+use crate::report::projection_state::ProjectionState;
 use crate::report::record::{Reference, Summary};
 use crate::report::replace::{NEW_RESULTS, Set};
 use crate::report::summary::read_summary;
@@ -22,7 +20,6 @@ use crate::system::System;
 use crate::wavefunction::Wavefunction;
 use crate::work;
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -43,10 +40,9 @@ pub struct Project {
     /// Output folder of a finished run.
     #[arg(value_name = "DIR")]
     source: PathBuf,
-    /// Walkers; rounded up to a multiple of the replicates.
-    #[arg(long, default_value_t = 1024, value_name = "N",
-          value_parser = clap::value_parser!(u64).range(32..=1_000_000))]
-    walkers: u64,
+    /// Walkers, rounded up to a multiple of the replicates [default: from 1024 on, until the error of the correction is 2.5 %].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(32..=1_000_000))]
+    walkers: Option<u64>,
     /// Independent replicates behind the error bars.
     #[arg(long, default_value_t = 32, value_name = "R",
           value_parser = clap::value_parser!(u64).range(16..=512))]
@@ -92,18 +88,6 @@ pub struct Project {
 /// Between two checkpoints.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What `projection.checkpoint` holds.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Saved {
-    version: String,
-    fingerprint: String,
-    settings: Settings,
-    cpu_seconds: f64,
-    local_energies: u64,
-    state: State,
-}
-
 impl Project {
     /// Runs the subcommand.
     ///
@@ -118,10 +102,10 @@ impl Project {
 
     /// What a run with `project: true` does at its end.
     pub(super) fn of_run(folder: PathBuf, quiet: bool) -> Self {
-        let Settings { walkers, replicates, observables, .. } = Settings::default();
+        let Settings { replicates, observables, .. } = Settings::default();
         Project {
             source: folder,
-            walkers: walkers as u64,
+            walkers: None,
             replicates: replicates as u64,
             beta: None,
             step: None,
@@ -171,7 +155,7 @@ impl Project {
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let given = by_quadrature(known, psi.as_ref(), system, settings.samples);
 
-        let bar = self.bar(settings.walkers);
+        let bar = self.bar();
         let checkpoint = folder.join(names::PROJECTION_STATE);
         let mut written = Instant::now();
         let mut trouble: Option<FileError> = None;
@@ -182,15 +166,14 @@ impl Project {
             let ends = interrupt.exit_code().is_some();
             if ends || written.elapsed() > PAUSE {
                 let (cpu_seconds, local_energies) = spent();
-                let saved = Saved {
-                    version: env!("CARGO_PKG_VERSION").into(),
+                let saved = ProjectionState {
                     fingerprint: fingerprint.clone(),
                     settings: settings.clone(),
                     cpu_seconds,
                     local_energies,
                     state: state.clone(),
                 };
-                trouble = save(&checkpoint, &saved).err();
+                trouble = saved.write(&checkpoint).err();
                 written = Instant::now();
             }
             let stop = ends || trouble.is_some();
@@ -234,7 +217,7 @@ impl Project {
         }
         let samples = self.samples.map(usize::try_from).transpose()?;
         Ok(Settings {
-            walkers: usize::try_from(self.walkers)?,
+            walkers: self.walkers.map(usize::try_from).transpose()?,
             replicates: usize::try_from(self.replicates)?,
             beta: self.beta,
             step: self.step,
@@ -251,35 +234,19 @@ impl Project {
         folder: &Path,
         fingerprint: &str,
         settings: &Settings,
-    ) -> Result<Option<Saved>, Box<dyn Error>> {
+    ) -> Result<Option<ProjectionState>, Box<dyn Error>> {
         let path = folder.join(names::PROJECTION_STATE);
         if !self.resume || std::fs::symlink_metadata(&path).is_err() {
             return Ok(None);
         }
-        let unusable = |reason: &str| {
-            format!(
-                "`{}` is no usable checkpoint: {reason}; project without --resume",
-                path.display()
-            )
-        };
-        let text = read_text(&path)?;
-        let sealed = text.split_once('\n').filter(|(head, body)| *head == header(body));
-        let (_, body) = sealed.ok_or_else(|| unusable("it is damaged, or of another version"))?;
-        let saved: Saved = serde_json::from_str(body).map_err(|e| unusable(&e.to_string()))?;
-        if saved.fingerprint != fingerprint {
-            return Err(unusable("it is of another state of the wavefunction").into());
-        }
-        if saved.settings != *settings {
-            return Err(unusable("it is of a projection with other settings").into());
-        }
-        Ok(Some(saved))
+        Ok(Some(ProjectionState::read(&path, fingerprint, settings)?))
     }
 
-    fn bar(&self, walkers: usize) -> indicatif::ProgressBar {
+    fn bar(&self) -> indicatif::ProgressBar {
         if self.quiet {
             return indicatif::ProgressBar::hidden();
         }
-        let bar = indicatif::ProgressBar::new(walkers as u64);
+        let bar = indicatif::ProgressBar::new(0);
         // A literal template: the fallback is never taken.
         let style =
             indicatif::ProgressStyle::with_template("{bar:20.cyan} {pos}/{len}  {wide_msg}")
@@ -365,6 +332,12 @@ fn table(record: &ProjectionRecord) -> String {
             format_significant(c.remainder, 2)
         );
     }
+    if let Some(guard) = record.guard {
+        text += &format!(
+            "the state has nodes: guided by it with a share of {} of one without\n",
+            format_significant(guard.share, 2)
+        );
+    }
     if let (Some(energy), Some(error)) = (record.energy, record.standard_error) {
         text += &format!("projected   {} Ha\n", format_with_uncertainty(energy, error));
         if let Some(reference) = &record.reference {
@@ -395,35 +368,18 @@ fn by_quadrature(
     if samples.is_some() {
         return None;
     }
-    let quotient = match summary.and_then(|s| s.health.quadrature) {
-        Some(quotient) => Some(quotient),
-        None if psi.sector().particles() <= 2 => rayleigh_quotient(psi, system),
-        None => None,
+    let Some(quotient) = summary.and_then(|s| s.health.quadrature) else {
+        return project::by_quadrature(psi, system);
     };
-    let quotient = quotient.filter(|q| q.energy.is_finite() && q.energy_error.is_finite())?;
     let (energy, standard_error) = (quotient.energy, quotient.energy_error);
-    Some(Variational { energy, standard_error, samples: 0 })
+    let finite = energy.is_finite() && standard_error.is_finite();
+    finite.then_some(Variational { energy, standard_error, samples: 0 })
 }
 
 /// The summary of the folder, if it has one.
 fn summary(folder: &Path) -> Result<Option<Summary>, FileError> {
     let path = folder.join(names::SUMMARY);
     std::fs::symlink_metadata(&path).is_ok().then(|| read_summary(&path)).transpose()
-}
-
-/// First line of a checkpoint.
-fn header(body: &str) -> String {
-    let (version, length) = (env!("CARGO_PKG_VERSION"), body.len());
-    format!("weylflow-projection {version} {length} {:08x}", crc32fast::hash(body.as_bytes()))
-}
-
-fn save(path: &Path, saved: &Saved) -> Result<(), FileError> {
-    let body = serde_json::to_string(saved).map_err(|e| FileError::Malformed {
-        path: path.to_owned(),
-        line: 1,
-        message: e.to_string(),
-    })?;
-    write_atomic(path, format!("{}\n{body}", header(&body)).as_bytes())
 }
 
 /// A positive number, for clap.

@@ -1,7 +1,8 @@
 //! `weylflow regress`: does every solver still reproduce the exact energies?
 
 use crate::estimate::Verdict;
-use crate::regress::{Outcome, Suite, run_case};
+use crate::regress::{Outcome, Projected, Suite, run_case};
+use crate::report::number::format_difference;
 use crate::spec::{load, read};
 use clap::Args;
 use serde_json::json;
@@ -23,6 +24,9 @@ pub struct Regress {
     /// Only the quick cases: under three minutes on two cores.
     #[arg(long)]
     quick: bool,
+    /// Project each trained state as well: a projected energy beside each exact one.
+    #[arg(long)]
+    project: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -59,12 +63,13 @@ impl Regress {
             return Err("no case of the suite has that name".into());
         }
         if !self.json {
-            super::print(&header())?;
+            super::print(&header(self.project))?;
         }
         let (mut failed, mut rows) = (0, Vec::new());
         for (name, case, spec) in &chosen {
             let clock = Instant::now();
-            let outcome = run_case(name, case, spec).map_err(|e| format!("case {name}: {e}"))?;
+            let outcome = run_case(name, case, spec, self.project)
+                .map_err(|e| format!("case {name}: {e}"))?;
             let seconds = clock.elapsed().as_secs_f64();
             failed += usize::from(!outcome.passed);
             if self.json {
@@ -86,16 +91,17 @@ impl Regress {
     }
 }
 
-fn header() -> String {
+fn header(projected: bool) -> String {
+    let projected = if projected { "  projected - exact" } else { "" };
     format!(
-        "{:<26} {:>16} {:>11} {:>10} {:>7} {:>10} {:>9} {:>7}\n",
+        "{:<26} {:>16} {:>11} {:>10} {:>7} {:>10} {:>9} {:>7}{projected}\n",
         "case", "exact (Ha)", "deviation", "error", "bars", "variance", "tolerance", "seconds"
     )
 }
 
 fn line(o: &Outcome, seconds: f64) -> String {
     format!(
-        "{:<26} {:>16.10} {:>+11.2e} {:>10.1e} {:>+7.1} {:>10.2e} {:>9.1e} {:>7.1}  {}\n",
+        "{:<26} {:>16.10} {:>+11.2e} {:>10.1e} {:>+7.1} {:>10.2e} {:>9.1e} {:>7.1}{}  {}\n",
         o.name,
         o.exact,
         o.deviation,
@@ -104,10 +110,20 @@ fn line(o: &Outcome, seconds: f64) -> String {
         o.variance,
         o.tolerance,
         seconds,
+        o.projected.as_ref().map(beyond).unwrap_or_default(),
         match (o.passed, o.verdict) {
             (false, _) => "FAIL",
             (true, Verdict::Good) => "pass",
             (true, _) => "pass, doubtful without the exact energy",
         }
     )
+}
+
+fn beyond(projected: &Projected) -> String {
+    match projected.deviation {
+        Some((deviation, error)) => {
+            format!("  {:>17}", format_difference(deviation, error))
+        }
+        None => format!("  {:>17}", "refused"),
+    }
 }

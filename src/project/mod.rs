@@ -10,6 +10,7 @@
 //! in which the scatter of the variational energy cancels. `E_var + Delta(beta)` falls with `beta` to the exact energy and is an upper bound on
 //! the way. Energies in Hartree, lengths in bohr, imaginary time in 1/Hartree.
 
+mod guarded;
 mod guide;
 mod kernel;
 mod pilot;
@@ -18,20 +19,21 @@ mod walker;
 mod windows;
 
 use crate::contact;
-use crate::estimate::Moments;
 use crate::estimate::judge::number;
+use crate::estimate::{Moments, rayleigh_quotient};
 use crate::exact::EigenFailure;
-use crate::observables::{Measurement, Quantity};
+use crate::observables::{Entry, Measurement, Quantity};
 use crate::parallel;
 use crate::sampling::{Purpose, stream};
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
+use guarded::Guarded;
 use kernel::Space;
-use pure::Start;
+use pure::{Drawn, Start};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use walker::{Mover, Tally};
-use windows::{Action, Curve};
+use windows::{Action, Curve, HALF};
 
 pub use pure::OBSERVABLES;
 pub use windows::CurvePoint;
@@ -40,8 +42,8 @@ pub use windows::CurvePoint;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Walkers, a multiple of the replicates or rounded up to one.
-    pub walkers: usize,
+    /// Walkers, a multiple of the replicates or rounded up to one; where left open as many as the error bar asks for.
+    pub walkers: Option<usize>,
     /// Independent replicates behind the error bars.
     pub replicates: usize,
     /// Length of the projection, in 1/Hartree.
@@ -61,7 +63,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            walkers: 1024,
+            walkers: None,
             replicates: 32,
             beta: None,
             step: None,
@@ -267,6 +269,8 @@ pub struct Projection {
     pub replicates: usize,
     /// Pure observables.
     pub observables: Vec<Pure>,
+    /// What was mixed into the guide.
+    pub guard: Option<Guard>,
 }
 
 impl Projection {
@@ -275,8 +279,50 @@ impl Projection {
         let (v, c) = (self.variational, self.correction?);
         // An exact guide has no scatter, but its local energies have rounding.
         let rounding = ROUNDING * (1.0 + v.energy.abs());
-        Some((v.energy + c.energy, v.standard_error.hypot(c.standard_error).hypot(rounding)))
+        let error = match &self.guard {
+            Some(guard) => guard.standard_error,
+            None => v.standard_error.hypot(c.standard_error),
+        };
+        Some((v.energy + c.energy, error.hypot(rounding)))
     }
+
+    /// The same, where the guide was a mixture, as a correction of the energy of psi.
+    fn corrects(self, psi: Variational, share: f64) -> Self {
+        let (guide, shift) = (self.variational, self.variational.energy - psi.energy);
+        let apart = guide.standard_error.hypot(psi.standard_error);
+        let error = self.correction.map_or(f64::NAN, |c| c.standard_error);
+        let standard_error = guide.standard_error.hypot(error);
+        let shifted = |c: Correction| Correction {
+            energy: c.energy + shift,
+            standard_error: c.standard_error.hypot(apart),
+            ..c
+        };
+        let curve = self.curve.iter().map(|p| CurvePoint {
+            correction: p.correction + shift,
+            standard_error: p.standard_error.hypot(apart),
+            ..*p
+        });
+        Projection {
+            variational: psi,
+            correction: self.correction.map(shifted),
+            curve: curve.collect(),
+            guard: Some(Guard { share, energy: guide.energy, standard_error }),
+            ..self
+        }
+    }
+}
+
+/// A state without nodes that was mixed into the guide because the trained one has some.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guard {
+    /// Its density relative to that of the trained state.
+    pub share: f64,
+    /// Variational energy of the mixture, in Hartree.
+    pub energy: f64,
+    /// Standard error of the projected energy, in which that of the trained state has no part.
+    #[serde(deserialize_with = "number")]
+    pub standard_error: f64,
 }
 
 /// An observable of the variational state and of the ground state.
@@ -366,7 +412,11 @@ pub struct State {
     steps: Option<Steps>,
     /// How often the length was doubled.
     doublings: usize,
+    /// How often as many walkers as at first were added, and once.
+    blocks: usize,
     walks: Vec<Walk>,
+    /// Share of a guard without nodes in the guide.
+    guard: Option<f64>,
 }
 
 /// News of a projection.
@@ -382,6 +432,16 @@ pub struct News {
     pub correction: Option<(f64, f64)>,
 }
 
+/// Walkers to begin with, and how many times as many there may be where their number is open.
+const WALKERS: usize = 1024;
+const BLOCKS: usize = 4;
+/// The same for one and two particles.
+const PAIR_BLOCKS: usize = 16;
+/// Steps of walkers that are added, times the cube of the number of particles, as which their cost grows.
+const WORK: f64 = 1e9;
+/// Error of the correction for which walkers are added: share of the correction, and of the error of the variational energy.
+const PRECISE: f64 = 0.025;
+const BESIDE: f64 = 0.05;
 /// Walkers that are moved before the caller hears of them.
 const BATCH: usize = 64;
 /// Times that the length may be doubled.
@@ -417,76 +477,43 @@ pub fn project(
     state: &mut State,
     watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
 ) -> Result<Projection, ProjectError> {
-    let settings = &Settings {
-        walkers: settings.walkers.max(1).next_multiple_of(settings.replicates.max(2)),
-        replicates: settings.replicates.max(2),
-        ..settings.clone()
-    };
-    let names = pure::named(&settings.observables)?;
-    let job = Job { psi, system, settings };
-    if let Err(refusal) = job.judge() {
-        let nothing = Variational { energy: f64::NAN, standard_error: f64::NAN, samples: 0 };
-        return Ok(job.refused(given.unwrap_or(nothing), refusal));
-    }
+    let settings = &Settings { replicates: settings.replicates.max(2), ..settings.clone() };
+    let names = &pure::named(&settings.observables)?;
     let given = given.filter(|_| settings.samples.is_none());
-    let drawn = pure::draw(psi, system, settings, &names, given.is_none());
-    let variational = given.unwrap_or(drawn.energy);
-    let starts = pure::starts(psi, system, settings);
-    if starts.len() < settings.walkers {
-        return Ok(job.refused(variational, Refusal::NoSense));
+    let job = Job { psi, system, settings, shift: 0.0 };
+    if state.guard.is_none() {
+        let found = job.project(names, given, state, watch)?;
+        if !matches!(found.refusals[..], [Refusal::Nodes { .. }]) {
+            return Ok(found);
+        }
+        let guard = psi.without_nodes();
+        let share = guard.and_then(|g| Guarded::choose(psi, g.as_ref(), system, settings));
+        let Some(share) = share else { return Ok(found) };
+        *state = State { guard: Some(share), ..State::default() };
     }
-    if state.variational.is_some_and(|v| v != variational) {
+    let (Some(guard), Some(share)) = (psi.without_nodes(), state.guard) else {
         return Err(ProjectError::State);
+    };
+    let plain = pure::draw(psi, system, settings, names, given.is_none());
+    let variational = given.unwrap_or(plain.energy);
+    let mixed = Guarded::new(psi, guard.as_ref(), share);
+    let quadrature = given.and_then(|_| by_quadrature(&mixed, system));
+    let job = |shift| Job { psi: &mixed, system, settings, shift };
+    let drawn = job(0.0).drawn(names, quadrature);
+    let shift = quadrature.unwrap_or(drawn.energy).energy - variational.energy;
+    let found = job(shift).walked_out(quadrature, drawn, state, watch)?;
+    let mut found = found.corrects(variational, share);
+    for (pure, measured) in found.observables.iter_mut().zip(pure::measured(&plain)?) {
+        pure.variational = measured.quantities;
     }
-    state.variational = Some(variational);
-    if state.steps.is_none() {
-        match job.choose(variational) {
-            Ok(steps) => state.steps = Some(steps),
-            Err(refusal) => return Ok(job.refused(variational, refusal)),
-        }
-    }
-    loop {
-        let steps = state.steps.ok_or(ProjectError::State)?;
-        let found = job.walk(steps, variational, &starts, state, watch)?;
-        let again = matches!(
-            found.refusal,
-            Some(Refusal::Quadrature { .. } | Refusal::Cap { .. } | Refusal::Clock)
-        ) && settings.step.is_none()
-            && steps.halvings < HALVINGS;
-        if again {
-            state.walks.clear();
-            state.doublings = 0;
-            state.steps = Some(job.halved(steps));
-            continue;
-        }
-        let chosen = found.curve.points[found.chosen];
-        let tally = tally(&state.walks);
-        let window = found.lengths[found.chosen];
-        let action = job.action(steps, found.clock, variational);
-        let observables = match found.refusal {
-            Some(_) => Vec::new(),
-            None => pure::finish(&drawn, settings, &state.walks, steps.stride, &action, window)?,
-        };
-        return Ok(Projection {
-            variational,
-            correction: found.refusal.is_none().then_some(Correction {
-                energy: chosen.correction,
-                standard_error: chosen.standard_error,
-                remainder: found.curve.falls[found.chosen].0.max(0.0),
-            }),
-            refusals: found.refusal.into_iter().collect(),
-            effective_share: chosen.effective_share,
-            acceptance: tally.acceptance(),
-            step: steps.tau,
-            effective_step: found.clock,
-            beta: chosen.beta,
-            quadrature: found.curve.quadrature[found.chosen],
-            curve: found.curve.points,
-            walkers: settings.walkers,
-            replicates: settings.replicates,
-            observables,
-        });
-    }
+    Ok(found)
+}
+/// The variational energy of one or two particles, which needs no samples.
+pub fn by_quadrature(psi: &dyn Wavefunction, system: System) -> Option<Variational> {
+    let quotient = rayleigh_quotient(psi, system)?;
+    let (energy, standard_error) = (quotient.energy, quotient.energy_error);
+    let finite = energy.is_finite() && standard_error.is_finite();
+    finite.then_some(Variational { energy, standard_error, samples: 0 })
 }
 
 /// What walks of one step came to.
@@ -540,9 +567,121 @@ struct Job<'a> {
     psi: &'a dyn Wavefunction,
     system: System<'a>,
     settings: &'a Settings,
+    /// Energy of the guide minus that of the state whose energy is corrected.
+    shift: f64,
 }
 
 impl Job<'_> {
+    /// Projects, where nothing is known of the guide.
+    fn project(
+        &self,
+        names: &[&'static Entry],
+        given: Option<Variational>,
+        state: &mut State,
+        watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
+    ) -> Result<Projection, ProjectError> {
+        if let Err(refusal) = self.judge() {
+            let nothing = Variational { energy: f64::NAN, standard_error: f64::NAN, samples: 0 };
+            return Ok(self.refused(given.unwrap_or(nothing), refusal));
+        }
+        let drawn = self.drawn(names, given);
+        self.walked_out(given, drawn, state, watch)
+    }
+
+    fn drawn(&self, names: &[&'static Entry], given: Option<Variational>) -> Drawn {
+        pure::draw(self.psi, self.system, self.settings, names, given.is_none())
+    }
+
+    fn walked_out(
+        &self,
+        given: Option<Variational>,
+        drawn: Drawn,
+        state: &mut State,
+        watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
+    ) -> Result<Projection, ProjectError> {
+        let settings = self.settings;
+        let variational = given.unwrap_or(drawn.energy);
+        let starts = pure::starts(self.psi, self.system, settings, self.walkers(), self.blocks());
+        if starts.len() < self.walkers() * self.blocks() {
+            return Ok(self.refused(variational, Refusal::NoSense));
+        }
+        if state.variational.is_some_and(|v| v != variational) {
+            return Err(ProjectError::State);
+        }
+        state.variational = Some(variational);
+        state.blocks = state.blocks.max(1);
+        if state.steps.is_none() {
+            match self.choose(variational) {
+                Ok(steps) => state.steps = Some(steps),
+                Err(refusal) => return Ok(self.refused(variational, refusal)),
+            }
+        }
+        loop {
+            let steps = state.steps.ok_or(ProjectError::State)?;
+            let found = self.walk(steps, variational, &starts, state, watch)?;
+            let long = matches!(
+                found.refusal,
+                Some(Refusal::Quadrature { .. } | Refusal::Cap { .. } | Refusal::Clock)
+            );
+            // Weights that are gone as soon as that are those of walkers which are stuck.
+            let stuck = matches!(found.refusal, Some(Refusal::Weights { .. }))
+                && found.chosen < HALF
+                && steps.halvings == 0;
+            let again = (long || stuck) && settings.step.is_none() && steps.halvings < HALVINGS;
+            if again {
+                state.walks.clear();
+                state.doublings = 0;
+                state.steps = Some(self.halved(steps));
+                continue;
+            }
+            let chosen = found.curve.points[found.chosen];
+            let tally = tally(&state.walks);
+            let window = found.lengths[found.chosen];
+            let action = self.action(steps, found.clock, variational);
+            let observables = match found.refusal {
+                Some(_) => Vec::new(),
+                None => {
+                    pure::finish(&drawn, settings, &state.walks, steps.stride, &action, window)?
+                }
+            };
+            return Ok(Projection {
+                variational,
+                correction: found.refusal.is_none().then_some(Correction {
+                    energy: chosen.correction,
+                    standard_error: chosen.standard_error,
+                    remainder: found.curve.falls[found.chosen].0.max(0.0),
+                }),
+                refusals: found.refusal.into_iter().collect(),
+                effective_share: chosen.effective_share,
+                acceptance: tally.acceptance(),
+                step: steps.tau,
+                effective_step: found.clock,
+                beta: chosen.beta,
+                quadrature: found.curve.quadrature[found.chosen],
+                curve: found.curve.points,
+                walkers: state.walks.len(),
+                replicates: settings.replicates,
+                observables,
+                guard: None,
+            });
+        }
+    }
+
+    /// Walkers to begin with.
+    fn walkers(&self) -> usize {
+        let walkers = self.settings.walkers.unwrap_or(WALKERS);
+        walkers.max(1).next_multiple_of(self.settings.replicates)
+    }
+
+    /// How many times as many there may be.
+    fn blocks(&self) -> usize {
+        match self.settings.walkers {
+            Some(_) => 1,
+            None if self.psi.sector().particles() <= 2 => PAIR_BLOCKS,
+            None => BLOCKS,
+        }
+    }
+
     fn judge(&self) -> Result<(), Refusal> {
         if contact::matters(self.system.hamiltonian, self.psi.sector()) {
             return Err(Refusal::Cusp);
@@ -564,9 +703,10 @@ impl Job<'_> {
             effective_step: f64::NAN,
             beta: f64::NAN,
             quadrature: (f64::NAN, f64::NAN),
-            walkers: self.settings.walkers,
+            walkers: self.walkers(),
             replicates: self.settings.replicates,
             observables: Vec::new(),
+            guard: None,
         }
     }
 
@@ -617,12 +757,33 @@ impl Job<'_> {
             let bulk = bulk(&action, &state.walks);
             let found = self.verdict(curve, lengths, variational, (bulk, all), clock);
             let grows = matches!(found.refusal, Some(Refusal::NoPlateau { .. }));
-            if !grows || fixed || doublings == DOUBLINGS {
-                let refusal = found.refusal.filter(|_| !(grows && fixed));
-                return Ok(Found { refusal, ..found });
+            if grows && !fixed && doublings < DOUBLINGS {
+                state.doublings += 1;
+                continue;
             }
-            state.doublings += 1;
+            let refusal = found.refusal.clone().filter(|_| !(grows && fixed));
+            let cost = 2.0
+                * (until * self.walkers()) as f64
+                * (self.psi.sector().particles() as f64).powi(3);
+            let most = self.blocks().min((WORK / cost) as usize);
+            let blocks = self.blocks_for(&found, state.blocks, variational).min(most);
+            if blocks > state.blocks && matches!(refusal, None | Some(Refusal::Walker { .. })) {
+                state.blocks = blocks;
+                continue;
+            }
+            return Ok(Found { refusal, ..found });
         }
+    }
+
+    /// How many times as many walkers as at first make the error bar small enough.
+    fn blocks_for(&self, found: &Found, blocks: usize, variational: Variational) -> usize {
+        let point = found.curve.points[found.chosen];
+        let least = ROUNDING * (1.0 + variational.energy.abs());
+        let enough = (PRECISE * (point.correction + self.shift).abs())
+            .max(BESIDE * variational.standard_error)
+            .max(self.settings.tolerance.unwrap_or(0.0))
+            .max(least);
+        (blocks as f64 * (point.standard_error / enough).powi(2)).ceil() as usize
     }
 
     fn curve(&self, action: &Action, walks: &[Walk], until: usize, lengths: &[usize]) -> Curve {
@@ -645,7 +806,8 @@ impl Job<'_> {
         state: &mut State,
         watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
     ) -> Result<(), ProjectError> {
-        let (walkers, replicates) = (self.settings.walkers, self.settings.replicates);
+        let replicates = self.settings.replicates;
+        let walkers = self.walkers() * state.blocks;
         let until = steps.first << doublings;
         let longest = &lengths[lengths.len().saturating_sub(1)..];
         let betas: Vec<f64> = longest.iter().map(|&l| l as f64 * action.step).collect();
@@ -751,7 +913,8 @@ impl Job<'_> {
         let (fall, fall_error) = curve.falls[chosen];
         // Rounding of the sums.
         let rounding = ROUNDING * (1.0 + variational.energy.abs());
-        let tolerance = self.settings.tolerance.unwrap_or(SMALL * delta.abs()).max(rounding);
+        let tolerance =
+            self.settings.tolerance.unwrap_or(SMALL * (delta + self.shift).abs()).max(rounding);
         let small = (0.7 * error).max(tolerance);
         let (change, change_error) = curve.quadrature[chosen];
         let part = curve.largest_part[chosen];
@@ -768,9 +931,13 @@ impl Job<'_> {
             Some(Refusal::Cap { excess: bulk.excess })
         } else if bulk.deviation.abs() > DRIFT * drift_error + rounding {
             Some(Refusal::Drift { deviation: bulk.deviation, error: drift_error })
-        } else if !enough(&point) {
-            let share = point.effective_share;
-            Some(Refusal::Weights { share, least: LEAST_SHARE, beta: point.beta })
+        } else if !enough(&point)
+            || chosen < HALF && chosen + 1 < curve.points.len() && self.settings.beta.is_none()
+        {
+            // Also where no half of its length says whether there is a plateau.
+            let beyond = curve.points[if enough(&point) { chosen + 1 } else { chosen }];
+            let share = beyond.effective_share;
+            Some(Refusal::Weights { share, least: LEAST_SHARE, beta: beyond.beta })
         } else if fall > small && curve.points.len() == chosen + 1 {
             Some(Refusal::NoPlateau { beta: point.beta, fall, error: fall_error })
         } else if fall > small.max(0.5 * total) + 2.0 * fall_error {

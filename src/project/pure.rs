@@ -163,10 +163,16 @@ pub(super) fn draw(
     Drawn { energy, observables, means }
 }
 
-/// Where the walkers start: walker `w` belongs to replicate `w % replicates`.
-pub(super) fn starts(psi: &dyn Wavefunction, system: System, settings: &Settings) -> Vec<Start> {
+/// Where the walkers start, `blocks` times so many: walker `w` belongs to replicate `w % replicates`.
+pub(super) fn starts(
+    psi: &dyn Wavefunction,
+    system: System,
+    settings: &Settings,
+    walkers: usize,
+    blocks: usize,
+) -> Vec<Start> {
     let (n, replicates) = (psi.sector().particles(), settings.replicates);
-    let mut each = (POOL * settings.walkers).div_ceil(replicates).next_power_of_two();
+    let mut each = (POOL * walkers).div_ceil(replicates).next_power_of_two();
     let most = each * if n <= 2 { PAIR_GROWTH } else { GROWTH };
     let mut pools: Vec<Vec<Batch>> = vec![Vec::new(); replicates];
     let mut first = 0;
@@ -191,16 +197,18 @@ pub(super) fn starts(psi: &dyn Wavefunction, system: System, settings: &Settings
         first = each;
         each *= 2;
     }
-    let taken: Vec<Vec<Start>> = pools
-        .iter()
-        .enumerate()
-        .map(|(r, pool)| {
-            let mut rng = stream(settings.seed, Purpose::Analysis, STREAMS - 4, r);
-            take(pool, n, settings.walkers / replicates, &mut rng)
+    let count = walkers / replicates;
+    (0..blocks)
+        .flat_map(|block| {
+            let taken: Vec<Vec<Start>> = (0..replicates)
+                .map(|r| {
+                    let number = block * replicates + r;
+                    let mut rng = stream(settings.seed, Purpose::Analysis, STREAMS - 4, number);
+                    take(&pools[r], n, count, &mut rng)
+                })
+                .collect();
+            (0..walkers).filter_map(move |w| taken[w % replicates].get(w / replicates).cloned())
         })
-        .collect();
-    (0..settings.walkers)
-        .filter_map(|w| taken[w % replicates].get(w / replicates).cloned())
         .collect()
 }
 
@@ -231,6 +239,16 @@ fn place(x: &[f64]) -> Sample<'_> {
         conditional: &[],
         log_scale: &[],
     }
+}
+
+/// What the exact samples say.
+pub(super) fn measured(drawn: &Drawn) -> Result<Vec<Measurement>, ProjectError> {
+    let all = drawn.observables.iter().zip(&drawn.means);
+    all.map(|((name, observable), means)| {
+        let quantities = observable.finish(&Replicates::new(means.clone()))?;
+        Ok(Measurement { observable: (*name).to_owned(), quantities })
+    })
+    .collect()
 }
 
 /// Pure estimates: what the exact samples say, and what the weights of windows of this length change of it.

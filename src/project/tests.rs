@@ -3,7 +3,7 @@
 use super::*;
 use crate::spec::read::parse;
 
-fn built(spec: &str) -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
+pub(super) fn built(spec: &str) -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
     let spec = parse(spec, std::path::Path::new("test.ron")).unwrap();
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let psi = spec.wavefunction.build(spec.sector, system, spec.seed).unwrap();
@@ -17,7 +17,7 @@ fn run(spec: &str, settings: &Settings) -> Projection {
     project(psi.as_ref(), system, settings, None, &mut State::default(), &mut watch).unwrap()
 }
 
-const HARMONIUM: &str = r#"(
+pub(super) const HARMONIUM: &str = r#"(
     title: "harmonium",
     hamiltonian: Inline(external: Harmonic(), interaction: Harmonic(stiffness: 0.5)),
     sector: (up: 3), geometry: Line,
@@ -25,7 +25,7 @@ const HARMONIUM: &str = r#"(
 )"#;
 
 fn few() -> Settings {
-    Settings { walkers: 256, samples: Some(8192), ..Settings::default() }
+    Settings { walkers: Some(256), samples: Some(8192), ..Settings::default() }
 }
 
 #[test]
@@ -85,8 +85,13 @@ fn bad_guides_have_no_energy() {
 /// Deviations from the exact energy in error bars, of seeds that were not refused.
 fn deviations(spec: &str, exact: f64, seeds: u64) -> Vec<f64> {
     let one = |seed| {
-        let settings =
-            Settings { walkers: 256, observables: Vec::new(), seed, samples: Some(16384), ..few() };
+        let settings = Settings {
+            walkers: Some(256),
+            observables: Vec::new(),
+            seed,
+            samples: Some(16384),
+            ..few()
+        };
         let (energy, error) = run(spec, &settings).energy()?;
         Some((energy - exact) / error)
     };
@@ -144,7 +149,7 @@ fn walls_and_rings_are_exact_for_free_particles() {
 fn an_interrupted_projection_goes_on_with_the_same_bits() {
     let (spec, psi) = built(HARMONIUM);
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    let settings = Settings { walkers: 192, ..few() };
+    let settings = Settings { walkers: Some(192), ..few() };
     let mut go_on = |_: &News, _: &State| ControlFlow::Continue(());
     let whole =
         project(psi.as_ref(), system, &settings, None, &mut State::default(), &mut go_on).unwrap();
@@ -165,4 +170,66 @@ fn an_interrupted_projection_goes_on_with_the_same_bits() {
         })
     });
     assert_eq!(format!("{whole:?}"), format!("{:?}", again.unwrap()));
+}
+
+/// Two free fermions between walls, in a state with a node of its own.
+pub(super) fn noded() -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
+    let (spec, mut psi) = built(
+        "(title: \"free\", hamiltonian: Inline(external: Free, interaction: None), sector: (up: 2), \
+         geometry: Box(half_width: 1.5), wavefunction: Waveflow(prior_knots: 6, knots: 6, hidden: [4]))",
+    );
+    let start = psi.without_nodes().unwrap().parameters().to_vec();
+    // One coefficient of the prior, of those that make one.
+    for k in 0..start.len() {
+        for change in [-0.15, 0.15] {
+            let mut moved = start.clone();
+            moved[k] += change;
+            psi.set_parameters(&moved).unwrap();
+            let samples = crate::wavefunction::testing::samples(psi.as_ref(), 1, 1024);
+            let positive = {
+                let mut evaluator = psi.evaluator();
+                samples.iter().filter(|x| evaluator.log_psi(x).sign > 0.0).count()
+            };
+            let fewer = positive.min(1024 - positive);
+            if (4..32).contains(&fewer) {
+                return (spec, psi);
+            }
+        }
+    }
+    panic!("no parameter makes a node");
+}
+
+#[test]
+fn walkers_are_added_where_the_error_bar_asks_for_them() {
+    let (spec, psi) = built(HARMONIUM);
+    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+    let mut watch = |_: &News, _: &State| ControlFlow::Continue(());
+    let of = |tolerance, walkers| Settings { tolerance, walkers, observables: Vec::new(), ..few() };
+    let job = |settings| Job { psi: psi.as_ref(), system, settings, shift: 0.0 };
+    let (coarse, fixed) = (of(Some(0.5), None), of(None, Some(100)));
+    let found = job(&coarse).project(&[], None, &mut State::default(), &mut watch).unwrap();
+    assert_eq!(found.walkers, WALKERS);
+    // A multiple of the replicates.
+    let found = job(&fixed).project(&[], None, &mut State::default(), &mut watch).unwrap();
+    assert_eq!(found.walkers, 128);
+    let free = of(None, None);
+    let point = |standard_error| CurvePoint {
+        beta: 1.0,
+        correction: -0.1,
+        standard_error,
+        effective_share: 1.0,
+    };
+    let asked = |error| {
+        let curve = Curve {
+            points: vec![point(error)],
+            falls: Vec::new(),
+            quadrature: Vec::new(),
+            largest_part: Vec::new(),
+        };
+        let found = Found { curve, lengths: vec![2], chosen: 0, refusal: None, clock: 0.1 };
+        let nothing = Variational { energy: 1.0, standard_error: 0.0, samples: 0 };
+        job(&free).blocks_for(&found, 1, nothing)
+    };
+    // 2.5 % of the correction.
+    assert_eq!([0.002, 0.004, 0.01].map(asked), [1, 3, 16]);
 }

@@ -107,7 +107,7 @@ pub(super) struct Curve {
 }
 
 /// Points back to half of the length.
-const HALF: usize = 2;
+pub(super) const HALF: usize = 2;
 
 impl Curve {
     /// From the sums of the walkers, of which each `r`-th belongs to replicate `r`.

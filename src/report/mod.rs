@@ -19,6 +19,7 @@ pub mod number;
 pub mod observables;
 pub mod progress;
 pub mod projection;
+pub mod projection_state;
 pub mod provenance;
 pub mod record;
 pub mod reference_density;

@@ -3,7 +3,7 @@
 use super::files::{FileError, names, read_text, write_atomic};
 use super::record::Reference;
 use crate::estimate::judge::number;
-use crate::project::{Correction, CurvePoint, Projection, Pure, Variational};
+use crate::project::{Correction, CurvePoint, Guard, Projection, Pure, Variational};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
@@ -26,6 +26,9 @@ pub struct ProjectionRecord {
     pub energy: Option<f64>,
     /// Its standard error.
     pub standard_error: Option<f64>,
+    /// What was mixed into a guide that has nodes.
+    #[serde(default)]
+    pub guard: Option<Guard>,
     /// Share of the windows that count: (sum w)² / (number · sum w²).
     #[serde(deserialize_with = "number")]
     pub effective_share: f64,
@@ -77,6 +80,7 @@ impl ProjectionRecord {
             correction: found.correction,
             energy: energy.map(|e| e.0),
             standard_error: energy.map(|e| e.1),
+            guard: found.guard,
             effective_share: found.effective_share,
             acceptance: found.acceptance,
             step: found.step,
@@ -171,6 +175,7 @@ mod tests {
             walkers: 64,
             replicates: 32,
             observables: Vec::new(),
+            guard: None,
         };
         let record = ProjectionRecord::of("t", "0123", 7, nothing);
         assert!(record.energy.is_none() && record.refusals.len() == 1);

@@ -73,6 +73,10 @@ impl Wavefunction for Exchanged {
         all
     }
 
+    fn without_nodes(&self) -> Option<Box<dyn Wavefunction>> {
+        Some(Box::new(Exchanged::of(self.inner.without_nodes()?)))
+    }
+
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
         let sector = self.sector();
         let x = vec![0.0; sector.particles()];

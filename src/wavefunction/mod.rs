@@ -282,6 +282,12 @@ pub trait Wavefunction: Send + Sync {
         Vec::new()
     }
 
+    /// A state of the same family and sector that changes its sign nowhere among configurations of one order, where the
+    /// family has one.
+    fn without_nodes(&self) -> Option<Box<dyn Wavefunction>> {
+        None
+    }
+
     /// An evaluator with scratch memory of its own; one per thread or chunk.
     fn evaluator(&self) -> Box<dyn Evaluator + '_>;
 }

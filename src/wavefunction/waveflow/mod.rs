@@ -409,6 +409,14 @@ impl Wavefunction for Waveflow {
         self.sector.particles()
     }
 
+    fn without_nodes(&self) -> Option<Box<dyn Wavefunction>> {
+        // Networks of zeros leave the product of the functions that the prior starts from.
+        let mut start = self.clone();
+        start.parameters.fill(0.0);
+        start.hand_out_parameters();
+        Some(Box::new(start))
+    }
+
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
         with_jet_width!(self.sector.particles(), N => Box::new(FlowEvaluator::<_, N>::new(self)))
     }
