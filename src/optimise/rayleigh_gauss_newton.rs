@@ -52,16 +52,9 @@ impl RayleighGaussNewtonSettings {
         clip: 30.0,
     };
 
-    /// Settings for wavefunctions whose local energy is not bounded: its variance is no guide, nor is the choice among steps.
+    /// Settings for wavefunctions whose local energy is not bounded: its variance is no guide.
     pub fn unbounded() -> Self {
-        RayleighGaussNewtonSettings {
-            shift: 3e-3,
-            smoothing: 0.0,
-            variance: 0.0,
-            tails: 0.0,
-            trust_radius: 0.15,
-            ..Self::DEFAULT
-        }
+        RayleighGaussNewtonSettings { variance: 0.0, ..Self::DEFAULT }
     }
 }
 
