@@ -13,7 +13,7 @@ use weylflow::wavefunction::saved::SavedWavefunction;
 pub(crate) fn project(
     py: Python<'_>,
     wavefunction: &str,
-    walkers: usize,
+    walkers: Option<usize>,
     replicates: usize,
     beta: Option<f64>,
     observables: Option<Vec<String>>,

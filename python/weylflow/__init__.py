@@ -219,12 +219,13 @@ def exact(
 
 
 def project(
-    source, *, walkers: int = 1024, replicates: int = 32, beta: float | None = None, observables=("position", "density"),
+    source, *, walkers: int | None = None, replicates: int = 32, beta: float | None = None, observables=("position", "density"),
     seed: int | None = None,
 ) -> dict:
     """The exact energy that the state is projected onto, and the error of its own: what ``projection.json`` holds.
 
-    Where the projection is refused, ``energy`` is None and ``refusals`` says why."""
+    Without ``walkers`` as many as the error bar asks for. Where the projection is refused, ``energy`` is None and ``refusals`` says
+    why."""
     text = _state(source)._text
     return json.loads(_weylflow.project(text, walkers, replicates, beta, list(observables), seed))
 

@@ -34,6 +34,6 @@ def measure(
     wavefunction: str, what: list[str], samples: int, replicates: int, seed: Optional[int],
 ) -> str: ...
 def project(
-    wavefunction: str, walkers: int, replicates: int, beta: Optional[float] = None,
+    wavefunction: str, walkers: Optional[int], replicates: int, beta: Optional[float] = None,
     observables: Optional[list[str]] = None, seed: Optional[int] = None,
 ) -> str: ...
