@@ -368,12 +368,10 @@ fn by_quadrature(
     if samples.is_some() {
         return None;
     }
-    let Some(quotient) = summary.and_then(|s| s.health.quadrature) else {
-        return project::by_quadrature(psi, system);
-    };
-    let (energy, standard_error) = (quotient.energy, quotient.energy_error);
-    let finite = energy.is_finite() && standard_error.is_finite();
-    finite.then_some(Variational { energy, standard_error, samples: 0 })
+    match summary.and_then(|s| s.health.quadrature) {
+        Some(quotient) => Variational::known(quotient),
+        None => project::by_quadrature(psi, system),
+    }
 }
 
 /// The summary of the folder, if it has one.

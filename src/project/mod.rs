@@ -20,7 +20,7 @@ mod windows;
 
 use crate::contact;
 use crate::estimate::judge::number;
-use crate::estimate::{Moments, rayleigh_quotient};
+use crate::estimate::{Moments, RayleighQuotient, rayleigh_quotient};
 use crate::exact::EigenFailure;
 use crate::observables::{Entry, Measurement, Quantity};
 use crate::parallel;
@@ -87,6 +87,15 @@ pub struct Variational {
     pub standard_error: f64,
     /// Samples behind it.
     pub samples: usize,
+}
+
+impl Variational {
+    /// That of a state whose energy is known without samples.
+    pub fn known(quotient: RayleighQuotient) -> Option<Self> {
+        let (energy, standard_error) = (quotient.energy, quotient.energy_error);
+        let finite = energy.is_finite() && standard_error.is_finite();
+        finite.then_some(Variational { energy, standard_error, samples: 0 })
+    }
 }
 
 /// `E_0 - E_var`, in Hartree.
@@ -508,12 +517,10 @@ pub fn project(
     }
     Ok(found)
 }
-/// The variational energy of one or two particles, which needs no samples.
+
+/// The variational energy where it needs no samples: of one or two particles, and of states that know it.
 pub fn by_quadrature(psi: &dyn Wavefunction, system: System) -> Option<Variational> {
-    let quotient = rayleigh_quotient(psi, system)?;
-    let (energy, standard_error) = (quotient.energy, quotient.energy_error);
-    let finite = energy.is_finite() && standard_error.is_finite();
-    finite.then_some(Variational { energy, standard_error, samples: 0 })
+    Variational::known(rayleigh_quotient(psi, system)?)
 }
 
 /// What walks of one step came to.

@@ -392,12 +392,10 @@ impl EnsembleRun {
         let mut summary = self.summary("states");
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_states(asked.count, observer)? {
-                Ok(exact) => self.certain(
-                    exact,
-                    |r| (r.components.kinetic, r.error_estimates[0]),
-                    &mut summary.no_reference,
-                    observer,
-                ),
+                Ok(exact) => {
+                    let (kinetic, error) = (exact.components.kinetic, exact.error_estimates[0]);
+                    self.certain(kinetic, error, &mut summary, observer).then_some(exact)
+                }
                 Err(why) => {
                     summary.no_reference = Some(why);
                     None
@@ -612,12 +610,10 @@ impl EnsembleRun {
         summary.work = work::so_far();
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_thermal(kt, observer)? {
-                Ok(exact) => self.certain(
-                    exact,
-                    |r| (found.kinetic, r.error_estimates.free_energy),
-                    &mut summary.no_reference,
-                    observer,
-                ),
+                Ok(exact) => {
+                    let error = exact.error_estimates.free_energy;
+                    self.certain(found.kinetic, error, summary, observer).then_some(exact)
+                }
                 Err(why) => {
                     summary.no_reference = Some(why);
                     None
@@ -761,21 +757,22 @@ impl EnsembleRun {
         }
     }
 
-    /// A reference that is known well enough to compare with: `of` gives its kinetic energy and the error of what is compared.
-    fn certain<R>(
+    /// Whether a reference that may be off by `error` is known well enough to compare with; otherwise says why there is none.
+    fn certain(
         &self,
-        exact: R,
-        of: impl Fn(&R) -> (f64, f64),
-        no_reference: &mut Option<String>,
+        kinetic: f64,
+        error: f64,
+        summary: &mut EnsembleSummary,
         observer: &mut dyn Observer,
-    ) -> Option<R> {
-        let (kinetic, error) = of(&exact);
+    ) -> bool {
         let particles = self.spec.sector.particles();
-        let scale = Scale { particles, kinetic, interaction: 0.0 };
-        let Some(why) = scale.too_uncertain(error) else { return Some(exact) };
-        observer.hear(Event::Message(&format!("no exact numbers: {why}")));
-        *no_reference = Some(why);
-        None
+        let why = Scale { particles, kinetic, interaction: 0.0 }.too_uncertain(error);
+        if let Some(why) = &why {
+            observer.hear(Event::Message(&format!("no exact numbers: {why}")));
+        }
+        let certain = why.is_none();
+        summary.no_reference = why;
+        certain
     }
 
     fn exact_thermal(
