@@ -1,7 +1,8 @@
 //! Expectation values over the square of the ground state: the middle of a window, with its weight.
 
+use super::state::Walk;
 use super::windows::Action;
-use super::{ProjectError, Pure, STREAMS, Settings, Variational, Walk};
+use super::{ProjectError, Pure, STREAMS, Settings, Variational};
 use crate::estimate::{EnergyEstimate, Moments};
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::observables::replicates::Replicates;

@@ -24,7 +24,7 @@ pub(super) const HARMONIUM: &str = r#"(
     wavefunction: Weyl(base: MeanField(orbitals: NonInteracting)),
 )"#;
 
-fn few() -> Settings {
+pub(super) fn few() -> Settings {
     Settings { walkers: Some(256), samples: Some(8192), ..Settings::default() }
 }
 
@@ -197,39 +197,4 @@ pub(super) fn noded() -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
         }
     }
     panic!("no parameter makes a node");
-}
-
-#[test]
-fn walkers_are_added_where_the_error_bar_asks_for_them() {
-    let (spec, psi) = built(HARMONIUM);
-    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    let mut watch = |_: &News, _: &State| ControlFlow::Continue(());
-    let of = |tolerance, walkers| Settings { tolerance, walkers, observables: Vec::new(), ..few() };
-    let job = |settings| Job { psi: psi.as_ref(), system, settings, shift: 0.0 };
-    let (coarse, fixed) = (of(Some(0.5), None), of(None, Some(100)));
-    let found = job(&coarse).project(&[], None, &mut State::default(), &mut watch).unwrap();
-    assert_eq!(found.walkers, WALKERS);
-    // A multiple of the replicates.
-    let found = job(&fixed).project(&[], None, &mut State::default(), &mut watch).unwrap();
-    assert_eq!(found.walkers, 128);
-    let free = of(None, None);
-    let point = |standard_error| CurvePoint {
-        beta: 1.0,
-        correction: -0.1,
-        standard_error,
-        effective_share: 1.0,
-    };
-    let asked = |error| {
-        let curve = Curve {
-            points: vec![point(error)],
-            falls: Vec::new(),
-            quadrature: Vec::new(),
-            largest_part: Vec::new(),
-        };
-        let found = Found { curve, lengths: vec![2], chosen: 0, refusal: None, clock: 0.1 };
-        let nothing = Variational { energy: 1.0, standard_error: 0.0, samples: 0 };
-        job(&free).blocks_for(&found, 1, nothing)
-    };
-    // 2.5 % of the correction.
-    assert_eq!([0.002, 0.004, 0.01].map(asked), [1, 3, 16]);
 }
