@@ -1,5 +1,6 @@
 //! One guide projected: from samples and starts over walks of one step, halved where it is too long, to the energy.
 
+use super::dressed::Dressing;
 use super::kernel::Space;
 use super::projection::{Correction, Projection, Variational};
 use super::pure::{self, Drawn};
@@ -20,33 +21,22 @@ use std::ops::ControlFlow;
 const HALVINGS: usize = 3;
 
 /// What does not change.
+#[derive(Clone, Copy)]
 pub(super) struct Job<'a> {
     pub(super) psi: &'a dyn Wavefunction,
     pub(super) system: System<'a>,
     pub(super) settings: &'a Settings,
     /// Energy of the guide minus that of the state whose energy is corrected.
     pub(super) shift: f64,
+    /// What the guide is dressed with: its samples then have weights.
+    pub(super) dressing: Option<&'a Dressing>,
+    /// Steps of all walkers, at most, before it is refused.
+    pub(super) patience: usize,
 }
 
 impl Job<'_> {
-    /// Projects, where nothing is known of the guide.
-    pub(super) fn project(
-        &self,
-        names: &[&'static Entry],
-        given: Option<Variational>,
-        state: &mut State,
-        watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
-    ) -> Result<Projection, ProjectError> {
-        if let Err(refusal) = self.judge() {
-            let nothing = Variational { energy: f64::NAN, standard_error: f64::NAN, samples: 0 };
-            return Ok(self.refused(given.unwrap_or(nothing), refusal));
-        }
-        let drawn = self.drawn(names, given);
-        self.walked_out(given, drawn, state, watch)
-    }
-
     pub(super) fn drawn(&self, names: &[&'static Entry], given: Option<Variational>) -> Drawn {
-        pure::draw(self.psi, self.system, self.settings, names, given.is_none())
+        pure::draw(self.psi, self.system, self.settings, names, given.is_none(), self.dressing)
     }
 
     pub(super) fn walked_out(
@@ -58,7 +48,7 @@ impl Job<'_> {
     ) -> Result<Projection, ProjectError> {
         let settings = self.settings;
         let variational = given.unwrap_or(drawn.energy);
-        let starts = pure::starts(self.psi, self.system, settings, self.walkers(), self.blocks());
+        let starts = pure::starts(self, self.walkers(), self.blocks());
         if starts.len() < self.walkers() * self.blocks() {
             return Ok(self.refused(variational, Refusal::NoSense));
         }
@@ -75,6 +65,10 @@ impl Job<'_> {
         }
         loop {
             let steps = state.steps.ok_or(ProjectError::State)?;
+            let count = self.steps(steps, 0);
+            if count > self.patience {
+                return Ok(self.refused(variational, Refusal::Work { step: steps.tau, count }));
+            }
             let found = self.walk(steps, variational, &starts, state, watch)?;
             let long = matches!(
                 found.refusal,
@@ -120,11 +114,12 @@ impl Job<'_> {
                 replicates: settings.replicates,
                 observables,
                 guard: None,
+                variates: None,
             });
         }
     }
 
-    fn judge(&self) -> Result<(), Refusal> {
+    pub(super) fn judge(&self) -> Result<(), Refusal> {
         if contact::matters(self.system.hamiltonian, self.psi.sector()) {
             return Err(Refusal::Cusp);
         }
@@ -133,7 +128,7 @@ impl Job<'_> {
         guide::judge(self.psi, self.system, &mut mover, &mut rng)
     }
 
-    fn refused(&self, variational: Variational, refusal: Refusal) -> Projection {
+    pub(super) fn refused(&self, variational: Variational, refusal: Refusal) -> Projection {
         Projection {
             variational,
             correction: None,
@@ -149,6 +144,7 @@ impl Job<'_> {
             replicates: self.settings.replicates,
             observables: Vec::new(),
             guard: None,
+            variates: None,
         }
     }
 

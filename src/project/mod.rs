@@ -10,6 +10,8 @@
 //! in which the scatter of the variational energy cancels. `E_var + Delta(beta)` falls with `beta` to the exact energy and is an upper bound on
 //! the way. Energies in Hartree, lengths in bohr, imaginary time in 1/Hartree.
 
+mod correlations;
+mod dressed;
 mod guarded;
 mod guide;
 mod job;
@@ -26,16 +28,18 @@ mod walks;
 mod windows;
 
 use crate::estimate::rayleigh_quotient;
+use crate::observables::Entry;
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
-use guarded::Guarded;
+use dressed::{Dressed, Dressing};
+use guarded::{Guarded, has_nodes};
 use job::Job;
 use std::ops::ControlFlow;
 
-pub use projection::{Correction, Guard, Projection, Pure, Variational};
+pub use projection::{Correction, Guard, Projection, Pure, Variates, Variational};
 pub use pure::OBSERVABLES;
 pub use refusal::{ProjectError, Refusal};
-pub use settings::Settings;
+pub use settings::{ControlVariates, Settings};
 pub use state::State;
 pub use windows::CurvePoint;
 
@@ -54,6 +58,8 @@ pub struct News {
 
 /// Rounding of a local energy, relative.
 const ROUNDING: f64 = 1e-12;
+/// Steps of all walkers that the valleys of a mixed guide may take.
+const PATIENCE: usize = 6_000_000;
 /// Batch numbers of the streams: none of `measure` is as large.
 const STREAMS: u64 = 1 << 42;
 
@@ -75,33 +81,88 @@ pub fn project(
     let settings = &Settings { replicates: settings.replicates.max(2), ..settings.clone() };
     let names = &pure::named(&settings.observables)?;
     let given = given.filter(|_| settings.samples.is_none());
-    let job = Job { psi, system, settings, shift: 0.0 };
+    let job = Job { psi, system, settings, shift: 0.0, dressing: None, patience: usize::MAX };
     if state.guard.is_none() {
-        let found = job.project(names, given, state, watch)?;
-        if !matches!(found.refusals[..], [Refusal::Nodes { .. }]) {
-            return Ok(found);
+        if let Err(refusal) = job.judge() {
+            let nothing = Variational { energy: f64::NAN, standard_error: f64::NAN, samples: 0 };
+            return Ok(job.refused(given.unwrap_or(nothing), refusal));
         }
-        let guard = psi.without_nodes();
-        let share = guard.and_then(|g| Guarded::choose(psi, g.as_ref(), system, settings));
-        let Some(share) = share else { return Ok(found) };
+        let share = || {
+            let guard = psi.without_nodes()?;
+            Guarded::choose(psi, guard.as_ref(), system, settings)
+        };
+        // Nodes that a few thousand samples see hide more than any error bar.
+        let seen = state.walks.is_empty() && psi.without_nodes().is_some();
+        let early = (seen && has_nodes(psi, settings.seed)).then(share).flatten();
+        let share = match early {
+            Some(share) => share,
+            None => {
+                let found = match Dressing::choose(psi, system, settings) {
+                    None => job.walked_out(given, job.drawn(names, given), state, watch)?,
+                    Some(dressing) => dressed(&job, &dressing, names, given, state, watch)?,
+                };
+                let nodes = matches!(found.refusals[..], [Refusal::Nodes { .. }]);
+                let Some(share) = nodes.then(share).flatten() else { return Ok(found) };
+                share
+            }
+        };
         *state = State { guard: Some(share), ..State::default() };
     }
     let (Some(guard), Some(share)) = (psi.without_nodes(), state.guard) else {
         return Err(ProjectError::State);
     };
-    let plain = pure::draw(psi, system, settings, names, given.is_none());
-    let variational = given.unwrap_or(plain.energy);
     let mixed = Guarded::new(psi, guard.as_ref(), share);
-    let quadrature = given.and_then(|_| by_quadrature(&mixed, system));
-    let job = |shift| Job { psi: &mixed, system, settings, shift };
-    let drawn = job(0.0).drawn(names, quadrature);
+    guarded(&job, &mixed, share, names, given, state, watch)
+}
+
+/// Projects with a guide that a state without nodes is mixed into.
+fn guarded(
+    job: &Job,
+    mixed: &Guarded,
+    share: f64,
+    names: &[&'static Entry],
+    given: Option<Variational>,
+    state: &mut State,
+    watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
+) -> Result<Projection, ProjectError> {
+    let plain = job.drawn(names, given);
+    let variational = given.unwrap_or(plain.energy);
+    let quadrature = given.and_then(|_| by_quadrature(mixed, job.system));
+    let own = |shift| Job { psi: mixed, shift, patience: PATIENCE, ..*job };
+    let drawn = own(0.0).drawn(names, quadrature);
     let shift = quadrature.unwrap_or(drawn.energy).energy - variational.energy;
-    let found = job(shift).walked_out(quadrature, drawn, state, watch)?;
-    let mut found = found.corrects(variational, share);
-    for (pure, measured) in found.observables.iter_mut().zip(pure::measured(&plain)?) {
-        pure.variational = measured.quantities;
-    }
-    Ok(found)
+    let found = own(shift).walked_out(quadrature, drawn, state, watch)?;
+    let apart = found.variational.standard_error.hypot(variational.standard_error);
+    let (energy, standard_error) = (found.variational.energy, found.own_error());
+    let guard = Some(Guard { share, energy, standard_error });
+    let found = Projection { guard, ..found.corrects(variational, apart) };
+    Ok(found.with_variational(pure::measured(&plain)?))
+}
+
+/// Projects with a guide that is dressed with control variates.
+fn dressed(
+    job: &Job,
+    dressing: &Dressing,
+    names: &[&'static Entry],
+    given: Option<Variational>,
+    state: &mut State,
+    watch: &mut dyn FnMut(&News, &State) -> ControlFlow<()>,
+) -> Result<Projection, ProjectError> {
+    let phi = Dressed { psi: job.psi, dressing };
+    let own = |shift| Job { psi: &phi, shift, dressing: Some(dressing), ..*job };
+    let drawn = own(0.0).drawn(names, given);
+    let variational = given.unwrap_or(drawn.energy);
+    let Some((guide, shift)) = drawn.guide(given) else {
+        return Ok(job.refused(variational, Refusal::NotANumber));
+    };
+    let found = own(shift.0).walked_out(Some(guide), drawn, state, watch)?;
+    let variates = Some(Variates {
+        functions: dressing.count(),
+        variance: dressing.left,
+        energy: guide.energy,
+        standard_error: found.own_error(),
+    });
+    Ok(Projection { variates, ..found.corrects(variational, shift.1) })
 }
 
 /// The variational energy where it needs no samples: of one or two particles, and of states that know it.

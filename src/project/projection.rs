@@ -74,6 +74,8 @@ pub struct Projection {
     pub observables: Vec<Pure>,
     /// What was mixed into the guide.
     pub guard: Option<Guard>,
+    /// What the guide was dressed with.
+    pub variates: Option<Variates>,
 }
 
 impl Projection {
@@ -82,19 +84,22 @@ impl Projection {
         let (v, c) = (self.variational, self.correction?);
         // An exact guide has no scatter, but its local energies have rounding.
         let rounding = ROUNDING * (1.0 + v.energy.abs());
-        let error = match &self.guard {
-            Some(guard) => guard.standard_error,
-            None => v.standard_error.hypot(c.standard_error),
-        };
+        let own = self.guard.map(|g| g.standard_error);
+        let own = own.or(self.variates.map(|v| v.standard_error));
+        let error = own.unwrap_or(v.standard_error.hypot(c.standard_error));
         Some((v.energy + c.energy, error.hypot(rounding)))
     }
 
-    /// The same, where the guide was a mixture, as a correction of the energy of psi.
-    pub(super) fn corrects(self, psi: Variational, share: f64) -> Self {
-        let (guide, shift) = (self.variational, self.variational.energy - psi.energy);
-        let apart = guide.standard_error.hypot(psi.standard_error);
+    /// Standard error of the energy where it is the guide's that is corrected.
+    pub(super) fn own_error(&self) -> f64 {
         let error = self.correction.map_or(f64::NAN, |c| c.standard_error);
-        let standard_error = guide.standard_error.hypot(error);
+        self.variational.standard_error.hypot(error)
+    }
+
+    /// The same where the guide is another state than psi, as a correction of the energy of psi; `apart` is the standard error of the
+    /// difference between both.
+    pub(super) fn corrects(self, psi: Variational, apart: f64) -> Self {
+        let shift = self.variational.energy - psi.energy;
         let shifted = |c: Correction| Correction {
             energy: c.energy + shift,
             standard_error: c.standard_error.hypot(apart),
@@ -109,10 +114,33 @@ impl Projection {
             variational: psi,
             correction: self.correction.map(shifted),
             curve: curve.collect(),
-            guard: Some(Guard { share, energy: guide.energy, standard_error }),
             ..self
         }
     }
+
+    /// The same with the observables of psi, where they are those of the guide.
+    pub(super) fn with_variational(mut self, measured: Vec<Measurement>) -> Self {
+        for (pure, measured) in self.observables.iter_mut().zip(measured) {
+            pure.variational = measured.quantities;
+        }
+        self
+    }
+}
+
+/// Functions of few bodies by whose exponential the guide was multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variates {
+    /// Their number.
+    pub functions: usize,
+    /// Variance of the local energy that they leave, as a share.
+    #[serde(deserialize_with = "number")]
+    pub variance: f64,
+    /// Variational energy of the product, in Hartree.
+    pub energy: f64,
+    /// Standard error of the projected energy, which is that of the product corrected.
+    #[serde(deserialize_with = "number")]
+    pub standard_error: f64,
 }
 
 /// A state without nodes that was mixed into the guide because the trained one has some.

@@ -49,6 +49,16 @@ pub enum Refusal {
         /// Share that is accepted.
         acceptance: f64,
     },
+    /// The shortest features of the guide ask for more steps than are sensible.
+    #[error(
+        "the guide has nodes, and one without has valleys in their place so narrow that steps of {step:.1e} are needed, {count} of them"
+    )]
+    Work {
+        /// Length of a step.
+        step: f64,
+        /// Steps of all walkers.
+        count: usize,
+    },
     /// Steps that no imaginary time explains.
     #[error("the time step is too long: walkers go farther than the exact process ever does")]
     Clock,

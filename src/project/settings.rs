@@ -2,6 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Whether functions of few bodies take a part of the scatter away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlVariates {
+    /// Of three particles or more, where they do on samples that they were not fitted to.
+    #[default]
+    Auto,
+    /// Wherever there are any: not on a ring.
+    On,
+    /// Nowhere.
+    Off,
+}
+
 /// How much to project, and how; what is left open is chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +32,9 @@ pub struct Settings {
     pub samples: Option<usize>,
     /// Names of the observables beside the energy: see [`OBSERVABLES`](super::OBSERVABLES).
     pub observables: Vec<String>,
+    /// Whether to dress the guide with functions of few bodies.
+    #[serde(default)]
+    pub control_variates: ControlVariates,
     /// Seed of all random numbers.
     pub seed: u64,
 }
@@ -34,6 +49,7 @@ impl Default for Settings {
             tolerance: None,
             samples: None,
             observables: vec!["position".into(), "density".into()],
+            control_variates: ControlVariates::Auto,
             seed: 0,
         }
     }

@@ -52,7 +52,8 @@ fn free_fermions_are_projected_onto_harmonium_and_its_pure_width() {
 
 #[test]
 fn the_curve_falls_and_bounds_the_energy() {
-    let found = run(HARMONIUM, &few());
+    let plain = Settings { control_variates: ControlVariates::Off, ..few() };
+    let found = run(HARMONIUM, &plain);
     for pair in found.curve.windows(2) {
         let slack = pair[0].standard_error.max(pair[1].standard_error);
         assert!(pair[1].correction < pair[0].correction + slack, "{:?}", found.curve);
@@ -90,6 +91,8 @@ fn deviations(spec: &str, exact: f64, seeds: u64) -> Vec<f64> {
             observables: Vec::new(),
             seed,
             samples: Some(16384),
+            // Poor guides are what this is about.
+            control_variates: ControlVariates::Off,
             ..few()
         };
         let (energy, error) = run(spec, &settings).energy()?;
@@ -149,7 +152,8 @@ fn walls_and_rings_are_exact_for_free_particles() {
 fn an_interrupted_projection_goes_on_with_the_same_bits() {
     let (spec, psi) = built(HARMONIUM);
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    let settings = Settings { walkers: Some(192), ..few() };
+    // Also with coefficients that are found again.
+    let settings = Settings { walkers: Some(192), control_variates: ControlVariates::On, ..few() };
     let mut go_on = |_: &News, _: &State| ControlFlow::Continue(());
     let whole =
         project(psi.as_ref(), system, &settings, None, &mut State::default(), &mut go_on).unwrap();
@@ -197,4 +201,47 @@ pub(super) fn noded() -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
         }
     }
     panic!("no parameter makes a node");
+}
+
+#[test]
+fn control_variates_shrink_both_error_bars_and_leave_the_energy() {
+    let of = |control_variates| {
+        let settings = Settings { control_variates, ..few() };
+        run(HARMONIUM, &settings)
+    };
+    let (with, without) = (of(ControlVariates::Auto), of(ControlVariates::Off));
+    let variates = with.variates.unwrap();
+    assert!(variates.variance < 0.5 && without.variates.is_none(), "{variates:?}");
+    let exact = 0.5 + 4.0 * 2.5f64.sqrt();
+    for found in [&with, &without] {
+        let (energy, error) = found.energy().unwrap();
+        let remainder = found.correction.unwrap().remainder;
+        assert!((energy - exact).abs() < 3.5 * error + remainder, "{energy} ± {error}");
+    }
+    let apart = with.variational.energy - without.variational.energy;
+    let error = with.variational.standard_error.hypot(without.variational.standard_error);
+    assert!(apart.abs() < 4.0 * error, "{apart} ± {error}");
+    let of = |p: &Projection| p.correction.unwrap().standard_error;
+    assert!(
+        of(&with) < 0.5 * of(&without)
+            && with.energy().unwrap().1 < 0.5 * without.energy().unwrap().1
+    );
+    // The curve belongs to the correction of psi.
+    let last = with.curve.last().unwrap();
+    assert!(
+        (last.correction - with.correction.unwrap().energy).abs() < 0.1 * last.correction.abs()
+    );
+    let square = |p: &Projection| {
+        let q = p.observables[0].pure.iter().find(|q| q.name == "mean_square_position_up").unwrap();
+        q.scalar().unwrap()
+    };
+    let (value, error) = square(&with);
+    assert!((value - (0.5 + 4.0 / 2.5f64.sqrt()) / 3.0).abs() < 4.0 * error, "{value} ± {error}");
+}
+
+#[test]
+fn control_variates_are_left_out_where_nothing_scatters() {
+    let spec = HARMONIUM.replace("Harmonic(stiffness: 0.5)", "None");
+    let found = run(&spec, &few());
+    assert!(found.variates.is_none() && (found.energy().unwrap().0 - 4.5).abs() < 1e-9);
 }

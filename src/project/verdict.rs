@@ -74,12 +74,12 @@ impl Job<'_> {
         };
         let point = curve.points[chosen];
         let (delta, error) = (point.correction, point.standard_error);
+        let whole = delta + self.shift;
         let total = error.hypot(variational.standard_error);
         let (fall, fall_error) = curve.falls[chosen];
         // Rounding of the sums.
         let rounding = ROUNDING * (1.0 + variational.energy.abs());
-        let tolerance =
-            self.settings.tolerance.unwrap_or(SMALL * (delta + self.shift).abs()).max(rounding);
+        let tolerance = self.settings.tolerance.unwrap_or(SMALL * whole.abs()).max(rounding);
         let small = (0.7 * error).max(tolerance);
         let (change, change_error) = curve.quadrature[chosen];
         let part = curve.largest_part[chosen];
@@ -112,11 +112,11 @@ impl Job<'_> {
             Some(Refusal::Weights { share, least: LEAST_SHARE, beta })
         } else if change.abs() > (0.5 * error).max(tolerance).max(2.0 * change_error) {
             Some(Refusal::Quadrature { change: 3.0 * change, error: 3.0 * change_error })
-        } else if part > LARGEST_PART * delta.abs()
+        } else if part > LARGEST_PART * whole.abs()
             && part > LARGEST_ERROR * total
             && part > tolerance
         {
-            Some(Refusal::Walker { part, correction: delta })
+            Some(Refusal::Walker { part, correction: whole })
         } else {
             None
         };

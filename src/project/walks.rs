@@ -16,6 +16,8 @@ use std::ops::ControlFlow;
 /// Walkers to begin with, and how many times as many there may be where their number is open.
 const WALKERS: usize = 1024;
 const BLOCKS: usize = 4;
+/// Of a dressed guide so many times fewer do to begin with: they add little to the scatter.
+const FEWER: usize = 4;
 /// The same for one and two particles.
 const PAIR_BLOCKS: usize = 16;
 /// Steps of walkers that are added, times the cube of the number of particles, as which their cost grows.
@@ -31,7 +33,8 @@ const DOUBLINGS: usize = 4;
 impl Job<'_> {
     /// Walkers to begin with.
     pub(super) fn walkers(&self) -> usize {
-        let walkers = self.settings.walkers.unwrap_or(WALKERS);
+        let few = if self.dressing.is_some() { WALKERS / FEWER } else { WALKERS };
+        let walkers = self.settings.walkers.unwrap_or(few);
         walkers.max(1).next_multiple_of(self.settings.replicates)
     }
 
@@ -40,6 +43,7 @@ impl Job<'_> {
         match self.settings.walkers {
             Some(_) => 1,
             None if self.psi.sector().particles() <= 2 => PAIR_BLOCKS,
+            None if self.dressing.is_some() => FEWER * BLOCKS,
             None => BLOCKS,
         }
     }
@@ -68,7 +72,8 @@ impl Job<'_> {
             let bulk = bulk(&action, &state.walks);
             let found = self.verdict(curve, lengths, variational, (bulk, all), clock);
             let grows = matches!(found.refusal, Some(Refusal::NoPlateau { .. }));
-            if grows && !fixed && doublings < DOUBLINGS {
+            let further = self.steps(steps, doublings + 1) <= self.patience;
+            if grows && !fixed && further && doublings < DOUBLINGS {
                 state.doublings += 1;
                 continue;
             }
@@ -77,13 +82,21 @@ impl Job<'_> {
                 * (until * self.walkers()) as f64
                 * (self.psi.sector().particles() as f64).powi(3);
             let most = self.blocks().min((WORK / cost) as usize);
-            let blocks = self.blocks_for(&found, state.blocks, variational).min(most);
+            let most = most.min(self.patience / self.steps(steps, doublings));
+            let blocks = self.blocks_for(&found, state.blocks, variational);
+            let alone = matches!(refusal, Some(Refusal::Walker { .. }));
+            let blocks = blocks.max(if alone { 2 * state.blocks } else { 0 }).min(most);
             if blocks > state.blocks && matches!(refusal, None | Some(Refusal::Walker { .. })) {
                 state.blocks = blocks;
                 continue;
             }
             return Ok(Found { refusal, ..found });
         }
+    }
+
+    /// Steps of all walkers that a length takes.
+    pub(super) fn steps(&self, steps: Steps, doublings: usize) -> usize {
+        2 * (steps.first << doublings) * self.walkers()
     }
 
     /// How many times as many walkers as at first make the error bar small enough.
@@ -225,12 +238,23 @@ mod tests {
         let mut watch = |_: &News, _: &State| ControlFlow::Continue(());
         let of =
             |tolerance, walkers| Settings { tolerance, walkers, observables: Vec::new(), ..few() };
-        let job = |settings| Job { psi: psi.as_ref(), system, settings, shift: 0.0 };
+        let job = |settings| Job {
+            psi: psi.as_ref(),
+            system,
+            settings,
+            shift: 0.0,
+            dressing: None,
+            patience: usize::MAX,
+        };
         let (coarse, fixed) = (of(Some(0.5), None), of(None, Some(100)));
-        let found = job(&coarse).project(&[], None, &mut State::default(), &mut watch).unwrap();
+        let mut walked = |job: Job| {
+            let drawn = job.drawn(&[], None);
+            job.walked_out(None, drawn, &mut State::default(), &mut watch).unwrap()
+        };
+        let found = walked(job(&coarse));
         assert_eq!(found.walkers, WALKERS);
         // A multiple of the replicates.
-        let found = job(&fixed).project(&[], None, &mut State::default(), &mut watch).unwrap();
+        let found = walked(job(&fixed));
         assert_eq!(found.walkers, 128);
         let free = of(None, None);
         let point = |standard_error| CurvePoint {
