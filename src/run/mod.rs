@@ -40,7 +40,7 @@ use crate::optimise::{self, Optimiser};
 use crate::report::escape::one_line;
 use crate::report::files::FileError;
 use crate::report::number::counted;
-use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
+use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Sampled, Summary};
 use crate::report::verdict;
 use crate::sampling::{Purpose, Sampling};
 use crate::spec::validate::{self, Violation};
@@ -363,10 +363,17 @@ impl<O: Observer> Trained<O> {
         };
         let estimate = train::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
             .ok_or(RunError::Interrupted { checkpoint: None })?;
+        let sampled = Sampled {
+            energy: estimate.energy.mean(),
+            standard_error: estimate.energy.standard_error(),
+        };
+        let known = psi.quotient().filter(|q| q.energy_error <= sampled.standard_error);
+        let (energy, standard_error) =
+            known.map_or((sampled.energy, sampled.standard_error), |q| (q.energy, q.energy_error));
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         let (reference, exact, no_reference) =
-            match reference::reference(&spec, &estimate.energy, &mut observer)? {
+            match reference::reference(&spec, energy, &mut observer)? {
                 Ok((reference, ground)) => (Some(reference), ground, None),
                 Err(why) => (None, None, why),
             };
@@ -375,14 +382,14 @@ impl<O: Observer> Trained<O> {
         let saved = SavedWavefunction::new(&spec, psi.as_ref(), course.training.refinements());
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
         let (left, right) = psi.interval(&spec.geometry);
-        let energy = estimate.energy.mean();
         let repulsion = spec.hamiltonian.nuclear_repulsion();
         let mut summary = Summary {
             title: spec.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fingerprint: Some(saved.fingerprint()?),
             energy,
-            standard_error: estimate.energy.standard_error(),
+            standard_error,
+            sampled: known.map(|_| sampled),
             error_bar: ErrorBar::of(&estimate.energy),
             variance: estimate.energy.variance(),
             v_score: spec.sector.particles() as f64 * estimate.energy.variance() / energy.powi(2),
