@@ -21,7 +21,7 @@ mod windows;
 use crate::contact;
 use crate::estimate::judge::number;
 use crate::estimate::{Moments, RayleighQuotient, rayleigh_quotient};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 use crate::observables::{Entry, Measurement, Quantity};
 use crate::parallel;
 use crate::sampling::{Purpose, stream};

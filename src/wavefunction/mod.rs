@@ -107,7 +107,7 @@ pub enum WavefunctionError {
     Spline(#[from] crate::math::spline::SplineError),
     /// The orbitals of the base cannot be computed.
     #[error("the orbitals cannot be computed: {0}")]
-    Orbitals(#[from] crate::exact::EigenFailure),
+    Orbitals(#[from] crate::math::linalg::EigenFailure),
     /// A parameter vector of the wrong length.
     #[error("expected {expected} parameters, found {found}")]
     Parameters {

@@ -14,8 +14,8 @@ use super::{Weyl, WeylSettings};
 use crate::exact::ExactError;
 use crate::exact::configurations::{Configurations, Spectrum};
 use crate::exact::strings::choose;
-use crate::exact::symmetric_eigen;
 use crate::exact::thermal::{Inside, Room};
+use crate::math::linalg::symmetric_eigen;
 use crate::system::{Geometry, Sector, System};
 use faer::Mat;
 

@@ -12,8 +12,7 @@
 
 use super::determinants::lift;
 use super::series::{Domain, Products, QuantileWork, Series};
-use crate::exact::EigenFailure;
-use crate::exact::linalg::{mul, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
 use crate::math::scalar::Scalar;
 use crate::system::{Hamiltonian, Sector};
 use faer::Mat;
