@@ -11,9 +11,8 @@ use super::symmetry::{Link, Orders};
 use super::{Gas, Space};
 use crate::math::linalg::{EigenFailure, mul, symmetric_eigen, symmetrised};
 use crate::math::quadrature::gauss_jacobi;
-use crate::math::scalar::{Jet, Scalar};
+use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::system::{External, Interaction};
-use crate::wavefunction::with_jet_width;
 use faer::Mat;
 use rayon::prelude::*;
 

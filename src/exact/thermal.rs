@@ -5,11 +5,12 @@
 //! exact one as the space grows.
 
 use super::ExactError;
-use super::closed_forms::{ground_state, recognised};
+use super::closed_forms::ground_state;
 use super::configurations::{Configurations, Spectrum};
 use super::dvr::{OneBodyBasis, finite_at_contact, one_body_matrix};
 use crate::contact;
 use crate::math::linalg::{EigenFailure, symmetric_eigen};
+use crate::system::hamiltonian::recognised;
 use crate::system::landscape::Landscape;
 use crate::system::{External, Frame, Geometry, Hamiltonian, Interaction, Sector, judgement};
 use faer::Mat;

@@ -345,52 +345,6 @@ pub trait Evaluator {
     }
 }
 
-/// Largest number of particles the derivative kernels are compiled for.
-pub const MOST_PARTICLES: usize = 32;
-
-/// Runs `body` with the compile-time width `N` that holds `n` coordinates.
-///
-/// Widths between the listed ones are padded: the extra gradient entries stay zero.
-macro_rules! with_jet_width {
-    ($n:expr, $N:ident => $body:expr) => {
-        match $n {
-            0..=1 => {
-                const $N: usize = 1;
-                $body
-            }
-            2 => {
-                const $N: usize = 2;
-                $body
-            }
-            3 => {
-                const $N: usize = 3;
-                $body
-            }
-            4 => {
-                const $N: usize = 4;
-                $body
-            }
-            5..=6 => {
-                const $N: usize = 6;
-                $body
-            }
-            7..=10 => {
-                const $N: usize = 10;
-                $body
-            }
-            11..=16 => {
-                const $N: usize = 16;
-                $body
-            }
-            _ => {
-                const $N: usize = 32;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use with_jet_width;
-
 /// Kinetic local energy from the jet of `log |psi|`.
 pub(crate) fn kinetic_from_jet<const N: usize>(log: &Jet<N>) -> f64 {
     -0.5 * (log.laplacian + log.gradient_dot(log))
