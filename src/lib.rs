@@ -25,6 +25,7 @@ pub mod contact;
 pub mod estimate;
 pub mod exact;
 pub mod input;
+mod json;
 pub mod local_energy;
 pub mod math;
 mod nearest;

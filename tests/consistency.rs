@@ -3,9 +3,9 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use weylflow::estimate::Moments;
 use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::math::quadrature::GaussLegendre;
+use weylflow::math::statistics::Moments;
 use weylflow::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
 use weylflow::sampling::{Purpose, Sampling};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};

@@ -2,8 +2,9 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use weylflow::estimate::{EnergyEstimate, Moments, gaussian_bars, rayleigh_quotient};
+use weylflow::estimate::{EnergyEstimate, gaussian_bars, rayleigh_quotient};
 use weylflow::local_energy::{self, BatchId, Derivatives};
+use weylflow::math::statistics::Moments;
 use weylflow::sampling::{Purpose, Sampling};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
 use weylflow::train::{self, Schedule};

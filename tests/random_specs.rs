@@ -8,8 +8,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use weylflow::estimate::{Moments, rayleigh_quotient};
+use weylflow::estimate::rayleigh_quotient;
 use weylflow::local_energy::{self, BatchId, Derivatives};
+use weylflow::math::statistics::Moments;
 use weylflow::optimise::{
     AdamSettings, EnergyNaturalGradientSettings, LbfgsSettings, OptimiserSettings,
     RayleighGaussNewtonSettings, SolveSpace, StochasticReconfigurationSettings,

@@ -4,13 +4,11 @@ pub mod density;
 pub mod energy;
 pub mod judge;
 pub mod rayleigh;
-pub mod statistics;
 pub mod student;
 
 pub use density::DensityEstimator;
 pub use energy::{EnergyEstimate, Gain};
 pub use judge::{Check, Drift, Evidence, Exact, Scale, Tails, Verdict, judge};
 pub(crate) use rayleigh::contact_energy;
-pub use rayleigh::{RayleighQuotient, rayleigh_quotient};
-pub use statistics::Moments;
+pub use rayleigh::rayleigh_quotient;
 pub use student::gaussian_bars;

@@ -6,10 +6,9 @@
 //! with `F_L` in place of `E_L`. The entropy of the probabilities is known exactly.
 
 use super::mixture::spread;
-use crate::estimate::Moments;
-use crate::estimate::statistics::median;
 use crate::local_energy::{ABSURD, Batch, BatchId, FAULTS, Fault};
 use crate::math::linalg::LinearError;
+use crate::math::statistics::{Moments, median};
 use crate::optimise::{Landscape, Optimiser, Pace, clip_range, relative_variance};
 use crate::parallel;
 use crate::sampling::{Points, Purpose, Sampling};

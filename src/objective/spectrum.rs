@@ -5,17 +5,16 @@
 //! variance where the span holds eigenstates (M. P. Nightingale, V. Melik-Alaverdian, Phys. Rev. Lett. 87, 043401 (2001)).
 
 use super::mixture::{MixtureId, Rows, draw, draw_with};
-use crate::estimate::statistics::median;
 use crate::local_energy::Fault;
 use crate::math::linalg::{self, LinearError};
+use crate::math::statistics::median;
 use crate::optimise::RayleighGaussNewtonSettings;
 use crate::optimise::damping::Damping;
 use crate::sampling::{Purpose, Sampling};
 use crate::system::System;
 use crate::train::{Schedule, StopReason, Stopping, TrainingState};
-use crate::wavefunction::Wavefunction;
-use crate::wavefunction::WavefunctionError;
 use crate::wavefunction::weyl::ensemble::LowestStates;
+use crate::wavefunction::{Wavefunction, WavefunctionError};
 use faer::prelude::Solve;
 use faer::{Mat, Side};
 use std::ops::ControlFlow;

@@ -19,9 +19,9 @@ pub use rayleigh_gauss_newton::RayleighGaussNewtonSettings;
 pub use settings::{Bound, Labels, Settings};
 pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettings};
 
-use crate::estimate::statistics::median;
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::math::statistics::median;
 use crate::wavefunction::WavefunctionSettings;
 use faer::Mat;
 use serde::{Deserialize, Serialize};

@@ -19,14 +19,15 @@ mod walker;
 mod windows;
 
 use crate::contact;
-use crate::estimate::judge::number;
-use crate::estimate::{Moments, RayleighQuotient, rayleigh_quotient};
+use crate::estimate::rayleigh_quotient;
+use crate::json::number;
 use crate::math::linalg::EigenFailure;
+use crate::math::statistics::Moments;
 use crate::observables::{Entry, Measurement, Quantity};
 use crate::parallel;
 use crate::sampling::{Purpose, stream};
 use crate::system::System;
-use crate::wavefunction::Wavefunction;
+use crate::wavefunction::{RayleighQuotient, Wavefunction};
 use guarded::Guarded;
 use kernel::Space;
 use pure::{Drawn, Start};

@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_not_finite_survive_as_not_a_number() {
-        use crate::estimate::RayleighQuotient;
+        use crate::wavefunction::RayleighQuotient;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("summary.json");
         let mut full = summary();

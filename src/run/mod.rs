@@ -33,9 +33,10 @@ pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
 use crate::checkpoint::{CheckpointError, Done};
-use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
+use crate::estimate::{Evidence, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
+use crate::math::statistics::Moments;
 use crate::optimise::{self, Optimiser};
 use crate::report::escape::one_line;
 use crate::report::files::FileError;

@@ -5,9 +5,10 @@
 //! `psi (1 - tau (E_L - E))`: `2 tau Cov(E_L, dV/dp)`, with `tau` so that it lowers the energy by as much as that is too high (to first order
 //! `tau Var(E_L)`), or the inverse of the kinetic energy where that is not known.
 
-use crate::estimate::{EnergyEstimate, Moments};
+use crate::estimate::EnergyEstimate;
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, BatchId, Derivatives};
+use crate::math::statistics::Moments;
 use crate::parallel::{self, SAMPLE_CHUNK};
 use crate::report::record::Summary;
 use crate::sampling::{Purpose, Sampling};

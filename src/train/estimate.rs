@@ -2,9 +2,9 @@
 
 use super::Schedule;
 use super::health::density_drift;
-use crate::estimate::statistics::median;
-use crate::estimate::{DensityEstimator, EnergyEstimate, Moments, Scale, Tails, contact_energy};
+use crate::estimate::{DensityEstimator, EnergyEstimate, Scale, Tails, contact_energy};
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
+use crate::math::statistics::{Moments, median};
 use crate::parallel;
 use crate::sampling::{self, Purpose, Sampling};
 use crate::system::System;

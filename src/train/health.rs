@@ -1,6 +1,6 @@
 //! Whether an energy can be believed: tests of the state and its samples that no optimiser can satisfy by accident.
 
-use crate::estimate::statistics::median;
+use crate::math::statistics::median;
 use crate::parallel;
 use crate::sampling::{self, Purpose};
 use crate::wavefunction::{Evaluator, Wavefunction};

@@ -6,8 +6,8 @@
 use super::merit::merits;
 use super::stopping::{History, STUCK, StopReason, Stopping};
 use super::{EIGENSTATE, FixedSamples, Schedule, TrainError};
-use crate::estimate::Moments;
 use crate::local_energy::{self, BatchId};
+use crate::math::statistics::Moments;
 use crate::optimise::{Optimiser, Pace, relative_variance};
 use crate::sampling::Purpose;
 use crate::system::System;

@@ -1,7 +1,7 @@
 //! Which of the steps on offer is best, on fresh samples.
 
-use crate::estimate::Moments;
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
+use crate::math::statistics::Moments;
 use crate::optimise::{Step, clip_range};
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};

@@ -14,9 +14,9 @@ pub use joint::{JointReport, JointState, Member, train_jointly};
 pub use state::{Faults, TrainingState};
 pub use stopping::{StopReason, Stopping};
 
-use crate::estimate::Moments;
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::math::linalg::LinearError;
+use crate::math::statistics::Moments;
 use crate::optimise::{Landscape, Optimiser, Pace, relative_variance};
 use crate::sampling::{Purpose, Sampling};
 use crate::spec::RunSpec;

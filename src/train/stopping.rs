@@ -1,8 +1,8 @@
 //! When a training has settled.
 
 use super::merit::MERIT_CLIP;
-use crate::estimate::Moments;
 use crate::local_energy::Batch;
+use crate::math::statistics::Moments;
 use crate::optimise::clip_range;
 use serde::{Deserialize, Serialize};
 

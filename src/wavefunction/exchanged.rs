@@ -6,9 +6,9 @@
 
 use super::slopes::Slopes;
 use super::{Evaluator, LogPsi, Wavefunction, WavefunctionError};
-use crate::estimate::RayleighQuotient;
 use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
+use crate::wavefunction::RayleighQuotient;
 
 /// A wavefunction whose spins have changed names.
 pub(super) struct Exchanged {
@@ -174,8 +174,7 @@ impl Evaluator for ExchangedEvaluator<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::system::Geometry;
-    use crate::system::{External, Hamiltonian, Interaction, Sector, System};
+    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
     use crate::wavefunction::testing::samples;
     use crate::wavefunction::waveflow::WaveflowSettings;
     use crate::wavefunction::{Wavefunction, WavefunctionSettings};
