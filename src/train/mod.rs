@@ -2,6 +2,7 @@
 //!
 //! Knows no clock, file or terminal: the caller watches through a callback.
 
+mod choice;
 mod estimate;
 pub mod health;
 mod joint;

@@ -11,13 +11,13 @@ use crate::tangent::Layout;
 use crate::wavefunction::RayleighQuotient;
 
 /// A wavefunction whose spins have changed names.
-pub(super) struct Exchanged {
+pub(crate) struct Exchanged {
     inner: Box<dyn Wavefunction>,
 }
 
 impl Exchanged {
     /// The state of the sector with the spins exchanged.
-    pub(super) fn of(inner: Box<dyn Wavefunction>) -> Self {
+    pub(crate) fn of(inner: Box<dyn Wavefunction>) -> Self {
         Exchanged { inner }
     }
 }

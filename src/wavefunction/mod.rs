@@ -5,9 +5,9 @@
 //! is an exact, independent sample of `|psi|²`.
 
 pub mod coordinate;
-mod exchanged;
+pub(crate) mod exchanged;
 mod flow;
-mod polarised;
+pub(crate) mod polarised;
 mod quotient;
 pub mod saved;
 pub mod sector_base;
@@ -18,14 +18,12 @@ pub mod weyl;
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
-use exchanged::Exchanged;
-use polarised::Polarised;
 pub use quotient::RayleighQuotient;
-use sector_base::{SectorBase, SectorBaseSettings};
+use sector_base::SectorBaseSettings;
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
-use waveflow::{Waveflow, WaveflowSettings};
-use weyl::{BaseSettings, Weyl, WeylSettings};
+use waveflow::WaveflowSettings;
+use weyl::{BaseSettings, WeylSettings};
 
 /// The wavefunction of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,46 +126,6 @@ impl WavefunctionSettings {
         }
     }
 
-    /// Chooses what is left open by measuring, and says what and why, a line each.
-    ///
-    /// # Errors
-    /// See [`WavefunctionError`].
-    pub fn settle(
-        &mut self,
-        sector: Sector,
-        system: System,
-    ) -> Result<Vec<String>, WavefunctionError> {
-        match self {
-            WavefunctionSettings::Waveflow(_) => Ok(Vec::new()),
-            WavefunctionSettings::Weyl(settings) => Ok(settings.settle(sector, system)?.0),
-            WavefunctionSettings::SectorBase(settings) => settings.settle(sector, system),
-        }
-    }
-
-    /// [`Self::settle`], then [`Self::build`], without doing anything twice.
-    ///
-    /// # Errors
-    /// See [`WavefunctionError`].
-    pub fn settle_and_build(
-        &mut self,
-        sector: Sector,
-        system: System,
-        seed: u64,
-    ) -> Result<(Vec<String>, Box<dyn Wavefunction>), WavefunctionError> {
-        if !sector.is_many() && sector.up < sector.down {
-            let (lines, inner) = self.settle_and_build(sector.exchanged(), system, seed)?;
-            return Ok((lines, Box::new(Exchanged::of(inner))));
-        }
-        if let WavefunctionSettings::Weyl(settings) = self {
-            let (lines, psi) = settings.settle(sector, system)?;
-            return Ok(match psi {
-                Some(psi) => (lines, Box::new(psi)),
-                None => (lines, self.build(sector, system, seed)?),
-            });
-        }
-        Ok((self.settle(sector, system)?, self.build(sector, system, seed)?))
-    }
-
     /// Whether the state of a sector of both spins is that of as many particles of one spin.
     pub fn is_fermionised(&self, sector: Sector) -> bool {
         let both = sector.up > 0 && sector.down > 0;
@@ -182,37 +140,6 @@ impl WavefunctionSettings {
                 use weyl::LayerKind::*;
                 layers.iter().any(|layer| matches!(layer, Monotone | Pair | PairInverse))
             }),
-        }
-    }
-
-    /// Builds the wavefunction at its initial parameters.
-    pub fn build(
-        &self,
-        sector: Sector,
-        system: System,
-        seed: u64,
-    ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
-        // A Waveflow makes one particle after the other, and samples of either family are made spin by spin: one order
-        // of the spins serves for both.
-        if !sector.is_many() && sector.up < sector.down {
-            let inner = self.build(sector.exchanged(), system, seed)?;
-            return Ok(Box::new(Exchanged::of(inner)));
-        }
-        match self {
-            WavefunctionSettings::Waveflow(s) => {
-                Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
-            }
-            WavefunctionSettings::Weyl(s)
-                if s.base == BaseSettings::Fermionised && sector.down > 0 =>
-            {
-                let all = Sector::new(sector.particles(), 0);
-                let inner = Box::new(Weyl::new(s, all, system)?);
-                Ok(Box::new(Polarised::of(inner, sector)))
-            }
-            WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
-            WavefunctionSettings::SectorBase(s) => {
-                Ok(Box::new(SectorBase::new(s, sector, system)?))
-            }
         }
     }
 }

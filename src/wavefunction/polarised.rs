@@ -12,14 +12,14 @@ use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
 
 /// A wavefunction of one spin as one of both spins.
-pub(super) struct Polarised {
+pub(crate) struct Polarised {
     inner: Box<dyn Wavefunction>,
     sector: Sector,
 }
 
 impl Polarised {
     /// The state of `sector` that is `inner`, of as many particles of one spin.
-    pub(super) fn of(inner: Box<dyn Wavefunction>, sector: Sector) -> Self {
+    pub(crate) fn of(inner: Box<dyn Wavefunction>, sector: Sector) -> Self {
         Polarised { inner, sector }
     }
 }
