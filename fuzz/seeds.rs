@@ -9,7 +9,7 @@ use weylflow::report::npz::{self, Array};
 use weylflow::report::record::IterationRow;
 use weylflow::spec::{read::parse, write::to_ron};
 use weylflow::system::System;
-use weylflow::train::{self, Schedule, TrainingState};
+use weylflow::train::{self, TrainingState};
 use weylflow::wavefunction::saved::SavedWavefunction;
 use weylflow::work::{self, Work};
 
@@ -75,7 +75,7 @@ pub fn seeds() -> Result<Vec<Seed>, Box<dyn Error>> {
             psi.as_mut(),
             system,
             optimiser.as_mut(),
-            &Schedule::of(&spec),
+            &spec.schedule(),
             &mut state,
             |report, _| {
                 rows.push(IterationRow {

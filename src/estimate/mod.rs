@@ -2,8 +2,10 @@
 
 pub mod density;
 pub mod energy;
+pub mod health;
 pub mod judge;
 pub mod rayleigh;
+mod samples;
 pub mod student;
 
 pub use density::DensityEstimator;
@@ -11,4 +13,5 @@ pub use energy::{EnergyEstimate, Gain};
 pub use judge::{Check, Drift, Evidence, Exact, Scale, Tails, Verdict, judge};
 pub(crate) use rayleigh::contact_energy;
 pub use rayleigh::rayleigh_quotient;
+pub use samples::{Estimate, estimate, estimate_until, round_trip};
 pub use student::gaussian_bars;

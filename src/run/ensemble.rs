@@ -10,9 +10,9 @@ use super::reference::asked;
 use super::resume;
 use super::{Course, DENSITY_BINS, Event, Observer, RunError, solve_until};
 use crate::checkpoint::Done;
-use crate::estimate::Scale;
+use crate::estimate::health::density_drift;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
-use crate::estimate::{Check, Verdict, gaussian_bars};
+use crate::estimate::{Check, Scale, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{ExactError, ExactResult};
 use crate::local_energy::Fault;
@@ -29,12 +29,10 @@ use crate::report::files::{create_output_folder, names, write_atomic};
 use crate::report::provenance::Provenance;
 use crate::report::record::IterationRow;
 use crate::report::summary::read_ensemble_summary;
-use crate::spec::validate;
-use crate::spec::{ReferenceSource, ResolvedSpec, write};
+use crate::spec::{ReferenceSource, ResolvedSpec, validate, write};
 use crate::system::System;
 use crate::team;
-use crate::train::health::density_drift;
-use crate::train::{Schedule, StopReason, TrainingState};
+use crate::train::{StopReason, TrainingState};
 use crate::wavefunction::saved::SavedWavefunction;
 use crate::wavefunction::weyl::Weyl;
 use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
@@ -352,7 +350,7 @@ impl EnsembleRun {
             states.orbitals,
             states.parameters().len()
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         work::start_from(course.work);
         let mut state = course.training.clone();
         if !state.has_begun() {
@@ -569,7 +567,7 @@ impl EnsembleRun {
             states.orbitals,
             states.parameters().len()
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         let done: usize = course.done.iter().map(|d| d.training.iteration).sum();
         let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
         let mut state = begun.training;
@@ -723,7 +721,7 @@ impl EnsembleRun {
             values.into_iter().fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a })
         };
         let seed = self.spec.seed;
-        let back = worst(psis.iter().map(|psi| crate::train::round_trip(*psi, seed)).collect());
+        let back = worst(psis.iter().map(|psi| crate::estimate::round_trip(*psi, seed)).collect());
         checks.push(check(
             ("round_trip", "Flow inverts", "Flow does not invert"),
             back,

@@ -33,7 +33,7 @@ pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
 use crate::checkpoint::{CheckpointError, Done};
-use crate::estimate::{Evidence, Verdict, judge, rayleigh_quotient};
+use crate::estimate::{self, Estimate, Evidence, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
 use crate::math::statistics::Moments;
@@ -48,7 +48,7 @@ use crate::spec::validate::{self, Violation};
 use crate::spec::{ResolvedSpec, write};
 use crate::system::System;
 use crate::team;
-use crate::train::{self, Estimate, IterationReport, Schedule, TrainError, TrainingState};
+use crate::train::{self, IterationReport, TrainError, TrainingState};
 use crate::wavefunction::saved::{SavedError, SavedWavefunction};
 use crate::wavefunction::weyl::WeylSettings;
 use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
@@ -289,7 +289,7 @@ impl Run {
             counted(spec.iterations, "iteration"),
             spec.samples_per_iteration
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         let mut failed = None;
         let mut state = course.training.clone();
         work::start_from(course.work);
@@ -350,7 +350,7 @@ impl<O: Observer> Trained<O> {
         let Trained { run, course, ended, mut observer } = self;
         let Run { spec, psi, clocks, .. } = run;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let schedule = Schedule::of(&spec);
+        let schedule = spec.schedule();
         let (sets, samples) = schedule.final_sets();
         observer.hear(Event::Message(&match spec.sampling {
             Sampling::QuasiRandom => {
@@ -362,8 +362,9 @@ impl<O: Observer> Trained<O> {
             false => ControlFlow::Continue(()),
             true => ControlFlow::Break(()),
         };
-        let estimate = train::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
-            .ok_or(RunError::Interrupted { checkpoint: None })?;
+        let estimate =
+            estimate::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
+                .ok_or(RunError::Interrupted { checkpoint: None })?;
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         let (reference, exact, no_reference) =

@@ -194,7 +194,7 @@ pub(super) fn train(
             optimiser: spec.optimiser.build(),
         })
         .collect();
-    let whole = Schedule::of(&specs[0]);
+    let whole = specs[0].schedule();
     let samples = (SHARE * whole.samples).div_ceil(members.len()).clamp(1, whole.samples);
     let schedule = Schedule { samples, ..whole };
     let mut all = Conditional {

@@ -211,8 +211,8 @@ impl Evaluator for PolarisedEvaluator<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::estimate::health::density_drift;
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-    use crate::train::health::density_drift;
     use crate::wavefunction::WavefunctionSettings;
     use crate::wavefunction::testing::samples;
     use crate::wavefunction::weyl::{BaseSettings, WeylSettings};

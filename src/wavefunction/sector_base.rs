@@ -440,8 +440,8 @@ impl Wavefunction for SectorBase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::health::density_drift;
     use crate::system::{External, Hamiltonian, Interaction};
-    use crate::train::health::density_drift;
     use crate::wavefunction::WavefunctionSettings;
     use crate::wavefunction::testing::samples;
 

@@ -469,8 +469,8 @@ impl Problem<'_> {
 mod tests {
     use super::super::super::{Weyl, WeylSettings};
     use super::super::BaseSettings;
+    use crate::estimate::health::density_drift;
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-    use crate::train::health::density_drift;
     use crate::wavefunction::Wavefunction;
     use crate::wavefunction::testing::samples;
 
