@@ -9,7 +9,6 @@ use super::folder::{Earlier, InFolder, Place, Record, earlier, holds, saved_in};
 use super::reference::asked;
 use super::resume;
 use super::{Course, DENSITY_BINS, Event, Observer, RunError, solve_until};
-use crate::checkpoint::Done;
 use crate::estimate::health::density_drift;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
 use crate::estimate::{Check, Scale, Verdict, gaussian_bars};
@@ -19,21 +18,23 @@ use crate::local_energy::Fault;
 use crate::objective::free_energy::{self, ThermalError};
 use crate::objective::spectrum::{self, SpectrumError};
 use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
-use crate::report::csv::write_timing;
-use crate::report::ensemble::{
-    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition, render,
-};
+use crate::report::ensemble::render;
 use crate::report::escape::one_line;
-use crate::report::faults;
-use crate::report::files::{create_output_folder, names, write_atomic};
-use crate::report::provenance::Provenance;
-use crate::report::record::IterationRow;
-use crate::report::summary::read_ensemble_summary;
 use crate::spec::{ReferenceSource, ResolvedSpec, validate, write};
+use crate::store::checkpoint::Done;
+use crate::store::csv::write_timing;
+use crate::store::ensemble::{
+    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition,
+};
+use crate::store::faults;
+use crate::store::files::{create_output_folder, names, write_atomic};
+use crate::store::provenance::Provenance;
+use crate::store::record::IterationRow;
+use crate::store::saved::SavedWavefunction;
+use crate::store::summary::read_ensemble_summary;
 use crate::system::System;
 use crate::team;
 use crate::train::{StopReason, TrainingState};
-use crate::wavefunction::saved::SavedWavefunction;
 use crate::wavefunction::weyl::Weyl;
 use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};

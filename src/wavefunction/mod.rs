@@ -9,7 +9,6 @@ pub(crate) mod exchanged;
 mod flow;
 pub(crate) mod polarised;
 mod quotient;
-pub mod saved;
 pub mod sector_base;
 pub mod slopes;
 pub mod waveflow;

@@ -141,8 +141,8 @@ impl<'de> Deserializer<'de> for Lenient {
 mod tests {
     use super::*;
     use crate::estimate::Gain;
-    use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::store::record::{ErrorBar, Health, Reference};
     use crate::train::StopReason;
     use crate::wavefunction::slopes::Slopes;
     use crate::work::Work;
