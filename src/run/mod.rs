@@ -36,7 +36,8 @@ use crate::estimate::{self, Estimate, Evidence, Verdict, judge, rayleigh_quotien
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, BatchId, Derivatives, Fault};
 use crate::math::statistics::Moments;
-use crate::optimise::{self, Optimiser};
+use crate::objective::ground_state;
+use crate::optimise::Optimiser;
 use crate::report::escape::one_line;
 use crate::report::number::counted;
 use crate::report::verdict;
@@ -504,7 +505,7 @@ pub(crate) fn relative_variance(psi: &dyn Wavefunction, system: System, seed: u6
     // In this process alone: others need not know of it yet.
     let batch = team::alone(|| local_energy::draw(psi, system, id, FEW, Derivatives::None));
     match batch.rejected {
-        0 => optimise::relative_variance(&batch),
+        0 => ground_state::relative_variance(&batch),
         _ => f64::INFINITY,
     }
 }

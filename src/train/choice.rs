@@ -6,7 +6,8 @@
 use super::{Faults, Schedule, Stopping, train};
 use crate::local_energy::Batch;
 use crate::math::statistics::Moments;
-use crate::optimise::{OptimiserSettings, relative_variance};
+use crate::objective::ground_state::relative_variance;
+use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;
 use crate::system::{External, Geometry, Interaction, Sector, System};
 use crate::team;
