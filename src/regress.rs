@@ -4,9 +4,9 @@ use crate::estimate::{Verdict, gaussian_bars};
 use crate::exact::{self, ExactOptions};
 use crate::problems;
 use crate::project::{self, ProjectError, Settings};
-use crate::report::record::Summary;
 use crate::run::{Run, RunError, State};
 use crate::spec::{ReferenceSource, ResolvedSpec};
+use crate::store::record::Summary;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 

@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use weylflow::estimate::rayleigh_quotient;
+use weylflow::estimate::{estimate, rayleigh_quotient};
 use weylflow::exact::{ExactOptions, solve};
 use weylflow::observables::{Effort, REGISTRY, Setup, measure};
 use weylflow::spec::read::parse;
 use weylflow::system::System;
-use weylflow::train::{Schedule, estimate, train};
+use weylflow::train::{Schedule, train};
 use weylflow::wavefunction::WavefunctionSettings;
 
 fn spec(interaction: &str, sector: &str, geometry: &str, external: &str, rest: &str) -> String {
@@ -192,7 +192,7 @@ fn a_run_is_the_exact_state_and_its_contact_is_measured() {
     let said = spec.wavefunction.settle(spec.sector, system).unwrap();
     assert!(said[0].contains("coefficients"), "{said:?}");
     let mut psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
-    let schedule = Schedule::of(&spec);
+    let schedule = spec.schedule();
     let mut optimiser = spec.optimiser.build();
     let trained = train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| {}).unwrap();
     assert_eq!(trained.iterations, 1);
@@ -256,7 +256,7 @@ fn three_components_agree_with_the_exact_solver() {
         }
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
-        let schedule = Schedule { final_samples: 4096, ..Schedule::of(&spec) };
+        let schedule = Schedule { final_samples: 4096, ..spec.schedule() };
         let found = estimate(psi.as_ref(), system, &schedule, 50).energy;
         assert!((found.mean() - energy).abs() < within, "{text}: {} {energy}", found.mean());
     }

@@ -8,15 +8,15 @@ use super::terminal::Terminal;
 use crate::estimate::{Check, Verdict};
 use crate::input;
 use crate::report::escape::one_line;
-use crate::report::files::{Existing, names};
 use crate::report::number::{counted, format_ratio, format_with_uncertainty};
-use crate::report::record::{ErrorBar, IterationRow, Sampled, Summary};
 use crate::report::verdict;
 use crate::run::{
     self, Ended, EnsembleEnded, EnsembleRun, Event, InFolder, Observer, RunError, written_into,
 };
 use crate::scan::Scan;
 use crate::spec::{Family, ResolvedSpec, read, write};
+use crate::store::files::{Existing, names};
+use crate::store::record::{ErrorBar, IterationRow, Sampled, Summary};
 use crate::team;
 use clap::Args;
 use std::error::Error;

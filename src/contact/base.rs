@@ -9,11 +9,10 @@ use super::half_line::HalfLine;
 use super::orders;
 use super::symmetry::{Link, Orders};
 use super::{Gas, Space};
-use crate::exact::linalg::{mul, right_singular, symmetric_eigen};
-use crate::exact::{EigenFailure, dvr::symmetrised, gauss_jacobi};
-use crate::math::scalar::{Jet, Scalar};
+use crate::math::linalg::{EigenFailure, mul, right_singular, symmetric_eigen, symmetrised};
+use crate::math::quadrature::gauss_jacobi;
+use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::system::{External, Interaction};
-use crate::wavefunction::with_jet_width;
 use faer::Mat;
 use rayon::prelude::*;
 

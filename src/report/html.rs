@@ -12,15 +12,15 @@ use super::number::{
     counted, format_duration, format_ratio, format_significant, format_with_uncertainty,
     unsigned_zero,
 };
-use super::observables::Observables;
-use super::projection::ProjectionRecord;
-use super::provenance::Provenance;
-use super::record::{DensityProfile, ErrorBar, IterationRow, Sampled, Summary};
 use super::svg;
 use super::verdict::{self, Mark};
 use crate::estimate::{Check, Verdict};
 use crate::exact::{Density, PairDensity};
 use crate::optimise::OptimiserSettings;
+use crate::store::observables::Observables;
+use crate::store::projection::ProjectionRecord;
+use crate::store::provenance::Provenance;
+use crate::store::record::{DensityProfile, ErrorBar, IterationRow, Sampled, Summary};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
 

@@ -1,9 +1,9 @@
 //! What a report says of a result: the checks of its judge, from the summary and the rows of the iterations.
 
 use super::number::{counted, format_difference, format_with_uncertainty};
-use super::record::{IterationRow, Sampled, Summary};
 use crate::estimate::judge::{deviation_words, is_rounding};
 use crate::estimate::{Check, Drift, Evidence, Exact, Verdict, judge};
+use crate::store::record::{IterationRow, Sampled, Summary};
 use crate::train::StopReason;
 
 /// A mark of a report with its reason.
@@ -221,8 +221,8 @@ mod tests {
     }
 
     use super::*;
-    use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::store::record::{ErrorBar, Health, Reference};
     use crate::wavefunction::slopes::Slopes;
 
     const ERROR_BAR: ErrorBar =

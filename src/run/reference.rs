@@ -5,8 +5,8 @@ use crate::estimate::judge::Scale;
 use crate::exact::{
     ExactError, ExactOptions, ExactResult, GroundState, Step, solve, solve_on_line,
 };
-use crate::report::record::Reference;
 use crate::spec::{ReferenceSource, ResolvedSpec};
+use crate::store::record::Reference;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::io;
 use std::ops::ControlFlow;

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::exact::Density;
-use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use crate::sampling::Sampling;
 use crate::spec::read::parse;
+use crate::store::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use std::path::PathBuf;
 
 fn run(name: &str) -> RunFolder {

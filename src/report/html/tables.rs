@@ -3,12 +3,12 @@
 use super::super::escape::escape;
 use super::super::links::{Links, encoded};
 use super::super::number::{format_known, unsigned_zero};
-use super::super::observables::Observables;
-use super::super::record::{ErrorBar, Sampled, Summary};
 use super::super::verdict;
 use super::{energy_digits, small_error};
 use crate::estimate::gaussian_bars;
 use crate::sampling::Sampling;
+use crate::store::observables::Observables;
+use crate::store::record::{ErrorBar, Sampled, Summary};
 use std::fmt::Write;
 
 /// A row: quantity, value, standard error, unit.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::estimate::Gain;
-use crate::report::record::{ErrorBar, Health, Reference};
 use crate::sampling::Sampling;
+use crate::store::record::{ErrorBar, Health, Reference};
 use crate::system::{External, Interaction};
 use crate::train::StopReason;
 use crate::wavefunction::slopes::Slopes;

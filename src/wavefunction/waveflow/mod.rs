@@ -11,11 +11,12 @@ pub mod layer;
 pub mod prior;
 
 use super::flow::{Flow, FlowEvaluator, variables};
-use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
-use crate::math::scalar::{Jet, Scalar};
+use super::{Evaluator, Wavefunction, WavefunctionError};
+use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::math::spline::LocalBasis;
 use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
 use crate::system::System;
+use crate::system::sector::MOST_PARTICLES;
 use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
 use crate::wavefunction::coordinate::Coordinate;

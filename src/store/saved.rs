@@ -1,9 +1,9 @@
 //! Trained parameters together with all that is needed to build the wavefunction again.
 
-use super::weyl::ensemble::LowestStates;
-use super::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use crate::spec::ResolvedSpec;
 use crate::system::System;
+use crate::wavefunction::weyl::ensemble::LowestStates;
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use serde::{Deserialize, Serialize};
 
 /// Version of the file format, and of what the parameters mean: pairs between walls have ended otherwise since 2.

@@ -141,8 +141,8 @@ impl<'de> Deserializer<'de> for Lenient {
 mod tests {
     use super::*;
     use crate::estimate::Gain;
-    use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::store::record::{ErrorBar, Health, Reference};
     use crate::train::StopReason;
     use crate::wavefunction::slopes::Slopes;
     use crate::work::Work;
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_not_finite_survive_as_not_a_number() {
-        use crate::estimate::RayleighQuotient;
+        use crate::wavefunction::RayleighQuotient;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("summary.json");
         let mut full = summary();

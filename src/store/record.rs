@@ -1,8 +1,9 @@
 //! The numbers of a run, as they go into `energy.csv`, `summary.json` and `report.html`.
 
-use crate::estimate::{Check, EnergyEstimate, Gain, RayleighQuotient, Scale, Tails, Verdict};
+use crate::estimate::{Check, EnergyEstimate, Gain, Scale, Tails, Verdict};
 use crate::sampling::Sampling;
 use crate::train::StopReason;
+use crate::wavefunction::RayleighQuotient;
 use crate::wavefunction::slopes::Slopes;
 use crate::work::Work;
 use serde::{Deserialize, Deserializer, Serialize};
