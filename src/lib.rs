@@ -19,12 +19,12 @@
 //! [optimiser](optimise) steps until [training](train) ends; [estimates](estimate) and a [`report`] come
 //! out, beside the energy of the [`exact`] solver; [`run`] is all of it as a library call; [`observables`] tell the rest about the trained state. [`cli`] is the edge: arguments, files, the terminal.
 
-pub mod checkpoint;
 pub mod cli;
 pub mod contact;
 pub mod estimate;
 pub mod exact;
 pub mod input;
+mod json;
 pub mod local_energy;
 pub mod math;
 mod nearest;
@@ -41,6 +41,7 @@ pub mod run;
 pub mod sampling;
 pub mod scan;
 pub mod spec;
+pub mod store;
 pub mod system;
 pub mod tangent;
 pub mod team;

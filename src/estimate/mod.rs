@@ -2,15 +2,16 @@
 
 pub mod density;
 pub mod energy;
+pub mod health;
 pub mod judge;
 pub mod rayleigh;
-pub mod statistics;
+mod samples;
 pub mod student;
 
 pub use density::DensityEstimator;
 pub use energy::{EnergyEstimate, Gain};
 pub use judge::{Check, Drift, Evidence, Exact, Scale, Tails, Verdict, judge};
 pub(crate) use rayleigh::contact_energy;
-pub use rayleigh::{RayleighQuotient, rayleigh_quotient};
-pub use statistics::Moments;
+pub use rayleigh::rayleigh_quotient;
+pub use samples::{Estimate, estimate, estimate_until, round_trip};
 pub use student::gaussian_bars;

@@ -5,12 +5,12 @@
 //! Gibbs state. The gradient of `F` by a parameter of the flow is `2 <O (F_L - F)>`: what minimises an energy minimises it
 //! with `F_L` in place of `E_L`. The entropy of the probabilities is known exactly.
 
+use super::ground_state::{Merit, relative_variance};
 use super::mixture::spread;
-use crate::estimate::Moments;
-use crate::estimate::statistics::median;
 use crate::local_energy::{ABSURD, Batch, BatchId, FAULTS, Fault};
 use crate::math::linalg::LinearError;
-use crate::optimise::{Landscape, Optimiser, Pace, clip_range, relative_variance};
+use crate::math::statistics::{Moments, median};
+use crate::optimise::{Landscape, Optimiser, Pace};
 use crate::parallel;
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
@@ -247,23 +247,10 @@ pub fn train(
         let trial = BatchId { purpose: Purpose::Trial, ..id };
         let weight = optimiser.variance_weight();
         let half = samples.div_ceil(2);
-        let (low, high) = clip_range(&batch.local_energy, 30.0);
-        let merit = |states: &GibbsStates| {
-            let b = draw(states, system, trial, half, false).batch;
-            if b.samples() * 10 < half * 9 {
-                return f64::INFINITY;
-            }
-            let width = 0.5 * (high - low);
-            let middle = 0.5 * (high + low);
-            let clipped: Vec<f64> = b.local_energy.iter().map(|e| e.max(low)).collect();
-            let mean = Moments::weighted(&clipped, &b.weight).mean();
-            let loss = |e: f64| {
-                let r = (e - mean).abs();
-                if r <= width { r * r } else { width * (2.0 * r - width) }
-            };
-            let square = b.local_energy.iter().map(|&e| loss(e)).sum::<f64>();
-            mean - middle + 0.5 * weight * square / b.samples() as f64
-        };
+        // The merit of an energy, with local free energies in place of local energies.
+        let of = Merit::new(&batch, weight, true);
+        let merit =
+            |states: &GibbsStates| of.of(&draw(states, system, trial, half, false).batch, half).0;
         let mut best = merit(states);
         let mut choice = None;
         for (index, step) in steps.iter().enumerate() {

@@ -5,17 +5,17 @@
 //! variance where the span holds eigenstates (M. P. Nightingale, V. Melik-Alaverdian, Phys. Rev. Lett. 87, 043401 (2001)).
 
 use super::mixture::{MixtureId, Rows, draw, draw_with};
-use crate::estimate::statistics::median;
+use super::robust::{Huber, unit, variance_weight};
 use crate::local_energy::Fault;
 use crate::math::linalg::{self, LinearError};
+use crate::math::statistics::median;
 use crate::optimise::RayleighGaussNewtonSettings;
 use crate::optimise::damping::Damping;
 use crate::sampling::{Purpose, Sampling};
 use crate::system::System;
 use crate::train::{Schedule, StopReason, Stopping, TrainingState};
-use crate::wavefunction::Wavefunction;
-use crate::wavefunction::WavefunctionError;
 use crate::wavefunction::weyl::ensemble::LowestStates;
+use crate::wavefunction::{Wavefunction, WavefunctionError};
 use faer::prelude::Solve;
 use faer::{Mat, Side};
 use std::ops::ControlFlow;
@@ -162,16 +162,13 @@ impl Turned {
     fn merit(&self, weights: &[f64], variance: f64, width: f64) -> f64 {
         let k = self.rows.states;
         let n = self.rows.samples().max(1) as f64;
-        let loss = |r: f64| {
-            let r = r.abs();
-            if r <= width { r * r } else { width * (2.0 * r - width) }
-        };
+        let huber = Huber { width };
         let energy: f64 = weights.iter().zip(&self.energies).map(|(w, e)| w * e).sum();
         let squares: f64 = self
             .residuals
             .chunks_exact(k)
             .flat_map(|row| row.iter().zip(weights))
-            .map(|(r, w)| w * loss(*r) / n)
+            .map(|(r, w)| w * huber.loss(*r) / n)
             .sum();
         energy + 0.5 * variance * squares
     }
@@ -303,9 +300,8 @@ pub fn train(
             let middle = median(&mut sizes);
             (middle, settings.clip * middle.max(0.2 * spread.sqrt()))
         };
-        let unit = kinetic + 0.1 * spread.sqrt() + f64::MIN_POSITIVE;
-        let sigma = spread.sqrt().max(middle) + f64::MIN_POSITIVE;
-        let variance = settings.variance * (unit / (unit * unit + spread) + 0.1 / sigma);
+        let unit = unit(kinetic, spread);
+        let variance = variance_weight(settings.variance, unit, spread, spread.sqrt().max(middle));
         let step = Step::new(turned, weights, variance, width, &roughness, settings, unit);
         report.gradient_norm = 2.0 * step.force.iter().map(|f| f * f).sum::<f64>().sqrt();
         let trial = MixtureId { purpose: Purpose::Trial, ..id };
@@ -393,7 +389,7 @@ impl Step {
             let (w, v) = (weights[i % k], rows.weight[i / k]);
             let r = residuals[i];
             let (clipped, keep) = (r.clamp(-width, width), f64::from(u8::from(r.abs() <= width)));
-            let huber = (width / r.abs().max(f64::MIN_POSITIVE)).min(1.0);
+            let huber = Huber { width }.weight(r);
             let root = (w * v).sqrt();
             let bent = (w * huber * variance).sqrt();
             for j in i * p..(i + 1) * p {

@@ -7,9 +7,9 @@
 use super::correlations::{Correlations, Values};
 use super::settings::Settings;
 use super::{ControlVariates, STREAMS};
-use crate::estimate::Moments;
 use crate::local_energy::Batch;
 use crate::math::linalg::solve_positive;
+use crate::math::statistics::Moments;
 use crate::parallel::{self, SAMPLE_CHUNK};
 use crate::sampling::{Purpose, open_uniform, stream};
 use crate::system::{Geometry, Sector, System};

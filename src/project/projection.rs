@@ -3,9 +3,9 @@
 use super::ROUNDING;
 use super::refusal::Refusal;
 use super::windows::CurvePoint;
-use crate::estimate::RayleighQuotient;
-use crate::estimate::judge::number;
+use crate::json::number;
 use crate::observables::{Measurement, Quantity};
+use crate::wavefunction::RayleighQuotient;
 use serde::{Deserialize, Serialize};
 
 /// A variational energy, in Hartree.

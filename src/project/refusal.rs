@@ -1,6 +1,6 @@
 //! Why there is no projected energy, or no projection.
 
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 
 /// Why there is no projected energy.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

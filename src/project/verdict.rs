@@ -6,7 +6,7 @@ use super::state::Walk;
 use super::walker::Tally;
 use super::windows::{Action, Curve, CurvePoint, HALF};
 use super::{Job, ROUNDING};
-use crate::estimate::Moments;
+use crate::math::statistics::Moments;
 
 /// Least effective share of windows.
 const LEAST_SHARE: f64 = 0.2;

@@ -6,10 +6,10 @@ use super::links::encoded;
 use super::number::{
     format_difference, format_duration, format_significant, format_with_uncertainty,
 };
-use super::record::DensityProfile;
 use super::svg::{Axis, Colour, Figure, Layer};
 use crate::estimate::Verdict;
-use crate::scan::{Measured, PointResult, files};
+use crate::store::record::DensityProfile;
+use crate::store::scan::{Measured, PointResult, files};
 use std::fmt::Write;
 
 /// The table: a row a point with its values, energies in Hartree, slopes in Hartree per unit of the parameter; empty where there
@@ -60,7 +60,7 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
     text
 }
 
-fn word(summary: &super::record::Summary) -> &'static str {
+fn word(summary: &crate::store::record::Summary) -> &'static str {
     match summary.verdict {
         Some(Verdict::Good) => "good",
         Some(Verdict::Doubtful) => "doubtful",
@@ -531,7 +531,7 @@ fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
 fn folder_link(result: &PointResult) -> Option<String> {
     let name = result.folder.file_name()?.to_string_lossy();
     result.measured()?;
-    Some(format!("{}/{}/{}", files::POINTS, encoded(&name), super::files::names::REPORT))
+    Some(format!("{}/{}/{}", files::POINTS, encoded(&name), crate::store::files::names::REPORT))
 }
 
 #[cfg(test)]

@@ -9,33 +9,32 @@ use super::folder::{Earlier, InFolder, Place, Record, earlier, holds, saved_in};
 use super::reference::asked;
 use super::resume;
 use super::{Course, DENSITY_BINS, Event, Observer, RunError, solve_until};
-use crate::checkpoint::Done;
-use crate::estimate::Scale;
+use crate::estimate::health::density_drift;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
-use crate::estimate::{Check, Verdict, gaussian_bars};
+use crate::estimate::{Check, Scale, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{ExactError, ExactResult};
 use crate::local_energy::Fault;
 use crate::objective::free_energy::{self, ThermalError};
 use crate::objective::spectrum::{self, SpectrumError};
 use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
-use crate::report::csv::write_timing;
-use crate::report::ensemble::{
-    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition, render,
-};
+use crate::report::ensemble::render;
 use crate::report::escape::one_line;
-use crate::report::faults;
-use crate::report::files::{create_output_folder, names, write_atomic};
-use crate::report::provenance::Provenance;
-use crate::report::record::IterationRow;
-use crate::report::summary::read_ensemble_summary;
-use crate::spec::validate;
-use crate::spec::{ReferenceSource, ResolvedSpec, write};
+use crate::spec::{ReferenceSource, ResolvedSpec, validate, write};
+use crate::store::checkpoint::Done;
+use crate::store::csv::write_timing;
+use crate::store::ensemble::{
+    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition,
+};
+use crate::store::faults;
+use crate::store::files::{create_output_folder, names, write_atomic};
+use crate::store::provenance::Provenance;
+use crate::store::record::IterationRow;
+use crate::store::saved::SavedWavefunction;
+use crate::store::summary::read_ensemble_summary;
 use crate::system::System;
 use crate::team;
-use crate::train::health::density_drift;
-use crate::train::{Schedule, StopReason, TrainingState};
-use crate::wavefunction::saved::SavedWavefunction;
+use crate::train::{StopReason, TrainingState};
 use crate::wavefunction::weyl::Weyl;
 use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};
@@ -352,7 +351,7 @@ impl EnsembleRun {
             states.orbitals,
             states.parameters().len()
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         work::start_from(course.work);
         let mut state = course.training.clone();
         if !state.has_begun() {
@@ -569,7 +568,7 @@ impl EnsembleRun {
             states.orbitals,
             states.parameters().len()
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         let done: usize = course.done.iter().map(|d| d.training.iteration).sum();
         let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
         let mut state = begun.training;
@@ -723,7 +722,7 @@ impl EnsembleRun {
             values.into_iter().fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a })
         };
         let seed = self.spec.seed;
-        let back = worst(psis.iter().map(|psi| crate::train::round_trip(*psi, seed)).collect());
+        let back = worst(psis.iter().map(|psi| crate::estimate::round_trip(*psi, seed)).collect());
         checks.push(check(
             ("round_trip", "Flow inverts", "Flow does not invert"),
             back,

@@ -1,6 +1,6 @@
 //! Who watches a run, and may end it.
 
-use crate::report::record::IterationRow;
+use crate::store::record::IterationRow;
 
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]

@@ -1,9 +1,9 @@
 //! Trained parameters together with all that is needed to build the wavefunction again.
 
-use super::weyl::ensemble::LowestStates;
-use super::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use crate::spec::ResolvedSpec;
 use crate::system::System;
+use crate::wavefunction::weyl::ensemble::LowestStates;
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use serde::{Deserialize, Serialize};
 
 /// Version of the file format, and of what the parameters mean: pairs between walls have ended otherwise since 2.
@@ -119,7 +119,13 @@ impl SavedWavefunction {
     /// # Errors
     /// See [`SavedError`].
     pub fn from_json(text: &str) -> Result<Self, SavedError> {
-        let saved: SavedWavefunction = serde_json::from_str(text)?;
+        let mut saved: SavedWavefunction = serde_json::from_str(text)?;
+        // Before there was such a power it was one, whatever the default of a spec is.
+        if let WavefunctionSettings::Waveflow(settings) = &mut saved.spec.wavefunction
+            && !text.contains("\"valley_power\"")
+        {
+            settings.valley_power = 1.0;
+        }
         if saved.format != FORMAT {
             return Err(SavedError::Format { found: saved.format });
         }
@@ -239,5 +245,11 @@ mod tests {
                 .is_err()
         );
         assert!(SavedWavefunction::from_json(&text[..text.len() / 2]).is_err());
+        // Files of versions without the power are those of states with one.
+        let older = text.replace("\"valley_power\":0.3,", "");
+        assert_ne!(older, text);
+        let older = SavedWavefunction::from_json(&older).unwrap();
+        let WavefunctionSettings::Waveflow(settings) = &older.spec.wavefunction else { panic!() };
+        assert_eq!(settings.valley_power, 1.0);
     }
 }
