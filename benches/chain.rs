@@ -14,7 +14,7 @@ use weylflow::run::State;
 use weylflow::sampling::open_uniform;
 use weylflow::wavefunction::{Evaluator, Wavefunction};
 
-const STEPS: usize = 20_000;
+const STEPS: usize = 40_000;
 const DRAWS: usize = 4000;
 /// Steps of a chain in imaginary time, each half of the one before.
 const LONGEST: f64 = 1.28;
