@@ -18,9 +18,6 @@ const LAST_STEP: f64 = 1e-12;
 /// Cells of the grid on which the mean-field density is read.
 const DENSITY_CELLS: usize = 400;
 
-/// The share of the maxima about it down to which a valley is as good as none. Pairs in a trap and helium have a shallow one, and lose by a coordinate
-/// that does not follow it.
-const SHALLOW: f64 = 0.3;
 /// Cells of the grid on which its maxima are found.
 const LEVEL_CELLS: usize = 2000;
 
@@ -105,8 +102,8 @@ impl Coordinate {
 
     /// One coordinate per spin from the Hartree–Fock density; the identity where that fails.
     ///
-    /// The density counts to `power`; what falls below [`SHALLOW`] of the lower of the maxima about a valley counts relative to that, to `valleys`
-    /// (and all of it to `power`): below one, what is between wells gets more room, and tails are left alone.
+    /// The density counts to `power`, what it is in a valley relative to the lower of the maxima about it to `valleys` (and that to
+    /// `power`): below one, what is between wells gets more room, and tails are left alone.
     pub fn mean_field(
         hamiltonian: &Hamiltonian,
         geometry: &Geometry,
@@ -139,9 +136,8 @@ impl Coordinate {
                 let level = Level::of(&density);
                 Self::from_density(degree, knots, n, |s| {
                     let filled = |(&s, n): (&f64, f64)| {
-                        let shallow = SHALLOW * level.at(s);
-                        let deeper = if n < shallow { (n / shallow).powf(valleys) } else { 1.0 };
-                        (n.max(shallow) * deeper).powf(power)
+                        let level = level.at(s).max(n);
+                        (level * (n / level).powf(valleys)).powf(power)
                     };
                     s.iter().zip(density(s)).map(filled).collect()
                 })
