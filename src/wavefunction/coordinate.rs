@@ -135,10 +135,7 @@ impl Coordinate {
                 };
                 let level = Level::of(&density);
                 Self::from_density(degree, knots, n, |s| {
-                    let filled = |(&s, n): (&f64, f64)| {
-                        let level = level.at(s).max(n);
-                        (level * (n / level).powf(valleys)).powf(power)
-                    };
+                    let filled = |(&s, n)| level.filled(s, n, valleys).powf(power);
                     s.iter().zip(density(s)).map(filled).collect()
                 })
             })
@@ -218,6 +215,13 @@ impl Level {
         let mut right: Vec<f64> = density.iter().rev().scan(0.0, highest).collect();
         right.reverse();
         Level(left.iter().zip(&right).map(|(l, r)| l.min(*r)).collect())
+    }
+
+    /// The density `n` at `s`, which counts to `power` relative to the level.
+    fn filled(&self, s: f64, n: f64, power: f64) -> f64 {
+        // Far out there is neither.
+        let level = self.at(s).max(n).max(f64::MIN_POSITIVE);
+        level * (n / level).powf(power)
     }
 
     fn at(&self, s: f64) -> f64 {
@@ -370,6 +374,12 @@ mod tests {
             }
             assert!(level >= n * (1.0 - 1e-3), "{s}: {level} {n}");
         }
+        // To the power one nothing changes, between the wells a power fills, and nowhere is there nothing of nothing.
+        let n = density(0.48);
+        assert!((level.filled(0.48, n, 1.0) - n).abs() < 1e-15);
+        assert!((level.filled(0.48, n, 0.3) - 0.4 * (n / 0.4).powf(0.3)).abs() < 1e-4);
+        let empty = Level::of(|s: &[f64]| vec![0.0; s.len()]);
+        assert_eq!(empty.filled(0.5, 0.0, 0.3), 0.0);
     }
 
     #[test]
