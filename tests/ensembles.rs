@@ -2,7 +2,7 @@
 
 mod common;
 
-use weylflow::objective::{free_energy, spectrum};
+use weylflow::estimate::{free_energy, spectrum};
 use weylflow::run::{EnsembleOutcome, EnsembleRun, Run};
 use weylflow::spec::ResolvedSpec;
 use weylflow::system::System;

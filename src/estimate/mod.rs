@@ -2,10 +2,12 @@
 
 pub mod density;
 pub mod energy;
+pub mod free_energy;
 pub mod health;
 pub mod judge;
 pub mod rayleigh;
 mod samples;
+pub mod spectrum;
 pub mod student;
 
 pub use density::DensityEstimator;

@@ -9,6 +9,7 @@ pub mod energy_natural_gradient;
 pub mod lbfgs;
 pub mod rayleigh_gauss_newton;
 pub mod settings;
+pub(crate) mod spectrum;
 pub mod stochastic_reconfiguration;
 mod tangents;
 

@@ -11,12 +11,12 @@ use super::resume;
 use super::{Course, DENSITY_BINS, Event, Observer, RunError, solve_until};
 use crate::estimate::health::density_drift;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
-use crate::estimate::{Check, Scale, Verdict, gaussian_bars};
+use crate::estimate::{self, Check, Scale, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{ExactError, ExactResult};
 use crate::local_energy::Fault;
-use crate::objective::free_energy::{self, ThermalError};
-use crate::objective::spectrum::{self, SpectrumError};
+use crate::objective::free_energy::ThermalError;
+use crate::objective::spectrum::SpectrumError;
 use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
 use crate::report::ensemble::render;
 use crate::report::escape::one_line;
@@ -34,7 +34,7 @@ use crate::store::saved::SavedWavefunction;
 use crate::store::summary::read_ensemble_summary;
 use crate::system::System;
 use crate::team;
-use crate::train::{StopReason, TrainingState};
+use crate::train::{self, StopReason, TrainingState};
 use crate::wavefunction::weyl::Weyl;
 use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};
@@ -355,12 +355,12 @@ impl EnsembleRun {
         work::start_from(course.work);
         let mut state = course.training.clone();
         if !state.has_begun() {
-            state = spectrum::begin(&states);
+            state = train::spectrum::begin(&states);
         }
         let started = course.before.0;
         let mut watched = Watched { observer, record, course: &mut course, failed: None };
         let settings = self.settings();
-        let ended = spectrum::train(
+        let ended = train::spectrum::train(
             &mut states,
             system,
             &settings,
@@ -384,9 +384,10 @@ impl EnsembleRun {
             },
         );
         let stopped = watched.ended(ended.map_err(of_states), state)?;
-        let found =
-            spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
-                .map_err(of_states)?;
+        let found = estimate::spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || {
+            goes_on(observer)
+        })
+        .map_err(of_states)?;
         // What follows are checks of the result, no part of it.
         let mut summary = self.summary("states");
         let exact = match spec.reference {
@@ -581,7 +582,7 @@ impl EnsembleRun {
         let started = course.before.0;
         let mut watched =
             Watched { observer: &mut *observer, record, course: &mut *course, failed: None };
-        let ended = free_energy::train(
+        let ended = train::free_energy::train(
             &mut states,
             system,
             optimiser.as_mut(),
@@ -604,8 +605,10 @@ impl EnsembleRun {
         let stopped = watched.ended(ended.map_err(of_temperature), state)?;
         work::start_from(before.and(course.work));
         let found =
-            free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
-                .map_err(of_temperature)?;
+            estimate::free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || {
+                goes_on(observer)
+            })
+            .map_err(of_temperature)?;
         summary.work = work::so_far();
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_thermal(kt, observer)? {

@@ -245,11 +245,22 @@ mod tests {
                 .is_err()
         );
         assert!(SavedWavefunction::from_json(&text[..text.len() / 2]).is_err());
-        // Files of versions without the power are those of states with one.
-        let older = text.replace("\"valley_power\":0.3,", "");
-        assert_ne!(older, text);
-        let older = SavedWavefunction::from_json(&older).unwrap();
-        let WavefunctionSettings::Waveflow(settings) = &older.spec.wavefunction else { panic!() };
-        assert_eq!(settings.valley_power, 1.0);
+    }
+
+    /// Files of versions that had no power for valleys are those of states where it was one.
+    #[test]
+    fn states_keep_the_coordinate_they_were_trained_with() {
+        let text = SPEC.replace("refinements: 1", "wavefunction: Waveflow()");
+        let spec = crate::spec::read::parse(&text, std::path::Path::new("two.ron")).unwrap();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let psi = spec.wavefunction.build(spec.sector, system, 3).unwrap();
+        let text = SavedWavefunction::new(&spec, psi.as_ref(), 0).to_json().unwrap();
+        let power = |text: &str| match SavedWavefunction::from_json(text).unwrap().spec.wavefunction
+        {
+            WavefunctionSettings::Waveflow(settings) => settings.valley_power,
+            _ => f64::NAN,
+        };
+        assert_eq!(power(&text), 0.3);
+        assert_eq!(power(&text.replace("\"valley_power\":0.3,", "")), 1.0);
     }
 }

@@ -3,8 +3,10 @@
 //! Knows no clock, file or terminal: the caller watches through a callback.
 
 mod choice;
+pub mod free_energy;
 mod joint;
 mod merit;
+pub mod spectrum;
 mod state;
 mod stopping;
 

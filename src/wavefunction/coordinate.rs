@@ -18,9 +18,6 @@ const LAST_STEP: f64 = 1e-12;
 /// Cells of the grid on which the mean-field density is read.
 const DENSITY_CELLS: usize = 400;
 
-/// The share of the maxima about it down to which a valley is as good as none. Pairs in a trap and helium have a shallow one, and lose by a coordinate
-/// that does not follow it.
-const SHALLOW: f64 = 0.3;
 /// Cells of the grid on which its maxima are found.
 const LEVEL_CELLS: usize = 2000;
 
@@ -105,8 +102,8 @@ impl Coordinate {
 
     /// One coordinate per spin from the Hartree–Fock density; the identity where that fails.
     ///
-    /// The density counts to `power`; what falls below [`SHALLOW`] of the lower of the maxima about a valley counts relative to that, to `valleys`
-    /// (and all of it to `power`): below one, what is between wells gets more room, and tails are left alone.
+    /// The density counts to `power`, what it is in a valley relative to the lower of the maxima about it to `valleys` (and that to
+    /// `power`): below one, what is between wells gets more room, and tails are left alone.
     pub fn mean_field(
         hamiltonian: &Hamiltonian,
         geometry: &Geometry,
@@ -138,11 +135,7 @@ impl Coordinate {
                 };
                 let level = Level::of(&density);
                 Self::from_density(degree, knots, n, |s| {
-                    let filled = |(&s, n): (&f64, f64)| {
-                        let shallow = SHALLOW * level.at(s);
-                        let deeper = if n < shallow { (n / shallow).powf(valleys) } else { 1.0 };
-                        (n.max(shallow) * deeper).powf(power)
-                    };
+                    let filled = |(&s, n)| level.filled(s, n, valleys).powf(power);
                     s.iter().zip(density(s)).map(filled).collect()
                 })
             })
@@ -222,6 +215,13 @@ impl Level {
         let mut right: Vec<f64> = density.iter().rev().scan(0.0, highest).collect();
         right.reverse();
         Level(left.iter().zip(&right).map(|(l, r)| l.min(*r)).collect())
+    }
+
+    /// The density `n` at `s`, which counts to `power` relative to the level.
+    fn filled(&self, s: f64, n: f64, power: f64) -> f64 {
+        // Far out there is neither.
+        let level = self.at(s).max(n).max(f64::MIN_POSITIVE);
+        level * (n / level).powf(power)
     }
 
     fn at(&self, s: f64) -> f64 {
@@ -374,6 +374,12 @@ mod tests {
             }
             assert!(level >= n * (1.0 - 1e-3), "{s}: {level} {n}");
         }
+        // To the power one nothing changes, between the wells a power fills, and nowhere is there nothing of nothing.
+        let n = density(0.48);
+        assert!((level.filled(0.48, n, 1.0) - n).abs() < 1e-15);
+        assert!((level.filled(0.48, n, 0.3) - 0.4 * (n / 0.4).powf(0.3)).abs() < 1e-4);
+        let empty = Level::of(|s: &[f64]| vec![0.0; s.len()]);
+        assert_eq!(empty.filled(0.5, 0.0, 0.3), 0.0);
     }
 
     #[test]
