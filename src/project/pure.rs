@@ -161,7 +161,7 @@ pub(super) fn draw(
         let mut sums: Vec<Vec<f64>> =
             observables.iter().map(|(_, o)| vec![0.0; o.length()]).collect();
         let mut heavy = sums.clone();
-        let mut moments = vec![0.0; 3];
+        let mut moments = [0.0; 3];
         for first in (0..each).step_by(PART) {
             let id = BatchId {
                 sampling: Sampling::QuasiRandom,
