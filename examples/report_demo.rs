@@ -169,6 +169,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         fingerprint: None,
         energy,
         standard_error,
+        sampled: None,
         error_bar: ErrorBar {
             sampling: Sampling::Random,
             scramblings: None,

@@ -16,7 +16,7 @@ use crate::run::{
 use crate::scan::Scan;
 use crate::spec::{Family, ResolvedSpec, read, write};
 use crate::store::files::{Existing, names};
-use crate::store::record::{ErrorBar, IterationRow, Summary};
+use crate::store::record::{ErrorBar, IterationRow, Sampled, Summary};
 use crate::team;
 use clap::Args;
 use std::error::Error;
@@ -288,8 +288,14 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
         summary.variance,
         summary.samples
     );
-    if let ErrorBar { scramblings: Some(scramblings), independent, gain: Some(gain), .. } =
-        summary.error_bar
+    if let Some(Sampled { energy, standard_error }) = summary.sampled {
+        text += &format!(
+            "    known without samples; these give {} Ha\n",
+            format_with_uncertainty(energy, standard_error)
+        );
+    } else if let ErrorBar {
+        scramblings: Some(scramblings), independent, gain: Some(gain), ..
+    } = summary.error_bar
     {
         text += &format!(
             "    error bar from {scramblings} scramblings, {} than the {independent:.1e} Ha of independent \
@@ -309,7 +315,7 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
             "exact {:.10} Ha ({}), deviation {deviation}{}\n",
             reference.energy,
             one_line(&reference.source),
-            match summary.error_bar.degrees_of_freedom() {
+            match summary.degrees_of_freedom() {
                 Some(freedom) if deviation.ends_with("error bars") => {
                     format!(" (Student's t, {freedom} degrees of freedom)")
                 }

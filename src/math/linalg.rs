@@ -213,6 +213,38 @@ pub(crate) fn symmetric_eigen(a: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>)
     Ok((values, vectors))
 }
 
+/// Singular values in descending order and right singular vectors (columns) of a square matrix.
+///
+/// Divide and conquer now and then gives up, or returns what is not a number, where nothing is wrong with the matrix: the QR iteration, which is
+/// slower, is asked then.
+///
+/// # Errors
+/// [`EigenFailure`] when the matrix holds non-finite numbers.
+pub(crate) fn right_singular(a: MatRef<'_, f64>) -> Result<(Vec<f64>, Mat<f64>), EigenFailure> {
+    let size = a.ncols();
+    let finite =
+        |m: MatRef<'_, f64>| (0..m.ncols()).all(|j| (0..m.nrows()).all(|i| m[(i, j)].is_finite()));
+    if !finite(a) {
+        return Err(EigenFailure { size });
+    }
+    if let Ok(svd) = a.svd()
+        && finite(svd.V())
+    {
+        let values = svd.S().column_vector();
+        return Ok(((0..size).map(|i| values[i]).collect(), svd.V().to_owned()));
+    }
+    by_iteration(a).filter(|(_, v)| finite(v.as_ref())).ok_or(EigenFailure { size })
+}
+
+/// [`right_singular`] by the QR iteration; none where it does not converge.
+fn by_iteration(a: MatRef<'_, f64>) -> Option<(Vec<f64>, Mat<f64>)> {
+    let matrix = nalgebra::DMatrix::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)]);
+    let svd = matrix.try_svd(false, true, f64::EPSILON, 0)?;
+    let v = svd.v_t?;
+    let vectors = Mat::from_fn(v.ncols(), v.nrows(), |i, j| v[(j, i)]);
+    Some((svd.singular_values.iter().copied().collect(), vectors))
+}
+
 /// Length of the partial sums of [`dot`].
 const CHUNK: usize = 1 << 15;
 
@@ -307,5 +339,28 @@ mod tests {
             shifted[(i, i)] -= 50.0;
         }
         assert_eq!(solve_positive(&shifted, &b), Err(LinearError::NotPositive));
+    }
+
+    /// A matrix of rank three from what both ways find of it, and nothing beyond.
+    #[test]
+    fn singular_vectors_are_the_same_both_ways() {
+        let n = 12;
+        let part = |i: usize, k: usize| ((1 + i) as f64 * (0.3 + 1.7 * k as f64)).sin();
+        let a = Mat::from_fn(n, n, |i, j| (0..3).map(|k| part(i, k) * part(j, k + 3)).sum::<f64>());
+        let square = mul(a.transpose(), a.as_ref());
+        for (values, v) in [right_singular(a.as_ref()).unwrap(), by_iteration(a.as_ref()).unwrap()]
+        {
+            assert!(values[2] > 0.1 && values[3] < 1e-13 * values[0], "{values:?}");
+            assert!(values.windows(2).all(|w| w[0] >= w[1]));
+            let again = Mat::from_fn(n, n, |i, j| {
+                (0..n).map(|k| values[k].powi(2) * v[(i, k)] * v[(j, k)]).sum::<f64>()
+            });
+            let off = |m: &Mat<f64>, o: &Mat<f64>| (m - o).norm_max();
+            assert!(off(&again, &square) < 1e-12 * square.norm_max());
+            let unit = mul(v.transpose(), v.as_ref());
+            assert!(off(&unit, &Mat::identity(n, n)) < 1e-13);
+        }
+        let broken = Mat::from_fn(2, 2, |i, _| if i == 0 { f64::NAN } else { 1.0 });
+        assert_eq!(right_singular(broken.as_ref()), Err(EigenFailure { size: 2 }));
     }
 }

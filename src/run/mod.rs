@@ -46,7 +46,7 @@ use crate::spec::validate::{self, Violation};
 use crate::spec::{ResolvedSpec, write};
 use crate::store::checkpoint::{CheckpointError, Done};
 use crate::store::files::FileError;
-use crate::store::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
+use crate::store::record::{DensityProfile, ErrorBar, Health, IterationRow, Sampled, Summary};
 use crate::store::saved::{SavedError, SavedWavefunction};
 use crate::system::System;
 use crate::team;
@@ -366,10 +366,17 @@ impl<O: Observer> Trained<O> {
         let estimate =
             estimate::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
                 .ok_or(RunError::Interrupted { checkpoint: None })?;
+        let sampled = Sampled {
+            energy: estimate.energy.mean(),
+            standard_error: estimate.energy.standard_error(),
+        };
+        let known = psi.quotient().filter(|q| q.energy_error <= sampled.standard_error);
+        let (energy, standard_error) =
+            known.map_or((sampled.energy, sampled.standard_error), |q| (q.energy, q.energy_error));
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         let (reference, exact, no_reference) =
-            match reference::reference(&spec, &estimate.energy, &mut observer)? {
+            match reference::reference(&spec, energy, &mut observer)? {
                 Ok((reference, ground)) => (Some(reference), ground, None),
                 Err(why) => (None, None, why),
             };
@@ -378,14 +385,14 @@ impl<O: Observer> Trained<O> {
         let saved = SavedWavefunction::new(&spec, psi.as_ref(), course.training.refinements());
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
         let (left, right) = psi.interval(&spec.geometry);
-        let energy = estimate.energy.mean();
         let repulsion = spec.hamiltonian.nuclear_repulsion();
         let mut summary = Summary {
             title: spec.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fingerprint: Some(saved.fingerprint()?),
             energy,
-            standard_error: estimate.energy.standard_error(),
+            standard_error,
+            sampled: known.map(|_| sampled),
             error_bar: ErrorBar::of(&estimate.energy),
             variance: estimate.energy.variance(),
             v_score: spec.sector.particles() as f64 * estimate.energy.variance() / energy.powi(2),

@@ -412,6 +412,7 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
     let WaveflowSettings {
         coordinate: _,
         coordinate_power,
+        valley_power,
         chart: _,
         layers,
         degree,
@@ -440,6 +441,7 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
         within(&format!("wavefunction.hidden[{i}]"), width, 1, 1024)?;
     }
     between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)?;
+    positive("wavefunction.valley_power", *valley_power)?;
     positive("wavefunction.coordinate_power", *coordinate_power)
 }
 

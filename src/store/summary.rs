@@ -154,6 +154,7 @@ mod tests {
             fingerprint: Some("0123456789abcdef".into()),
             energy: -1.816_041_888_123,
             standard_error: 3.2e-6,
+            sampled: None,
             error_bar: ErrorBar {
                 sampling: Sampling::QuasiRandom,
                 scramblings: Some(16),

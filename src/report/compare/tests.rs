@@ -25,6 +25,7 @@ fn run(name: &str) -> RunFolder {
             fingerprint: None,
             energy: -1.982_464_7,
             standard_error: 2e-7,
+            sampled: None,
             error_bar: ErrorBar {
                 sampling: Sampling::Random,
                 scramblings: None,

@@ -69,6 +69,7 @@ fn run() -> Run {
             fingerprint: None,
             energy: -1.816_040_2,
             standard_error: 3.1e-6,
+            sampled: None,
             error_bar: ErrorBar {
                 sampling: Sampling::QuasiRandom,
                 scramblings: Some(16),
