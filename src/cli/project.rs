@@ -4,7 +4,8 @@ use super::interrupt::Interrupt;
 use super::run::REFUSED;
 use super::{Exit, read_wavefunction, warn_of_refused_state};
 use crate::project::{
-    self, News, OBSERVABLES, ProjectError, Projection, Settings, State, Variational,
+    self, ControlVariates, News, OBSERVABLES, ProjectError, Projection, Settings, State,
+    Variational,
 };
 use crate::report::links::Links;
 use crate::report::number::{format_difference, format_significant, format_with_uncertainty};
@@ -65,6 +66,10 @@ pub struct Project {
         default_value = "energy,position,density"
     )]
     observables: Vec<String>,
+    /// Whether functions of few bodies take a part of the scatter away: where they do on other samples than they are fitted to
+    /// (auto), wherever there are any, or nowhere.
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    control_variates: When,
     /// Fresh exact samples behind the variational energy [default: 65536; for one and two particles it is known by quadrature].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1024..=1_000_000_000))]
     samples: Option<u64>,
@@ -83,6 +88,14 @@ pub struct Project {
     /// Say nothing but errors.
     #[arg(long)]
     quiet: bool,
+}
+
+/// `auto`, `on` or `off`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum When {
+    Auto,
+    On,
+    Off,
 }
 
 /// Between two checkpoints.
@@ -111,6 +124,7 @@ impl Project {
             step: None,
             tolerance: None,
             observables,
+            control_variates: When::Auto,
             samples: None,
             seed: None,
             threads: None,
@@ -224,6 +238,11 @@ impl Project {
             tolerance: self.tolerance,
             samples,
             observables: names.filter(|name| name != "energy").collect(),
+            control_variates: match self.control_variates {
+                When::Auto => ControlVariates::Auto,
+                When::On => ControlVariates::On,
+                When::Off => ControlVariates::Off,
+            },
             seed: 0,
         })
     }
@@ -336,6 +355,13 @@ fn table(record: &ProjectionRecord) -> String {
         text += &format!(
             "the state has nodes: guided by it with a share of {} of one without\n",
             format_significant(guard.share, 2)
+        );
+    }
+    if let Some(v) = record.variates {
+        text += &format!(
+            "{} control variates leave {} of the variance\n",
+            v.functions,
+            format_significant(v.variance, 2)
         );
     }
     if let (Some(energy), Some(error)) = (record.energy, record.standard_error) {

@@ -14,6 +14,9 @@ const STEP: f64 = 1e-3;
 const MOVE: f64 = 1e-4;
 /// Differences that differ by more with half of the step resolve nothing.
 const UNRESOLVED: f64 = 1e-2;
+/// Shares of both that are tried where they resolve nothing, and samples that say whether they do.
+const FINER: [f64; 2] = [0.1, 0.01];
+const PROBED: usize = 8;
 /// Steps and weights of a difference of the fourth order.
 const FOURTH_ORDER: [(f64, f64); 4] = [(-2.0, 1.0), (-1.0, -8.0), (1.0, 8.0), (2.0, -1.0)];
 
@@ -25,27 +28,39 @@ const FOURTH_ORDER: [(f64, f64); 4] = [(-2.0, 1.0), (-1.0, -8.0), (1.0, 8.0), (2
 /// on the side of the sampler. The conditional distributions of many particles have as many peaks, and differences are the coarser the
 /// more there are; an error of the sampler is the same for every step.
 pub fn density_drift(psi: &dyn Wavefunction, seed: u64) -> f64 {
-    let found = parallel::map_chunks(SAMPLES, 8, |chunk, range| {
-        let mut rng = sampling::stream(seed, Purpose::Health, 1, chunk);
-        let mut evaluator = psi.evaluator();
-        let mut u = vec![0.0; psi.uniforms()];
-        let mut drifts = Vec::new();
-        for _ in range {
-            u.fill_with(|| sampling::open_uniform(&mut rng));
-            drifts.push([1.0, 0.5].map(|share| drift(psi, evaluator.as_mut(), &mut u, share)));
+    let drifts = |share: f64, samples: usize| -> Vec<[f64; 2]> {
+        let found = parallel::map_chunks(samples, 8, |chunk, range| {
+            let mut rng = sampling::stream(seed, Purpose::Health, 1, chunk);
+            let mut evaluator = psi.evaluator();
+            let mut u = vec![0.0; psi.uniforms()];
+            let mut drifts = Vec::new();
+            for _ in range {
+                u.fill_with(|| sampling::open_uniform(&mut rng));
+                let each = [share, 0.5 * share];
+                drifts.push(each.map(|share| drift(psi, evaluator.as_mut(), &mut u, share)));
+            }
+            drifts
+        });
+        found.into_iter().flatten().collect()
+    };
+    let resolution = |all: &[[f64; 2]]| {
+        let mut resolved: Vec<f64> = all.iter().map(|[a, b]| (a - b).abs()).collect();
+        if resolved.iter().any(|d| d.is_nan()) { f64::NAN } else { median(&mut resolved) }
+    };
+    let mut all = drifts(1.0, SAMPLES);
+    for share in FINER {
+        if resolution(&all) > UNRESOLVED && resolution(&drifts(share, PROBED)) <= UNRESOLVED {
+            all = drifts(share, SAMPLES);
         }
-        drifts
-    });
-    let all: Vec<[f64; 2]> = found.into_iter().flatten().collect();
-    if all.iter().flatten().any(|d| d.is_nan()) {
-        return f64::NAN;
     }
-    let mut resolved: Vec<f64> = all.iter().map(|[a, b]| (a - b).abs()).collect();
+    // Where differences resolve nothing they prove nothing.
+    let resolved = resolution(&all);
+    if resolved.is_nan() || resolved > UNRESOLVED {
+        return resolved;
+    }
     let mut beyond: Vec<f64> =
         all.iter().map(|[a, b]| (a.abs().min(b.abs()) - 2.0 * (a - b).abs()).max(0.0)).collect();
-    // Where differences resolve nothing they prove nothing.
-    let resolution = median(&mut resolved);
-    if resolution > UNRESOLVED { resolution } else { median(&mut beyond) }
+    median(&mut beyond)
 }
 
 /// `|psi|² |dx/du| / k - 1` at one sample, by differences of this share of the usual step.

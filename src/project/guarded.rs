@@ -63,7 +63,8 @@ impl<'a> Guarded<'a> {
     }
 }
 
-fn has_nodes(psi: &dyn Wavefunction, seed: u64) -> bool {
+/// Whether a few thousand samples have both signs.
+pub(super) fn has_nodes(psi: &dyn Wavefunction, seed: u64) -> bool {
     let mut rng = stream(seed, Purpose::Analysis, STREAMS - 6, 0);
     let mut evaluator = psi.evaluator();
     let mut uniforms = vec![0.0; psi.uniforms()];

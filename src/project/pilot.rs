@@ -1,8 +1,9 @@
 //! Step and length of a projection, from short walks.
 
 use super::kernel::Space;
+use super::state::Steps;
 use super::walker::{Mover, Tally};
-use super::{Refusal, STREAMS, Settings, Steps};
+use super::{Refusal, STREAMS, Settings};
 use crate::math::statistics::median;
 use crate::parallel;
 use crate::sampling::{Purpose, stream};

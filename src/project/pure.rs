@@ -1,7 +1,10 @@
 //! Expectation values over the square of the ground state: the middle of a window, with its weight.
 
+use super::Job;
+use super::dressed::Dressing;
+use super::state::Walk;
 use super::windows::Action;
-use super::{ProjectError, Pure, STREAMS, Settings, Variational, Walk};
+use super::{ProjectError, Pure, STREAMS, Settings, Variational};
 use crate::estimate::EnergyEstimate;
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::statistics::Moments;
@@ -57,6 +60,26 @@ pub(super) struct Drawn {
     observables: Vec<(&'static str, Box<dyn Observable>)>,
     /// Of each observable the means over each replicate.
     means: Vec<Vec<Vec<f64>>>,
+    /// The same over the samples with the weights of a dressed guide.
+    weighted: Option<Vec<Vec<Vec<f64>>>>,
+    /// Of each replicate the mean weight, that with the local energy of a dressed guide, and the mean local energy of psi.
+    dressed: Vec<Vec<f64>>,
+}
+
+impl Drawn {
+    /// Energy of a dressed guide, and by how much it is above that of psi, with its standard error.
+    pub(super) fn guide(&self, given: Option<Variational>) -> Option<(Variational, (f64, f64))> {
+        let found = Replicates::new(self.dressed.clone())
+            .jackknife(|m| vec![m[1] / m[0], m[1] / m[0] - m[2]]);
+        let (shift, apart) = (found.values[1], found.errors[1]);
+        let (energy, standard_error) = match given {
+            Some(v) => (v.energy + shift, v.standard_error.hypot(apart)),
+            None => (found.values[0], found.errors[0]),
+        };
+        let finite = energy.is_finite() && standard_error.is_finite();
+        let guide = Variational { energy, standard_error, samples: self.energy.samples };
+        finite.then_some((guide, (shift, apart)))
+    }
 }
 
 /// An exact sample that a walker starts from.
@@ -113,6 +136,7 @@ pub(super) fn draw(
     settings: &Settings,
     entries: &[&'static Entry],
     for_energy: bool,
+    dressing: Option<&Dressing>,
 ) -> Drawn {
     let observables: Vec<(&'static str, Box<dyn Observable>)> = if entries.is_empty() {
         Vec::new()
@@ -124,16 +148,20 @@ pub(super) fn draw(
     let n = psi.sector().particles();
     let wanted = match settings.samples {
         Some(samples) => samples,
-        None if for_energy => ENERGY_SAMPLES,
+        None if for_energy || dressing.is_some() => ENERGY_SAMPLES,
         None if observables.is_empty() => 0,
         None => SAMPLES,
     };
     let each = wanted.div_ceil(replicates).next_power_of_two();
     let mut energies = vec![Moments::default(); replicates];
     let mut means = vec![Vec::new(); observables.len()];
+    let mut weighted = means.clone();
+    let mut dressed = Vec::new();
     for (r, energy) in energies.iter_mut().enumerate().filter(|_| wanted > 0) {
         let mut sums: Vec<Vec<f64>> =
             observables.iter().map(|(_, o)| vec![0.0; o.length()]).collect();
+        let mut heavy = sums.clone();
+        let mut moments = [0.0; 3];
         for first in (0..each).step_by(PART) {
             let id = BatchId {
                 sampling: Sampling::QuasiRandom,
@@ -145,12 +173,33 @@ pub(super) fn draw(
             };
             let count = PART.min(each - first);
             let batch = local_energy::draw(psi, system, id, count, Derivatives::None);
-            batch.local_energy.iter().for_each(|&e| energy.push(e));
             for ((_, observable), sums) in observables.iter().zip(&mut sums) {
                 batch.x.chunks_exact(n).for_each(|x| observable.add(&place(x), sums));
             }
+            let Some(dressing) = dressing else {
+                batch.local_energy.iter().for_each(|&e| energy.push(e));
+                continue;
+            };
+            let weighed = dressing.weigh(&batch);
+            for (&(weight, e), own) in weighed.iter().zip(&batch.local_energy) {
+                energy.push(e);
+                moments.iter_mut().zip([weight, weight * own, e]).for_each(|(m, v)| *m += v);
+            }
+            for ((_, observable), sums) in observables.iter().zip(&mut heavy) {
+                let mut own = vec![0.0; sums.len()];
+                for (x, (weight, _)) in batch.x.chunks_exact(n).zip(&weighed) {
+                    own.fill(0.0);
+                    observable.add(&place(x), &mut own);
+                    sums.iter_mut().zip(&own).for_each(|(s, o)| *s += weight * o);
+                }
+            }
         }
         let count = energy.count() as f64;
+        let total = moments[0];
+        dressed.push(moments.iter().map(|m| m / count).collect());
+        for (sums, means) in heavy.into_iter().zip(&mut weighted) {
+            means.push(sums.into_iter().map(|s| s / total).collect());
+        }
         for (sums, means) in sums.into_iter().zip(&mut means) {
             means.push(sums.into_iter().map(|s| s / count).collect());
         }
@@ -161,17 +210,13 @@ pub(super) fn draw(
         standard_error: all.standard_error(),
         samples: all.count(),
     };
-    Drawn { energy, observables, means }
+    let weighted = dressing.map(|_| weighted);
+    Drawn { energy, observables, means, weighted, dressed }
 }
 
 /// Where the walkers start, `blocks` times so many: walker `w` belongs to replicate `w % replicates`.
-pub(super) fn starts(
-    psi: &dyn Wavefunction,
-    system: System,
-    settings: &Settings,
-    walkers: usize,
-    blocks: usize,
-) -> Vec<Start> {
+pub(super) fn starts(job: &Job, walkers: usize, blocks: usize) -> Vec<Start> {
+    let Job { psi, system, settings, .. } = *job;
     let (n, replicates) = (psi.sector().particles(), settings.replicates);
     let mut each = (POOL * walkers).div_ceil(replicates).next_power_of_two();
     let most = each * if n <= 2 { PAIR_GROWTH } else { GROWTH };
@@ -189,7 +234,12 @@ pub(super) fn starts(
                     tails: TAILS,
                 };
                 let count = PART.min(each - first);
-                pool.push(local_energy::draw(psi, system, id, count, Derivatives::None));
+                let mut batch = local_energy::draw(psi, system, id, count, Derivatives::None);
+                if let Some(dressing) = job.dressing {
+                    let weighed = dressing.weigh(&batch);
+                    batch.weight.iter_mut().zip(weighed).for_each(|(w, (own, _))| *w *= own);
+                }
+                pool.push(batch);
             }
         }
         if each >= most || behind_variance(&pools) >= ENOUGH {
@@ -306,6 +356,7 @@ pub(super) fn finish(
         all
     };
     let sums = Replicates::new(sums);
+    let guide = drawn.weighted.as_ref().unwrap_or(&drawn.means);
     let whole = change(&sums.mean());
     let without: Vec<_> = sums.leave_one_out().map(|s| change(&s)).collect();
     let r = replicates as f64;
@@ -316,11 +367,60 @@ pub(super) fn finish(
             Ok(Measurement { observable: (*name).to_owned(), quantities })
         };
         // Pseudo-values of the jackknife are as good as independent.
-        let pure = drawn.means[k].iter().zip(&without).map(|(mean, without)| {
+        let pure = guide[k].iter().zip(&without).map(|(mean, without)| {
             let pseudo = whole[k].iter().zip(&without[k]).map(|(w, o)| r * w - (r - 1.0) * o);
             mean.iter().zip(pseudo).map(|(m, p)| m + p).collect()
         });
         found.push(Pure::of(measured(drawn.means[k].clone())?, measured(pure.collect())?));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_are_taken_where_energies_are_far_off_and_weighted_back() {
+        // One place in 500 has an energy of 50, and others scatter about nothing.
+        let count = 8192;
+        let energy = |k: usize| if k % 500 == 7 { 50.0 } else { (k as f64).sin() };
+        let pool = Batch {
+            particles: 1,
+            x: (0..count).map(|k| k as f64).collect(),
+            local_energy: (0..count).map(energy).collect(),
+            weight: (0..count).map(|k| if k % 2 == 0 { 0.5 } else { 1.5 }).collect(),
+            ..Batch::default()
+        };
+        let number: f64 = pool.weight.iter().sum();
+        let mean =
+            pool.weight.iter().zip(&pool.local_energy).map(|(w, e)| w * e).sum::<f64>() / number;
+        let mut rng = stream(3, Purpose::Analysis, 0, 0);
+        let starts = take(&[pool], 1, 512, &mut rng);
+        assert_eq!(starts.len(), 512);
+        let rare = starts.iter().filter(|s| energy(s.x[0] as usize) == 50.0);
+        // As many as by chance would be one.
+        assert!(rare.clone().count() > 50 && rare.clone().all(|s| s.weight < 0.05));
+        let total = starts.iter().map(|s| s.weight).sum::<f64>() / 512.0;
+        let found = starts.iter().map(|s| s.weight * energy(s.x[0] as usize)).sum::<f64>() / 512.0;
+        assert!(
+            (total - 1.0).abs() < 0.05 && (found - mean).abs() < 0.05,
+            "{total} {found} {mean}"
+        );
+    }
+
+    #[test]
+    fn starts_are_none_of_those_without_a_sensible_energy() {
+        let pool = Batch {
+            particles: 1,
+            x: vec![0.0, 1.0, 2.0, 3.0],
+            local_energy: vec![1.0, f64::NAN, f64::INFINITY, 2.0],
+            weight: vec![1.0; 4],
+            ..Batch::default()
+        };
+        let mut rng = stream(3, Purpose::Analysis, 0, 0);
+        let starts = take(&[pool], 1, 64, &mut rng);
+        assert!(starts.iter().all(|s| s.x[0] == 0.0 || s.x[0] == 3.0));
+        assert!((starts.iter().map(|s| s.weight).sum::<f64>() / 64.0 - 1.0).abs() < 0.05);
+    }
 }

@@ -24,7 +24,7 @@ pub(super) const HARMONIUM: &str = r#"(
     wavefunction: Weyl(base: MeanField(orbitals: NonInteracting)),
 )"#;
 
-fn few() -> Settings {
+pub(super) fn few() -> Settings {
     Settings { walkers: Some(256), samples: Some(8192), ..Settings::default() }
 }
 
@@ -52,7 +52,8 @@ fn free_fermions_are_projected_onto_harmonium_and_its_pure_width() {
 
 #[test]
 fn the_curve_falls_and_bounds_the_energy() {
-    let found = run(HARMONIUM, &few());
+    let plain = Settings { control_variates: ControlVariates::Off, ..few() };
+    let found = run(HARMONIUM, &plain);
     for pair in found.curve.windows(2) {
         let slack = pair[0].standard_error.max(pair[1].standard_error);
         assert!(pair[1].correction < pair[0].correction + slack, "{:?}", found.curve);
@@ -90,6 +91,8 @@ fn deviations(spec: &str, exact: f64, seeds: u64) -> Vec<f64> {
             observables: Vec::new(),
             seed,
             samples: Some(16384),
+            // Poor guides are what this is about.
+            control_variates: ControlVariates::Off,
             ..few()
         };
         let (energy, error) = run(spec, &settings).energy()?;
@@ -149,7 +152,8 @@ fn walls_and_rings_are_exact_for_free_particles() {
 fn an_interrupted_projection_goes_on_with_the_same_bits() {
     let (spec, psi) = built(HARMONIUM);
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    let settings = Settings { walkers: Some(192), ..few() };
+    // Also with coefficients that are found again.
+    let settings = Settings { walkers: Some(192), control_variates: ControlVariates::On, ..few() };
     let mut go_on = |_: &News, _: &State| ControlFlow::Continue(());
     let whole =
         project(psi.as_ref(), system, &settings, None, &mut State::default(), &mut go_on).unwrap();
@@ -200,36 +204,44 @@ pub(super) fn noded() -> (crate::spec::ResolvedSpec, Box<dyn Wavefunction>) {
 }
 
 #[test]
-fn walkers_are_added_where_the_error_bar_asks_for_them() {
-    let (spec, psi) = built(HARMONIUM);
-    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    let mut watch = |_: &News, _: &State| ControlFlow::Continue(());
-    let of = |tolerance, walkers| Settings { tolerance, walkers, observables: Vec::new(), ..few() };
-    let job = |settings| Job { psi: psi.as_ref(), system, settings, shift: 0.0 };
-    let (coarse, fixed) = (of(Some(0.5), None), of(None, Some(100)));
-    let found = job(&coarse).project(&[], None, &mut State::default(), &mut watch).unwrap();
-    assert_eq!(found.walkers, WALKERS);
-    // A multiple of the replicates.
-    let found = job(&fixed).project(&[], None, &mut State::default(), &mut watch).unwrap();
-    assert_eq!(found.walkers, 128);
-    let free = of(None, None);
-    let point = |standard_error| CurvePoint {
-        beta: 1.0,
-        correction: -0.1,
-        standard_error,
-        effective_share: 1.0,
+fn control_variates_shrink_both_error_bars_and_leave_the_energy() {
+    let of = |control_variates| {
+        let settings = Settings { control_variates, ..few() };
+        run(HARMONIUM, &settings)
     };
-    let asked = |error| {
-        let curve = Curve {
-            points: vec![point(error)],
-            falls: Vec::new(),
-            quadrature: Vec::new(),
-            largest_part: Vec::new(),
-        };
-        let found = Found { curve, lengths: vec![2], chosen: 0, refusal: None, clock: 0.1 };
-        let nothing = Variational { energy: 1.0, standard_error: 0.0, samples: 0 };
-        job(&free).blocks_for(&found, 1, nothing)
+    let (with, without) = (of(ControlVariates::Auto), of(ControlVariates::Off));
+    let variates = with.variates.unwrap();
+    assert!(variates.variance < 0.5 && without.variates.is_none(), "{variates:?}");
+    let exact = 0.5 + 4.0 * 2.5f64.sqrt();
+    for found in [&with, &without] {
+        let (energy, error) = found.energy().unwrap();
+        let remainder = found.correction.unwrap().remainder;
+        assert!((energy - exact).abs() < 3.5 * error + remainder, "{energy} ± {error}");
+    }
+    let apart = with.variational.energy - without.variational.energy;
+    let error = with.variational.standard_error.hypot(without.variational.standard_error);
+    assert!(apart.abs() < 4.0 * error, "{apart} ± {error}");
+    let of = |p: &Projection| p.correction.unwrap().standard_error;
+    assert!(
+        of(&with) < 0.5 * of(&without)
+            && with.energy().unwrap().1 < 0.5 * without.energy().unwrap().1
+    );
+    // The curve belongs to the correction of psi.
+    let last = with.curve.last().unwrap();
+    assert!(
+        (last.correction - with.correction.unwrap().energy).abs() < 0.1 * last.correction.abs()
+    );
+    let square = |p: &Projection| {
+        let q = p.observables[0].pure.iter().find(|q| q.name == "mean_square_position_up").unwrap();
+        q.scalar().unwrap()
     };
-    // 2.5 % of the correction.
-    assert_eq!([0.002, 0.004, 0.01].map(asked), [1, 3, 16]);
+    let (value, error) = square(&with);
+    assert!((value - (0.5 + 4.0 / 2.5f64.sqrt()) / 3.0).abs() < 4.0 * error, "{value} ± {error}");
+}
+
+#[test]
+fn control_variates_are_left_out_where_nothing_scatters() {
+    let spec = HARMONIUM.replace("Harmonic(stiffness: 0.5)", "None");
+    let found = run(&spec, &few());
+    assert!(found.variates.is_none() && (found.energy().unwrap().0 - 4.5).abs() < 1e-9);
 }

@@ -233,3 +233,54 @@ impl<'a> Mover<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the exact process of an oscillator, guided by its ground state, does in a time: `x` and `x²` relax at the rates 1 and 2.
+    fn oscillator(time: f64) -> Tally {
+        let forgot = |rate: f64| 1.0 - (-rate * time).exp();
+        Tally {
+            tried: 1.0,
+            jumps: [forgot(1.0), forgot(2.0)],
+            slopes: [1.0, 2.0],
+            changes: [0.5, 2.0],
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn the_clock_tells_the_time_of_the_exact_process() {
+        for time in [1e-3, 0.03, 0.2] {
+            let all = oscillator(time);
+            let found = all.clock().unwrap();
+            assert!((found / time - 1.0).abs() < 3e-3, "{time} {found}");
+            // Of one function that relaxes at one rate, exactly.
+            let one = Tally { slopes: [1.0, 0.0], ..all };
+            assert!((one.clock().unwrap() / time - 1.0).abs() < 1e-12);
+            // As weights do not change it.
+            assert_eq!(all.times(0.25).clock(), all.clock());
+        }
+        // After so long a time functions are forgotten, and whoever walks farther than any process walks at no time.
+        assert_eq!(oscillator(3.0).clock(), None);
+        let far = Tally { jumps: [10.0, 20.0], ..oscillator(0.1) };
+        assert_eq!(far.clock(), None);
+    }
+
+    #[test]
+    fn walkers_are_as_late_as_their_moves() {
+        let (spec, psi) = crate::project::tests::built(
+            "(title: \"free\", hamiltonian: Inline(external: Harmonic(), interaction: None), sector: (up: 3), \
+             geometry: Line, wavefunction: Weyl(layers: [], base: MeanField(orbitals: NonInteracting)))",
+        );
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let mut rng = crate::sampling::stream(1, crate::sampling::Purpose::Analysis, 0, 0);
+        let mut mover = Mover::new(psi.as_ref(), system, Space::Line, 0.05);
+        let mut point = mover.start(&mut rng).unwrap();
+        (0..4000).for_each(|_| mover.step(&mut point, &mut rng));
+        // The drift of an oscillator is linear: a step of tau forgets as much as the time -ln(1 - tau).
+        let clock = mover.tally.clock().unwrap();
+        assert!((clock / 0.05127 - 1.0).abs() < 0.06, "{clock}");
+    }
+}

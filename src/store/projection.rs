@@ -3,7 +3,7 @@
 use super::files::{FileError, names, read_text, write_atomic};
 use super::record::Reference;
 use crate::json::number;
-use crate::project::{Correction, CurvePoint, Guard, Projection, Pure, Variational};
+use crate::project::{Correction, CurvePoint, Guard, Projection, Pure, Variates, Variational};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
@@ -29,6 +29,9 @@ pub struct ProjectionRecord {
     /// What was mixed into a guide that has nodes.
     #[serde(default)]
     pub guard: Option<Guard>,
+    /// What the guide was dressed with.
+    #[serde(default)]
+    pub variates: Option<Variates>,
     /// Share of the windows that count: (sum w)² / (number · sum w²).
     #[serde(deserialize_with = "number")]
     pub effective_share: f64,
@@ -81,6 +84,7 @@ impl ProjectionRecord {
             energy: energy.map(|e| e.0),
             standard_error: energy.map(|e| e.1),
             guard: found.guard,
+            variates: found.variates,
             effective_share: found.effective_share,
             acceptance: found.acceptance,
             step: found.step,
@@ -176,6 +180,7 @@ mod tests {
             replicates: 32,
             observables: Vec::new(),
             guard: None,
+            variates: None,
         };
         let record = ProjectionRecord::of("t", "0123", 7, nothing);
         assert!(record.energy.is_none() && record.refusals.len() == 1);
