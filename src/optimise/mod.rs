@@ -1,7 +1,7 @@
 //! Optimisers of the variational parameters.
 //!
 //! Each turns a batch of samples into a step. Adding one: a file here with its settings and its
-//! [`Optimiser`], and its lines in [`OptimiserSettings`].
+//! [`Optimiser`], and its line in the list of `optimisers!`.
 
 pub mod adam;
 pub(crate) mod damping;
@@ -27,11 +27,31 @@ use crate::wavefunction::WavefunctionSettings;
 use faer::Mat;
 use serde::{Deserialize, Serialize};
 
-/// The optimiser of a run and its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum OptimiserSettings {
-    /// The one that suits the wavefunction: [`OptimiserSettings::complete`].
-    Automatic,
+/// Writes [`OptimiserSettings`] and what it knows of its variants from a list of them.
+macro_rules! optimisers {
+    ($($(#[$doc:meta])* $name:ident($settings:ty),)*) => {
+        /// The optimiser of a run and its settings.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum OptimiserSettings {
+            /// The one that suits the wavefunction: [`OptimiserSettings::complete`].
+            Automatic,
+            $($(#[$doc])* $name($settings),)*
+        }
+
+        impl OptimiserSettings {
+            /// What the settings say of themselves.
+            pub fn settings(&self) -> &dyn Settings {
+                match self {
+                    OptimiserSettings::Automatic => &RayleighGaussNewtonSettings::DEFAULT,
+                    $(OptimiserSettings::$name(s) => s,)*
+                }
+            }
+        }
+    };
+}
+
+// The registry: an optimiser a line.
+optimisers! {
     /// Adam: D. Kingma, J. Ba, arXiv:1412.6980.
     Adam(AdamSettings),
     /// Stochastic reconfiguration: S. Sorella, Phys. Rev. Lett. 80, 4558 (1998).
@@ -66,18 +86,6 @@ impl OptimiserSettings {
                     RayleighGaussNewtonSettings::default()
                 }
             });
-        }
-    }
-
-    /// What the settings say of themselves.
-    pub fn settings(&self) -> &dyn Settings {
-        match self {
-            OptimiserSettings::Automatic => &RayleighGaussNewtonSettings::DEFAULT,
-            OptimiserSettings::Adam(s) => s,
-            OptimiserSettings::StochasticReconfiguration(s) => s,
-            OptimiserSettings::RayleighGaussNewton(s) => s,
-            OptimiserSettings::EnergyNaturalGradient(s) => s,
-            OptimiserSettings::Lbfgs(s) => s,
         }
     }
 

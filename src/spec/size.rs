@@ -5,7 +5,7 @@ use crate::system::{Geometry, Sector};
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::waveflow::WaveflowSettings;
 use crate::wavefunction::waveflow::conditioner::Conditioner;
-use crate::wavefunction::weyl::{LayerKind, WeylSettings, default_pair_cells};
+use crate::wavefunction::weyl::{LayerKind, Sizes, WeylSettings, default_pair_cells};
 
 /// Most memory, in bytes, that the matrices of a training may take by the estimate: 16 GiB.
 pub const MOST_MEMORY: f64 = (1u64 << 34) as f64;
@@ -43,14 +43,14 @@ fn weyl(settings: &WeylSettings, sector: Sector, geometry: &Geometry, finer: usi
     let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(geometry));
     // On a circle no cosine lacks its sine.
     let circle = matches!(geometry, Geometry::Ring { .. });
-    let functions = settings.two_body_functions | usize::from(circle);
-    let of = |layer: &LayerKind| match layer {
-        Monotone => spins * (finer * settings.monotone_cells + 1),
-        Pair | PairInverse => pairs * (finer * pair_cells + 1),
-        TwoBody => pairs * functions.pow(2),
-        ToMeanField | FromMeanField => 0,
+    let sizes = Sizes {
+        spins,
+        pairs,
+        monotone_cells: finer * settings.monotone_cells,
+        pair_cells: finer * pair_cells,
+        two_body_functions: settings.two_body_functions | usize::from(circle),
     };
-    layers.iter().map(of).sum()
+    layers.iter().map(|layer| (layer.about().parameters)(&sizes)).sum()
 }
 
 /// Bytes that the samples and matrices of one step take at most.

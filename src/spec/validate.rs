@@ -22,7 +22,7 @@ use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::{self, SectorBaseSettings};
 use crate::wavefunction::waveflow::WaveflowSettings;
-use crate::wavefunction::weyl::{BaseSettings, LayerKind, NO_TWO_BODY, WeylSettings};
+use crate::wavefunction::weyl::{BaseSettings, NO_TWO_BODY, WeylSettings};
 use std::fmt::Display;
 
 /// A value that violates a bound.
@@ -391,9 +391,7 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
     }
     if let Some(layers) = layers {
         within("wavefunction.layers", layers.len(), 0, 64)?;
-        if let Some(i) =
-            layers.iter().position(|l| *l == LayerKind::TwoBody).filter(|_| sector.is_many())
-        {
+        if let Some(i) = layers.iter().position(|l| !l.about().many).filter(|_| sector.is_many()) {
             return rule(&format!("wavefunction.layers[{i}]"), NO_TWO_BODY);
         }
     }

@@ -135,10 +135,10 @@ impl WavefunctionSettings {
     pub fn can_refine(&self) -> bool {
         match self {
             WavefunctionSettings::Waveflow(_) | WavefunctionSettings::SectorBase(_) => false,
-            WavefunctionSettings::Weyl(settings) => settings.layers.as_ref().is_none_or(|layers| {
-                use weyl::LayerKind::*;
-                layers.iter().any(|layer| matches!(layer, Monotone | Pair | PairInverse))
-            }),
+            WavefunctionSettings::Weyl(settings) => {
+                let layers = settings.layers.as_ref();
+                layers.is_none_or(|layers| layers.iter().any(|layer| layer.about().refines))
+            }
         }
     }
 }

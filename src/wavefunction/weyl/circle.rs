@@ -145,6 +145,7 @@ impl CircleLayer {
     pub fn forward<T: Scalar>(
         &self,
         angles: &mut [T],
+        _reverse: bool,
         trace: &mut CircleTrace<T>,
         det: &mut LogProduct<T>,
     ) {
@@ -208,7 +209,7 @@ impl CircleLayer {
     }
 
     /// Undoes the layer.
-    pub fn inverse(&self, angles: &mut [f64]) {
+    pub fn inverse(&self, angles: &mut [f64], _trace: &mut CircleTrace<f64>) {
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
             for angle in &mut angles[spin] {
                 *angle = if self.inverted {

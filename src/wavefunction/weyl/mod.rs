@@ -18,6 +18,7 @@ pub mod base;
 pub mod circle;
 pub mod displacement;
 pub mod ensemble;
+mod layer;
 pub mod monotone;
 mod newton;
 pub mod pair;
@@ -38,13 +39,14 @@ use base::{Base, BaseTrace};
 pub use base::{
     BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
 };
-use circle::{CircleLayer, CircleTrace, anchor};
-use monotone::{MonotoneLayer, MonotoneTrace};
-use pair::{PairLayer, PairSpace, PairTrace};
+use circle::{CircleLayer, anchor};
+pub use layer::{Kind, LayerKind, Sizes};
+use layer::{Layer, LayerTrace, Making};
+use monotone::MonotoneLayer;
+use pair::PairSpace;
 use place::Place;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
-use two_body::{TwoBodyLayer, TwoBodyTrace};
 
 /// Settings of the Weyl flow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,24 +73,6 @@ pub struct WeylSettings {
     pub bound_share: f64,
 }
 
-/// One layer of the flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LayerKind {
-    /// S: a trainable monotone map of every coordinate.
-    Monotone,
-    /// P: a pair displacement from configurations to the base. Stretches distances freely.
-    Pair,
-    /// P in the other direction: a pair displacement from the base to configurations. Contracts distances
-    /// freely, and so digs correlation holes of any depth.
-    PairInverse,
-    /// s0: the fixed map to the cumulative mean-field density, where knots are spread as the particles are.
-    ToMeanField,
-    /// The inverse of s0.
-    FromMeanField,
-    /// F: a general two-body displacement field.
-    TwoBody,
-}
-
 /// The layers of a flow whose spec lists none.
 ///
 /// Fields in the mean-field coordinate and pairs at physical distances by turns: what one pair does depends on where
@@ -101,7 +85,7 @@ pub fn default_layers(sector: Sector, system: System) -> Vec<LayerKind> {
         return all;
     }
     let mut kept: Vec<LayerKind> = Vec::new();
-    for kind in all.into_iter().filter(|kind| *kind != LayerKind::TwoBody) {
+    for kind in all.into_iter().filter(|kind| kind.about().many) {
         // A way there and back with nothing between is none.
         match (kept.last(), kind) {
             (Some(LayerKind::ToMeanField), LayerKind::FromMeanField) => {
@@ -254,99 +238,6 @@ impl Space {
 /// Share of its peak at which the density on the line counts as negligible for tables and quadratures.
 const NEGLIGIBLE_DENSITY: f64 = 1e-14;
 
-#[derive(Clone, Debug)]
-enum Layer {
-    Monotone(MonotoneLayer),
-    Circle(CircleLayer),
-    Pair(Box<PairLayer>),
-    TwoBody(TwoBodyLayer),
-}
-
-/// Intermediate values of one layer; each kind uses its own part.
-#[derive(Clone, Debug, Default)]
-struct LayerTrace<T> {
-    monotone: MonotoneTrace<T>,
-    circle: CircleTrace<T>,
-    pair: PairTrace<T>,
-    two_body: TwoBodyTrace<T>,
-}
-
-impl Layer {
-    fn parameters(&self) -> usize {
-        match self {
-            Layer::Monotone(l) => l.groups().iter().sum(),
-            Layer::Circle(l) => l.parameters(),
-            Layer::Pair(l) => l.parameters(),
-            Layer::TwoBody(l) => l.groups().iter().sum(),
-        }
-    }
-
-    fn set_parameters(&mut self, parameters: &[f64]) {
-        match self {
-            Layer::Monotone(l) => l.set_parameters(parameters),
-            Layer::Circle(l) => l.set_parameters(parameters),
-            Layer::Pair(l) => l.set_parameters(parameters),
-            Layer::TwoBody(l) => l.set_parameters(parameters),
-        }
-    }
-
-    /// Halves the cells of the layer's splines and returns its parameters.
-    fn refine(&mut self) -> Vec<f64> {
-        match self {
-            Layer::Monotone(l) => l.refine(),
-            Layer::Circle(l) => l.refine(),
-            Layer::Pair(l) => l.refine(),
-            // Made of waves, not of cells.
-            Layer::TwoBody(l) => l.parameters().to_vec(),
-        }
-    }
-
-    /// Linear forms of the layer's parameters whose squares measure roughness.
-    fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
-        match self {
-            Layer::Monotone(l) => logits_roughness(&l.groups()),
-            Layer::Circle(l) => l.roughness(),
-            Layer::Pair(l) => l.roughness(),
-            Layer::TwoBody(l) => l.roughness(),
-        }
-    }
-
-    fn forward<T: Scalar>(
-        &self,
-        angles: &mut [T],
-        reverse: bool,
-        trace: &mut LayerTrace<T>,
-        det: &mut LogProduct<T>,
-    ) {
-        match self {
-            Layer::Monotone(l) => l.forward(angles, &mut trace.monotone, det),
-            Layer::Circle(l) => l.forward(angles, &mut trace.circle, det),
-            Layer::Pair(l) => l.forward(angles, reverse, &mut trace.pair, det),
-            Layer::TwoBody(l) => l.forward(angles, reverse, &mut trace.two_body, det),
-        }
-    }
-
-    fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut LayerTrace<T>, out: &mut [T]) {
-        // psi carries the square root of the determinant.
-        const LOG_DET_BAR: f64 = 0.5;
-        match self {
-            Layer::Monotone(l) => l.backward(bar, LOG_DET_BAR, &mut trace.monotone, out),
-            Layer::Circle(l) => l.backward(bar, LOG_DET_BAR, &mut trace.circle, out),
-            Layer::Pair(l) => l.backward(bar, LOG_DET_BAR, &mut trace.pair, out),
-            Layer::TwoBody(l) => l.backward(bar, LOG_DET_BAR, &mut trace.two_body, out),
-        }
-    }
-
-    fn inverse(&self, angles: &mut [f64], trace: &mut LayerTrace<f64>) {
-        match self {
-            Layer::Monotone(l) => l.inverse(angles),
-            Layer::Circle(l) => l.inverse(angles),
-            Layer::Pair(l) => l.inverse(angles, &mut trace.pair),
-            Layer::TwoBody(l) => l.inverse(angles, &mut trace.two_body),
-        }
-    }
-}
-
 /// Where each layer's parameters begin, and their number at the end.
 fn offsets(layers: &[Layer]) -> Vec<usize> {
     let mut offsets = vec![0];
@@ -354,20 +245,6 @@ fn offsets(layers: &[Layer]) -> Vec<usize> {
         offsets.push(offsets[offsets.len() - 1] + layer.parameters());
     }
     offsets
-}
-
-/// Second differences of neighbouring logits, which continue evenly about both ends.
-fn logits_roughness(groups: &[usize]) -> Vec<Vec<(usize, f64)>> {
-    let mut forms = Vec::new();
-    let mut start = 0;
-    for &size in groups {
-        let last = start + size - 1;
-        forms.push(vec![(start, -2.0), (start + 1, 2.0)]);
-        forms.extend((start + 1..last).map(|k| vec![(k - 1, 1.0), (k, -2.0), (k + 1, 1.0)]));
-        forms.push(vec![(last, -2.0), (last - 1, 2.0)]);
-        start += size;
-    }
-    forms
 }
 
 /// Intermediate values of one evaluation.
@@ -408,7 +285,7 @@ impl Weyl {
         place: Place,
         base: Base,
     ) -> Result<Self, WavefunctionError> {
-        let known = |kind: &LayerKind| *kind != LayerKind::TwoBody || !sector.is_many();
+        let known = |kind: &LayerKind| kind.about().many || !sector.is_many();
         let default = || default_layers(sector, system);
         let kinds: Vec<_> = settings.layers.clone().unwrap_or_else(default);
         if !kinds.iter().all(known) {
@@ -418,7 +295,6 @@ impl Weyl {
         let inside = System { hamiltonian: &natural, geometry: &place.walls };
         let space = Space::of(system, &place, &base);
         let one_body = OneBody::new(settings, sector, inside, &kinds, &base)?;
-        let share = settings.bound_share;
         let physical = match space {
             Space::Box { .. } => {
                 PairSpace::between_walls(base.extent(), |share| base.distances(share))
@@ -428,34 +304,13 @@ impl Weyl {
         };
         // In the mean-field coordinate the particles fill the box.
         let spread = if physical == PairSpace::Ring { physical } else { PairSpace::Walls };
-        let mut pairs = physical;
         let pair_cells = settings.pair_cells.unwrap_or_else(|| default_pair_cells(system.geometry));
-        let mut layers = Vec::new();
-        for kind in &kinds {
-            layers.push(match kind {
-                LayerKind::Monotone => one_body.trainable(sector),
-                LayerKind::Pair | LayerKind::PairInverse => {
-                    let inverted = *kind == LayerKind::PairInverse;
-                    let cells = pair_cells;
-                    Layer::Pair(Box::new(PairLayer::new(sector, cells, pairs, share, inverted)?))
-                }
-                LayerKind::ToMeanField => {
-                    pairs = spread;
-                    one_body.fixed(sector, false)
-                }
-                LayerKind::FromMeanField => {
-                    pairs = physical;
-                    one_body.fixed(sector, true)
-                }
-                LayerKind::TwoBody => {
-                    let functions = settings.two_body_functions;
-                    Layer::TwoBody(match space {
-                        Space::Ring { .. } => TwoBodyLayer::on_circle(sector, functions, share),
-                        _ => TwoBodyLayer::new(sector, functions, share),
-                    })
-                }
-            });
-        }
+        let ring = matches!(space, Space::Ring { .. });
+        let pairs = physical;
+        let mut making =
+            Making { settings, sector, one_body, ring, pair_cells, physical, spread, pairs };
+        let made = kinds.iter().map(|kind| (kind.about().build)(&mut making));
+        let layers = made.collect::<Result<Vec<Layer>, WavefunctionError>>()?;
         let offsets = offsets(&layers);
         let parameters = vec![0.0; offsets[layers.len()]];
         Ok(Weyl {

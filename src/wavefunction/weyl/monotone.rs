@@ -3,12 +3,43 @@
 //! `z_i = s(theta_i)` with a reflected circular spline `s`, and its inverse; `log |det| = ± sum_i log s'`.
 //! Trainable (the layer S), or fixed to the mean-field density (`s0` and its inverse).
 
+use super::layer::Kind;
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::spline::CircularSpline;
 use crate::math::spline::circular::CircularAdjoint;
 use crate::system::Sector;
 use std::f64::consts::PI;
+
+/// A trainable map of each spin.
+pub const TRAINABLE: Kind = Kind {
+    build: |m| Ok(m.one_body.trainable(m.sector)),
+    parameters: |of| of.spins * (of.monotone_cells + 1),
+    refines: true,
+    many: true,
+};
+
+/// The map to the mean-field coordinate.
+pub const TO_MEAN_FIELD: Kind = Kind {
+    build: |m| {
+        m.pairs = m.spread;
+        Ok(m.one_body.fixed(m.sector, false))
+    },
+    parameters: |_| 0,
+    refines: false,
+    many: true,
+};
+
+/// The map back.
+pub const FROM_MEAN_FIELD: Kind = Kind {
+    build: |m| {
+        m.pairs = m.physical;
+        Ok(m.one_body.fixed(m.sector, true))
+    },
+    parameters: |_| 0,
+    refines: false,
+    many: true,
+};
 
 /// A monotone map per spin, `theta -> z` or, inverted, `z -> theta`.
 #[derive(Clone, Debug)]
@@ -52,8 +83,18 @@ impl MonotoneLayer {
         MonotoneLayer { sector, splines, trainable: false, inverted }
     }
 
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.groups().iter().sum()
+    }
+
+    /// Linear forms of the parameters whose squares measure roughness.
+    pub fn roughness(&self) -> Vec<Vec<(usize, f64)>> {
+        logits_roughness(&self.groups())
+    }
+
     /// Lengths of the groups of neighbouring logits that are the parameters.
-    pub fn groups(&self) -> Vec<usize> {
+    fn groups(&self) -> Vec<usize> {
         if self.trainable {
             self.splines.iter().map(CircularSpline::weights).collect()
         } else {
@@ -91,6 +132,7 @@ impl MonotoneLayer {
     pub fn forward<T: Scalar>(
         &self,
         angles: &mut [T],
+        _reverse: bool,
         trace: &mut MonotoneTrace<T>,
         det: &mut LogProduct<T>,
     ) {
@@ -157,7 +199,7 @@ impl MonotoneLayer {
     }
 
     /// Undoes the layer.
-    pub fn inverse(&self, angles: &mut [f64]) {
+    pub fn inverse(&self, angles: &mut [f64], _trace: &mut MonotoneTrace<f64>) {
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
             for angle in &mut angles[spin] {
                 let (sign, start) = fold(*angle);
@@ -171,4 +213,18 @@ impl MonotoneLayer {
             }
         }
     }
+}
+
+/// Second differences of neighbouring logits, which continue evenly about both ends.
+fn logits_roughness(groups: &[usize]) -> Vec<Vec<(usize, f64)>> {
+    let mut forms = Vec::new();
+    let mut start = 0;
+    for &size in groups {
+        let last = start + size - 1;
+        forms.push(vec![(start, -2.0), (start + 1, 2.0)]);
+        forms.extend((start + 1..last).map(|k| vec![(k - 1, 1.0), (k, -2.0), (k + 1, 1.0)]));
+        forms.push(vec![(last, -2.0), (last - 1, 2.0)]);
+        start += size;
+    }
+    forms
 }

@@ -9,12 +9,14 @@
 //! most `N`: `kappa < 1 / N`. The map is the gradient of an invariant convex function.
 
 use super::displacement::{Displacement, DisplacementAdjoint};
+use super::layer::{Kind, Layer, Making};
 use super::newton::{self, NewtonWork};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{cholesky, cholesky_inverse, cholesky_solve};
 use crate::math::spline::{CircularSpline, ShortRange, SplineError};
 use crate::system::Sector;
+use crate::wavefunction::WavefunctionError;
 use crate::work;
 use std::f64::consts::PI;
 
@@ -111,6 +113,21 @@ const LEAST_GAP: f64 = 0.15 * PI;
 const BEYOND: [f64; 3] = [1e-8, 1e-7, 1e-6];
 /// How far the bump reaches beyond the gap, in widths of the gap: its end is flat to the sixth order.
 const FLAT: f64 = 0.35;
+
+/// From configurations to the base.
+pub const STRAIGHT: Kind = kind(|m| made(m, false));
+
+/// From the base to configurations.
+pub const INVERSE: Kind = kind(|m| made(m, true));
+
+const fn kind(build: fn(&mut Making) -> Result<Layer, WavefunctionError>) -> Kind {
+    Kind { build, parameters: |of| of.pairs * (of.pair_cells + 1), refines: true, many: true }
+}
+
+fn made(m: &mut Making, inverted: bool) -> Result<Layer, WavefunctionError> {
+    let share = m.settings.bound_share;
+    Ok(Layer::Pair(Box::new(PairLayer::new(m.sector, m.pair_cells, m.pairs, share, inverted)?)))
+}
 
 impl PairLayer {
     /// The identity; `share` in (0, 1) is the part of the bound on `kappa` that is used.

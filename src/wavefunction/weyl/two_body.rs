@@ -13,6 +13,7 @@
 //! On a ring there are no reflections to commute with, only turns: `z_i = theta_i + sum_{j≠i} F(theta_i, theta_j)` with all
 //! real waves `1, cos t, sin t, cos 2t, ..` of either angle instead of cosines, and 1 in the place of the sine in front.
 
+use super::layer::{Kind, Layer};
 use super::newton::{self, NewtonWork};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
@@ -102,6 +103,20 @@ struct Field<T> {
     pivots: Vec<usize>,
 }
 
+/// A field of waves.
+pub const FIELD: Kind = Kind {
+    build: |m| {
+        let (functions, share) = (m.settings.two_body_functions, m.settings.bound_share);
+        Ok(Layer::TwoBody(match m.ring {
+            true => TwoBodyLayer::on_circle(m.sector, functions, share),
+            false => TwoBodyLayer::new(m.sector, functions, share),
+        }))
+    },
+    parameters: |of| of.pairs * of.two_body_functions.pow(2),
+    refines: false,
+    many: false,
+};
+
 impl TwoBodyLayer {
     /// The identity, with `functions x functions` cosines per kind of pair; `share` in (0, 1) of the bound is used.
     pub fn new(sector: Sector, functions: usize, share: f64) -> Self {
@@ -139,7 +154,7 @@ impl TwoBodyLayer {
     }
 
     /// Lengths of the tables that are the parameters.
-    pub fn groups(&self) -> Vec<usize> {
+    fn groups(&self) -> Vec<usize> {
         let size = self.functions * self.functions;
         self.partners.iter().filter(|&&p| p > 0).map(|_| size).collect()
     }
@@ -162,9 +177,14 @@ impl TwoBodyLayer {
         }
     }
 
-    /// The parameters.
-    pub fn parameters(&self) -> &[f64] {
-        &self.parameters
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.parameters.len()
+    }
+
+    /// The parameters as they are: made of waves, not of cells.
+    pub fn refine(&mut self) -> Vec<f64> {
+        self.parameters.clone()
     }
 
     /// Linear forms of the parameters whose squares measure roughness: second derivatives of the cosines, in
