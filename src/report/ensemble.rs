@@ -185,7 +185,7 @@ impl EnsembleSummary {
     }
 
     /// All temperatures.
-    fn temperatures(&self) -> &[Thermal] {
+    pub fn temperatures(&self) -> &[Thermal] {
         if self.sweep.is_empty() { self.thermal.as_slice() } else { &self.sweep }
     }
 

@@ -12,6 +12,7 @@ pub mod faults;
 pub mod files;
 pub mod folder;
 pub mod html;
+pub mod levels;
 pub mod links;
 pub mod lock;
 pub mod npz;

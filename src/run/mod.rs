@@ -35,7 +35,7 @@ pub use state::{Samples, State, StateError};
 use crate::checkpoint::{CheckpointError, Done};
 use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, PairDensity};
-use crate::local_energy::{self, BatchId, Derivatives, Fault};
+use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::optimise::{self, Optimiser};
 use crate::report::escape::one_line;
 use crate::report::files::FileError;
@@ -357,9 +357,14 @@ impl<O: Observer> Trained<O> {
             }
             Sampling::Random => format!("estimating on {samples} fresh samples"),
         }));
-        let watch = |_: usize| match observer.stops() {
-            false => ControlFlow::Continue(()),
-            true => ControlFlow::Break(()),
+        let watch = |seen: Option<(usize, &Batch)>| {
+            if let Some((set, batch)) = seen {
+                observer.hear(Event::Samples(set, batch));
+            }
+            match observer.stops() {
+                false => ControlFlow::Continue(()),
+                true => ControlFlow::Break(()),
+            }
         };
         let estimate = train::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
             .ok_or(RunError::Interrupted { checkpoint: None })?;

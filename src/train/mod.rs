@@ -9,6 +9,7 @@ mod merit;
 mod state;
 mod stopping;
 
+pub(crate) use estimate::final_batches;
 pub use estimate::{Estimate, estimate, estimate_until, round_trip};
 pub use joint::{JointReport, JointState, Member, train_jointly};
 pub use state::{Faults, TrainingState};
