@@ -27,9 +27,9 @@ pub(crate) fn existing(name: &str) -> PyResult<Existing> {
         "refuse" => Ok(Existing::Refuse),
         "overwrite" => Ok(Existing::Overwrite),
         "resume" => Ok(Existing::Keep),
-        other => Err(errors::spec(format!(
-            "existing: `{other}`; expected refuse, overwrite or resume"
-        ))),
+        other => {
+            Err(errors::spec(format!("existing: `{other}`; expected refuse, overwrite or resume")))
+        }
     }
 }
 
