@@ -18,7 +18,7 @@ use weylflow::local_energy::Derivatives;
 use weylflow::optimise::OptimiserSettings;
 use weylflow::spec::{load, size};
 use weylflow::system::System;
-use weylflow::train::{self, Schedule};
+use weylflow::train;
 
 /// Samples of the first of the steps; the second has four times as many.
 const SAMPLES: usize = 1024;
@@ -99,7 +99,7 @@ fn peak(path: &str) {
     let mut psi = spec.wavefunction.build(spec.sector, system, 0).expect("it can be built");
     let before = support::peak_memory();
     let mut optimiser = spec.optimiser.build();
-    train::train(psi.as_mut(), system, optimiser.as_mut(), &Schedule::of(&spec), |_| ())
+    train::train(psi.as_mut(), system, optimiser.as_mut(), &spec.schedule(), |_| ())
         .expect("two iterations succeed");
     println!(
         "N={:<2} P={:<4} S={:<6} estimate {estimate:7.1} MiB, measured {:4} MiB (and {before} MiB before)",

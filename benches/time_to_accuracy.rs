@@ -12,7 +12,7 @@ use weylflow::estimate::rayleigh_quotient;
 use weylflow::exact::{self, ExactOptions};
 use weylflow::spec::{ReferenceSource, ResolvedSpec, load};
 use weylflow::system::System;
-use weylflow::train::{self, Schedule, TrainingState};
+use weylflow::train::{self, TrainingState};
 
 /// The errors whose times are wanted, in Hartree.
 const WANTED: [f64; 2] = [1e-3, 1e-4];
@@ -56,7 +56,7 @@ fn training(path: &Path, seed: u64, exact: f64) -> Vec<Point> {
         measuring += clock.elapsed().as_secs_f64() - now;
     };
     measure(&state.parameters, 0);
-    let schedule = Schedule::of(&spec);
+    let schedule = spec.schedule();
     let trained = train::train_from(
         psi.as_mut(),
         system,

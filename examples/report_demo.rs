@@ -6,17 +6,15 @@ use rand::RngExt;
 use std::error::Error;
 use std::path::Path;
 use weylflow::optimise::OptimiserSettings;
-use weylflow::report::csv::EnergyCsv;
-use weylflow::report::density::write_density;
-use weylflow::report::files::{Existing, create_output_folder, names, write_atomic};
 use weylflow::report::html::{ReportInput, render};
 use weylflow::report::links::Links;
 use weylflow::report::progress::Progress;
-use weylflow::report::record::{
-    DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary,
-};
-use weylflow::report::summary::write_summary;
 use weylflow::sampling::Sampling;
+use weylflow::store::csv::EnergyCsv;
+use weylflow::store::density::write_density;
+use weylflow::store::files::{Existing, create_output_folder, names, write_atomic};
+use weylflow::store::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
+use weylflow::store::summary::write_summary;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use weylflow::train::StopReason;
 use weylflow::wavefunction::slopes::Slopes;
@@ -171,6 +169,7 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
         fingerprint: None,
         energy,
         standard_error,
+        sampled: None,
         error_bar: ErrorBar {
             sampling: Sampling::Random,
             scramblings: None,

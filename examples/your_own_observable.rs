@@ -3,7 +3,7 @@
 //!     cargo run --release --example your_own_observable
 
 use std::error::Error;
-use weylflow::exact::EigenFailure;
+use weylflow::math::linalg::EigenFailure;
 use weylflow::observables::replicates::Replicates;
 use weylflow::observables::{Effort, Observable, Quantity, Sample, Setup, measure};
 use weylflow::{Run, spec::read};

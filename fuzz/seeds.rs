@@ -3,14 +3,15 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::Path;
-use weylflow::checkpoint::Checkpoint;
-use weylflow::report::csv::format_table;
-use weylflow::report::npz::{self, Array};
-use weylflow::report::record::IterationRow;
 use weylflow::spec::{read::parse, write::to_ron};
+use weylflow::store::checkpoint::Checkpoint;
+use weylflow::store::csv::format_table;
+use weylflow::store::npz;
+use weylflow::store::npz::Array;
+use weylflow::store::record::IterationRow;
+use weylflow::store::saved::SavedWavefunction;
 use weylflow::system::System;
-use weylflow::train::{self, Schedule, TrainingState};
-use weylflow::wavefunction::saved::SavedWavefunction;
+use weylflow::train::{self, TrainingState};
 use weylflow::work::{self, Work};
 
 /// A seed: the target, a name, the bytes.
@@ -75,7 +76,7 @@ pub fn seeds() -> Result<Vec<Seed>, Box<dyn Error>> {
             psi.as_mut(),
             system,
             optimiser.as_mut(),
-            &Schedule::of(&spec),
+            &spec.schedule(),
             &mut state,
             |report, _| {
                 rows.push(IterationRow {

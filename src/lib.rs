@@ -15,16 +15,21 @@
 //! ```
 //!
 //! The modules tell the story of a run: a [`spec`] names a [`system`]; a [`wavefunction`] is a chain of
-//! flow layers over a base; its exact samples ([`sampling`]) give [local energies](local_energy) and derivatives by the parameters ([`tangent`]); an
-//! [optimiser](optimise) steps until [training](train) ends; [estimates](estimate) and a [`report`] come
-//! out, beside the energy of the [`exact`] solver; [`run`] is all of it as a library call; [`observables`] tell the rest about the trained state. [`cli`] is the edge: arguments, files, the terminal.
+//! flow layers over a base; its exact samples ([`sampling`]) give [local energies](local_energy) and derivatives by the parameters ([`tangent`]); for
+//! an [`objective`] an [optimiser](optimise) steps until [training](train) ends; [estimates](estimate) come
+//! out, beside the energy of the [`exact`] solver; [`observables`] tell the rest about the trained state, [`project`] takes it to the ground
+//! state. [`run`] is all of it as a library call, [`scan`] many of them; [`store`] writes and reads what they leave, a [`report`] shows it.
+//! [`cli`] is the edge: arguments and the terminal.
+//!
+//! No folder depends on one that depends on it; from below: [`math`], [`system`], [`sampling`], [`contact`], [`exact`], [`wavefunction`], [`local_energy`],
+//! [`objective`], [`optimise`], [`train`], [`estimate`], [`observables`], [`project`], [`spec`], [`store`], [`report`], [`run`], [`scan`], [`cli`].
 
-pub mod checkpoint;
 pub mod cli;
 pub mod contact;
 pub mod estimate;
 pub mod exact;
 pub mod input;
+mod json;
 pub mod local_energy;
 pub mod math;
 mod nearest;
@@ -41,6 +46,7 @@ pub mod run;
 pub mod sampling;
 pub mod scan;
 pub mod spec;
+pub mod store;
 pub mod system;
 pub mod tangent;
 pub mod team;

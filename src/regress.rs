@@ -4,9 +4,9 @@ use crate::estimate::{Verdict, gaussian_bars};
 use crate::exact::{self, ExactOptions};
 use crate::problems;
 use crate::project::{self, ProjectError, Settings};
-use crate::report::record::Summary;
 use crate::run::{Run, RunError, State};
 use crate::spec::{ReferenceSource, ResolvedSpec};
+use crate::store::record::Summary;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
@@ -86,7 +86,7 @@ impl Outcome {
     fn new(name: &str, found: &Summary, exact: (f64, f64), tolerance: f64) -> Self {
         let deviation = found.energy - exact.0;
         let standard_error = found.standard_error;
-        let freedom = found.error_bar.degrees_of_freedom();
+        let freedom = found.degrees_of_freedom();
         let verdict = found.verdict.unwrap_or(Verdict::Refused);
         let below = deviation + exact.1;
         // An error bar wider than half the tolerance could let anything pass.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{fails, read, succeeds};
-use weylflow::report::npz::{Array, read_npz, write_npz};
+use weylflow::store::npz::{Array, read_npz, write_npz};
 
 const SPEC: &str = r#"(
     title: "quick pair",

@@ -3,9 +3,10 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use weylflow::estimate::Moments;
+use weylflow::estimate;
 use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::math::quadrature::GaussLegendre;
+use weylflow::math::statistics::Moments;
 use weylflow::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
 use weylflow::sampling::{Purpose, Sampling};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
@@ -267,7 +268,7 @@ fn a_wave_on_a_ring() {
         };
         let mut optimiser = OptimiserSettings::default().build();
         train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
-        train::estimate(psi.as_ref(), system, &schedule, 10).energy
+        estimate::estimate(psi.as_ref(), system, &schedule, 10).energy
     };
     let energy = trained(0.0);
     let bars = (energy.mean() - EXACT) / energy.standard_error();

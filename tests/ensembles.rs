@@ -2,13 +2,13 @@
 
 mod common;
 
-use weylflow::objective::{free_energy, spectrum};
+use weylflow::estimate::{free_energy, spectrum};
 use weylflow::run::{EnsembleOutcome, EnsembleRun, Run};
 use weylflow::spec::ResolvedSpec;
+use weylflow::store::saved::SavedWavefunction;
 use weylflow::system::System;
 use weylflow::train::Schedule;
 use weylflow::wavefunction::WavefunctionSettings;
-use weylflow::wavefunction::saved::SavedWavefunction;
 use weylflow::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 
 const SOFT: &str = "SoftCoulomb(strength: 1, softening: 1)";
@@ -201,7 +201,7 @@ fn error_bars_cover_what_they_should() {
     let exact = weylflow::exact::thermal::Functions::of(&gibbs.energies, 0.3);
     let mut covered = [0; 4];
     for seed in 0..SEEDS {
-        let schedule = Schedule { seed, final_samples: 4096, ..Schedule::of(&spec) };
+        let schedule = Schedule { seed, final_samples: 4096, ..spec.schedule() };
         let go = || std::ops::ControlFlow::Continue(());
         let t = free_energy::estimate(&gibbs, system, &schedule, 10, go).unwrap();
         let s = spectrum::estimate(&lowest, system, &schedule, 10, go).unwrap();

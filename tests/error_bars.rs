@@ -1,10 +1,11 @@
 //! Error bars where rare events make the error: at their cause, and by the tail test.
 
-use weylflow::estimate::{gaussian_bars, rayleigh_quotient};
+use weylflow::estimate::{self, Estimate, gaussian_bars, rayleigh_quotient};
 use weylflow::optimise::OptimiserSettings;
 use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-use weylflow::train::{self, Estimate, Schedule};
+use weylflow::train;
+use weylflow::train::Schedule;
 use weylflow::wavefunction::WavefunctionSettings;
 
 const PAIR: Sector = Sector::new(1, 1);
@@ -48,7 +49,8 @@ fn what_samples_hardly_ever_reach_is_in_the_error_bar() {
     for sampling in [Sampling::Random, Sampling::QuasiRandom] {
         let (mut far, mut blind) = (0, 0);
         for seed in 0..24 {
-            let found = train::estimate(psi.as_ref(), system, &schedule(sampling, 4096, seed), 1);
+            let found =
+                estimate::estimate(psi.as_ref(), system, &schedule(sampling, 4096, seed), 1);
             let off = bars(&found, exact.energy).abs();
             let plain = found.energy.missing(0.0);
             let without = (plain.mean() - exact.energy) / plain.standard_error();
@@ -76,13 +78,13 @@ fn three_particles_have_a_tail_test() {
     parameters[half - 3..half].fill(-1.5);
     psi.set_parameters(&parameters).unwrap();
     let many = schedule(Sampling::QuasiRandom, 1 << 18, 99);
-    let known = train::estimate(psi.as_ref(), system, &many, 1);
+    let known = estimate::estimate(psi.as_ref(), system, &many, 1);
     let tails = known.tails.unwrap();
     println!("{:?}, {tails:?}", known.energy);
     let (mut far, mut blind) = (0, 0);
     for seed in 0..16 {
         let found =
-            train::estimate(psi.as_ref(), system, &schedule(Sampling::Random, 1024, seed), 1);
+            estimate::estimate(psi.as_ref(), system, &schedule(Sampling::Random, 1024, seed), 1);
         let off = bars(&found, tails.energy).abs();
         let plain = found.energy.missing(0.0);
         let without = ((plain.mean() - tails.energy) / plain.standard_error()).abs();
@@ -125,7 +127,7 @@ fn a_trained_pair_between_close_walls_has_no_jump_in_its_tail() {
         let exact = rayleigh_quotient(psi.as_ref(), system).unwrap();
         for seed in 0..5 {
             let plan = schedule(Sampling::Random, 16384, 100 + seed);
-            let found = train::estimate(psi.as_ref(), system, &plan, 1);
+            let found = estimate::estimate(psi.as_ref(), system, &plan, 1);
             let off = bars(&found, exact.energy);
             println!("  {off:.2} bars");
             assert!(off.abs() < 4.0, "{off}");

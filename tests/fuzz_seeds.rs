@@ -7,10 +7,10 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use std::io::Cursor;
 use std::path::Path;
-use weylflow::checkpoint::Checkpoint;
-use weylflow::report::npz::{from_reader, to_bytes};
 use weylflow::spec::{read::parse, write::to_ron};
-use weylflow::wavefunction::saved::SavedWavefunction;
+use weylflow::store::checkpoint::Checkpoint;
+use weylflow::store::npz::{from_reader, to_bytes};
+use weylflow::store::saved::SavedWavefunction;
 
 /// What a target does with an input; whether it got to the end.
 fn read(target: &str, bytes: &[u8]) -> bool {

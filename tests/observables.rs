@@ -23,7 +23,7 @@ fn trained(run: &str, samples: usize, iterations: usize) -> (ResolvedSpec, Box<d
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let mut psi = spec.wavefunction.build(spec.sector, system, spec.seed).unwrap();
     let mut optimiser = spec.optimiser.build();
-    train::train(psi.as_mut(), system, optimiser.as_mut(), &Schedule::of(&spec), |_| ()).unwrap();
+    train::train(psi.as_mut(), system, optimiser.as_mut(), &spec.schedule(), |_| ()).unwrap();
     (spec, psi)
 }
 

@@ -2,11 +2,12 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use weylflow::estimate::{EnergyEstimate, Moments, gaussian_bars, rayleigh_quotient};
+use weylflow::estimate::{self, EnergyEstimate, gaussian_bars, rayleigh_quotient};
 use weylflow::local_energy::{self, BatchId, Derivatives};
+use weylflow::math::statistics::Moments;
 use weylflow::sampling::{Purpose, Sampling};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-use weylflow::train::{self, Schedule};
+use weylflow::train::Schedule;
 use weylflow::wavefunction::weyl::{BaseSettings, MeanFieldSettings, Orbitals, WeylSettings};
 use weylflow::wavefunction::{Wavefunction, WavefunctionSettings};
 
@@ -56,7 +57,7 @@ fn check(settings: WavefunctionSettings, sector: Sector) {
     // What a report accepts of its quadrature; the error bars below are a hundred times as long.
     assert!((exact.norm - 1.0).abs() < 1e-6, "norm {}", exact.norm);
     let estimate = |sampling, samples, seed| {
-        train::estimate(psi.as_ref(), system, &schedule(sampling, samples, seed), 20)
+        estimate::estimate(psi.as_ref(), system, &schedule(sampling, samples, seed), 20)
     };
     let bars = |e: &EnergyEstimate| (e.mean() - exact.energy) / e.standard_error();
 
@@ -112,7 +113,7 @@ fn a_smooth_state_gains() {
         let psi = settings.build(sector, system, 0).unwrap();
         let gain = |samples| {
             let schedule = schedule(Sampling::QuasiRandom, samples, 8);
-            let estimate = train::estimate(psi.as_ref(), system, &schedule, 1);
+            let estimate = estimate::estimate(psi.as_ref(), system, &schedule, 1);
             estimate.energy.gain().unwrap().ratio
         };
         let (few, many) = (gain(1 << 9), gain(1 << 15));

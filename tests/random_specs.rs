@@ -8,8 +8,9 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use weylflow::estimate::{Moments, rayleigh_quotient};
+use weylflow::estimate::{self, rayleigh_quotient};
 use weylflow::local_energy::{self, BatchId, Derivatives};
+use weylflow::math::statistics::Moments;
 use weylflow::optimise::{
     AdamSettings, EnergyNaturalGradientSettings, LbfgsSettings, OptimiserSettings,
     RayleighGaussNewtonSettings, SolveSpace, StochasticReconfigurationSettings,
@@ -17,7 +18,7 @@ use weylflow::optimise::{
 use weylflow::sampling::{Purpose, Sampling};
 use weylflow::spec::{ReferenceSource, ResolvedSpec, RunSpec, write};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-use weylflow::train::{self, Schedule, Stopping, TrainError};
+use weylflow::train::{self, Stopping, TrainError};
 use weylflow::wavefunction::waveflow::{Chart, CoordinateKind, WaveflowSettings};
 use weylflow::wavefunction::weyl::{
     BaseSettings, DeterminantSum, LayerKind, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
@@ -313,7 +314,7 @@ fn life(spec: &ResolvedSpec) -> Outcome {
     let Ok(mut psi) = spec.wavefunction.build(spec.sector, system, spec.seed) else {
         return Outcome::NotBuilt;
     };
-    let schedule = Schedule::of(spec);
+    let schedule = spec.schedule();
     let mut optimiser = spec.optimiser.build();
     let mut seen = 0;
     let trained = train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| seen += 1);
@@ -324,7 +325,7 @@ fn life(spec: &ResolvedSpec) -> Outcome {
     }
     assert!(psi.parameters().iter().all(|p| p.is_finite()), "parameters are finite");
     inside_the_domain(psi.as_ref(), spec, system);
-    let estimate = train::estimate(psi.as_ref(), system, &schedule, 10);
+    let estimate = estimate::estimate(psi.as_ref(), system, &schedule, 10);
     let (sets, samples) = schedule.final_sets();
     let used = estimate.energy.count();
     assert_eq!(used + estimate.rejected, sets * samples);

@@ -253,7 +253,7 @@ fn a_refused_run_stays_refused_and_can_be_read() {
         ["sample", "out", "-n", "2", "--out", "x.npz"],
         ["evaluate", "out", "--points", "points.npz", "--out", "y.npz"],
     ] {
-        use weylflow::report::npz::{Array, write_npz};
+        use weylflow::store::npz::{Array, write_npz};
         let points = Array::new("x", vec![1, 2], vec![-0.5, 0.5]);
         write_npz(&here.join("points.npz"), &[points]).unwrap();
         let (code, _, said) = exit_code(here, &command);

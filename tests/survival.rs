@@ -284,7 +284,7 @@ fn a_finished_run_goes_on_when_asked_and_refuses_what_it_cannot_mend() {
 /// A process killed between the two renames of a checkpoint leaves one file with both names.
 #[test]
 fn a_checkpoint_that_has_both_names_is_followed_by_one_that_leaves_nothing() {
-    use weylflow::checkpoint::Checkpoint;
+    use weylflow::store::checkpoint::Checkpoint;
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("spec.ron"), spec(2, 300)).unwrap();
     succeeds(dir.path(), &["run", "spec.ron", "--quiet", "--out", "out"]);
@@ -309,7 +309,7 @@ fn a_checkpoint_that_has_both_names_is_followed_by_one_that_leaves_nothing() {
 /// A body of another spec under the right header must not slip in.
 #[test]
 fn mutated_checkpoints_give_no_panic_and_no_partial_output() {
-    use weylflow::checkpoint::Checkpoint;
+    use weylflow::store::checkpoint::Checkpoint;
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     fs::write(folder.join("spec.ron"), spec(2, 300)).unwrap();
@@ -448,7 +448,7 @@ fn a_full_disk_is_an_error_and_the_last_checkpoint_stays() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     let reason = if mounted { "No space left" } else { "File too large" };
     assert!(said.contains(reason) && said.contains("disk/out"), "{said}");
-    let kept = weylflow::checkpoint::Checkpoint::parse(&kept.unwrap()).unwrap();
+    let kept = weylflow::store::checkpoint::Checkpoint::parse(&kept.unwrap()).unwrap();
     assert!(kept.training.iteration > 0);
     println!("full after {} iterations; tmpfs: {mounted}", kept.training.iteration);
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use weylflow::estimate;
 use weylflow::local_energy;
 use weylflow::spec::{ResolvedSpec, read};
 use weylflow::system::System;
 use weylflow::team::{self, Team};
-use weylflow::train::{self, Schedule};
+use weylflow::train;
 use weylflow::work::{self, Work};
 
 fn system(spec: &ResolvedSpec) -> System<'_> {
@@ -89,12 +90,12 @@ fn bits(spec: &ResolvedSpec) -> (Vec<u64>, Work) {
         let mut psi = spec.wavefunction.build(spec.sector, system(spec), spec.seed).unwrap();
         let mut energies = Vec::new();
         let mut optimiser = spec.optimiser.build();
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         train::train(psi.as_mut(), system(spec), optimiser.as_mut(), &schedule, |report| {
             energies.extend([report.energy.mean(), report.gradient_norm, report.step_norm]);
         })
         .unwrap();
-        let found = train::estimate(psi.as_ref(), system(spec), &schedule, 20);
+        let found = estimate::estimate(psi.as_ref(), system(spec), &schedule, 20);
         energies.extend([found.energy.mean(), found.energy.standard_error()]);
         energies.extend([found.largest_deviation, found.median_deviation]);
         energies.extend(found.density.density(0).iter().flat_map(|d| [d.0, d.1]));

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::path::Path;
-use weylflow::checkpoint::Checkpoint;
+use weylflow::store::checkpoint::Checkpoint;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Checkpoint::parse(bytes);

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::io::Cursor;
-use weylflow::report::npz::{from_reader, to_bytes};
+use weylflow::store::npz::{from_reader, to_bytes};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(arrays) = from_reader(Cursor::new(bytes)) else { return };

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weylflow::wavefunction::saved::SavedWavefunction;
+use weylflow::store::saved::SavedWavefunction;
 
 fuzz_target!(|text: &str| {
     let Ok(saved) = SavedWavefunction::from_json(text) else { return };

@@ -3,7 +3,7 @@
 use crate::errors;
 use pyo3::prelude::*;
 use weylflow::observables::{self, Effort, REGISTRY, Setup};
-use weylflow::wavefunction::saved::SavedWavefunction;
+use weylflow::store::saved::SavedWavefunction;
 
 /// Measures observables, named as in `weylflow measure --what`; all that need no exact state without names. JSON.
 #[pyfunction]

@@ -4,8 +4,8 @@ use crate::errors;
 use pyo3::prelude::*;
 use std::ops::ControlFlow;
 use weylflow::project::{self as projection, ProjectError, Settings, State};
-use weylflow::report::projection::ProjectionRecord;
-use weylflow::wavefunction::saved::SavedWavefunction;
+use weylflow::store::projection::ProjectionRecord;
+use weylflow::store::saved::SavedWavefunction;
 
 /// Projects a state onto the ground state; what `projection.json` holds, as JSON.
 #[pyfunction]

@@ -7,12 +7,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::{Path, PathBuf};
 use weylflow::exact::Density;
-use weylflow::report::files::{Existing, names, read_text};
-use weylflow::report::folder::RunFolder;
-use weylflow::report::record::{DensityProfile, IterationRow};
-use weylflow::report::summary::read_summary;
 use weylflow::run::{Ended, InFolder};
 use weylflow::spec::{read, write};
+use weylflow::store::files::{Existing, names, read_text};
+use weylflow::store::folder::RunFolder;
+use weylflow::store::record::{DensityProfile, IterationRow};
+use weylflow::store::summary::read_summary;
 use weylflow::{ResolvedSpec, Run, RunError};
 
 /// The spec with every default written out.

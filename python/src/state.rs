@@ -7,7 +7,7 @@ use numpy::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use weylflow::run::State as Trained;
-use weylflow::wavefunction::saved::SavedWavefunction;
+use weylflow::store::saved::SavedWavefunction;
 
 /// A trained wavefunction, from the text of its file.
 #[pyclass(frozen, module = "weylflow._weylflow")]

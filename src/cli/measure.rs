@@ -8,19 +8,19 @@ use crate::observables::{
     Effort, Entry, FEWEST_REPLICATES, Measurement, Quantity, REGISTRY, Setup, extrapolation,
     measure,
 };
-use crate::report::csv::read_energy;
-use crate::report::files::{Existing, create_output_folder, names, write_atomic};
-use crate::report::folder::RunFolder;
 use crate::report::links::Links;
-use crate::report::lock::FolderLock;
 use crate::report::number::{format_known, format_with_uncertainty};
-use crate::report::observables::{Observables, read_observables, write_observables};
-use crate::report::replace::{NEW_RESULTS, Set};
-use crate::report::summary::read_summary;
 use crate::spec::{ResolvedSpec, load, read};
+use crate::store::csv::read_energy;
+use crate::store::files::{Existing, create_output_folder, names, write_atomic};
+use crate::store::folder::RunFolder;
+use crate::store::lock::FolderLock;
+use crate::store::observables::{Observables, read_observables, write_observables};
+use crate::store::replace::{NEW_RESULTS, Set};
+use crate::store::saved::SavedWavefunction;
+use crate::store::summary::read_summary;
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
-use crate::wavefunction::saved::SavedWavefunction;
 use clap::Args;
 use std::error::Error;
 use std::ops::ControlFlow;

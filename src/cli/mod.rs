@@ -18,12 +18,12 @@ mod shell;
 mod terminal;
 
 use crate::report::escape::harmless;
-use crate::report::files::{names, read_text};
-use crate::report::folder::not_finished;
-use crate::report::record::Summary;
-use crate::report::replace;
-use crate::report::summary::{read_ensemble_summary, read_summary};
-use crate::wavefunction::saved::SavedWavefunction;
+use crate::store::files::{names, read_text};
+use crate::store::folder::not_finished;
+use crate::store::record::Summary;
+use crate::store::replace;
+use crate::store::saved::SavedWavefunction;
+use crate::store::summary::{read_ensemble_summary, read_summary};
 use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::io::{self, Write};

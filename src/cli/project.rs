@@ -6,16 +6,16 @@ use super::{Exit, read_wavefunction, warn_of_refused_state};
 use crate::project::{
     self, News, OBSERVABLES, ProjectError, Projection, Settings, State, Variational,
 };
-use crate::report::files::{Existing, FileError, create_output_folder, names, write_atomic};
-use crate::report::folder::RunFolder;
 use crate::report::links::Links;
 use crate::report::number::{format_difference, format_significant, format_with_uncertainty};
-use crate::report::projection::{ProjectionRecord, read_projection, write_projection};
-use crate::report::projection_state::ProjectionState;
-use crate::report::record::{Reference, Summary};
-use crate::report::replace::{NEW_RESULTS, Set};
-use crate::report::summary::read_summary;
 use crate::spec::ResolvedSpec;
+use crate::store::files::{Existing, FileError, create_output_folder, names, write_atomic};
+use crate::store::folder::RunFolder;
+use crate::store::projection::{ProjectionRecord, read_projection, write_projection};
+use crate::store::projection_state::ProjectionState;
+use crate::store::record::{Reference, Summary};
+use crate::store::replace::{NEW_RESULTS, Set};
+use crate::store::summary::read_summary;
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
 use crate::work;
@@ -125,7 +125,7 @@ impl Project {
         let interrupt = Interrupt::listen()?;
         if !self.source.is_dir() {
             return Err(
-                crate::report::folder::not_finished(&self.source, names::WAVEFUNCTION).into()
+                crate::store::folder::not_finished(&self.source, names::WAVEFUNCTION).into()
             );
         }
         let settings = self.settings()?;

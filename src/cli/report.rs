@@ -2,13 +2,13 @@
 
 use super::guard::{self, Format};
 use crate::report::compare;
-use crate::report::files::{names, write_atomic};
-use crate::report::folder::{
+use crate::store::files::{names, write_atomic};
+use crate::store::folder::{
     RunFolder, fitting_observables, fitting_projection, run_beyond, set_stale_aside,
 };
-use crate::report::lock::FolderLock;
-use crate::report::replace;
-use crate::report::summary::read_summary;
+use crate::store::lock::FolderLock;
+use crate::store::replace;
+use crate::store::summary::read_summary;
 use clap::Args;
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -8,15 +8,15 @@ use super::terminal::Terminal;
 use crate::estimate::{Check, Verdict};
 use crate::input;
 use crate::report::escape::one_line;
-use crate::report::files::{Existing, names};
 use crate::report::number::{counted, format_ratio, format_with_uncertainty};
-use crate::report::record::{ErrorBar, IterationRow, Summary};
 use crate::report::verdict;
 use crate::run::{
     self, Ended, EnsembleEnded, EnsembleRun, Event, InFolder, Observer, RunError, written_into,
 };
 use crate::scan::Scan;
 use crate::spec::{Family, ResolvedSpec, read, write};
+use crate::store::files::{Existing, names};
+use crate::store::record::{ErrorBar, IterationRow, Sampled, Summary};
 use crate::team;
 use clap::Args;
 use std::error::Error;
@@ -285,8 +285,14 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
         summary.variance,
         summary.samples
     );
-    if let ErrorBar { scramblings: Some(scramblings), independent, gain: Some(gain), .. } =
-        summary.error_bar
+    if let Some(Sampled { energy, standard_error }) = summary.sampled {
+        text += &format!(
+            "    known without samples; these give {} Ha\n",
+            format_with_uncertainty(energy, standard_error)
+        );
+    } else if let ErrorBar {
+        scramblings: Some(scramblings), independent, gain: Some(gain), ..
+    } = summary.error_bar
     {
         text += &format!(
             "    error bar from {scramblings} scramblings, {} than the {independent:.1e} Ha of independent \
@@ -306,7 +312,7 @@ fn closing_lines(summary: &Summary, rows: &[IterationRow], folder: &Path) -> Str
             "exact {:.10} Ha ({}), deviation {deviation}{}\n",
             reference.energy,
             one_line(&reference.source),
-            match summary.error_bar.degrees_of_freedom() {
+            match summary.degrees_of_freedom() {
                 Some(freedom) if deviation.ends_with("error bars") => {
                     format!(" (Student's t, {freedom} degrees of freedom)")
                 }

@@ -2,8 +2,8 @@
 
 use super::guard::{self, Format};
 use super::{create_new, read_state};
-use crate::report::npz::{Array, write_npz};
 use crate::run::{Samples, State};
+use crate::store::npz::{Array, write_npz};
 use clap::Args;
 use std::error::Error;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! `weylflow completions` and `weylflow man`: what a shell and a reader of manuals want.
 
 use super::Cli;
-use crate::report::files::write_atomic;
+use crate::store::files::write_atomic;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use std::error::Error;

@@ -2,9 +2,9 @@
 
 use super::Exit;
 use super::interrupt::Interrupt;
-use crate::report::files::{FileError, names};
 use crate::report::progress::Progress;
 use crate::run::{Event, Observer, RunError};
+use crate::store::files::{FileError, names};
 use std::error::Error;
 use std::io;
 use std::path::Path;

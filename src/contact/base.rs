@@ -9,11 +9,10 @@ use super::half_line::HalfLine;
 use super::orders;
 use super::symmetry::{Link, Orders};
 use super::{Gas, Space};
-use crate::exact::linalg::{mul, symmetric_eigen};
-use crate::exact::{EigenFailure, dvr::symmetrised, gauss_jacobi};
-use crate::math::scalar::{Jet, Scalar};
+use crate::math::linalg::{EigenFailure, mul, right_singular, symmetric_eigen, symmetrised};
+use crate::math::quadrature::gauss_jacobi;
+use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::system::{External, Interaction};
-use crate::wavefunction::with_jet_width;
 use faer::Mat;
 use rayon::prelude::*;
 
@@ -328,10 +327,9 @@ impl Base {
                 })
                 .collect();
             let qr = Mat::from_fn(rows.len(), n, |r, i| rows[r][i]).qr();
-            let svd = qr.thin_R().svd().map_err(|_| EigenFailure { size: n })?;
-            let values = svd.S().column_vector();
+            let (values, vectors) = right_singular(qr.thin_R())?;
             let rank = (0..n).filter(|&i| values[i] > EVEN * values[0]).count();
-            blocks.push(svd.V().subcols(0, rank).to_owned());
+            blocks.push(vectors.subcols(0, rank).to_owned());
         }
         let columns: usize = blocks.iter().map(Mat::ncols).sum();
         let mut all = Mat::<f64>::zeros(size, columns);
@@ -738,10 +736,9 @@ fn null_space(conditions: &Mat<f64>, size: usize) -> Result<Mat<f64>, EigenFailu
     let qr = conditions.qr();
     let r = qr.thin_R();
     let square = Mat::from_fn(size, size, |i, j| if i < r.nrows() { r[(i, j)] } else { 0.0 });
-    let svd = square.svd().map_err(|_| EigenFailure { size })?;
-    let values = svd.S().column_vector();
+    let (values, vectors) = right_singular(square.as_ref())?;
     let rank = (0..size).filter(|&i| values[i] > NULL * values[0]).count();
-    Ok(svd.V().subcols(rank, size - rank).to_owned())
+    Ok(vectors.subcols(rank, size - rank).to_owned())
 }
 
 #[cfg(test)]
@@ -767,6 +764,8 @@ mod tests {
             (vec![2, 1], trap(), f64::INFINITY, 10, 4.0, 1e-9),
             (vec![2, 2], trap(), 1.0, 6, 4.411160435479, 1e-4),
             (vec![3, 1], ring(), 1.0, 12, 1.5026180435008636, 1e-9),
+            // Divide and conquer makes no numbers of its conditions.
+            (vec![3, 1], ring(), 10.0, 16, 2.417165447457, 1e-10),
             (vec![3, 1], ring(), -1.0, 10, 0.4715886998420153, 1e-7),
             (vec![1, 1], walls(), 1.0, 14, 0.44246188061292624, 1e-12),
             (vec![2, 1], walls(), 10.0, 11, 1.743471860971054, 1e-4),

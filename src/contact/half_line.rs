@@ -1,6 +1,6 @@
 //! Orthonormal polynomials on the half-line `[0, inf)` with the weight `s^(2 z) exp(-s²)`.
 
-use crate::exact::{EigenFailure, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, symmetric_eigen};
 use crate::math::quadrature::GaussLegendre;
 use crate::math::scalar::Scalar;
 use faer::Mat;

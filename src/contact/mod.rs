@@ -13,7 +13,7 @@ pub(crate) mod orders;
 pub(crate) mod sampler;
 pub(crate) mod symmetry;
 
-use crate::exact::closed_forms::recognised;
+use crate::system::hamiltonian::recognised;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 
 /// Where the particles are.

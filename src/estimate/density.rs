@@ -1,6 +1,6 @@
 //! One-body density on equal bins.
 
-use super::Moments;
+use crate::math::statistics::Moments;
 use crate::system::Sector;
 
 /// Counts particles per bin, for each spin.

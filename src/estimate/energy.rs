@@ -1,6 +1,6 @@
 //! A mean with its error bar, from independent samples or from independent sets of samples.
 
-use super::Moments;
+use crate::math::statistics::Moments;
 use serde::{Deserialize, Serialize};
 
 /// An energy from the final samples, in Hartree.

@@ -4,9 +4,11 @@
 //! be) or makes it doubtful (the numbers agree, but the energy is probably not that of the ground state, or its error
 //! bar too small).
 
-use super::{RayleighQuotient, gaussian_bars};
+use super::gaussian_bars;
+use crate::json::number;
+use crate::wavefunction::RayleighQuotient;
 use crate::wavefunction::slopes::Slopes;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// What the checks of an energy come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,11 +49,6 @@ pub struct Check {
     pub headline: String,
     /// The judgement in a sentence, with its numbers.
     pub detail: String,
-}
-
-/// JSON has no word for what is not a finite number.
-pub(crate) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// Name and headlines (passed, failed) of a check.

@@ -1,34 +1,10 @@
 //! Norm and Rayleigh quotient of one or two particles by quadrature: a check that uses no samples.
 
-use super::judge::number;
 use crate::math::quadrature::GaussLegendre;
 use crate::parallel;
 use crate::sampling::{self, Purpose};
 use crate::system::{Geometry, System};
-use crate::wavefunction::{Evaluator, Wavefunction};
-use serde::{Deserialize, Serialize};
-
-/// Integrals over the fundamental domain.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RayleighQuotient {
-    /// `int |psi|²`, exactly one for a correct flow.
-    #[serde(deserialize_with = "number")]
-    pub norm: f64,
-    /// `int (1/2 |∇ psi|² + V |psi|²) / norm`, in Hartree, with the energy of a contact interaction.
-    #[serde(deserialize_with = "number")]
-    pub energy: f64,
-    /// How far `norm` may be off.
-    #[serde(default = "claimed", deserialize_with = "number")]
-    pub norm_error: f64,
-    /// How far `energy` may be off, in Hartree.
-    #[serde(default = "claimed", deserialize_with = "number")]
-    pub energy_error: f64,
-}
-
-/// What summaries of versions without an estimate claimed.
-fn claimed() -> f64 {
-    1e-8
-}
+use crate::wavefunction::{Evaluator, RayleighQuotient, Wavefunction};
 
 /// Gaussian nodes per cell and dimension, and those of the rule that it is compared with.
 const NODES: usize = 8;

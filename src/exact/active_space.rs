@@ -10,9 +10,9 @@ use super::davidson::{DavidsonOptions, lowest, start_vectors};
 use super::dvr::{PairGrid, one_body_matrix};
 use super::hartree_fock::HartreeFock;
 use super::integrals::{transform, two_body};
-use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use super::natural::{MeanField, determinant_geminals};
 use super::watch::{Unwatched, Watch};
+use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
 use crate::system::{Hamiltonian, Sector};
 use faer::{Mat, MatRef};
 

@@ -2,12 +2,12 @@
 
 use super::dvr::finite_at_contact;
 use super::elements::{LeftEnd, Levels, Line, complete, edges_for, levels};
-use super::linalg::mul;
 use super::pair::{self, OnGrid};
 use super::problem::Problem;
 use super::refine::Sequence;
 use super::trap::{TrapEnergies, with_centre_of_mass};
 use super::{Components, ConvergenceRow, ErrorBudget, ExactError, Refinement};
+use crate::math::linalg::mul;
 use crate::system::{External, Geometry, Interaction, Sector};
 use faer::{Mat, MatRef};
 

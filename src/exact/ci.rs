@@ -6,9 +6,9 @@
 //! matrix of `K` between pairs is applied to a block of columns, and the result is scattered back.
 
 use super::ExactError;
-use super::linalg::{mul, mul_into};
 use super::strings::{Additions, StringSpace, choose};
 use super::watch::Watch;
+use crate::math::linalg::{mul, mul_into};
 use crate::system::Sector;
 use faer::{Accum, Mat, MatRef};
 use rayon::prelude::*;

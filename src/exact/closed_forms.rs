@@ -1,7 +1,7 @@
 //! Hamiltonians whose spectrum is known in closed form.
 
 use super::Components;
-use crate::system::syntax::monomial;
+use crate::system::hamiltonian::recognised;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use std::f64::consts::PI;
 
@@ -21,35 +21,6 @@ impl ClosedForm {
         let kinetic = energy - external - interaction;
         ClosedForm { energy, components: Components { kinetic, external, interaction }, source }
     }
-}
-
-/// Writes a formula that is `c x²` or zero, by its structure, as the variant of that name.
-pub(crate) fn recognised(hamiltonian: &Hamiltonian) -> (External, Interaction) {
-    let external = match &hamiltonian.external {
-        External::Formula(f) => match f.powers().as_ref().and_then(monomial) {
-            Some((_, _, 0.0)) => External::Free,
-            Some((2, _, c)) if c > 0.0 => External::Harmonic { frequency: (2.0 * c).sqrt() },
-            _ => hamiltonian.external.clone(),
-        },
-        other => other.clone(),
-    };
-    let interaction = match hamiltonian.interaction.clone() {
-        Interaction::Sum(mut parts) if parts.len() == 1 => parts.swap_remove(0),
-        other => other,
-    };
-    let interaction = match &interaction {
-        Interaction::Formula(f) => match f.powers().as_ref().and_then(monomial) {
-            Some((_, _, 0.0)) => Interaction::None,
-            Some((2, _, c)) => Interaction::Harmonic { stiffness: 2.0 * c },
-            Some((-2, _, strength)) => Interaction::InverseSquare { strength },
-            _ => interaction,
-        },
-        Interaction::InverseSquare { strength: 0.0 } | Interaction::Contact { strength: 0.0 } => {
-            Interaction::None
-        }
-        other => other.clone(),
-    };
-    (external, interaction)
 }
 
 /// The closed form of the ground state, where there is one. `geometry = None` is the infinite line.

@@ -4,14 +4,13 @@
 //! centre of mass do not leave (M. Moshinsky, "The harmonic oscillator in modern physics", Gordon and Breach 1969): the
 //! states found in it separate exactly into centre of mass and relative motion.
 
-use super::EigenFailure;
 use super::ci::{PairMatrices, pair_index};
 use super::dvr::{
     OneBodyBasis, PairGrid, UniformGrid, cells_that_see, default_cells, one_body_matrix,
 };
 use super::integrals::{transform, two_body};
-use super::linalg::symmetric_eigen;
 use super::strings::StringSpace;
+use crate::math::linalg::{EigenFailure, symmetric_eigen};
 use crate::system::{Hamiltonian, Interaction, Sector};
 use faer::{Mat, MatRef};
 use std::collections::BTreeMap;

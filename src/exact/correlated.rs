@@ -4,13 +4,13 @@ use super::ci::{CiSpace, PairDensities, PairMatrices};
 use super::davidson::{Eigenpairs, lowest, start_vectors};
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
 use super::integrals::{transform, two_body};
-use super::linalg::symmetric_eigen;
 use super::natural::{MeanField, determinant_geminals, natural_geminals};
 use super::problem::{CHECK_WORK, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
 use super::strings::choose;
 use super::watch::{Finishing, Watch};
 use super::{ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement};
+use crate::math::linalg::symmetric_eigen;
 use crate::system::{Geometry, Sector};
 use faer::Mat;
 use std::rc::Rc;
@@ -431,7 +431,7 @@ fn model_states(
             h[(i, j)] = x;
         }
     }
-    let h = super::dvr::symmetrised(h.as_ref());
+    let h = crate::math::linalg::symmetrised(h.as_ref());
     watch.spend(super::dense_work(size))?;
     let (values, vectors) = symmetric_eigen(h.as_ref())?;
     let top = values[states - 1] + MODEL_WINDOW;
@@ -472,11 +472,11 @@ pub(super) fn orthonormal_span(c: &Mat<f64>) -> (Mat<f64>, usize) {
         let mut v: Vec<f64> = (0..c.nrows()).map(|i| c[(i, k)]).collect();
         for _ in 0..2 {
             for b in &columns {
-                let s = super::linalg::dot(&v, b);
-                super::linalg::add_scaled(&mut v, -s, b);
+                let s = crate::math::linalg::dot(&v, b);
+                crate::math::linalg::add_scaled(&mut v, -s, b);
             }
         }
-        let length = super::linalg::norm(&v);
+        let length = crate::math::linalg::norm(&v);
         if length > 1e-6 {
             v.iter_mut().for_each(|x| *x /= length);
             columns.push(v);

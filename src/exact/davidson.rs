@@ -9,9 +9,9 @@
 //! for are followed until second-order perturbation theory says that they stay above; and the probe: new
 //! vectors with a share of everything, orthogonal to what was found.
 
-use super::linalg::{add_scaled, dot, norm, symmetric_eigen};
 use super::watch::Watch;
 use super::{ExactError, Iteration, Noise, Step};
+use crate::math::linalg::{add_scaled, dot, norm, symmetric_eigen};
 use faer::Mat;
 
 /// When to stop, and how much to keep.

@@ -7,10 +7,10 @@
 //! principle. Here the quadrature grid is finer than the basis, so products of orbitals are
 //! integrated without aliasing and energies converge from above as the basis grows.
 
-use super::gap_basis::gauss_jacobi;
-use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, mul, symmetric_eigen, symmetrised};
+use crate::math::quadrature::gauss_jacobi;
 use crate::system::{External, Geometry, Interaction};
-use faer::{Mat, MatRef};
+use faer::Mat;
 use std::f64::consts::PI;
 
 /// The solver never gets here: on the line it works between walls of its own choice.
@@ -282,11 +282,6 @@ pub(crate) fn external_matrix(
     let v: Vec<f64> = points.iter().zip(&weights).map(|(&x, w)| w * external.value(x)).collect();
     let weighted = Mat::from_fn(phi.nrows(), phi.ncols(), |i, k| v[i] * phi[(i, k)]);
     Ok(symmetrised(mul(phi.transpose(), weighted.as_ref()).as_ref()))
-}
-
-/// `(a + a^T) / 2`.
-pub(crate) fn symmetrised(a: MatRef<'_, f64>) -> Mat<f64> {
-    Mat::from_fn(a.nrows(), a.ncols(), |i, j| 0.5 * (a[(i, j)] + a[(j, i)]))
 }
 
 /// Matrix of `-1/2 d²/dx² + v(x)` in the basis.

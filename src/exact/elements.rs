@@ -6,7 +6,7 @@
 //! that is as good as a polynomial, and energies are compared between two degrees and two extents.
 
 use super::Noise;
-use super::linalg::{EigenFailure, dot, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, dot, symmetric_eigen};
 use faer::Mat;
 
 /// What the function does at the left end; at the right one it vanishes.

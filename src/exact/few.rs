@@ -1,13 +1,13 @@
 //! One particle by dense diagonalisation, two in the complete one-body basis.
 
 use super::dvr::{OneBodyBasis, one_body_matrix};
-use super::linalg::{mul, symmetric_eigen};
 use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
 use super::watch::Watch;
 use super::{
     ConvergenceRow, ErrorBudget, ExactError, ExactResult, ExactState, Refinement, dense_work, pair,
 };
+use crate::math::linalg::{mul, symmetric_eigen};
 use crate::system::{Geometry, Sector};
 use faer::Mat;
 

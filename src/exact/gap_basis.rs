@@ -2,7 +2,8 @@
 
 use super::elements::{LeftEnd, functions};
 use super::gap_state::GapPolynomials;
-use super::linalg::{EigenFailure, mul, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
+use crate::math::quadrature::{gauss_jacobi, recurrence};
 use faer::Mat;
 
 /// Functions `g^power (G - g) p_k(g)` on `[0, G]`, orthonormal, `p_k` a Jacobi polynomial, given by
@@ -14,39 +15,6 @@ pub(crate) struct GapFunctions {
     pub(crate) values: Mat<f64>,
     /// Derivatives times the root of the weight, in 1/bohr.
     pub(crate) slopes: Mat<f64>,
-}
-
-/// Recurrence coefficients of orthonormal Jacobi polynomials with weight `(1-x)^a (1+x)^b`:
-/// `x p_k = off_{k+1} p_{k+1} + diagonal_k p_k + off_k p_{k-1}` (W. Gautschi, "Orthogonal
-/// Polynomials: Computation and Approximation", OUP 2004, table 1.1).
-pub(super) fn recurrence(a: f64, b: f64, k: usize) -> (f64, f64) {
-    let s = a + b;
-    if k == 0 {
-        return ((b - a) / (s + 2.0), 0.0);
-    }
-    let n = k as f64;
-    let t = 2.0 * n + s;
-    let diagonal = (b * b - a * a) / (t * (t + 2.0));
-    let off = if k == 1 {
-        4.0 * (1.0 + a) * (1.0 + b) / ((2.0 + s) * (2.0 + s) * (3.0 + s))
-    } else {
-        4.0 * n * (n + a) * (n + b) * (n + s) / (t * t * (t + 1.0) * (t - 1.0))
-    };
-    (diagonal, off.sqrt())
-}
-
-/// Gauss rule of `count` points for the weight `(1+x)^b` (G. H. Golub, J. H. Welsch, Math. Comp. 23,
-/// 221 (1969)).
-pub(crate) fn gauss_jacobi(b: f64, count: usize) -> Result<(Vec<f64>, Vec<f64>), EigenFailure> {
-    let j = Mat::from_fn(count, count, |r, c| match r.abs_diff(c) {
-        0 => recurrence(0.0, b, r).0,
-        1 => recurrence(0.0, b, r.max(c)).1,
-        _ => 0.0,
-    });
-    let (points, vectors) = symmetric_eigen(j.as_ref())?;
-    let total = 2.0_f64.powf(b + 1.0) / (b + 1.0);
-    let weights = (0..count).map(|q| total * vectors[(0, q)].powi(2)).collect();
-    Ok((points, weights))
 }
 
 impl GapFunctions {
@@ -96,7 +64,8 @@ impl GapFunctions {
         });
         let kinetic = mul(self.slopes.transpose(), self.slopes.as_ref());
         let h = kinetic + mul(self.values.transpose(), weighted.as_ref());
-        let (energies, vectors) = symmetric_eigen(super::dvr::symmetrised(h.as_ref()).as_ref())?;
+        let (energies, vectors) =
+            symmetric_eigen(crate::math::linalg::symmetrised(h.as_ref()).as_ref())?;
         let kept = kept.min(energies.len());
         let c = vectors.subcols(0, kept);
         let functions = GapFunctions {
@@ -174,7 +143,7 @@ impl GapFunctions {
     pub(crate) fn matrix(&self, f: &[f64], count: usize) -> Mat<f64> {
         let v = self.values.subcols(0, count);
         let weighted = Mat::from_fn(v.nrows(), count, |q, k| f[q] * v[(q, k)]);
-        super::dvr::symmetrised(mul(v.transpose(), weighted.as_ref()).as_ref())
+        crate::math::linalg::symmetrised(mul(v.transpose(), weighted.as_ref()).as_ref())
     }
 
     /// Matrix of `d/dg` between the first `count` functions, antisymmetric.

@@ -2,9 +2,9 @@
 
 use super::ExactError;
 use super::davidson::DavidsonOptions;
-use super::gap_basis::recurrence;
 use super::gaps::{Field, GapBasis, GapLevel, Trap};
 use super::watch::{Unwatched, Watch};
+use crate::math::quadrature::recurrence;
 use crate::system::Interaction;
 
 /// `g^power (G - g) p_0(g)` times orthogonal polynomials, `g` a gap between 0 and `G`.

@@ -6,15 +6,15 @@
 //! is shared by the two orders on either side, or left out where equal components meet, so that `psi` is continuous and
 //! the delta function is the diagonal term `g f_0(0)²` on each shared face.
 
+use super::ExactError;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest, start_vectors};
 use super::elements::{LeftEnd, functions, interpolation};
 use super::gaps::along;
-use super::linalg::{dot, mul, symmetric_eigen};
 use super::watch::Watch;
-use super::{EigenFailure, ExactError};
 use crate::contact::Gas;
 use crate::contact::half_line::HalfLine;
 use crate::contact::orders::{exchanged, orders};
+use crate::math::linalg::{EigenFailure, dot, mul, symmetric_eigen};
 use crate::math::scalar::Dual;
 use faer::{Accum, Mat};
 use rayon::prelude::*;
@@ -264,7 +264,7 @@ impl Glued {
                 if gas.strength.is_finite() {
                     h[(0, 0)] += 0.5 * gas.strength * f0;
                 }
-                let h = super::dvr::symmetrised(h.as_ref());
+                let h = crate::math::linalg::symmetrised(h.as_ref());
                 let (energies, vectors) = symmetric_eigen(h.as_ref())?;
                 let free = Levels { energies, vectors };
                 let inner = h.submatrix(1, 1, n - 1, n - 1).to_owned();

@@ -4,9 +4,9 @@
 //! is the commutator of the Fock and density matrices.
 
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
-use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use super::watch::{Unwatched, Watch};
 use super::{ExactError, dense_work};
+use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
 use crate::system::{Hamiltonian, Sector};
 use faer::Mat;
 
@@ -187,7 +187,7 @@ pub(crate) fn self_consistent(
             let right = mul(kernel.as_ref(), phi[1].as_ref());
             let exchange = mul(phi[0].transpose(), right.as_ref());
             let f = &(&h + &classical) - &exchange;
-            super::dvr::symmetrised(f.as_ref())
+            crate::math::linalg::symmetrised(f.as_ref())
         };
         let up = one(&d[0]);
         if spins == 1 {

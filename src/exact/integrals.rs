@@ -1,7 +1,7 @@
 //! One- and two-body integrals between orbitals, by quadrature on a grid finer than the basis.
 
 use super::dvr::{OneBodyBasis, PairGrid};
-use super::linalg::{mul, symmetrised_product};
+use crate::math::linalg::{mul, symmetrised_product};
 use faer::{Mat, MatRef};
 
 /// Packed integrals `g[(pr), (qs)] = int int phi_p phi_r(x) w(x, y) phi_q phi_s(y) dx dy` with
@@ -36,7 +36,7 @@ pub(crate) fn two_body(
         mul(grid.w.as_ref(), products(&grid.second).as_ref())
     };
     let g = mul(first.transpose(), potentials.as_ref());
-    super::dvr::symmetrised(g.as_ref())
+    crate::math::linalg::symmetrised(g.as_ref())
 }
 
 /// Floating-point operations of [`two_body`] between so many orbitals.

@@ -28,7 +28,6 @@ mod gaps;
 mod glued;
 pub mod hartree_fock;
 mod integrals;
-pub(crate) mod linalg;
 mod mixed;
 mod mps;
 mod natural;
@@ -45,12 +44,10 @@ mod walls;
 mod watch;
 
 pub(crate) use active_space::active_space;
-pub(crate) use gap_basis::gauss_jacobi;
-pub use linalg::EigenFailure;
-pub(crate) use linalg::symmetric_eigen;
 pub use solve::{solve, solve_on_line};
 pub use state::ExactState;
 
+use crate::math::linalg::EigenFailure;
 use crate::system::judgement::NoGroundState;
 use crate::system::{Geometry, Sector};
 use serde::{Deserialize, Serialize};

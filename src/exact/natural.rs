@@ -8,9 +8,9 @@
 //! orbitals, never what they converge to.
 
 use super::dvr::{OneBodyBasis, PairGrid};
-use super::linalg::{EigenFailure, mul, symmetric_eigen};
 use super::watch::Watch;
 use super::{ExactError, dense_work};
+use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
 use faer::{Mat, MatRef};
 
 /// A pair function in basis coefficients, antisymmetric or general, with its weight.

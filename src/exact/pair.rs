@@ -5,9 +5,9 @@ use super::ci::PairMatrices;
 use super::davidson::{DavidsonOptions, Eigenpairs, lowest};
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
 use super::integrals::{two_body, two_body_work};
-use super::linalg::{mul, symmetric_eigen};
 use super::watch::Watch;
 use super::{ExactError, dense_work};
+use crate::math::linalg::{mul, symmetric_eigen};
 use crate::system::{Hamiltonian, Sector};
 use faer::{Mat, MatRef};
 

@@ -1,6 +1,6 @@
 //! The driver: which route a problem takes, and what is made of their results.
 
-use super::closed_forms::{self, ClosedForm, recognised};
+use super::closed_forms::{self, ClosedForm};
 use super::dvr::finite_at_contact;
 use super::mps;
 use super::problem::{CHECK_WORK, PLOTTED, Problem, Setting};
@@ -9,6 +9,7 @@ use super::units::{self, InUnits};
 use super::watch::{Allowance, Meter, Watch};
 use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, whole_work};
 use crate::contact;
+use crate::system::hamiltonian::recognised;
 use crate::system::landscape::Landscape;
 use crate::system::{Frame, Geometry, Hamiltonian, Sector, judgement};
 use std::ops::ControlFlow;

@@ -3,10 +3,10 @@
 use super::ci::{CiSpace, PairMatrices};
 use super::dvr::{OneBodyBasis, PairGrid, external_matrix};
 use super::integrals::{transform, two_body};
-use super::linalg::{EigenFailure, mul, norm, symmetric_eigen};
 use super::strings::StringSpace;
 use super::watch::Watch;
 use super::{Components, Density, ExactError, Labels, Noise, PairDensity};
+use crate::math::linalg::{EigenFailure, mul, norm, symmetric_eigen};
 use crate::system::{External, Frame, Geometry, Hamiltonian, Sector};
 use faer::Mat;
 use std::cmp::Ordering;

@@ -4,12 +4,13 @@
 //! the states to a space raises the free energy (R. E. Peierls, Phys. Rev. 54, 918 (1938)), so that it falls towards the
 //! exact one as the space grows.
 
-use super::closed_forms::{ground_state, recognised};
+use super::ExactError;
+use super::closed_forms::ground_state;
 use super::configurations::{Configurations, Spectrum};
 use super::dvr::{OneBodyBasis, finite_at_contact, one_body_matrix};
-use super::linalg::symmetric_eigen;
-use super::{EigenFailure, ExactError};
 use crate::contact;
+use crate::math::linalg::{EigenFailure, symmetric_eigen};
+use crate::system::hamiltonian::recognised;
 use crate::system::landscape::Landscape;
 use crate::system::{External, Frame, Geometry, Hamiltonian, Interaction, Sector, judgement};
 use faer::Mat;

@@ -1,4 +1,4 @@
-//! Mathematics with no physics in it: differentiable scalars, quadrature, splines.
+//! Mathematics with no physics in it: differentiable scalars, linear algebra, quadrature, splines, moments.
 
 pub mod gamma;
 pub mod linalg;
@@ -9,4 +9,5 @@ pub mod quadrature;
 pub mod scalar;
 pub mod small_matrix;
 pub mod spline;
+pub mod statistics;
 pub mod vector;

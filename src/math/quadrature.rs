@@ -1,5 +1,7 @@
-//! Gauss–Legendre quadrature.
+//! Gaussian quadrature: Legendre and Jacobi.
 
+use super::linalg::{EigenFailure, symmetric_eigen};
+use faer::Mat;
 use std::f64::consts::PI;
 
 /// A Gauss–Legendre rule on `[-1, 1]`: `n` nodes integrate polynomials of degree `2 n - 1` exactly.
@@ -54,6 +56,39 @@ fn legendre(n: usize, x: f64) -> (f64, f64) {
         (previous, current) = (current, ((2.0 * k - 1.0) * x * current - (k - 1.0) * previous) / k);
     }
     (current, n as f64 * (x * current - previous) / (x * x - 1.0))
+}
+
+/// Recurrence coefficients of orthonormal Jacobi polynomials with weight `(1-x)^a (1+x)^b`:
+/// `x p_k = off_{k+1} p_{k+1} + diagonal_k p_k + off_k p_{k-1}` (W. Gautschi, "Orthogonal
+/// Polynomials: Computation and Approximation", OUP 2004, table 1.1).
+pub(crate) fn recurrence(a: f64, b: f64, k: usize) -> (f64, f64) {
+    let s = a + b;
+    if k == 0 {
+        return ((b - a) / (s + 2.0), 0.0);
+    }
+    let n = k as f64;
+    let t = 2.0 * n + s;
+    let diagonal = (b * b - a * a) / (t * (t + 2.0));
+    let off = if k == 1 {
+        4.0 * (1.0 + a) * (1.0 + b) / ((2.0 + s) * (2.0 + s) * (3.0 + s))
+    } else {
+        4.0 * n * (n + a) * (n + b) * (n + s) / (t * t * (t + 1.0) * (t - 1.0))
+    };
+    (diagonal, off.sqrt())
+}
+
+/// Gauss rule of `count` points for the weight `(1+x)^b` (G. H. Golub, J. H. Welsch, Math. Comp. 23,
+/// 221 (1969)).
+pub(crate) fn gauss_jacobi(b: f64, count: usize) -> Result<(Vec<f64>, Vec<f64>), EigenFailure> {
+    let j = Mat::from_fn(count, count, |r, c| match r.abs_diff(c) {
+        0 => recurrence(0.0, b, r).0,
+        1 => recurrence(0.0, b, r.max(c)).1,
+        _ => 0.0,
+    });
+    let (points, vectors) = symmetric_eigen(j.as_ref())?;
+    let total = 2.0_f64.powf(b + 1.0) / (b + 1.0);
+    let weights = (0..count).map(|q| total * vectors[(0, q)].powi(2)).collect();
+    Ok((points, weights))
 }
 
 #[cfg(test)]

@@ -420,6 +420,49 @@ impl<const N: usize> MulAssign<f64> for Jet<N> {
     }
 }
 
+/// Runs `body` with the compile-time width `N` that holds `n` coordinates.
+///
+/// Widths between the listed ones are padded: the extra gradient entries stay zero.
+macro_rules! with_jet_width {
+    ($n:expr, $N:ident => $body:expr) => {
+        match $n {
+            0..=1 => {
+                const $N: usize = 1;
+                $body
+            }
+            2 => {
+                const $N: usize = 2;
+                $body
+            }
+            3 => {
+                const $N: usize = 3;
+                $body
+            }
+            4 => {
+                const $N: usize = 4;
+                $body
+            }
+            5..=6 => {
+                const $N: usize = 6;
+                $body
+            }
+            7..=10 => {
+                const $N: usize = 10;
+                $body
+            }
+            11..=16 => {
+                const $N: usize = 16;
+                $body
+            }
+            _ => {
+                const $N: usize = 32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_jet_width;
+
 /// First-order dual of the `autodiff` crate: derivatives of potentials (forces, virial).
 pub type Dual = autodiff::F<f64, f64>;
 

@@ -6,7 +6,7 @@
 
 use super::replicates::Replicates;
 use super::{Bins, LETTERS, Observable, Quantity, Sample, Setup};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 use crate::observables::quantity::{Axis, Estimates};
 use crate::system::Geometry;
 use std::f64::consts::PI;

@@ -4,7 +4,7 @@
 
 use super::replicates::Replicates;
 use super::{Axis, Bins, Observable, Quantity, Sample, Setup};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 use std::ops::Range;
 
 pub(super) const ABOUT: &str = "one-body density of each spin on bins";

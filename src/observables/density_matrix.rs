@@ -38,7 +38,7 @@ use super::grid::first_high;
 use super::quantity::Estimates;
 use super::replicates::{Replicates, mean_and_error};
 use super::{Axis, Observable, Quantity, Sample, Setup};
-use crate::exact::{EigenFailure, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, symmetric_eigen};
 use crate::system::Geometry;
 use faer::Mat;
 use std::f64::consts::PI;

@@ -2,7 +2,7 @@
 
 use super::replicates::Replicates;
 use super::{Axis, Bins, Observable, Quantity, Sample, Setup, SpinPair};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 use crate::system::Geometry;
 
 pub(super) const ABOUT: &str =

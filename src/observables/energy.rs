@@ -2,7 +2,7 @@
 
 use super::replicates::Replicates;
 use super::{Observable, Quantity, Sample, Setup};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 use crate::system::{Geometry, Hamiltonian};
 
 pub(super) const ABOUT: &str = "energy, kinetic, external and interaction part, variance, bounds";

@@ -2,7 +2,7 @@
 
 use super::replicates::Replicates;
 use super::{Observable, Quantity, Sample, Setup};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 
 pub(super) const ABOUT: &str = "Shannon and second Renyi entropy of |psi|²";
 

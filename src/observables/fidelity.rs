@@ -8,7 +8,8 @@
 
 use super::replicates::Replicates;
 use super::{Observable, Quantity, Sample, Setup};
-use crate::exact::{EigenFailure, ExactState};
+use crate::exact::ExactState;
+use crate::math::linalg::EigenFailure;
 use std::sync::Arc;
 
 pub(super) const ABOUT: &str = "fidelity with the exact ground state";

@@ -5,7 +5,7 @@
 
 use super::replicates::Replicates;
 use super::{Axis, Observable, Quantity, Sample, Setup};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 use crate::system::External;
 
 pub(super) const ABOUT: &str = "Hellmann-Feynman forces on the nuclei";

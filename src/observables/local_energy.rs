@@ -2,7 +2,7 @@
 
 use super::replicates::Replicates;
 use super::{Axis, Bins, Observable, Quantity, Sample, Setup};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 
 pub(super) const ABOUT: &str = "distribution of the local energy";
 

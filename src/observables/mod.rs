@@ -35,9 +35,10 @@ pub mod virial;
 pub use quantity::{Axis, Measurement, Quantity};
 
 use crate::estimate::contact_energy;
-use crate::estimate::statistics::median;
-use crate::exact::{EigenFailure, ExactState};
+use crate::exact::ExactState;
 use crate::local_energy::{self as energies, Batch, BatchId, Derivatives};
+use crate::math::linalg::EigenFailure;
+use crate::math::statistics::median;
 use crate::parallel;
 use crate::sampling::{Purpose, Sampling};
 use crate::system::sector::MOST_COMPONENTS;

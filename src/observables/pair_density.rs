@@ -5,7 +5,7 @@
 
 use super::replicates::Replicates;
 use super::{Axis, Bins, Observable, Quantity, Sample, Setup, SpinPair};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 
 pub(super) const ABOUT: &str = "pair density and pair correlation g(x, x') of each pair of spins";
 

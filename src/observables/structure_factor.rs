@@ -2,7 +2,7 @@
 
 use super::replicates::Replicates;
 use super::{Axis, Observable, Quantity, Sample, Setup};
-use crate::exact::EigenFailure;
+use crate::math::linalg::EigenFailure;
 
 pub(super) const ABOUT: &str = "static structure factor, with and without the part of the density";
 

@@ -6,9 +6,11 @@
 //! uneven or the evaluations are used up. The next iteration starts on samples of its own.
 
 use super::damping::Damping;
-use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, clip_range};
+use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{Factor, LinearError};
+use crate::objective::ground_state::reweighted;
+use crate::objective::robust::clip_range;
 use argmin::core::{CostFunction, Error, Executor, Gradient, State};
 use argmin::solver::linesearch::{BacktrackingLineSearch, condition::ArmijoCondition};
 use argmin::solver::quasinewton::LBFGS;
@@ -266,115 +268,5 @@ impl Gradient for &Search<'_> {
 
     fn gradient(&self, q: &Self::Param) -> Result<Vec<f64>, Error> {
         Ok(self.evaluate(q)?.1)
-    }
-}
-
-/// `E + variance/2 Var(E_L)` of the state of `there`, on samples of the state of `start`, and its gradient.
-///
-/// In the energy, local energies are clipped to `range`; in the variance, those beyond its width count linearly, so that
-/// making them worse is never free. Importance weights are left out of the variance, where the tails count in full. None
-/// where the weights leave too small an effective share of the samples.
-fn reweighted(
-    start: &Batch,
-    there: &Batch,
-    (low, high): (f64, f64),
-    variance: f64,
-    effective_share: f64,
-) -> Option<(f64, Vec<f64>)> {
-    let (n, p) = (start.samples(), start.parameters);
-    let ratio: Vec<f64> =
-        (0..n).map(|i| (2.0 * (there.log_psi[i] - start.log_psi[i])).exp()).collect();
-    let [sum, square] = [1, 2].map(|power| ratio.iter().map(|r| r.powi(power)).sum::<f64>());
-    let share = sum * sum / (n as f64 * square);
-    if share.is_nan() || share < effective_share {
-        return None;
-    }
-    let total: f64 = ratio.iter().zip(&start.weight).map(|(r, w)| r * w).sum();
-    let weight = |i: usize| ratio[i] * start.weight[i] / total;
-    let even = |i: usize| ratio[i] / sum;
-    let e = &there.local_energy;
-    let clipped = |i: usize| e[i].clamp(low, high);
-    let mean: f64 = (0..n).map(|i| weight(i) * clipped(i)).sum();
-    // Huber's loss and its derivative.
-    let width = 0.5 * (high - low);
-    let huber = |r: f64| {
-        let near = r.clamp(-width, width);
-        (near * (2.0 * r - near), 2.0 * near)
-    };
-    let spread: f64 = (0..n).map(|i| even(i) * huber(e[i] - mean).0).sum();
-    let pull: f64 = (0..n).map(|i| even(i) * huber(e[i] - mean).1).sum();
-    let mut gradient = vec![0.0; p];
-    for i in 0..n {
-        // The derivative of a mean of v with weights w is the mean of dv/dp + 2 (v - mean) O.
-        let inside = f64::from(u8::from(clipped(i) == e[i]));
-        let (loss, slope) = huber(e[i] - mean);
-        let of_mean = weight(i) * (1.0 - 0.5 * variance * pull);
-        let of_spread = 0.5 * variance * even(i);
-        let of_energy = of_mean * inside + of_spread * slope;
-        let of_log = 2.0 * (of_mean * (clipped(i) - mean) + of_spread * (loss - spread));
-        let rows = i * p..(i + 1) * p;
-        let (o, de) = (&there.log_gradient[rows.clone()], &there.energy_gradient[rows]);
-        for ((g, o), de) in gradient.iter_mut().zip(o).zip(de) {
-            *g += of_energy * de + of_log * o;
-        }
-    }
-    Some((mean + 0.5 * variance * spread, gradient))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::local_energy::{self, BatchId};
-    use crate::sampling::{Purpose, Sampling};
-    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-    use crate::wavefunction::weyl::{Weyl, WeylSettings};
-    use crate::wavefunction::{Wavefunction, WavefunctionError};
-
-    #[test]
-    fn the_reweighted_estimate_has_the_gradient_it_claims() -> Result<(), WavefunctionError> {
-        let hamiltonian = Hamiltonian {
-            title: String::new(),
-            external: External::Harmonic { frequency: 1.0 },
-            interaction: Interaction::SoftCoulomb { strength: 2.0, softening: 0.5 },
-        };
-        let geometry = Geometry::Box { half_width: 6.0 };
-        let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
-        let settings = WeylSettings { pair_cells: Some(6), ..Default::default() };
-        let mut psi = Weyl::new(&settings, Sector::new(2, 0), system)?;
-        let id = BatchId {
-            sampling: Sampling::Random,
-            seed: 3,
-            purpose: Purpose::Training,
-            number: 0,
-            first: 0,
-            tails: 0.3,
-        };
-        let start = local_energy::draw(&psi, system, id, 400, Derivatives::LocalEnergy);
-        // A clip that some samples meet: the gradient must know.
-        let range = clip_range(&start.local_energy, 4.0);
-        let p: Vec<f64> = (0..start.parameters).map(|k| 0.02 * (k as f64).sin()).collect();
-        let mut at = |p: &[f64]| {
-            psi.set_parameters(p).unwrap();
-            let there = local_energy::at(&psi, system, &start.x, Derivatives::LocalEnergy);
-            assert!(there.local_energy.iter().any(|e| *e > range.1));
-            reweighted(&start, &there, range, 0.7, 0.2).unwrap()
-        };
-        let (_, gradient) = at(&p);
-        let size = gradient.iter().fold(0.0f64, |a, g| a.max(g.abs()));
-        for k in 0..p.len() {
-            let best = (3..=6)
-                .map(|e| {
-                    let h = 10f64.powi(-e);
-                    let mut moved = |h: f64| {
-                        let mut q = p.clone();
-                        q[k] += h;
-                        at(&q).0
-                    };
-                    ((moved(h) - moved(-h)) / (2.0 * h) - gradient[k]).abs()
-                })
-                .fold(f64::INFINITY, f64::min);
-            assert!(best < 1e-6 * size, "parameter {k}: {best} of {size}");
-        }
-        Ok(())
     }
 }

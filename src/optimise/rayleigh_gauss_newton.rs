@@ -5,9 +5,10 @@
 //! `H_ij = <O_i (dE_L/dp_j + (E_L - E) O_j)>`; `tau -> infinity` is Newton's method.
 
 use super::damping::Damping;
-use super::{Bound, Centred, Landscape, Optimiser, Pace, Residual, Settings, Step, schedule};
+use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::objective::ground_state::Residual;
 use serde::{Deserialize, Serialize};
 
 /// Settings of Rayleigh–Gauss–Newton.

@@ -3,8 +3,9 @@
 //! With `w` the weights of the samples, of mean 1, the centred rows are `sqrt(w_s) (O_s - mean)`, `mean = O^T w / n`. The
 //! mean is subtracted in the space of the samples wherever the result lives there, so that `O` stays in its factors.
 
-use super::{Clipped, Step, centre, norm};
+use super::{Step, centre, norm};
 use crate::local_energy::Batch;
+use crate::objective::ground_state::Clipped;
 use crate::tangent::Tangent;
 use faer::Mat;
 

@@ -1,8 +1,8 @@
 //! A guide without nodes, where the trained state has some: its density mixed with a little of a state that has none.
 
 use super::{STREAMS, Settings};
-use crate::estimate::Moments;
 use crate::local_energy::{self, BatchId, Derivatives};
+use crate::math::statistics::Moments;
 use crate::sampling::{Purpose, Sampling, open_uniform, stream};
 use crate::system::{Geometry, Sector, System};
 use crate::wavefunction::slopes::Slopes;

@@ -3,7 +3,7 @@
 use super::kernel::Space;
 use super::walker::{Mover, Tally};
 use super::{Refusal, STREAMS, Settings, Steps};
-use crate::estimate::statistics::median;
+use crate::math::statistics::median;
 use crate::parallel;
 use crate::sampling::{Purpose, stream};
 use crate::system::{Geometry, System};

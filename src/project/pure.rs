@@ -2,8 +2,9 @@
 
 use super::windows::Action;
 use super::{ProjectError, Pure, STREAMS, Settings, Variational, Walk};
-use crate::estimate::{EnergyEstimate, Moments};
+use crate::estimate::EnergyEstimate;
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
+use crate::math::statistics::Moments;
 use crate::observables::replicates::Replicates;
 use crate::observables::{Entry, Measurement, Observable, REGISTRY, Sample, Setup};
 use crate::parallel;

@@ -1,6 +1,6 @@
 //! From local energies along paths to the correction: weights over all windows of a path, and the jackknife over replicates.
 
-use crate::estimate::judge::number;
+use crate::json::number;
 use crate::observables::replicates::Replicates;
 use serde::{Deserialize, Serialize};
 

@@ -2,8 +2,6 @@
 
 use super::densities::{ExactCurve, SPINS, alike, exact_curves, populated, smooth, stairs};
 use super::escape::escape;
-use super::files::names;
-use super::folder::RunFolder;
 use super::html::{head, put_figures};
 use super::links::{encoded, relative};
 use super::number::{
@@ -11,6 +9,8 @@ use super::number::{
 };
 use super::svg::{Axis, Colour, Figure, Layer};
 use super::verdict;
+use crate::store::files::names;
+use crate::store::folder::RunFolder;
 use crate::wavefunction::WavefunctionSettings;
 use std::fmt::Write;
 use std::path::Path;
@@ -341,7 +341,7 @@ fn figures(runs: &[RunFolder]) -> Vec<(Figure, String)> {
     let label = if known { "|E − E₀| (mHa)" } else { "|E − E₀ or final E| (mHa)" };
     let over = |time: bool| {
         move |run: &RunFolder| -> Vec<(f64, f64)> {
-            let x = |r: &super::record::IterationRow| {
+            let x = |r: &crate::store::record::IterationRow| {
                 if time { r.seconds } else { r.iteration as f64 }
             };
             run.rows.iter().map(|r| (x(r), 1e3 * (r.energy - target(run)).abs())).collect()

@@ -6,10 +6,10 @@ use super::links::encoded;
 use super::number::{
     format_difference, format_duration, format_significant, format_with_uncertainty,
 };
-use super::record::DensityProfile;
 use super::svg::{Axis, Colour, Figure, Layer};
 use crate::estimate::Verdict;
-use crate::scan::{Judged, Measured, PointResult, files};
+use crate::store::record::DensityProfile;
+use crate::store::scan::{Judged, Measured, PointResult, files};
 use std::fmt::Write;
 
 /// The table: a row a point with its values, energies in Hartree, slopes in Hartree per unit of the parameter; empty where there
@@ -543,7 +543,7 @@ fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
 pub(super) fn folder_link<M>(result: &PointResult<M>) -> Option<String> {
     let name = result.folder.file_name()?.to_string_lossy();
     result.measured()?;
-    Some(format!("{}/{}/{}", files::POINTS, encoded(&name), super::files::names::REPORT))
+    Some(format!("{}/{}/{}", files::POINTS, encoded(&name), crate::store::files::names::REPORT))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! One-body densities as curves, for the report of a run and for comparisons.
 
-use super::observables::Observables;
 use super::svg::Colour;
 use crate::exact::Density;
 use crate::observables::Quantity;
+use crate::store::observables::Observables;
 use crate::system::Sector;
 
 /// Name of a spin in the names of quantities, in words, and its colour.

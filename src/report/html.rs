@@ -12,15 +12,15 @@ use super::number::{
     counted, format_duration, format_ratio, format_significant, format_with_uncertainty,
     unsigned_zero,
 };
-use super::observables::Observables;
-use super::projection::ProjectionRecord;
-use super::provenance::Provenance;
-use super::record::{DensityProfile, ErrorBar, IterationRow, Summary};
 use super::svg;
 use super::verdict::{self, Mark};
 use crate::estimate::{Check, Verdict};
 use crate::exact::{Density, PairDensity};
 use crate::optimise::OptimiserSettings;
+use crate::store::observables::Observables;
+use crate::store::projection::ProjectionRecord;
+use crate::store::provenance::Provenance;
+use crate::store::record::{DensityProfile, ErrorBar, IterationRow, Sampled, Summary};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::fmt::Write;
 
@@ -247,6 +247,13 @@ fn headline(page: &mut String, summary: &Summary, convergence: &Mark, judged: &[
 
 /// What the error bar rests on, in words.
 fn error_bar(summary: &Summary) -> String {
+    if let Some(Sampled { energy, standard_error }) = summary.sampled {
+        return format!(
+            "The energy is known without samples, as the eigenvalue that the state belongs to, and the error is that of \
+             quadrature and rounding; the samples give {} Ha.",
+            format_with_uncertainty(energy, standard_error)
+        );
+    }
     let ErrorBar { scramblings, independent, gain, .. } = summary.error_bar;
     let (Some(scramblings), Some(freedom)) = (scramblings, summary.error_bar.degrees_of_freedom())
     else {

@@ -2,12 +2,12 @@
 //! temperature.
 
 use super::curve::{folder_link, map, verdicts, word};
-use super::ensemble::{EnsembleSummary, StateRow, Thermal};
 use super::escape::escape;
 use super::html::{head, put_figures};
 use super::number::{format_difference, format_significant, format_with_uncertainty};
 use super::svg::{Axis, Colour, Figure, Layer};
-use crate::scan::{PointResult, files};
+use crate::store::ensemble::{EnsembleSummary, StateRow, Thermal};
+use crate::store::scan::{PointResult, files};
 use std::fmt::Write;
 
 type Result = PointResult<EnsembleSummary>;
@@ -221,7 +221,7 @@ fn thermal_figures(done: &[Done], name: &str) -> Vec<(Figure, String)> {
     let all = done.iter().map(|(_, m)| m.temperatures()).max_by_key(|t| t.len()).unwrap_or(&[]);
     let names: Vec<String> =
         all.iter().map(|t| format!("kT = {} Ha", format_significant(t.kt, 4))).collect();
-    type Of = fn(&Thermal) -> super::ensemble::Measured;
+    type Of = fn(&Thermal) -> crate::store::ensemble::Measured;
     let figure = |id: &str, title: &str, axis: &str, of: Of| {
         curves((id, title, name, Axis::linear(axis)), done, &names, &|m, k| {
             let found = of(m.temperatures().get(k)?);

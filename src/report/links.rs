@@ -1,6 +1,6 @@
 //! Links from a page to the files of a run.
 
-use super::files::names;
+use crate::store::files::names;
 use std::path::{Component, Path};
 
 /// The files of data a folder may hold, in the order of the page, and what they are.

@@ -2,7 +2,7 @@
 
 use super::escape::harmless;
 use super::number::{format_duration, format_significant, format_with_uncertainty};
-use super::record::IterationRow;
+use crate::store::record::IterationRow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! What a report says of a result: the checks of its judge, from the summary and the rows of the iterations.
 
 use super::number::{counted, format_difference, format_with_uncertainty};
-use super::record::{IterationRow, Summary};
 use crate::estimate::judge::{deviation_words, is_rounding};
 use crate::estimate::{Check, Drift, Evidence, Exact, Verdict, judge};
+use crate::store::record::{IterationRow, Sampled, Summary};
 use crate::train::StopReason;
 
 /// A mark of a report with its reason.
@@ -66,9 +66,13 @@ fn last_place(energy: f64) -> f64 {
 /// What the judge is given.
 pub fn evidence(summary: &Summary, rows: &[IterationRow]) -> Evidence {
     let health = &summary.health;
+    let (energy, standard_error) = match summary.sampled {
+        Some(Sampled { energy, standard_error }) => (energy, standard_error),
+        None => (summary.energy, summary.standard_error),
+    };
     Evidence {
-        energy: summary.energy,
-        standard_error: summary.standard_error,
+        energy,
+        standard_error,
         freedom: summary.error_bar.degrees_of_freedom(),
         variance: summary.variance,
         v_score: summary.v_score,
@@ -178,7 +182,11 @@ fn deviates(summary: &Summary) -> Option<(f64, f64, bool)> {
 
 /// The deviation from the reference in Hartree and error bars, those of the reference included where known.
 pub fn deviation(summary: &Summary) -> Option<String> {
-    let (deviation, error, _) = deviates(summary)?;
+    let (deviation, error, rounding) = deviates(summary)?;
+    // What quadrature leaves is no error bar.
+    if summary.sampled.is_some() && !rounding {
+        return Some(format!("{deviation:+.3e} ± {error:.0e} Ha"));
+    }
     Some(deviation_words(deviation, error, size(summary)))
 }
 
@@ -194,11 +202,11 @@ pub fn deviation_error(summary: &Summary) -> Option<f64> {
 }
 
 /// Deviation from the reference in error bars, those of the reference included where known; none where it is nothing but
-/// rounding. Not yet a probability: see [`crate::estimate::gaussian_bars`].
+/// rounding and where the energy is known without samples. Not yet a probability: see [`crate::estimate::gaussian_bars`].
 pub fn error_bars(summary: &Summary) -> Option<f64> {
     let (deviation, error, rounding) = deviates(summary)?;
     let bars = deviation / error;
-    (bars.is_finite() && !rounding).then_some(bars)
+    (bars.is_finite() && !rounding && summary.sampled.is_none()).then_some(bars)
 }
 
 #[cfg(test)]
@@ -213,8 +221,8 @@ mod tests {
     }
 
     use super::*;
-    use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::store::record::{ErrorBar, Health, Reference};
     use crate::wavefunction::slopes::Slopes;
 
     const ERROR_BAR: ErrorBar =
@@ -242,6 +250,7 @@ mod tests {
             fingerprint: None,
             energy: -1.0,
             standard_error: 1e-3,
+            sampled: None,
             error_bar: ERROR_BAR,
             variance: 1e-2,
             v_score: 1e-4,

@@ -9,33 +9,32 @@ use super::folder::{Earlier, InFolder, Place, Record, earlier, holds, saved_in};
 use super::reference::asked;
 use super::resume;
 use super::{Course, DENSITY_BINS, Event, Observer, RunError, same_layers, solve_until};
-use crate::checkpoint::Done;
-use crate::estimate::Scale;
+use crate::estimate::health::density_drift;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
-use crate::estimate::{Check, Verdict, gaussian_bars};
+use crate::estimate::{self, Check, Scale, Verdict, gaussian_bars};
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{ExactError, ExactResult};
 use crate::local_energy::Fault;
-use crate::objective::free_energy::{self, ThermalError};
-use crate::objective::spectrum::{self, SpectrumError};
+use crate::objective::free_energy::ThermalError;
+use crate::objective::spectrum::SpectrumError;
 use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
-use crate::report::csv::write_timing;
-use crate::report::ensemble::{
-    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition, render,
-};
+use crate::report::ensemble::render;
 use crate::report::escape::one_line;
-use crate::report::faults;
-use crate::report::files::{create_output_folder, names, write_atomic};
-use crate::report::provenance::Provenance;
-use crate::report::record::IterationRow;
-use crate::report::summary::read_ensemble_summary;
-use crate::spec::validate;
-use crate::spec::{ReferenceSource, ResolvedSpec, write};
+use crate::spec::{ReferenceSource, ResolvedSpec, validate, write};
+use crate::store::checkpoint::Done;
+use crate::store::csv::write_timing;
+use crate::store::ensemble::{
+    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition,
+};
+use crate::store::faults;
+use crate::store::files::{create_output_folder, names, write_atomic};
+use crate::store::provenance::Provenance;
+use crate::store::record::IterationRow;
+use crate::store::saved::SavedWavefunction;
+use crate::store::summary::read_ensemble_summary;
 use crate::system::System;
 use crate::team;
-use crate::train::health::density_drift;
-use crate::train::{Schedule, StopReason, TrainingState};
-use crate::wavefunction::saved::SavedWavefunction;
+use crate::train::{self, Schedule, StopReason, TrainingState};
 use crate::wavefunction::weyl::Weyl;
 use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};
@@ -219,7 +218,7 @@ impl EnsembleRun {
 
     /// How starts are compared: by samples that nothing else uses.
     fn comparison(&self) -> Schedule {
-        let whole = Schedule::of(&self.spec);
+        let whole = self.spec.schedule();
         Schedule { final_samples: whole.samples, seed: !whole.seed, ..whole }
     }
 
@@ -382,7 +381,7 @@ impl EnsembleRun {
             states.orbitals,
             states.parameters().len()
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         work::start_from(course.work);
         let mut state = course.training.clone();
         if !state.has_begun() {
@@ -392,17 +391,18 @@ impl EnsembleRun {
                 other.set_parameters(start)?;
                 let few = self.comparison();
                 states = better(states, other, &|states| {
-                    let found = spectrum::estimate(states, system, &few, 1, || goes_on(observer));
+                    let found =
+                        estimate::spectrum::estimate(states, system, &few, 1, || goes_on(observer));
                     let found = found.map_err(of_states)?;
                     Ok(weights.iter().zip(&found.energies).map(|(w, e)| w * e.0).sum())
                 })?;
             }
-            state = spectrum::begin(&states);
+            state = train::spectrum::begin(&states);
         }
         let started = course.before.0;
         let mut watched = Watched { observer, record, course: &mut course, failed: None };
         let settings = self.settings();
-        let ended = spectrum::train(
+        let ended = train::spectrum::train(
             &mut states,
             system,
             &settings,
@@ -426,9 +426,10 @@ impl EnsembleRun {
             },
         );
         let stopped = watched.ended(ended.map_err(of_states), state)?;
-        let found =
-            spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
-                .map_err(of_states)?;
+        let found = estimate::spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || {
+            goes_on(observer)
+        })
+        .map_err(of_states)?;
         // What follows are checks of the result, no part of it.
         let mut summary = self.summary("states");
         let exact = match spec.reference {
@@ -610,7 +611,7 @@ impl EnsembleRun {
             states.orbitals,
             states.parameters().len()
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         let done: usize = course.done.iter().map(|d| d.training.iteration).sum();
         let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
         let mut state = begun.training;
@@ -621,8 +622,9 @@ impl EnsembleRun {
                 other.set_parameters(start)?;
                 let few = self.comparison();
                 states = better(states, other, &|states| {
-                    let found =
-                        free_energy::estimate(states, system, &few, 1, || goes_on(observer));
+                    let found = estimate::free_energy::estimate(states, system, &few, 1, || {
+                        goes_on(observer)
+                    });
                     Ok(found.map_err(of_temperature)?.free_energy.0)
                 })?;
             }
@@ -634,7 +636,7 @@ impl EnsembleRun {
         let started = course.before.0;
         let mut watched =
             Watched { observer: &mut *observer, record, course: &mut *course, failed: None };
-        let ended = free_energy::train(
+        let ended = train::free_energy::train(
             &mut states,
             system,
             optimiser.as_mut(),
@@ -657,8 +659,10 @@ impl EnsembleRun {
         let stopped = watched.ended(ended.map_err(of_temperature), state)?;
         work::start_from(before.and(course.work));
         let found =
-            free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || goes_on(observer))
-                .map_err(of_temperature)?;
+            estimate::free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || {
+                goes_on(observer)
+            })
+            .map_err(of_temperature)?;
         summary.work = work::so_far();
         let exact = match spec.reference {
             ReferenceSource::Exact => match self.exact_thermal(kt, observer)? {
@@ -775,7 +779,7 @@ impl EnsembleRun {
             values.into_iter().fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a })
         };
         let seed = self.spec.seed;
-        let back = worst(psis.iter().map(|psi| crate::train::round_trip(*psi, seed)).collect());
+        let back = worst(psis.iter().map(|psi| crate::estimate::round_trip(*psi, seed)).collect());
         checks.push(check(
             ("round_trip", "Flow inverts", "Flow does not invert"),
             back,

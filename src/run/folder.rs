@@ -3,27 +3,27 @@
 use super::clocks::Clocks;
 use super::resume;
 use super::{Course, Event, Observer, Outcome, Run, RunError};
-use crate::checkpoint::Checkpoint;
 use crate::input;
 use crate::local_energy::Fault;
-use crate::report::csv::{EnergyCsv, format_table, write_timing};
-use crate::report::density::write_density;
-use crate::report::ensemble::{Gap, Level, StateRow};
-use crate::report::faults::{self, FaultsCsv};
-use crate::report::files::{
-    Existing, FileError, create_output_folder, holds_a_run, names, write_atomic,
-};
-use crate::report::folder::{fitting_observables, fitting_projection, stale_projection};
 use crate::report::html::{ReportInput, render};
 use crate::report::links::Links;
-use crate::report::observables::Observables;
-use crate::report::projection::ProjectionRecord;
-use crate::report::provenance::Provenance;
-use crate::report::record::Summary;
-use crate::report::replace::{self, NEW_RESULTS, NEW_RUN, Set};
-use crate::report::summary::{read_summary, write_summary};
-use crate::report::{reference_density, reference_pairs};
 use crate::spec::ResolvedSpec;
+use crate::store::checkpoint::Checkpoint;
+use crate::store::csv::{EnergyCsv, format_table, write_timing};
+use crate::store::density::write_density;
+use crate::store::ensemble::{Gap, Level, StateRow};
+use crate::store::faults::FaultsCsv;
+use crate::store::files::{
+    Existing, FileError, create_output_folder, holds_a_run, names, write_atomic,
+};
+use crate::store::folder::{fitting_observables, fitting_projection, stale_projection};
+use crate::store::observables::Observables;
+use crate::store::projection::ProjectionRecord;
+use crate::store::provenance::Provenance;
+use crate::store::record::Summary;
+use crate::store::replace::{NEW_RESULTS, NEW_RUN, Set};
+use crate::store::summary::{read_summary, write_summary};
+use crate::store::{faults, reference_density, reference_pairs, replace};
 use crate::train::TrainingState;
 use crate::work::Work;
 use std::path::{Path, PathBuf};

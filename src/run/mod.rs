@@ -32,23 +32,25 @@ pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until};
 pub use state::{Samples, State, StateError};
 
-use crate::checkpoint::{CheckpointError, Done};
-use crate::estimate::{Evidence, Moments, Verdict, judge, rayleigh_quotient};
+use crate::estimate::{self, Estimate, Evidence, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
-use crate::optimise::{self, Optimiser};
+use crate::math::statistics::Moments;
+use crate::objective::ground_state;
+use crate::optimise::Optimiser;
 use crate::report::escape::one_line;
-use crate::report::files::FileError;
 use crate::report::number::counted;
-use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Summary};
 use crate::report::verdict;
 use crate::sampling::{Purpose, Sampling};
 use crate::spec::validate::{self, Violation};
 use crate::spec::{ResolvedSpec, write};
+use crate::store::checkpoint::{CheckpointError, Done};
+use crate::store::files::FileError;
+use crate::store::record::{DensityProfile, ErrorBar, Health, IterationRow, Sampled, Summary};
+use crate::store::saved::{SavedError, SavedWavefunction};
 use crate::system::System;
 use crate::team;
-use crate::train::{self, Estimate, IterationReport, Schedule, TrainError, TrainingState};
-use crate::wavefunction::saved::{SavedError, SavedWavefunction};
+use crate::train::{self, IterationReport, TrainError, TrainingState};
 use crate::wavefunction::weyl::WeylSettings;
 use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use crate::work::{self, Work};
@@ -288,7 +290,7 @@ impl Run {
             counted(spec.iterations, "iteration"),
             spec.samples_per_iteration
         )));
-        let schedule = Schedule::of(spec);
+        let schedule = spec.schedule();
         let mut failed = None;
         let mut state = course.training.clone();
         work::start_from(course.work);
@@ -349,7 +351,7 @@ impl<O: Observer> Trained<O> {
         let Trained { run, course, ended, mut observer } = self;
         let Run { spec, psi, clocks, .. } = run;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let schedule = Schedule::of(&spec);
+        let schedule = spec.schedule();
         let (sets, samples) = schedule.final_sets();
         observer.hear(Event::Message(&match spec.sampling {
             Sampling::QuasiRandom => {
@@ -366,12 +368,20 @@ impl<O: Observer> Trained<O> {
                 true => ControlFlow::Break(()),
             }
         };
-        let estimate = train::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
-            .ok_or(RunError::Interrupted { checkpoint: None })?;
+        let estimate =
+            estimate::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)
+                .ok_or(RunError::Interrupted { checkpoint: None })?;
+        let sampled = Sampled {
+            energy: estimate.energy.mean(),
+            standard_error: estimate.energy.standard_error(),
+        };
+        let known = psi.quotient().filter(|q| q.energy_error <= sampled.standard_error);
+        let (energy, standard_error) =
+            known.map_or((sampled.energy, sampled.standard_error), |q| (q.energy, q.energy_error));
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         let (reference, exact, no_reference) =
-            match reference::reference(&spec, &estimate.energy, &mut observer)? {
+            match reference::reference(&spec, energy, &mut observer)? {
                 Ok((reference, ground)) => (Some(reference), ground, None),
                 Err(why) => (None, None, why),
             };
@@ -380,14 +390,14 @@ impl<O: Observer> Trained<O> {
         let saved = SavedWavefunction::new(&spec, psi.as_ref(), course.training.refinements());
         let quadrature = rayleigh_quotient(psi.as_ref(), system);
         let (left, right) = psi.interval(&spec.geometry);
-        let energy = estimate.energy.mean();
         let repulsion = spec.hamiltonian.nuclear_repulsion();
         let mut summary = Summary {
             title: spec.title.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             fingerprint: Some(saved.fingerprint()?),
             energy,
-            standard_error: estimate.energy.standard_error(),
+            standard_error,
+            sampled: known.map(|_| sampled),
             error_bar: ErrorBar::of(&estimate.energy),
             variance: estimate.energy.variance(),
             v_score: spec.sector.particles() as f64 * estimate.energy.variance() / energy.powi(2),
@@ -507,7 +517,7 @@ pub(crate) fn relative_variance(psi: &dyn Wavefunction, system: System, seed: u6
     // In this process alone: others need not know of it yet.
     let batch = team::alone(|| local_energy::draw(psi, system, id, FEW, Derivatives::None));
     match batch.rejected {
-        0 => optimise::relative_variance(&batch),
+        0 => ground_state::relative_variance(&batch),
         _ => f64::INFINITY,
     }
 }

@@ -1,7 +1,7 @@
 //! Who watches a run, and may end it.
 
 use crate::local_energy::Batch;
-use crate::report::record::IterationRow;
+use crate::store::record::IterationRow;
 
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]

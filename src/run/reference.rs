@@ -1,13 +1,12 @@
 //! The exact energy that a run is compared with: the solver works in a thread of its own, which an observer can end.
 
 use super::{Event, Observer, RunError};
-use crate::estimate::EnergyEstimate;
 use crate::estimate::judge::Scale;
 use crate::exact::{
     ExactError, ExactOptions, ExactResult, GroundState, Step, solve, solve_on_line,
 };
-use crate::report::record::Reference;
 use crate::spec::{ReferenceSource, ResolvedSpec};
+use crate::store::record::Reference;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use std::io;
 use std::ops::ControlFlow;
@@ -132,7 +131,7 @@ type Compared = Result<(Reference, Option<GroundState>), Option<String>>;
 /// [`RunError::Interrupted`] where the observer ends it, and where no thread can be started.
 pub(super) fn reference(
     spec: &ResolvedSpec,
-    energy: &EnergyEstimate,
+    energy: f64,
     observer: &mut dyn Observer,
 ) -> Result<Compared, RunError> {
     match &spec.reference {
@@ -142,7 +141,7 @@ pub(super) fn reference(
                 energy: *exact,
                 error_estimate: None,
                 source: source.clone(),
-                deviation: energy.mean() - exact,
+                deviation: energy - exact,
             };
             Ok(Ok((reference, None)))
         }
@@ -179,7 +178,7 @@ pub(super) fn reference(
                         energy: result.energies[0],
                         error_estimate: Some(result.error_estimates[0]),
                         source: result.method,
-                        deviation: energy.mean() - result.energies[0],
+                        deviation: energy - result.energies[0],
                     };
                     Ok(Ok((reference, result.ground_state.ok())))
                 }

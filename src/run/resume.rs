@@ -2,12 +2,12 @@
 
 use super::RunError;
 use super::folder::Place;
-use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::report::files::{names, read_text};
-use crate::report::replace;
 use crate::spec::ResolvedSpec;
 use crate::spec::differences::differences;
 use crate::spec::read::parse;
+use crate::store::checkpoint::{Checkpoint, CheckpointError};
+use crate::store::files::{names, read_text};
+use crate::store::replace;
 use std::path::Path;
 
 /// Where a run of `spec` goes on: where one began that is to replace the results in `folder` and is of that spec, or in

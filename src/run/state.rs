@@ -2,12 +2,12 @@
 
 use crate::local_energy::{self, BatchId, Derivatives};
 use crate::observables::amplitude::{Values, evaluate_at};
-use crate::report::files::{FileError, names, read_text};
-use crate::report::replace;
 use crate::sampling::{Purpose, Sampling};
 use crate::spec::ResolvedSpec;
+use crate::store::files::{FileError, names, read_text};
+use crate::store::replace;
+use crate::store::saved::{SavedError, SavedWavefunction};
 use crate::system::{Sector, System};
-use crate::wavefunction::saved::{SavedError, SavedWavefunction};
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 use std::path::{Path, PathBuf};
 

@@ -128,7 +128,7 @@ fn hash(node: u64, key: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::Moments;
+    use crate::math::statistics::Moments;
 
     fn points(key: u64, dimensions: usize, count: u64) -> Vec<Vec<f64>> {
         let sobol = ScrambledSobol::new(key, dimensions);

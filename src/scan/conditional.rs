@@ -7,10 +7,10 @@
 
 use super::series::{Range, Series, nodes};
 use super::{NEAR, Scan, ScanError, files};
-use crate::report::files::{read_text, write_atomic};
 use crate::run::{Event, Observer, relative_variance};
 use crate::spec::scan::Values;
 use crate::spec::{Family, ResolvedSpec};
+use crate::store::files::{read_text, write_atomic};
 use crate::system::System;
 use crate::team;
 use crate::train::{JointState, Member, Schedule, StopReason, train_jointly};
@@ -194,7 +194,7 @@ pub(super) fn train(
             optimiser: spec.optimiser.build(),
         })
         .collect();
-    let whole = Schedule::of(&specs[0]);
+    let whole = specs[0].schedule();
     let samples = (SHARE * whole.samples).div_ceil(members.len()).clamp(1, whole.samples);
     let schedule = Schedule { samples, ..whole };
     let mut all = Conditional {

@@ -1,12 +1,13 @@
 //! What a finished scan says at values that are not among its points.
 
-use super::slope::{Ground, Slope, Slopes};
+use super::slope::{Ground, Slopes};
 use super::{Conditional, Scan, ScanError, files};
-use crate::report::files::{FileError, names, read_text};
-use crate::report::record::Summary;
 use crate::run::{Observer, Run, RunError, is_of_several};
 use crate::spec::{Family, ResolvedSpec, SpecError};
-use crate::wavefunction::saved::SavedWavefunction;
+use crate::store::files::{FileError, names, read_text};
+use crate::store::record::Summary;
+use crate::store::saved::SavedWavefunction;
+use crate::store::scan::Slope;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 

@@ -1,12 +1,12 @@
 //! Scans of several states, or of a temperature: curves of levels and of free energies.
 
 use super::{Failure, InScanFolder, Point, PointResult, Scan, ScanError, Work};
-use crate::report::ensemble::EnsembleSummary;
-use crate::report::files::names;
-use crate::report::summary::read_ensemble_summary;
 use crate::run::{EnsembleEnded, EnsembleRun, Event, InFolder, Observer};
 use crate::spec::ResolvedSpec;
-use crate::wavefunction::saved::SavedWavefunction;
+use crate::store::ensemble::EnsembleSummary;
+use crate::store::files::names;
+use crate::store::saved::SavedWavefunction;
+use crate::store::summary::read_ensemble_summary;
 use std::path::Path;
 
 impl Scan {

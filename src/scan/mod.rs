@@ -10,108 +10,27 @@ mod series;
 mod slope;
 mod whole;
 
+pub use crate::store::scan::{Judged, Measured, Point, PointResult, Slope, files};
 pub use conditional::Conditional;
 use conditional::Training;
 pub use elsewhere::{Elsewhere, ElsewhereError};
-pub use slope::Slope;
 use slope::{Ground, Slopes};
 pub use whole::Whole;
 
 use crate::estimate::Verdict;
-use crate::report::ensemble::EnsembleSummary;
-use crate::report::files::{Existing, FileError, names, read_text, write_atomic};
-use crate::report::record::Summary;
-use crate::report::{reference_density, reference_pairs};
 use crate::run::{Ended, Event, InFolder, Observer, Run, RunError, State, StateError};
 use crate::spec::scan::Method;
 use crate::spec::{Family, ResolvedSpec, SpecError};
+use crate::store::files::{Existing, FileError, names, read_text, write_atomic};
+use crate::store::record::Summary;
+use crate::store::saved::SavedWavefunction;
+use crate::store::{reference_density, reference_pairs};
 use crate::train::TrainError;
-use crate::wavefunction::saved::SavedWavefunction;
 use crate::wavefunction::weyl::{BaseSettings, WeylSettings};
 use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-
-/// Files and folders of a scan.
-pub mod files {
-    /// The table of all points.
-    pub const CURVE: &str = "curve.csv";
-    /// The page about them.
-    pub const REPORT: &str = "report.html";
-    /// The folders of the points.
-    pub const POINTS: &str = "points";
-    /// What the scan was asked for.
-    pub const SCAN: &str = crate::report::files::names::SCAN;
-    /// Where its one training stands, and what came of it.
-    pub const SERIES: &str = "series.json";
-}
-
-/// A point of a scan.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Point {
-    /// Number of the point, from 0.
-    pub index: usize,
-    /// Values of the scanned parameters.
-    pub values: Vec<(String, f64)>,
-    /// The point whose state it starts from.
-    before: Option<usize>,
-}
-
-impl Point {
-    /// The values in words: `R = 1.5`.
-    pub fn words(&self) -> String {
-        let words: Vec<String> = self.values.iter().map(|(n, v)| format!("{n} = {v}")).collect();
-        words.join(", ")
-    }
-}
-
-/// What came of a point: of a ground state, or (with [`EnsembleSummary`]) of several states or a temperature.
-#[derive(Clone, Debug)]
-pub struct PointResult<M = Measured> {
-    /// The point.
-    pub point: Point,
-    /// Its folder.
-    pub folder: PathBuf,
-    /// The results, or why there are none.
-    pub result: Result<M, String>,
-}
-
-impl<M> PointResult<M> {
-    /// The results, where there are any.
-    pub fn measured(&self) -> Option<&M> {
-        self.result.as_ref().ok()
-    }
-}
-
-/// What has a verdict.
-pub trait Judged {
-    /// The verdict, where there is one.
-    fn verdict(&self) -> Option<Verdict>;
-}
-
-impl Judged for Measured {
-    fn verdict(&self) -> Option<Verdict> {
-        self.summary.verdict
-    }
-}
-
-impl Judged for EnsembleSummary {
-    fn verdict(&self) -> Option<Verdict> {
-        Some(self.verdict)
-    }
-}
-
-/// The results of a point.
-#[derive(Clone, Debug)]
-pub struct Measured {
-    /// The numbers of its `summary.json`.
-    pub summary: Summary,
-    /// Slope of the energy with respect to each scanned parameter.
-    pub slopes: Vec<Option<Slope>>,
-    /// Whether its state was trained on samples of its own: not where a series was trained at other values.
-    pub trained: bool,
-}
 
 /// What is kept of a point beside its run.
 #[derive(Serialize, Deserialize)]
@@ -517,7 +436,7 @@ impl Scan {
                 let slopes = slopes.found(outcome.wavefunction(), ground);
                 let fingerprint = outcome.summary.fingerprint.clone().unwrap_or_default();
                 let text = serde_json::to_string(&Kept { fingerprint, slopes: slopes.clone() });
-                let text = text.map_err(crate::wavefunction::saved::SavedError::Json);
+                let text = text.map_err(crate::store::saved::SavedError::Json);
                 let path = folder.with_extension("json");
                 write_atomic(&path, text.map_err(RunError::from)?.as_bytes())
                     .map_err(RunError::from)?;
@@ -629,7 +548,7 @@ impl Work<Measured> for GroundStates<'_> {
     }
 
     fn done(&self, point: &Point, folder: &Path) -> Result<Measured, String> {
-        let summary = crate::report::summary::read_summary(&folder.join(names::SUMMARY));
+        let summary = crate::store::summary::read_summary(&folder.join(names::SUMMARY));
         let summary = summary.map_err(|e| e.to_string())?;
         self.scan.measured_before(point, folder, summary).map_err(|e| e.to_string())
     }

@@ -5,7 +5,7 @@
 
 use super::{InScanFolder, Scan, files};
 use crate::input::{self, FileProblem};
-use crate::report::files::{FileError, names, remove, sync_folder, write_atomic};
+use crate::store::files::{FileError, names, remove, sync_folder, write_atomic};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl Scan {
     /// # Errors
     /// [`FileError`].
     pub fn at(&self, asked: &InScanFolder) -> Result<At, FileError> {
-        use crate::report::files::Existing::{Keep, Overwrite};
+        use crate::store::files::Existing::{Keep, Overwrite};
         let folder = asked.place.folder.as_path();
         settle(folder)?;
         let new = folder.join(NEW_SCAN);

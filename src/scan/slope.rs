@@ -5,34 +5,21 @@
 //! `psi (1 - tau (E_L - E))`: `2 tau Cov(E_L, dV/dp)`, with `tau` so that it lowers the energy by as much as that is too high (to first order
 //! `tau Var(E_L)`), or the inverse of the kinetic energy where that is not known.
 
-use crate::estimate::{EnergyEstimate, Moments};
+use crate::estimate::EnergyEstimate;
+use crate::estimate::final_batches;
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::Batch;
+use crate::math::statistics::Moments;
 use crate::parallel::{self, SAMPLE_CHUNK};
-use crate::report::record::Summary;
 use crate::run::{Event, Observer};
 use crate::sampling::Sampling;
 use crate::spec::{Family, ResolvedSpec, SpecError, write};
+use crate::store::record::Summary;
+use crate::store::scan::Slope;
 use crate::system::{Geometry, Hamiltonian, System};
 use crate::team;
-use crate::train::{Schedule, final_batches};
 use crate::wavefunction::Wavefunction;
-use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
-
-/// A derivative with respect to a named parameter, in Hartree per unit of the parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Slope {
-    /// Derivative of the electronic energy.
-    pub electronic: f64,
-    /// Its standard error, with what the error of the state is expected to add.
-    pub standard_error: f64,
-    /// Derivative of the repulsion of the nuclei.
-    pub repulsion: f64,
-    /// The electronic one of the exact state, where its densities say it: `<dV/dp>` is a sum over these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exact: Option<f64>,
-}
 
 /// What is known of the exact ground state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -236,7 +223,7 @@ impl<'a> Slopes<'a> {
         {
             team.begin(&text);
         }
-        final_batches(psi, system, &Schedule::of(&spec), |set, batch, _| {
+        final_batches(psi, system, &spec.schedule(), |set, batch, _| {
             self.push(set, &batch);
             ControlFlow::Continue(())
         });

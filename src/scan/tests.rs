@@ -261,7 +261,7 @@ fn levels_and_free_energies_make_curves() {
         let asked = place(&folder.path().join(name), existing);
         pool.install(|| scan.ensembles_in_folder(&asked, &|_| {}, words))
     };
-    let table = |results: &[PointResult<EnsembleSummary>]| -> String {
+    let table = |results: &[PointResult<crate::store::ensemble::EnsembleSummary>]| -> String {
         let text = crate::report::levels::to_csv(results, &["w"]);
         text.lines().map(|l| l.rsplit_once(',').unwrap().0.to_owned() + "\n").collect()
     };

@@ -4,13 +4,13 @@ use super::replace::{self, At};
 use super::{
     Conditional, InScanFolder, Judged, Measured, PointResult, Scan, ScanError, Worst, files, worst,
 };
-use crate::report::density::read_density;
-use crate::report::ensemble::EnsembleSummary;
-use crate::report::files::{names, write_atomic};
 use crate::report::number::format_with_uncertainty;
 use crate::report::{curve, levels};
 use crate::run::{Observer, is_of_several};
 use crate::spec::ResolvedSpec;
+use crate::store::density::read_density;
+use crate::store::ensemble::EnsembleSummary;
+use crate::store::files::{names, write_atomic};
 
 /// What came of all points.
 pub struct Whole {

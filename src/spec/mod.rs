@@ -23,7 +23,7 @@ pub use read::{load, load_hamiltonian};
 use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;
 use crate::system::{Geometry, Hamiltonian, Sector};
-use crate::train::{Faults, Stopping};
+use crate::train::{Faults, Schedule, Stopping};
 use crate::wavefunction::WavefunctionSettings;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,21 @@ pub struct RunSpec<H = HamiltonianSource> {
 pub type ResolvedSpec = RunSpec<Hamiltonian>;
 
 impl<H> RunSpec<H> {
+    /// How long and with how many samples to train.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            iterations: self.iterations,
+            samples: self.samples_per_iteration,
+            final_samples: self.final_samples,
+            sampling: self.sampling,
+            scramblings: self.scramblings,
+            refinements: self.refinements,
+            stopping: self.stopping,
+            faults: self.faults,
+            seed: self.seed,
+        }
+    }
+
     /// The same spec with the Hamiltonian given in another way.
     pub fn with_hamiltonian<G>(self, hamiltonian: G) -> RunSpec<G> {
         RunSpec {

@@ -15,6 +15,7 @@ use crate::objective::mixture::MOST_STATES;
 use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::judgement;
 use crate::system::landscape::Landscape;
+use crate::system::sector::MOST_PARTICLES;
 use crate::system::syntax::octaves;
 use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::train::Faults;
@@ -36,8 +37,6 @@ pub struct Violation {
 
 type Checked = Result<(), Violation>;
 
-/// Most particles a run may have.
-pub const MAX_PARTICLES: usize = 32;
 /// Most times that knots are doubled: 24 cells have become 6144.
 pub const MOST_REFINEMENTS: u64 = 8;
 
@@ -297,21 +296,25 @@ fn check_memory<H>(spec: &RunSpec<H>) -> Checked {
 pub fn sector(sector: &Sector) -> Checked {
     if sector.is_many() {
         let (n, counts) = (sector.particles(), sector.components());
-        if n > MAX_PARTICLES {
-            let bound = format!("at most {MAX_PARTICLES} particles are allowed");
+        if n > MOST_PARTICLES {
+            let bound = format!("at most {MOST_PARTICLES} particles are allowed");
             return violated("sector", bound, format!("{n} (components {counts:?})"));
         }
         return Ok(());
     }
     let Sector { up, down, .. } = *sector;
-    within("sector.up", up, 0, MAX_PARTICLES as u64)?;
-    within("sector.down", down, 0, MAX_PARTICLES as u64)?;
+    within("sector.up", up, 0, MOST_PARTICLES as u64)?;
+    within("sector.down", down, 0, MOST_PARTICLES as u64)?;
     let total = format!("{} (up {up}, down {down})", up + down);
     if up + down == 0 {
         return violated("sector", "at least one particle is needed", total);
     }
-    if up + down > MAX_PARTICLES {
-        return violated("sector", format!("at most {MAX_PARTICLES} particles are allowed"), total);
+    if up + down > MOST_PARTICLES {
+        return violated(
+            "sector",
+            format!("at most {MOST_PARTICLES} particles are allowed"),
+            total,
+        );
     }
     Ok(())
 }
@@ -411,6 +414,7 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
     let WaveflowSettings {
         coordinate: _,
         coordinate_power,
+        valley_power,
         chart: _,
         layers,
         degree,
@@ -439,6 +443,7 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
         within(&format!("wavefunction.hidden[{i}]"), width, 1, 1024)?;
     }
     between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)?;
+    positive("wavefunction.valley_power", *valley_power)?;
     positive("wavefunction.coordinate_power", *coordinate_power)
 }
 

@@ -5,6 +5,9 @@ use serde::ser::{SerializeStruct, Serializer};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+/// Largest number of particles: derivative kernels are compiled for no more.
+pub const MOST_PARTICLES: usize = 32;
+
 /// Numbers of spin-up and spin-down fermions, or of more components of a gas with SU(n) symmetry.
 ///
 /// The Hamiltonian has no spin, so all numbers are conserved and particles of different components are

@@ -6,9 +6,10 @@
 use super::merit::merits;
 use super::stopping::{History, STUCK, StopReason, Stopping};
 use super::{EIGENSTATE, FixedSamples, Schedule, TrainError};
-use crate::estimate::Moments;
 use crate::local_energy::{self, BatchId};
-use crate::optimise::{Optimiser, Pace, relative_variance};
+use crate::math::statistics::Moments;
+use crate::objective::ground_state::relative_variance;
+use crate::optimise::{Optimiser, Pace};
 use crate::sampling::Purpose;
 use crate::system::System;
 use crate::wavefunction::Wavefunction;

@@ -1,62 +1,13 @@
 //! Which of the steps on offer is best, on fresh samples.
 
-use crate::estimate::Moments;
-use crate::local_energy::{self, Batch, BatchId, Derivatives};
-use crate::optimise::{Step, clip_range};
+use crate::local_energy::{self, BatchId, Derivatives};
+use crate::objective::ground_state::Merit;
+use crate::optimise::Step;
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 
-/// Share of good samples below which a state is not compared.
-const GOOD_SHARE: f64 = 0.9;
-
-/// What is minimised, on given samples: the energy plus a share of the variance, both robust against rare
-/// huge local energies.
-///
-/// Energies far below count as clipped: they promise what is not there. Those far above count in full where steps are chosen among, or a step
-/// that sends a few samples up would pass for a good one.
-///
-/// All candidates are compared through the same uniforms and the same clipping, so that their differences are
-/// much more precise than the energies.
-struct Merit {
-    middle: f64,
-    width: f64,
-    /// Highest deviation that counts.
-    highest: f64,
-    variance_weight: f64,
-}
-
-/// Median absolute deviations beyond which a local energy counts linearly.
-pub(super) const MERIT_CLIP: f64 = 30.0;
 /// Error bars by which the merit may rise in a step that is the only one offered.
 const RISE: f64 = 2.0;
-
-impl Merit {
-    fn new(batch: &Batch, variance_weight: f64, choosy: bool) -> Self {
-        let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
-        let width = 0.5 * (high - low);
-        let highest = if choosy { f64::INFINITY } else { width };
-        Merit { middle: 0.5 * (low + high), width, highest, variance_weight }
-    }
-
-    /// The merit of the state of a batch and its standard error; infinite where samples are missing.
-    fn of(&self, batch: &Batch, samples: usize) -> (f64, f64) {
-        if (batch.samples() as f64) < GOOD_SHARE * samples as f64 {
-            return (f64::INFINITY, 0.0);
-        }
-        let deviations: Vec<f64> = batch.local_energy.iter().map(|e| e - self.middle).collect();
-        let clipped: Vec<f64> =
-            deviations.iter().map(|d| d.clamp(-self.width, self.highest)).collect();
-        let moments = Moments::weighted(&clipped, &batch.weight);
-        let mean = moments.mean();
-        // Huber's loss about the mean.
-        let loss = |d: f64| {
-            let r = (d - mean).abs();
-            if r <= self.width { r * r } else { self.width * (2.0 * r - self.width) }
-        };
-        let variance = deviations.iter().map(|&d| loss(d)).sum::<f64>() / deviations.len() as f64;
-        (mean + 0.5 * self.variance_weight * variance, moments.standard_error())
-    }
-}
 
 /// The best of the steps on fresh samples; none if all lead uphill.
 ///

@@ -1,26 +1,25 @@
-//! The life of a run: draw, step, repeat; then choose the parameters and estimate on fresh samples.
+//! The life of a run: draw, step, repeat; then choose the parameters.
 //!
 //! Knows no clock, file or terminal: the caller watches through a callback.
 
-mod estimate;
-pub mod health;
+mod choice;
+pub mod free_energy;
 mod joint;
 mod merit;
+pub mod spectrum;
 mod state;
 mod stopping;
 
-pub(crate) use estimate::final_batches;
-pub use estimate::{Estimate, estimate, estimate_until, round_trip};
 pub use joint::{JointReport, JointState, Member, train_jointly};
 pub use state::{Faults, TrainingState};
 pub use stopping::{StopReason, Stopping};
 
-use crate::estimate::Moments;
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::math::linalg::LinearError;
-use crate::optimise::{Landscape, Optimiser, Pace, relative_variance};
+use crate::math::statistics::Moments;
+use crate::objective::ground_state::relative_variance;
+use crate::optimise::{Landscape, Optimiser, Pace};
 use crate::sampling::{Purpose, Sampling};
-use crate::spec::RunSpec;
 use crate::system::System;
 use crate::wavefunction::{Wavefunction, WavefunctionError};
 use merit::choose;
@@ -51,21 +50,6 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// What a spec asks for.
-    pub fn of<H>(spec: &RunSpec<H>) -> Self {
-        Schedule {
-            iterations: spec.iterations,
-            samples: spec.samples_per_iteration,
-            final_samples: spec.final_samples,
-            sampling: spec.sampling,
-            scramblings: spec.scramblings,
-            refinements: spec.refinements,
-            stopping: spec.stopping,
-            faults: spec.faults,
-            seed: spec.seed,
-        }
-    }
-
     /// The samples of an iteration.
     pub(crate) fn batch(&self, iteration: usize, tails: f64) -> BatchId {
         BatchId {

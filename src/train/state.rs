@@ -2,8 +2,8 @@
 
 use super::stopping::{History, STUCK, StopReason};
 use super::{Schedule, TrainError};
-use crate::estimate::Moments;
 use crate::local_energy::Batch;
+use crate::math::statistics::Moments;
 use crate::optimise::Optimiser;
 use serde::{Deserialize, Serialize};
 

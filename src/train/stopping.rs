@@ -1,9 +1,8 @@
 //! When a training has settled.
 
-use super::merit::MERIT_CLIP;
-use crate::estimate::Moments;
 use crate::local_energy::Batch;
-use crate::optimise::clip_range;
+use crate::math::statistics::Moments;
+use crate::objective::robust::{CLIP, clip_range};
 use serde::{Deserialize, Serialize};
 
 /// When to stop before the last iteration.
@@ -59,7 +58,7 @@ impl History {
         if self.0.len() == 2 * PLATEAU {
             self.0.remove(0);
         }
-        let (low, high) = clip_range(&batch.local_energy, MERIT_CLIP);
+        let (low, high) = clip_range(&batch.local_energy, CLIP);
         let clipped: Vec<f64> = batch.local_energy.iter().map(|e| e.clamp(low, high)).collect();
         self.0.push(Moments::weighted(&clipped, &batch.weight));
     }

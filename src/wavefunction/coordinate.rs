@@ -18,6 +18,9 @@ const LAST_STEP: f64 = 1e-12;
 /// Cells of the grid on which the mean-field density is read.
 const DENSITY_CELLS: usize = 400;
 
+/// Cells of the grid on which its maxima are found.
+const LEVEL_CELLS: usize = 2000;
+
 /// A fixed monotone bijection of `[0, 1]`: the integral of a positive spline.
 #[derive(Clone, Debug)]
 pub struct Coordinate {
@@ -97,7 +100,10 @@ impl Coordinate {
         Self::from_log_slope(degree, knots, mean_field_log_slope(n, 30.0, density))
     }
 
-    /// One coordinate per spin from the Hartree–Fock density to a power; the identity where that fails.
+    /// One coordinate per spin from the Hartree–Fock density; the identity where that fails.
+    ///
+    /// The density counts to `power`, what it is in a valley relative to the lower of the maxima about it to `valleys` (and that to
+    /// `power`): below one, what is between wells gets more room, and tails are left alone.
     pub fn mean_field(
         hamiltonian: &Hamiltonian,
         geometry: &Geometry,
@@ -105,6 +111,7 @@ impl Coordinate {
         degree: usize,
         knots: usize,
         power: f64,
+        valleys: f64,
     ) -> Result<Vec<Self>, SplineError> {
         let (a, b) = geometry.interval();
         // About four points per bohr, bounded so that a large box stays a matter of milliseconds.
@@ -120,11 +127,16 @@ impl Coordinate {
                 let n = spin.len();
                 let orbitals =
                     if spin.start < sector.up { &field.orbitals_up } else { &field.orbitals_down };
-                Self::from_density(degree, knots, n, |s| {
+                let density = |s: &[f64]| -> Vec<f64> {
                     let points: Vec<f64> = s.iter().map(|s| a + (b - a) * s).collect();
                     let values = field.basis.evaluate(&points) * orbitals.subcols(0, n);
                     let density = |i: usize| (0..n).map(|k| values[(i, k)].powi(2)).sum::<f64>();
-                    (0..s.len()).map(|i| density(i).powf(power)).collect()
+                    (0..s.len()).map(density).collect()
+                };
+                let level = Level::of(&density);
+                Self::from_density(degree, knots, n, |s| {
+                    let filled = |(&s, n)| level.filled(s, n, valleys).powf(power);
+                    s.iter().zip(density(s)).map(filled).collect()
                 })
             })
             .collect()
@@ -185,6 +197,38 @@ impl Coordinate {
             }
         }
         s
+    }
+}
+
+/// The level to which water would stand in the valleys of a density on `[0, 1]`; the density itself where there is none.
+struct Level(Vec<f64>);
+
+impl Level {
+    fn of(density: impl Fn(&[f64]) -> Vec<f64>) -> Self {
+        let grid: Vec<f64> = (0..=LEVEL_CELLS).map(|i| i as f64 / LEVEL_CELLS as f64).collect();
+        let density = density(&grid);
+        let highest = |high: &mut f64, n: &f64| {
+            *high = high.max(*n);
+            Some(*high)
+        };
+        let left: Vec<f64> = density.iter().scan(0.0, highest).collect();
+        let mut right: Vec<f64> = density.iter().rev().scan(0.0, highest).collect();
+        right.reverse();
+        Level(left.iter().zip(&right).map(|(l, r)| l.min(*r)).collect())
+    }
+
+    /// The density `n` at `s`, which counts to `power` relative to the level.
+    fn filled(&self, s: f64, n: f64, power: f64) -> f64 {
+        // Far out there is neither.
+        let level = self.at(s).max(n).max(f64::MIN_POSITIVE);
+        level * (n / level).powf(power)
+    }
+
+    fn at(&self, s: f64) -> f64 {
+        let t = s * LEVEL_CELLS as f64;
+        let i = (t as usize).min(LEVEL_CELLS - 1);
+        let w = t - i as f64;
+        self.0[i] * (1.0 - w) + self.0[i + 1] * w
     }
 }
 
@@ -313,13 +357,38 @@ mod tests {
         }
     }
 
+    /// Two wells of different depth: powers change the valley between them and nothing beside it.
+    #[test]
+    fn water_stands_in_valleys_alone() {
+        let bump = |s: f64, at: f64| (-0.5 * ((s - at) / 0.06).powi(2)).exp();
+        let density = |s: f64| bump(s, 0.3) + 0.4 * bump(s, 0.65);
+        let level = Level::of(|s: &[f64]| s.iter().map(|&s| density(s)).collect());
+        for i in 0..=100 {
+            let s = i as f64 / 100.0;
+            let (n, level) = (density(s), level.at(s));
+            if (0.42..0.64).contains(&s) {
+                assert!((level - 0.4).abs() < 1e-4, "{s}: {level}");
+            } else if !(0.3..0.66).contains(&s) {
+                // Linear between the points of the grid.
+                assert!((level - n).abs() < 1e-3 * n + 1e-12, "{s}: {level} {n}");
+            }
+            assert!(level >= n * (1.0 - 1e-3), "{s}: {level} {n}");
+        }
+        // To the power one nothing changes, between the wells a power fills, and nowhere is there nothing of nothing.
+        let n = density(0.48);
+        assert!((level.filled(0.48, n, 1.0) - n).abs() < 1e-15);
+        assert!((level.filled(0.48, n, 0.3) - 0.4 * (n / 0.4).powf(0.3)).abs() < 1e-4);
+        let empty = Level::of(|s: &[f64]| vec![0.0; s.len()]);
+        assert_eq!(empty.filled(0.5, 0.0, 0.3), 0.0);
+    }
+
     #[test]
     fn both_names_of_a_polarised_sector_give_one_coordinate() {
         let hamiltonian: Hamiltonian =
             ron::from_str("(external: Harmonic(), interaction: SoftCoulomb())").unwrap();
         let geometry = Geometry::Box { half_width: 6.0 };
         let of = |up, down| {
-            Coordinate::mean_field(&hamiltonian, &geometry, Sector::new(up, down), 5, 32, 1.0)
+            Coordinate::mean_field(&hamiltonian, &geometry, Sector::new(up, down), 5, 32, 1.0, 1.0)
                 .unwrap()
         };
         let (up, down) = (of(2, 0), of(0, 2));

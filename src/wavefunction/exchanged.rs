@@ -6,18 +6,18 @@
 
 use super::slopes::Slopes;
 use super::{Evaluator, LogPsi, Wavefunction, WavefunctionError};
-use crate::estimate::RayleighQuotient;
 use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
+use crate::wavefunction::RayleighQuotient;
 
 /// A wavefunction whose spins have changed names.
-pub(super) struct Exchanged {
+pub(crate) struct Exchanged {
     inner: Box<dyn Wavefunction>,
 }
 
 impl Exchanged {
     /// The state of the sector with the spins exchanged.
-    pub(super) fn of(inner: Box<dyn Wavefunction>) -> Self {
+    pub(crate) fn of(inner: Box<dyn Wavefunction>) -> Self {
         Exchanged { inner }
     }
 }
@@ -174,8 +174,7 @@ impl Evaluator for ExchangedEvaluator<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::system::Geometry;
-    use crate::system::{External, Hamiltonian, Interaction, Sector, System};
+    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
     use crate::wavefunction::testing::samples;
     use crate::wavefunction::waveflow::WaveflowSettings;
     use crate::wavefunction::{Wavefunction, WavefunctionSettings};

@@ -5,26 +5,24 @@
 //! is an exact, independent sample of `|psi|²`.
 
 pub mod coordinate;
-mod exchanged;
+pub(crate) mod exchanged;
 mod flow;
-mod polarised;
-pub mod saved;
+pub(crate) mod polarised;
+mod quotient;
 pub mod sector_base;
 pub mod slopes;
 pub mod waveflow;
 pub mod weyl;
 
-use crate::estimate::RayleighQuotient;
 use crate::math::scalar::Jet;
 use crate::system::{Geometry, Sector, System};
 use crate::tangent::Layout;
-use exchanged::Exchanged;
-use polarised::Polarised;
-use sector_base::{SectorBase, SectorBaseSettings};
+pub use quotient::RayleighQuotient;
+use sector_base::SectorBaseSettings;
 use serde::{Deserialize, Serialize};
 use slopes::Slopes;
-use waveflow::{Waveflow, WaveflowSettings};
-use weyl::{BaseSettings, Weyl, WeylSettings};
+use waveflow::WaveflowSettings;
+use weyl::{BaseSettings, WeylSettings};
 
 /// The wavefunction of a run and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,7 +105,7 @@ pub enum WavefunctionError {
     Spline(#[from] crate::math::spline::SplineError),
     /// The orbitals of the base cannot be computed.
     #[error("the orbitals cannot be computed: {0}")]
-    Orbitals(#[from] crate::exact::EigenFailure),
+    Orbitals(#[from] crate::math::linalg::EigenFailure),
     /// A parameter vector of the wrong length.
     #[error("expected {expected} parameters, found {found}")]
     Parameters {
@@ -127,46 +125,6 @@ impl WavefunctionSettings {
         }
     }
 
-    /// Chooses what is left open by measuring, and says what and why, a line each.
-    ///
-    /// # Errors
-    /// See [`WavefunctionError`].
-    pub fn settle(
-        &mut self,
-        sector: Sector,
-        system: System,
-    ) -> Result<Vec<String>, WavefunctionError> {
-        match self {
-            WavefunctionSettings::Waveflow(_) => Ok(Vec::new()),
-            WavefunctionSettings::Weyl(settings) => Ok(settings.settle(sector, system)?.0),
-            WavefunctionSettings::SectorBase(settings) => settings.settle(sector, system),
-        }
-    }
-
-    /// [`Self::settle`], then [`Self::build`], without doing anything twice.
-    ///
-    /// # Errors
-    /// See [`WavefunctionError`].
-    pub fn settle_and_build(
-        &mut self,
-        sector: Sector,
-        system: System,
-        seed: u64,
-    ) -> Result<(Vec<String>, Box<dyn Wavefunction>), WavefunctionError> {
-        if !sector.is_many() && sector.up < sector.down {
-            let (lines, inner) = self.settle_and_build(sector.exchanged(), system, seed)?;
-            return Ok((lines, Box::new(Exchanged::of(inner))));
-        }
-        if let WavefunctionSettings::Weyl(settings) = self {
-            let (lines, psi) = settings.settle(sector, system)?;
-            return Ok(match psi {
-                Some(psi) => (lines, Box::new(psi)),
-                None => (lines, self.build(sector, system, seed)?),
-            });
-        }
-        Ok((self.settle(sector, system)?, self.build(sector, system, seed)?))
-    }
-
     /// Whether the state of a sector of both spins is that of as many particles of one spin.
     pub fn is_fermionised(&self, sector: Sector) -> bool {
         let both = sector.up > 0 && sector.down > 0;
@@ -181,37 +139,6 @@ impl WavefunctionSettings {
                 use weyl::LayerKind::*;
                 layers.iter().any(|layer| matches!(layer, Monotone | Pair | PairInverse))
             }),
-        }
-    }
-
-    /// Builds the wavefunction at its initial parameters.
-    pub fn build(
-        &self,
-        sector: Sector,
-        system: System,
-        seed: u64,
-    ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
-        // A Waveflow makes one particle after the other, and samples of either family are made spin by spin: one order
-        // of the spins serves for both.
-        if !sector.is_many() && sector.up < sector.down {
-            let inner = self.build(sector.exchanged(), system, seed)?;
-            return Ok(Box::new(Exchanged::of(inner)));
-        }
-        match self {
-            WavefunctionSettings::Waveflow(s) => {
-                Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
-            }
-            WavefunctionSettings::Weyl(s)
-                if s.base == BaseSettings::Fermionised && sector.down > 0 =>
-            {
-                let all = Sector::new(sector.particles(), 0);
-                let inner = Box::new(Weyl::new(s, all, system)?);
-                Ok(Box::new(Polarised::of(inner, sector)))
-            }
-            WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
-            WavefunctionSettings::SectorBase(s) => {
-                Ok(Box::new(SectorBase::new(s, sector, system)?))
-            }
         }
     }
 }
@@ -344,52 +271,6 @@ pub trait Evaluator {
         -0.5 * (laplacian + gradient.iter().map(|g| g * g).sum::<f64>())
     }
 }
-
-/// Largest number of particles the derivative kernels are compiled for.
-pub const MOST_PARTICLES: usize = 32;
-
-/// Runs `body` with the compile-time width `N` that holds `n` coordinates.
-///
-/// Widths between the listed ones are padded: the extra gradient entries stay zero.
-macro_rules! with_jet_width {
-    ($n:expr, $N:ident => $body:expr) => {
-        match $n {
-            0..=1 => {
-                const $N: usize = 1;
-                $body
-            }
-            2 => {
-                const $N: usize = 2;
-                $body
-            }
-            3 => {
-                const $N: usize = 3;
-                $body
-            }
-            4 => {
-                const $N: usize = 4;
-                $body
-            }
-            5..=6 => {
-                const $N: usize = 6;
-                $body
-            }
-            7..=10 => {
-                const $N: usize = 10;
-                $body
-            }
-            11..=16 => {
-                const $N: usize = 16;
-                $body
-            }
-            _ => {
-                const $N: usize = 32;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use with_jet_width;
 
 /// Kinetic local energy from the jet of `log |psi|`.
 pub(crate) fn kinetic_from_jet<const N: usize>(log: &Jet<N>) -> f64 {

@@ -12,14 +12,14 @@ use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
 
 /// A wavefunction of one spin as one of both spins.
-pub(super) struct Polarised {
+pub(crate) struct Polarised {
     inner: Box<dyn Wavefunction>,
     sector: Sector,
 }
 
 impl Polarised {
     /// The state of `sector` that is `inner`, of as many particles of one spin.
-    pub(super) fn of(inner: Box<dyn Wavefunction>, sector: Sector) -> Self {
+    pub(crate) fn of(inner: Box<dyn Wavefunction>, sector: Sector) -> Self {
         Polarised { inner, sector }
     }
 }
@@ -211,8 +211,8 @@ impl Evaluator for PolarisedEvaluator<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::estimate::health::density_drift;
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-    use crate::train::health::density_drift;
     use crate::wavefunction::WavefunctionSettings;
     use crate::wavefunction::testing::samples;
     use crate::wavefunction::weyl::{BaseSettings, WeylSettings};

@@ -5,15 +5,15 @@
 
 use super::flow::{Flow, FlowEvaluator};
 use super::slopes::Slopes;
-use super::{Evaluator, Wavefunction, WavefunctionError, with_jet_width};
+use super::{Evaluator, Wavefunction, WavefunctionError};
 use crate::contact::base::{Base, gaps_of};
 use crate::contact::cell::Tables;
 use crate::contact::sampler::{Sampler, Work};
 use crate::contact::{Gas, Space, symmetry};
-use crate::estimate::RayleighQuotient;
 use crate::math::gamma::normal;
-use crate::math::scalar::{Jet, Scalar};
+use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::system::{Geometry, Sector, System};
+use crate::wavefunction::RayleighQuotient;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
@@ -440,8 +440,8 @@ impl Wavefunction for SectorBase {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::health::density_drift;
     use crate::system::{External, Hamiltonian, Interaction};
-    use crate::train::health::density_drift;
     use crate::wavefunction::WavefunctionSettings;
     use crate::wavefunction::testing::samples;
 

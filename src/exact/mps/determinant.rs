@@ -7,7 +7,7 @@
 use super::block::{Charge, Space};
 use super::chain::{Basis, left_parts};
 use super::mpo::Operator;
-use crate::exact::linalg::symmetric_eigen;
+use crate::math::linalg::symmetric_eigen;
 use faer::Mat;
 
 /// Modes left of a cut: probabilities, and columns that give them in terms of the orbitals.
@@ -186,14 +186,14 @@ pub(crate) fn bases(
                     }
                 }
                 // What was left out before makes them overlap.
-                let length = crate::exact::linalg::norm(&column);
+                let length = crate::math::linalg::norm(&column);
                 for _ in 0..2 {
                     for c in &columns {
-                        let d = crate::exact::linalg::dot(c, &column);
-                        crate::exact::linalg::add_scaled(&mut column, -d, c);
+                        let d = crate::math::linalg::dot(c, &column);
+                        crate::math::linalg::add_scaled(&mut column, -d, c);
                     }
                 }
-                let rest = crate::exact::linalg::norm(&column);
+                let rest = crate::math::linalg::norm(&column);
                 if length.is_finite() && rest > 1e-3 {
                     column.iter_mut().for_each(|x| *x /= rest);
                     columns.push(column);

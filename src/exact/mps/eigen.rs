@@ -1,7 +1,7 @@
 //! Lowest states of a local problem, from a good guess in a few products: the block Davidson method without
 //! restarts (E. R. Davidson, J. Comput. Phys. 17, 87 (1975)).
 
-use crate::exact::linalg::{EigenFailure, add_scaled, dot, norm, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, add_scaled, dot, norm, symmetric_eigen};
 use faer::Mat;
 
 /// Smallest denominator of the preconditioner, in Hartree.

@@ -6,10 +6,10 @@
 use super::mpo::Operator;
 use crate::exact::dvr::{OneBodyBasis, UniformGrid, cells_that_see, finite_at_contact};
 use crate::exact::hartree_fock::{HartreeFock, HartreeFockOptions, self_consistent};
-use crate::exact::linalg::mul;
 use crate::exact::problem::{FIRST_CUTOFF, GROWTH, Setting};
 use crate::exact::watch::Watch;
 use crate::exact::{ExactError, ExactOptions};
+use crate::math::linalg::mul;
 use crate::system::{Geometry, Hamiltonian, Interaction, Sector};
 use faer::Mat;
 use std::f64::consts::PI;
@@ -198,11 +198,11 @@ fn orthonormal(c: &Mat<f64>) -> Mat<f64> {
         let mut v: Vec<f64> = (0..c.nrows()).map(|i| c[(i, k)]).collect();
         for _ in 0..2 {
             for b in &columns {
-                let s = crate::exact::linalg::dot(&v, b);
-                crate::exact::linalg::add_scaled(&mut v, -s, b);
+                let s = crate::math::linalg::dot(&v, b);
+                crate::math::linalg::add_scaled(&mut v, -s, b);
             }
         }
-        let length = crate::exact::linalg::norm(&v).max(1e-150);
+        let length = crate::math::linalg::norm(&v).max(1e-150);
         v.iter_mut().for_each(|x| *x /= length);
         columns.push(v);
     }

@@ -3,7 +3,7 @@
 use super::block::{Block, Carry, Charge, Crossing, Part, Space, parts};
 use super::chain::{complement, matched, matching, shifted};
 use super::sweep::Chain;
-use crate::exact::linalg::{EigenFailure, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, symmetric_eigen};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 

@@ -5,7 +5,6 @@ use super::measure::Measured;
 use super::sweep::Chain;
 use super::truncation::{Converged, Goal, NOISE_OF_BOUND, converge, to_the_left};
 use crate::exact::dvr::OneBodyBasis;
-use crate::exact::linalg::{mul, symmetric_eigen};
 use crate::exact::problem::Setting;
 use crate::exact::state::even;
 use crate::exact::strings::choose;
@@ -14,6 +13,7 @@ use crate::exact::{
     Components, ConvergenceRow, Density, Entanglement, ErrorBudget, ExactError, ExactOptions,
     ExactResult, GroundState, Labels, PairDensity, Refinement, Step,
 };
+use crate::math::linalg::{mul, symmetric_eigen};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use faer::Mat;
 

@@ -7,7 +7,7 @@ use super::eigen::lowest;
 use super::local::Local;
 use super::mpo::Operator;
 use crate::exact::ExactError;
-use crate::exact::linalg::{EigenFailure, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, symmetric_eigen};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use rayon::prelude::*;

@@ -6,7 +6,7 @@ use super::local::Local;
 use super::mpo::Operator;
 use super::sweep::{Care, Chain};
 use crate::exact::Noise;
-use crate::exact::linalg::symmetric_eigen;
+use crate::math::linalg::symmetric_eigen;
 use faer::Mat;
 
 /// Couplings without any symmetry, and sites of the `spins` in turn.

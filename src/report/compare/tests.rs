@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::exact::Density;
-use crate::report::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use crate::sampling::Sampling;
 use crate::spec::read::parse;
+use crate::store::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use std::path::PathBuf;
 
 fn run(name: &str) -> RunFolder {
@@ -25,6 +25,7 @@ fn run(name: &str) -> RunFolder {
             fingerprint: None,
             energy: -1.982_464_7,
             standard_error: 2e-7,
+            sampled: None,
             error_bar: ErrorBar {
                 sampling: Sampling::Random,
                 scramblings: None,

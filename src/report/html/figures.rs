@@ -2,11 +2,11 @@
 
 use super::super::densities::{SPINS, exact_curves, smooth};
 use super::super::number::{counted, format_with_uncertainty};
-use super::super::record::{IterationRow, Summary};
 use super::super::svg::{Axis, Colour, Figure, Layer};
 use super::super::verdict;
 use super::{ReportInput, observables};
 use crate::optimise::{Labels, OptimiserSettings};
+use crate::store::record::{IterationRow, Summary};
 use crate::system::{External, Geometry};
 
 /// All figures with their captions, in the order of the page.

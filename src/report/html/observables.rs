@@ -2,11 +2,11 @@
 
 use super::super::densities::{SPINS, populated, smooth};
 use super::super::number::format_significant;
-use super::super::observables::Observables;
-use super::super::reference_pairs::means;
 use super::super::svg::{Axis, Colour, Figure, Layer};
 use crate::exact::PairDensity;
 use crate::observables::Quantity;
+use crate::store::observables::Observables;
+use crate::store::reference_pairs::means;
 
 /// All figures that the observables allow, with their captions.
 pub(super) fn figures(o: &Observables, exact: Option<&PairDensity>) -> Vec<(Figure, String)> {

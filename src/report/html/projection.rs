@@ -3,10 +3,10 @@
 use super::super::densities::SPINS;
 use super::super::escape::escape;
 use super::super::number::{format_difference, format_significant, format_with_uncertainty};
-use super::super::projection::ProjectionRecord;
 use super::super::svg::{Axis, Colour, Figure, Layer};
 use super::put_figures;
 use crate::observables::Quantity;
+use crate::store::projection::ProjectionRecord;
 use std::fmt::Write;
 
 /// Writes the section below its title.

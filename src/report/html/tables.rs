@@ -3,12 +3,12 @@
 use super::super::escape::escape;
 use super::super::links::{Links, encoded};
 use super::super::number::{format_known, unsigned_zero};
-use super::super::observables::Observables;
-use super::super::record::{ErrorBar, Summary};
 use super::super::verdict;
 use super::{energy_digits, small_error};
 use crate::estimate::gaussian_bars;
 use crate::sampling::Sampling;
+use crate::store::observables::Observables;
+use crate::store::record::{ErrorBar, Sampled, Summary};
 use std::fmt::Write;
 
 /// A row: quantity, value, standard error, unit.
@@ -34,13 +34,17 @@ fn rows(summary: &Summary) -> Vec<Row> {
         ]);
         if let Some(bars) = verdict::error_bars(summary) {
             rows.push(("deviation in error bars", two_places(bars), none(), ""));
-            let freedom = summary.error_bar.degrees_of_freedom();
+            let freedom = summary.degrees_of_freedom();
             if freedom.is_some() {
                 let name = "as unlikely as Gaussian error bars (Student's t)";
                 rows.push((name, two_places(gaussian_bars(bars, freedom)), none(), ""));
             }
         }
         rows.push(("source of the exact energy", reference.source.clone(), none(), ""));
+    }
+    if let Some(Sampled { energy, standard_error }) = summary.sampled {
+        let error = small_error(standard_error);
+        rows.push(("electronic energy of the samples", energy_digits(energy), error, "Ha"));
     }
     let health = &summary.health;
     rows.extend([

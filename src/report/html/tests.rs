@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::estimate::Gain;
-use crate::report::record::{ErrorBar, Health, Reference};
 use crate::sampling::Sampling;
+use crate::store::record::{ErrorBar, Health, Reference};
 use crate::system::{External, Interaction};
 use crate::train::StopReason;
 use crate::wavefunction::slopes::Slopes;
@@ -69,6 +69,7 @@ fn run() -> Run {
             fingerprint: None,
             energy: -1.816_040_2,
             standard_error: 3.1e-6,
+            sampled: None,
             error_bar: ErrorBar {
                 sampling: Sampling::QuasiRandom,
                 scramblings: Some(16),

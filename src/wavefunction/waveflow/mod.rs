@@ -11,11 +11,12 @@ pub mod layer;
 pub mod prior;
 
 use super::flow::{Flow, FlowEvaluator, variables};
-use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
-use crate::math::scalar::{Jet, Scalar};
+use super::{Evaluator, Wavefunction, WavefunctionError};
+use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::math::spline::LocalBasis;
 use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
 use crate::system::System;
+use crate::system::sector::MOST_PARTICLES;
 use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
 use crate::wavefunction::coordinate::Coordinate;
@@ -37,6 +38,8 @@ pub struct WaveflowSettings {
     pub coordinate: CoordinateKind,
     /// The mean-field coordinate follows the density to this power: below one, tails and what is between wells get more room.
     pub coordinate_power: f64,
+    /// The power of what the density is in a valley, relative to the lower of the maxima about it; tails are left alone.
+    pub valley_power: f64,
     /// How the fundamental domain becomes the unit cube.
     pub chart: Chart,
     /// Number of autoregressive I-spline layers.
@@ -73,6 +76,7 @@ impl Default for WaveflowSettings {
         WaveflowSettings {
             coordinate: CoordinateKind::MeanField,
             coordinate_power: 1.0,
+            valley_power: 0.3,
             chart: Chart::Gaps,
             layers: 1,
             degree: 5,
@@ -160,6 +164,7 @@ impl Waveflow {
                 settings.degree,
                 COORDINATE_KNOTS,
                 settings.coordinate_power,
+                settings.valley_power,
             )?,
         };
         let mut offsets = vec![0];

@@ -5,7 +5,7 @@
 //! (B. O. Roos, P. R. Taylor, P. E. M. Siegbahn, Chem. Phys. 48, 157 (1980)), or all those that a temperature reaches, in
 //! the orbitals of the potential itself.
 
-use super::super::{MOST_PARTICLES, Wavefunction, WavefunctionError};
+use super::super::{Wavefunction, WavefunctionError};
 use super::base::Base;
 use super::base::expansion::Expansion;
 use super::base::series::Domain;
@@ -14,8 +14,9 @@ use super::{Weyl, WeylSettings};
 use crate::exact::ExactError;
 use crate::exact::configurations::{Configurations, Spectrum};
 use crate::exact::strings::choose;
-use crate::exact::symmetric_eigen;
 use crate::exact::thermal::{Inside, Room};
+use crate::math::linalg::symmetric_eigen;
+use crate::system::sector::MOST_PARTICLES;
 use crate::system::{Geometry, Sector, System};
 use faer::Mat;
 

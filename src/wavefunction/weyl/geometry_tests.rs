@@ -1,9 +1,9 @@
 //! Tests of the Weyl flow on the line and on the ring, and of its bases.
 
 use super::*;
-use crate::estimate::Moments;
 use crate::math::nested::Nested;
 use crate::math::quadrature::GaussLegendre;
+use crate::math::statistics::Moments;
 use crate::system::{External, Hamiltonian, Interaction};
 use crate::wavefunction::testing::samples;
 use rand::{RngExt, SeedableRng};

@@ -27,13 +27,12 @@ pub mod two_body;
 use super::coordinate::mean_field_log_slope;
 use super::flow::{Flow, FlowEvaluator, variables};
 use super::slopes::Slopes;
-use super::{Evaluator, MOST_PARTICLES, Wavefunction, WavefunctionError, with_jet_width};
+use super::{Evaluator, Wavefunction, WavefunctionError};
 use crate::math::log_product::LogProduct;
-use crate::math::scalar::{Jet, Scalar};
+use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
+use crate::system::sector::MOST_PARTICLES;
 use crate::system::{External, Frame, Geometry, Sector, System};
-pub use base::choice::Candidate;
-use base::choice::{Choice, choose, settle};
 use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
 pub use base::{
@@ -161,30 +160,6 @@ pub fn default_pair_cells(geometry: &Geometry) -> usize {
 }
 
 impl WeylSettings {
-    /// Chooses a base where none is named, and says which and why, a line each; with the flow over it, where it was built for that.
-    ///
-    /// # Errors
-    /// See [`WavefunctionError`].
-    pub fn settle(
-        &mut self,
-        sector: Sector,
-        system: System,
-    ) -> Result<(Vec<String>, Option<Weyl>), WavefunctionError> {
-        if self.base != BaseSettings::Automatic {
-            return Ok((Vec::new(), None));
-        }
-        Weyl::exists(self, sector, system)?;
-        let (candidates, built) = settle(self, sector, system)?;
-        if let Some(chosen) = candidates.first() {
-            self.base = chosen.base.clone();
-        }
-        let psi = match built {
-            Some((place, base)) => Some(Weyl::over(self, sector, system, place, base)?),
-            None => None,
-        };
-        Ok((lines(&candidates), psi))
-    }
-
     /// Writes out the defaults that depend on the system.
     pub fn complete(&mut self, sector: Sector, system: System) {
         let geometry = system.geometry;
@@ -219,7 +194,7 @@ pub struct Weyl {
     sector: Sector,
     space: Space,
     layers: Vec<Layer>,
-    base: Base,
+    pub(crate) base: Base,
     /// Where each layer's parameters begin, and their number at the end.
     offsets: Vec<usize>,
     parameters: Vec<f64>,
@@ -405,26 +380,8 @@ pub(crate) struct Trace<T> {
 }
 
 impl Weyl {
-    /// The base state of the system: every layer starts as the identity.
-    ///
-    /// # Errors
-    /// See [`WavefunctionError`].
-    pub fn new(
-        settings: &WeylSettings,
-        sector: Sector,
-        system: System,
-    ) -> Result<Self, WavefunctionError> {
-        Self::exists(settings, sector, system)?;
-        if settings.base == BaseSettings::Automatic {
-            let Choice { place, base, .. } = choose(settings, sector, system)?;
-            return Self::over(settings, sector, system, place, base);
-        }
-        let (place, base) = settings.base.build(sector, system)?;
-        Self::over(settings, sector, system, place, base)
-    }
-
     /// Whether a flow of such settings exists for a system.
-    fn exists(
+    pub(crate) fn exists(
         settings: &WeylSettings,
         sector: Sector,
         system: System,
@@ -444,7 +401,7 @@ impl Weyl {
     }
 
     /// The flow over a base that has been built.
-    fn over(
+    pub(crate) fn over(
         settings: &WeylSettings,
         sector: Sector,
         system: System,
@@ -524,7 +481,7 @@ impl Weyl {
     }
 
     /// The base itself, without any layer, in the place that it was built for.
-    fn bare(sector: Sector, system: System, place: Place, base: Base) -> Self {
+    pub(crate) fn bare(sector: Sector, system: System, place: Place, base: Base) -> Self {
         Weyl {
             sector,
             space: Space::of(system, &place, &base),
@@ -536,14 +493,6 @@ impl Weyl {
             inverse_error: 0.0,
         }
     }
-}
-
-/// What was chosen, and what else there was.
-fn lines(candidates: &[Candidate]) -> Vec<String> {
-    let line = |(i, c): (usize, &Candidate)| {
-        if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
-    };
-    candidates.iter().enumerate().map(line).collect()
 }
 
 impl Flow for Weyl {

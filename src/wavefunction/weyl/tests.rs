@@ -373,7 +373,7 @@ fn the_state_is_normalised_and_sampled_exactly() {
         let drawn = samples(&flow, 77, 20_000);
         for k in 1..4 {
             let values: Vec<f64> = drawn.iter().map(|x| moment(x)[k]).collect();
-            let m = crate::estimate::Moments::of(&values);
+            let m = crate::math::statistics::Moments::of(&values);
             let deviation = (m.mean() - exact[k]) / m.standard_error();
             assert!(deviation.abs() < 4.0, "moment {k} of {up} {down}: {deviation} error bars");
         }
@@ -447,7 +447,7 @@ fn non_interacting_fermions_have_no_variance_at_the_start() {
                 .iter()
                 .map(|x| e.kinetic_energy(x, &mut gradient) + hamiltonian.potential(&geometry, x))
                 .collect();
-            let sigma = crate::estimate::Moments::of(&energies).variance().sqrt();
+            let sigma = crate::math::statistics::Moments::of(&energies).variance().sqrt();
             assert!(sigma < 1e-8, "{:?} {up} {down}: {sigma:e}", hamiltonian.external);
         }
     }

@@ -167,8 +167,8 @@ impl Calogero {
 mod tests {
     use super::super::super::{Weyl, WeylSettings};
     use super::*;
+    use crate::estimate::health::density_drift;
     use crate::system::{External, Geometry, Hamiltonian, Sector, System};
-    use crate::train::health::density_drift;
     use crate::wavefunction::Wavefunction;
     use crate::wavefunction::testing::samples;
 

@@ -1,8 +1,8 @@
 //! Sums of determinants: normalisation, derivatives, samples.
 
 use super::*;
-use crate::estimate::Moments;
 use crate::math::scalar::Jet;
+use crate::math::statistics::Moments;
 use crate::sampling::open_uniform;
 use crate::wavefunction::weyl::base::determinants::{Determinants, DeterminantsTrace};
 use rand::{RngExt, SeedableRng};

@@ -210,9 +210,9 @@ fn gram(c: &[f64], m: usize) -> Vec<f64> {
 mod tests {
     use super::super::super::{Weyl, WeylSettings};
     use super::super::BaseSettings;
-    use crate::estimate::Moments;
+    use crate::estimate::health::density_drift;
+    use crate::math::statistics::Moments;
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-    use crate::train::health::density_drift;
     use crate::wavefunction::Wavefunction;
     use crate::wavefunction::testing::samples;
 

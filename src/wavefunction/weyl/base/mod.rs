@@ -1,7 +1,6 @@
 //! Base states: normalised on the fundamental domain of the angles, with exact samplers.
 
 pub mod calogero;
-pub mod choice;
 pub mod determinants;
 pub mod distance;
 pub mod expansion;
@@ -11,9 +10,9 @@ pub mod mean_field;
 pub mod multi_determinant;
 pub mod relative;
 pub mod series;
+pub(crate) mod trapped;
 
 use super::super::WavefunctionError;
-use super::WeylSettings;
 use super::place::Place;
 use crate::exact::gap_state::trap_state;
 use crate::math::scalar::Scalar;
@@ -32,7 +31,7 @@ use series::Domain;
 /// The base of a flow and its settings.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub enum BaseSettings {
-    /// The one that [`choice::choose`] finds to fit.
+    /// The one that is found to fit by measuring: [`WavefunctionSettings::settle`](crate::wavefunction::WavefunctionSettings::settle).
     #[default]
     Automatic,
     /// Determinants of mean-field orbitals.
@@ -184,14 +183,14 @@ impl BaseSettings {
     }
 
     /// [`Self::build`]; none where the base turns out not to exist for the potentials.
-    fn try_build(
+    pub(crate) fn try_build(
         &self,
         sector: Sector,
         system: System,
     ) -> Result<Option<(Place, Base)>, WavefunctionError> {
         if *self == BaseSettings::Automatic {
-            let found = choice::choose(&WeylSettings::default(), sector, system)?;
-            return Ok(Some((found.place, found.base)));
+            let problem = "the base Automatic is still to be chosen".to_owned();
+            return Err(WavefunctionError::Base { problem });
         }
         let place = Place::of(self, sector, system)?;
         let Place { frame, walls, on_line } = place;
@@ -231,7 +230,7 @@ impl BaseSettings {
                     return Ok(None);
                 };
                 let (half_width, base) =
-                    choice::trapped(sector, system.hamiltonian, power, half_width);
+                    trapped::trapped(sector, system.hamiltonian, power, half_width);
                 return Ok(Some((Place::on_line(frame, half_width), base)));
             }
             BaseSettings::RelativeMotion | BaseSettings::Automatic => {

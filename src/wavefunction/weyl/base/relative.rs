@@ -12,8 +12,7 @@
 
 use super::determinants::lift;
 use super::series::{Domain, Products, QuantileWork, Series};
-use crate::exact::EigenFailure;
-use crate::exact::linalg::{mul, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
 use crate::math::scalar::Scalar;
 use crate::system::{Hamiltonian, Sector};
 use faer::Mat;
@@ -470,8 +469,8 @@ impl Problem<'_> {
 mod tests {
     use super::super::super::{Weyl, WeylSettings};
     use super::super::BaseSettings;
+    use crate::estimate::health::density_drift;
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-    use crate::train::health::density_drift;
     use crate::wavefunction::Wavefunction;
     use crate::wavefunction::testing::samples;
 

@@ -163,7 +163,7 @@ mod tests {
         let path = folder.path().join(names::OBSERVABLES);
         assert_eq!(read_observables(&path).unwrap(), o);
         let arrays =
-            crate::report::npz::read_npz(&folder.path().join(names::OBSERVABLES_NPZ)).unwrap();
+            crate::store::npz::read_npz(&folder.path().join(names::OBSERVABLES_NPZ)).unwrap();
         let shapes: Vec<_> = arrays.iter().map(|a| (a.name.as_str(), a.shape.clone())).collect();
         assert_eq!(
             shapes[2..6].to_vec(),

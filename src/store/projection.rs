@@ -2,7 +2,7 @@
 
 use super::files::{FileError, names, read_text, write_atomic};
 use super::record::Reference;
-use crate::estimate::judge::number;
+use crate::json::number;
 use crate::project::{Correction, CurvePoint, Guard, Projection, Pure, Variational};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;

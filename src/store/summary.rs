@@ -141,8 +141,8 @@ impl<'de> Deserializer<'de> for Lenient {
 mod tests {
     use super::*;
     use crate::estimate::Gain;
-    use crate::report::record::{ErrorBar, Health, Reference};
     use crate::sampling::Sampling;
+    use crate::store::record::{ErrorBar, Health, Reference};
     use crate::train::StopReason;
     use crate::wavefunction::slopes::Slopes;
     use crate::work::Work;
@@ -154,6 +154,7 @@ mod tests {
             fingerprint: Some("0123456789abcdef".into()),
             energy: -1.816_041_888_123,
             standard_error: 3.2e-6,
+            sampled: None,
             error_bar: ErrorBar {
                 sampling: Sampling::QuasiRandom,
                 scramblings: Some(16),
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn numbers_that_are_not_finite_survive_as_not_a_number() {
-        use crate::estimate::RayleighQuotient;
+        use crate::wavefunction::RayleighQuotient;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("summary.json");
         let mut full = summary();

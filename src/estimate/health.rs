@@ -1,6 +1,6 @@
 //! Whether an energy can be believed: tests of the state and its samples that no optimiser can satisfy by accident.
 
-use crate::estimate::statistics::median;
+use crate::math::statistics::median;
 use crate::parallel;
 use crate::sampling::{self, Purpose};
 use crate::wavefunction::{Evaluator, Wavefunction};
@@ -89,11 +89,11 @@ fn drift(psi: &dyn Wavefunction, evaluator: &mut dyn Evaluator, u: &mut [f64], s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estimate::{Evidence, judge, rayleigh_quotient};
+    use crate::estimate::{Evidence, estimate, judge, rayleigh_quotient};
     use crate::optimise::OptimiserSettings;
     use crate::sampling::Sampling;
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
-    use crate::train::{Schedule, Stopping, estimate, train};
+    use crate::train::{Schedule, Stopping, train};
     use crate::wavefunction::weyl::{Weyl, WeylSettings};
 
     /// The checks that fail and refuse after a short training with an inverse that is so far off in every layer.

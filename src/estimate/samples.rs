@@ -1,13 +1,13 @@
 //! The final estimate, on fresh samples, and the health of the state it is made with.
 
-use super::Schedule;
 use super::health::density_drift;
-use crate::estimate::statistics::median;
-use crate::estimate::{DensityEstimator, EnergyEstimate, Moments, Scale, Tails, contact_energy};
+use super::{DensityEstimator, EnergyEstimate, Scale, Tails, contact_energy};
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
+use crate::math::statistics::{Moments, median};
 use crate::parallel;
 use crate::sampling::{self, Purpose, Sampling};
 use crate::system::System;
+use crate::train::Schedule;
 use crate::wavefunction::Wavefunction;
 use crate::wavefunction::slopes::Slopes;
 use std::ops::ControlFlow;

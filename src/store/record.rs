@@ -1,8 +1,9 @@
 //! The numbers of a run, as they go into `energy.csv`, `summary.json` and `report.html`.
 
-use crate::estimate::{Check, EnergyEstimate, Gain, RayleighQuotient, Scale, Tails, Verdict};
+use crate::estimate::{Check, EnergyEstimate, Gain, Scale, Tails, Verdict};
 use crate::sampling::Sampling;
 use crate::train::StopReason;
+use crate::wavefunction::RayleighQuotient;
 use crate::wavefunction::slopes::Slopes;
 use crate::work::Work;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -51,11 +52,14 @@ pub struct Summary {
     /// Fingerprint of the wavefunction it belongs to; none in the summaries of versions without.
     #[serde(default)]
     pub fingerprint: Option<String>,
-    /// Electronic energy from fresh samples, in Hartree.
+    /// Electronic energy of the state, in Hartree: from fresh samples, or without them where the state knows it better.
     pub energy: f64,
-    /// Standard error of `energy`.
+    /// Standard error of `energy`; where it is known without samples, what quadrature and rounding may leave.
     pub standard_error: f64,
-    /// What the standard error rests on.
+    /// The energy from fresh samples where `energy` is not that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Sampled>,
+    /// What the standard error of the samples rests on.
     pub error_bar: ErrorBar,
     /// Variance of the local energy on the final samples, in Hartree².
     pub variance: f64,
@@ -67,7 +71,7 @@ pub struct Summary {
     pub nuclear_repulsion: f64,
     /// `energy + nuclear_repulsion`.
     pub total_energy: f64,
-    /// Number of fresh samples behind `energy`.
+    /// Number of fresh samples.
     pub samples: usize,
     /// Number of variational parameters.
     pub parameters: usize,
@@ -106,6 +110,25 @@ pub struct Summary {
     pub no_reference: Option<String>,
     /// Numbers that tell whether the sampler can be trusted.
     pub health: Health,
+}
+
+impl Summary {
+    /// Degrees of freedom of the standard error; `None` where they are so many that it is as good as known.
+    pub fn degrees_of_freedom(&self) -> Option<usize> {
+        match self.sampled {
+            Some(_) => None,
+            None => self.error_bar.degrees_of_freedom(),
+        }
+    }
+}
+
+/// The mean local energy of fresh samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// In Hartree.
+    pub energy: f64,
+    /// Its standard error.
+    pub standard_error: f64,
 }
 
 /// A number that is there and not finite is `null`; one that is not there is left out.

@@ -48,7 +48,7 @@ pub fn read(folder: &Path) -> Result<Option<PairDensity>, Box<dyn std::error::Er
 const PLACES: usize = 4;
 
 /// Means of a pair density over squares of bins between `edges`, by rows: cubic through the four points around each place.
-pub(super) fn means(pairs: &PairDensity, edges: &[f64]) -> Vec<f64> {
+pub(crate) fn means(pairs: &PairDensity, edges: &[f64]) -> Vec<f64> {
     let n = pairs.x.len();
     let bins = edges.len().saturating_sub(1);
     let weights: Vec<Vec<(usize, f64)>> = edges

@@ -4,10 +4,10 @@
 //! JSON. The file before the current one is kept under [`names::CHECKPOINT_PREVIOUS`].
 
 use crate::input;
-use crate::report::csv::format_row;
-use crate::report::files::{FileError, names, write_atomic};
-use crate::report::record::IterationRow;
 use crate::spec::ResolvedSpec;
+use crate::store::csv::format_row;
+use crate::store::files::{FileError, names, write_atomic};
+use crate::store::record::IterationRow;
 use crate::train::TrainingState;
 use crate::work::Work;
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl Checkpoint {
     /// # Errors
     /// A row that is malformed, or a number of rows that does not fit the iterations.
     pub fn rows(&self, path: &Path) -> Result<Vec<IterationRow>, CheckpointError> {
-        let rows = crate::report::csv::parse_energy(path, &self.energy, &self.seconds)?;
+        let rows = crate::store::csv::parse_energy(path, &self.energy, &self.seconds)?;
         let done = self.iterations();
         if rows.len() != done || self.seconds.len() != done {
             let reason = format!("{} rows of energy for {done} iterations", rows.len());

@@ -3,26 +3,32 @@
 //! A rule on sector and potential cannot know how strong the coupling is. The variance of the local energy of the
 //! candidates themselves, on a few hundred samples of each, can: it is that of an eigenstate or far from it.
 
-use super::super::super::WavefunctionError;
-use super::super::place::Place;
-use super::super::{Weyl, WeylSettings};
-use super::calogero::{Calogero, contact_power, half_extent};
-use super::multi_determinant::{self, DeterminantSum, MultiDeterminantSettings};
-use super::{Base, BaseSettings, Orbitals};
-use crate::estimate::Moments;
+use super::{Faults, Schedule, Stopping, train};
 use crate::local_energy::Batch;
-use crate::optimise::{OptimiserSettings, relative_variance};
-use crate::parallel;
-use crate::sampling::{Points, Purpose, Sampling};
-use crate::system::{External, Frame, Geometry, Hamiltonian, Interaction, Sector, System};
+use crate::math::statistics::Moments;
+use crate::objective::ground_state::relative_variance;
+use crate::optimise::OptimiserSettings;
+use crate::sampling::Sampling;
+use crate::system::{External, Geometry, Interaction, Sector, System};
 use crate::team;
-use crate::train::{Faults, Schedule, Stopping, train};
-use crate::wavefunction::{Wavefunction, WavefunctionSettings};
+use crate::wavefunction::exchanged::Exchanged;
+use crate::wavefunction::polarised::Polarised;
+use crate::wavefunction::sector_base::SectorBase;
+use crate::wavefunction::waveflow::Waveflow;
+use crate::wavefunction::weyl::base::calogero::contact_power;
+use crate::wavefunction::weyl::base::trapped::local_energies;
+use crate::wavefunction::weyl::base::{Base, multi_determinant};
+use crate::wavefunction::weyl::place::Place;
+use crate::wavefunction::weyl::{
+    BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals, Weyl,
+    WeylSettings,
+};
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use std::fmt;
 
 /// A base and what was found about it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
+struct Candidate {
     /// The base.
     pub base: BaseSettings,
     /// Variance of its local energy without the most remote values, in units of its kinetic energy squared; none where nothing had
@@ -44,9 +50,6 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// Samples of a candidate, and how many are drawn by one task.
-const SAMPLES: usize = 512;
-const CHUNK: usize = 64;
 /// Variance, in units of the kinetic energy squared, below which the flow does the rest.
 const GOOD: f64 = 1e-6;
 /// The same for three and more particles, whose sums of determinants are dear.
@@ -70,7 +73,7 @@ struct Built {
 }
 
 /// What is found to fit, and what was measured of it and of the others.
-pub struct Choice {
+struct Choice {
     /// Where the base lives.
     pub place: Place,
     /// The base.
@@ -79,19 +82,7 @@ pub struct Choice {
     pub candidates: Vec<Candidate>,
 }
 
-/// Builds the base that fits, for a flow of given settings.
-///
-/// # Errors
-/// See [`WavefunctionError`].
-pub fn choose(
-    settings: &WeylSettings,
-    sector: Sector,
-    system: System,
-) -> Result<Choice, WavefunctionError> {
-    Ok(search(settings, sector, system)?.0)
-}
-
-/// [`choose`], and whether it took a comparison after steps of training, with what they came to.
+/// The base that fits a flow of given settings, and whether that took a comparison after steps of training, with what they came to.
 fn search(
     settings: &WeylSettings,
     sector: Sector,
@@ -101,7 +92,7 @@ fn search(
         true => Orbitals::NonInteracting,
         false => BaseSettings::Automatic.orbitals(system.hamiltonian),
     };
-    let plain = BaseSettings::MeanField(super::MeanFieldSettings { orbitals });
+    let plain = BaseSettings::MeanField(MeanFieldSettings { orbitals });
     let mut measured: Vec<Candidate> = Vec::new();
     let mut found: Option<Built> = None;
     for base in candidates(sector, system)? {
@@ -167,12 +158,12 @@ fn search(
 /// The candidates, the chosen one first, and that one as it was built.
 type Settled = (Vec<Candidate>, Option<(Place, Base)>);
 
-/// [`choose`] for the settings of a run, where also the state of as many particles of one spin may be chosen: the candidates, the
+/// [`search`] for the settings of a run, where also the state of as many particles of one spin may be chosen: the candidates, the
 /// chosen one first, and that one as it was built, unless it is another sector's.
 ///
 /// # Errors
 /// See [`WavefunctionError`].
-pub fn settle(
+fn settle(
     settings: &WeylSettings,
     sector: Sector,
     system: System,
@@ -292,39 +283,6 @@ fn candidates(sector: Sector, system: System) -> Result<Vec<BaseSettings>, Wavef
     Ok(gaps.into_iter().chain([sum(first)]).collect())
 }
 
-/// Halvings of the frequency, to either side, that are compared, in steps of a quarter.
-const FREQUENCIES: i32 = 10;
-
-/// The state of particles with a power of their distances whose energy is lowest in a trap, and the half-width of its walls.
-/// `half_width` is that of a box that holds them without interaction, all in the units of the Hamiltonian.
-pub(super) fn trapped(
-    sector: Sector,
-    hamiltonian: &Hamiltonian,
-    power: f64,
-    half_width: f64,
-) -> (f64, Base) {
-    let n = sector.particles();
-    let state = |frequency: f64| {
-        let half_width = half_extent(n, power, frequency);
-        let base = Calogero::new(n, power, frequency, 0.0, half_width);
-        (half_width, Base::Calogero(Box::new(base)))
-    };
-    if let External::Harmonic { frequency } = hamiltonian.external {
-        return state(frequency);
-    }
-    let guess = (half_extent(n, 1.0, 1.0) / half_width).powi(2);
-    let energy = |frequency: f64| {
-        let (half_width, base) = state(frequency);
-        let system = System { hamiltonian, geometry: &Geometry::Line };
-        let place = Place::on_line(Frame::ATOMIC, half_width);
-        let found = local_energies(&Weyl::bare(sector, system, place, base), system);
-        found.iter().map(|(t, v)| t + v).sum::<f64>()
-    };
-    let tried = (-FREQUENCIES..=FREQUENCIES).map(|k| guess * (0.25 * f64::from(k)).exp2());
-    let best = tried.map(|f| (energy(f), f)).min_by(|a, b| a.0.total_cmp(&b.0));
-    state(best.map_or(guess, |b| b.1))
-}
-
 /// The variance of the local energy of a wavefunction, in units of its kinetic energy squared.
 fn variance(psi: &dyn Wavefunction, system: System) -> f64 {
     let energies = local_energies(psi, system);
@@ -339,23 +297,131 @@ fn variance(psi: &dyn Wavefunction, system: System) -> f64 {
     })
 }
 
-/// Kinetic and potential parts of local energies.
-fn local_energies(psi: &dyn Wavefunction, system: System) -> Vec<(f64, f64)> {
-    let (n, d) = (psi.sector().particles(), psi.uniforms());
-    let points = Points::new(Sampling::QuasiRandom, 0, Purpose::Selection, 0, d);
-    // In this process alone: others build the same base by themselves.
-    let chunks = parallel::map_chunks(SAMPLES, CHUNK, |_, range| {
-        let mut points = points.starting_at(range.start);
-        let mut evaluator = psi.evaluator();
-        let (mut uniforms, mut x, mut gradient) = (vec![0.0; d], vec![0.0; n], vec![0.0; n]);
-        let mut energies = Vec::new();
-        for _ in range {
-            points.next(&mut uniforms);
-            evaluator.sample(&uniforms, &mut x);
-            let kinetic = evaluator.kinetic_energy(&x, &mut gradient);
-            energies.push((kinetic, system.hamiltonian.potential(system.geometry, &x)));
+impl WavefunctionSettings {
+    /// Chooses what is left open by measuring, and says what and why, a line each.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle(
+        &mut self,
+        sector: Sector,
+        system: System,
+    ) -> Result<Vec<String>, WavefunctionError> {
+        match self {
+            WavefunctionSettings::Waveflow(_) => Ok(Vec::new()),
+            WavefunctionSettings::Weyl(settings) => Ok(settings.settle(sector, system)?.0),
+            WavefunctionSettings::SectorBase(settings) => settings.settle(sector, system),
         }
-        energies
-    });
-    chunks.into_iter().flatten().collect()
+    }
+
+    /// [`Self::settle`], then [`Self::build`], without doing anything twice.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle_and_build(
+        &mut self,
+        sector: Sector,
+        system: System,
+        seed: u64,
+    ) -> Result<(Vec<String>, Box<dyn Wavefunction>), WavefunctionError> {
+        if !sector.is_many() && sector.up < sector.down {
+            let (lines, inner) = self.settle_and_build(sector.exchanged(), system, seed)?;
+            return Ok((lines, Box::new(Exchanged::of(inner))));
+        }
+        if let WavefunctionSettings::Weyl(settings) = self {
+            let (lines, psi) = settings.settle(sector, system)?;
+            return Ok(match psi {
+                Some(psi) => (lines, Box::new(psi)),
+                None => (lines, self.build(sector, system, seed)?),
+            });
+        }
+        Ok((self.settle(sector, system)?, self.build(sector, system, seed)?))
+    }
+
+    /// Builds the wavefunction at its initial parameters.
+    pub fn build(
+        &self,
+        sector: Sector,
+        system: System,
+        seed: u64,
+    ) -> Result<Box<dyn Wavefunction>, WavefunctionError> {
+        // A Waveflow makes one particle after the other, and samples of either family are made spin by spin: one order
+        // of the spins serves for both.
+        if !sector.is_many() && sector.up < sector.down {
+            let inner = self.build(sector.exchanged(), system, seed)?;
+            return Ok(Box::new(Exchanged::of(inner)));
+        }
+        match self {
+            WavefunctionSettings::Waveflow(s) => {
+                Ok(Box::new(Waveflow::new(s, sector, system, seed)?))
+            }
+            WavefunctionSettings::Weyl(s)
+                if s.base == BaseSettings::Fermionised && sector.down > 0 =>
+            {
+                let all = Sector::new(sector.particles(), 0);
+                let inner = Box::new(Weyl::new(s, all, system)?);
+                Ok(Box::new(Polarised::of(inner, sector)))
+            }
+            WavefunctionSettings::Weyl(s) => Ok(Box::new(Weyl::new(s, sector, system)?)),
+            WavefunctionSettings::SectorBase(s) => {
+                Ok(Box::new(SectorBase::new(s, sector, system)?))
+            }
+        }
+    }
+}
+
+impl WeylSettings {
+    /// Chooses a base where none is named, and says which and why, a line each; with the flow over it, where it was built for that.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn settle(
+        &mut self,
+        sector: Sector,
+        system: System,
+    ) -> Result<(Vec<String>, Option<Weyl>), WavefunctionError> {
+        if self.base != BaseSettings::Automatic {
+            return Ok((Vec::new(), None));
+        }
+        Weyl::exists(self, sector, system)?;
+        let (candidates, built) = settle(self, sector, system)?;
+        if let Some(chosen) = candidates.first() {
+            self.base = chosen.base.clone();
+        }
+        let psi = match built {
+            Some((place, base)) => Some(Weyl::over(self, sector, system, place, base)?),
+            None => None,
+        };
+        Ok((lines(&candidates), psi))
+    }
+}
+
+impl Weyl {
+    /// The base state of the system: every layer starts as the identity.
+    ///
+    /// # Errors
+    /// See [`WavefunctionError`].
+    pub fn new(
+        settings: &WeylSettings,
+        sector: Sector,
+        system: System,
+    ) -> Result<Self, WavefunctionError> {
+        Self::exists(settings, sector, system)?;
+        let (place, base) = match settings.base {
+            BaseSettings::Automatic => {
+                let (Choice { place, base, .. }, _) = search(settings, sector, system)?;
+                (place, base)
+            }
+            _ => settings.base.build(sector, system)?,
+        };
+        Self::over(settings, sector, system, place, base)
+    }
+}
+
+/// What was chosen, and what else there was.
+fn lines(candidates: &[Candidate]) -> Vec<String> {
+    let line = |(i, c): (usize, &Candidate)| {
+        if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
+    };
+    candidates.iter().enumerate().map(line).collect()
 }

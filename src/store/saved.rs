@@ -1,9 +1,9 @@
 //! Trained parameters together with all that is needed to build the wavefunction again.
 
-use super::weyl::ensemble::LowestStates;
-use super::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use crate::spec::ResolvedSpec;
 use crate::system::System;
+use crate::wavefunction::weyl::ensemble::LowestStates;
+use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use serde::{Deserialize, Serialize};
 
 /// Version of the file format, and of what the parameters mean: pairs between walls have ended otherwise since 2.
@@ -119,7 +119,13 @@ impl SavedWavefunction {
     /// # Errors
     /// See [`SavedError`].
     pub fn from_json(text: &str) -> Result<Self, SavedError> {
-        let saved: SavedWavefunction = serde_json::from_str(text)?;
+        let mut saved: SavedWavefunction = serde_json::from_str(text)?;
+        // Before there was such a power it was one, whatever the default of a spec is.
+        if let WavefunctionSettings::Waveflow(settings) = &mut saved.spec.wavefunction
+            && !text.contains("\"valley_power\"")
+        {
+            settings.valley_power = 1.0;
+        }
         if saved.format != FORMAT {
             return Err(SavedError::Format { found: saved.format });
         }
@@ -239,5 +245,22 @@ mod tests {
                 .is_err()
         );
         assert!(SavedWavefunction::from_json(&text[..text.len() / 2]).is_err());
+    }
+
+    /// Files of versions that had no power for valleys are those of states where it was one.
+    #[test]
+    fn states_keep_the_coordinate_they_were_trained_with() {
+        let text = SPEC.replace("refinements: 1", "wavefunction: Waveflow()");
+        let spec = crate::spec::read::parse(&text, std::path::Path::new("two.ron")).unwrap();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        let psi = spec.wavefunction.build(spec.sector, system, 3).unwrap();
+        let text = SavedWavefunction::new(&spec, psi.as_ref(), 0).to_json().unwrap();
+        let power = |text: &str| match SavedWavefunction::from_json(text).unwrap().spec.wavefunction
+        {
+            WavefunctionSettings::Waveflow(settings) => settings.valley_power,
+            _ => f64::NAN,
+        };
+        assert_eq!(power(&text), 0.3);
+        assert_eq!(power(&text.replace("\"valley_power\":0.3,", "")), 1.0);
     }
 }
