@@ -5,6 +5,7 @@ mod common;
 use weylflow::estimate::{free_energy, spectrum};
 use weylflow::run::{EnsembleOutcome, EnsembleRun, Run};
 use weylflow::spec::ResolvedSpec;
+use weylflow::store::saved::SavedWavefunction;
 use weylflow::system::System;
 use weylflow::train::Schedule;
 use weylflow::wavefunction::WavefunctionSettings;
@@ -266,5 +267,36 @@ fn each_state_is_measured_sampled_and_evaluated() {
             _ => &[command, "hot"],
         };
         fails(folder, with, "a temperature");
+    }
+}
+
+/// States, and a temperature, that start from the parameters of others where these are better.
+#[test]
+fn a_training_starts_from_another() {
+    let wavefunction = "wavefunction: Weyl(layers: [Pair, PairInverse]), reference: None,";
+    for more in ["states: (count: 2),", "temperature: (kT: 0.2),"] {
+        let core = "Gaussian(strength: 5, width: 0.1)";
+        let spec = ResolvedSpec {
+            iterations: 2,
+            samples_per_iteration: 256,
+            final_samples: 256,
+            ..spec(core, "(up: 1, down: 1)", &format!("{wavefunction} {more}"))
+        };
+        let trained = EnsembleRun::new(spec.clone()).unwrap().estimate(()).unwrap();
+        let untrained = ResolvedSpec { iterations: 0, ..spec };
+        let values = |from: Option<&SavedWavefunction>| {
+            let mut run = EnsembleRun::new(untrained.clone()).unwrap();
+            assert!(from.is_none_or(|from| run.start_from(from)));
+            run.estimate(()).unwrap().summary.values
+        };
+        assert_eq!(values(Some(&trained.saved)), trained.saved.parameters, "{more}");
+        assert!(values(None).iter().all(|v| *v == 0.0));
+        // What is worse is left alone, and what means something else does not fit.
+        let mut worse = trained.saved.clone();
+        worse.parameters.iter_mut().for_each(|v| *v = -3.0);
+        assert!(values(Some(&worse)).iter().all(|v| *v == 0.0), "{more}");
+        let mut other = trained.saved.clone();
+        other.spec.sector = weylflow::Sector::new(2, 0);
+        assert!(!EnsembleRun::new(untrained.clone()).unwrap().start_from(&other));
     }
 }

@@ -5,6 +5,7 @@ mod exact;
 mod measure;
 mod project;
 mod run;
+mod scan;
 mod state;
 mod watch;
 
@@ -23,6 +24,8 @@ mod _weylflow {
     use super::project::project;
     #[pymodule_export]
     use super::run::{check, load, run};
+    #[pymodule_export]
+    use super::scan::scan;
     #[pymodule_export]
     use super::state::State;
 

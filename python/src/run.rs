@@ -21,6 +21,18 @@ pub(crate) fn check(text: &str, path: PathBuf) -> PyResult<String> {
     write::to_ron(&parse(text, &path)?).map_err(errors::run)
 }
 
+/// What becomes of results that are there, by its name.
+pub(crate) fn existing(name: &str) -> PyResult<Existing> {
+    match name {
+        "refuse" => Ok(Existing::Refuse),
+        "overwrite" => Ok(Existing::Overwrite),
+        "resume" => Ok(Existing::Keep),
+        other => {
+            Err(errors::spec(format!("existing: `{other}`; expected refuse, overwrite or resume")))
+        }
+    }
+}
+
 fn parse(text: &str, path: &Path) -> PyResult<ResolvedSpec> {
     read::parse(text, path).map_err(errors::spec)
 }
@@ -39,16 +51,7 @@ pub(crate) fn run<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let mut spec = parse(text, &path)?;
     spec.seed = seed.unwrap_or(spec.seed);
-    let existing = match existing {
-        "refuse" => Existing::Refuse,
-        "overwrite" => Existing::Overwrite,
-        "resume" => Existing::Keep,
-        other => {
-            return Err(errors::spec(format!(
-                "existing: `{other}`; expected refuse, overwrite or resume"
-            )));
-        }
-    };
+    let existing = self::existing(existing)?;
     let mut watch = Watch::new(tell);
     let done = py.detach(|| {
         let run = Run::new(spec)?;

@@ -49,6 +49,7 @@ impl Observer for Watch {
                 Event::Note(detail) => tell.call1(py, ("note", detail)),
                 Event::Share(share) => tell.call1(py, ("share", share)),
                 Event::PhaseEnded => tell.call1(py, ("phase ended", ())),
+                Event::Samples(..) => return Ok(()),
             }
             .map(|_| ())
         });

@@ -155,3 +155,24 @@ def test_plots():
     assert wf.plot.curve(result) and wf.plot.density(result)
     assert wf.plot.levels(wf.exact(trap(), states=2))
     json.dumps(result.summary)
+
+
+def test_a_scan_is_a_curve_in_arrays(tmp_path):
+    hamiltonian = wf.Hamiltonian(external=wf.Formula("k*x^2/2"), interaction=wf.SoftCoulomb(strength=1))
+    values = dict(parameter="k", values=wf.List([1, 2, -1]), method=wf.Independent)
+    spec = trap(hamiltonian=hamiltonian, parameters={"k": 1.0}, scan=values)
+    curve = wf.scan(spec, out=tmp_path / "scan")
+    assert_array_equal(curve.values, [1, 2, -1])
+    good = slice(0, 2)
+    assert (np.abs(curve.energies - curve["reference"])[good] < 4 * curve.errors[good] + 1e-6).all()
+    assert (np.abs(curve.derivatives - curve["reference_derivative"])[good] < 1e-3).all()
+    assert np.isnan(curve.energies[2]) and curve["verdict"][2] == "failed" and curve.verdict == "Failed"
+    assert (tmp_path / "scan" / "curve.csv").read_text().splitlines()[0].split(",") == list(curve.columns)
+    # One point of it is a run like any other.
+    assert wf.load(tmp_path / "scan" / "points" / "01").energy == curve.energies[0]
+    with pytest.raises(wf.RunError, match="not empty|holds"):
+        wf.scan(spec, out=tmp_path / "scan")
+    again = wf.scan(spec, out=tmp_path / "scan", resume=True)
+    assert_array_equal(again.energies, curve.energies)
+    with pytest.raises(wf.SpecError, match="no `scan`"):
+        wf.scan(trap())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from .ron import Spec
 
 __all__ = [
     "ExactResult", "Observables", "Run", "RunError", "Spec", "SpecError", "State", "check", "exact", "load", "measure",
-    "plot", "project", "ron", "run", "__version__", *ron.__all__,
+    "plot", "project", "ron", "run", "Scan", "scan", "__version__", *ron.__all__,
 ]
 
 
@@ -135,6 +136,54 @@ class Run:
         return head(self)
 
 
+class Scan:
+    """What a scan gave: the columns of ``curve.csv`` as arrays, a row for every value, and for every level or temperature."""
+
+    def __init__(self, parts: dict, folder: str | os.PathLike | None = None):
+        self.folder = None if folder is None else Path(folder)
+        #: Names of the scanned parameters.
+        self.parameters: list[str] = list(parts["parameters"])
+        #: ``Good``, ``Doubtful``, ``Refused`` or ``Failed``: that of the worst point.
+        self.verdict: str = parts["worst"]
+        self._lines: str = parts["lines"]
+        names, *rows = [line.split(",") for line in parts["table"].splitlines()]
+        columns = list(zip(*rows)) if rows else [()] * len(names)
+        words = ("verdict", "trained")
+        numbers = lambda cells: np.array([float(c) if c else np.nan for c in cells])  # noqa: E731
+        #: Values of the scanned parameter; of two parameters one column each.
+        self.values: np.ndarray = numbers(columns[0]) if len(self.parameters) == 1 else np.stack(
+            [numbers(c) for c in columns[:len(self.parameters)]], axis=1
+        )
+        #: All columns by their names; numbers that there are not are NaN.
+        self.columns: dict[str, np.ndarray] = {
+            name: np.array(cells) if name in words else numbers(cells) for name, cells in zip(names, columns)
+        }
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return self.columns[column]
+
+    @property
+    def energies(self) -> np.ndarray:
+        """Electronic energies, in Hartree."""
+        return self.columns["energy"]
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Standard errors of the energies."""
+        return self.columns["energy_error" if "energy_error" in self.columns else "standard_error"]
+
+    @property
+    def derivatives(self) -> np.ndarray | None:
+        """Derivatives of the electronic energies, by the parameter or one column for each of two; None for states and temperatures."""
+        if "derivative" in self.columns:
+            return self.columns["derivative"]
+        found = [self.columns.get(f"derivative_{name}") for name in self.parameters]
+        return None if any(f is None for f in found) else np.stack(found, axis=1)
+
+    def __repr__(self):
+        return f"Scan({', '.join(self.parameters)}; {len(self.energies)} rows, {self.verdict})\n{self._lines}"
+
+
 class ExactResult:
     """Exact energies of a sector."""
 
@@ -201,6 +250,23 @@ def run(spec, out=None, *, seed: int | None = None, resume: bool = False, overwr
     with reporter(progress) as tell:
         parts = _weylflow.run(*_text(spec), None if out is None else Path(out), existing, seed, tell)
     return Run(parts, out)
+
+
+def scan(
+    spec, out=None, *, only: tuple[int, int] | None = None, seed: int | None = None, resume: bool = False, overwrite: bool = False,
+    progress=False,
+) -> Scan:
+    """The curve of a spec with a ``scan``: a run at every value, as ``weylflow run`` does it.
+
+    With ``out`` all files stay in that folder, and ``only=(3, 5)`` does the points from the third to the fifth; without it nothing
+    is kept but the numbers."""
+    if resume and overwrite:
+        raise ValueError("resume and overwrite exclude each other")
+    existing = "resume" if resume else "overwrite" if overwrite else "refuse"
+    with reporter(progress) as tell, tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "scan" if out is None else Path(out)
+        parts = _weylflow.scan(*_text(spec), folder, existing, only, seed, tell)
+    return Scan(parts, out)
 
 
 def load(folder) -> Run:

@@ -24,6 +24,10 @@ def run(
     text: str, path: PathLike[str], out: Optional[PathLike[str]] = None, existing: str = "refuse",
     seed: Optional[int] = None, tell: _Tell = None,
 ) -> dict[str, Any]: ...
+def scan(
+    text: str, path: PathLike[str], out: PathLike[str], existing: str = "refuse", only: Optional[tuple[int, int]] = None,
+    seed: Optional[int] = None, tell: _Tell = None,
+) -> dict[str, Any]: ...
 def load(folder: PathLike[str]) -> dict[str, Any]: ...
 def exact(
     text: Optional[str], path: PathLike[str], up: Optional[int] = None, down: Optional[int] = None,

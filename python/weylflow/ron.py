@@ -19,8 +19,10 @@ _CHOICES = [
     "Waveflow", "Weyl", "RayleighGaussNewton", "StochasticReconfiguration", "Adam", "Lbfgs", "EnergyNaturalGradient",
     # references
     "Literal",
+    # values and methods of a scan
+    "Linear", "Geometric", "List", "Conditional",
 ]
-__all__ = ["Choice", "Hamiltonian", "Line", "Nothing", "Sector", *_CHOICES]
+__all__ = ["Choice", "Continuation", "Hamiltonian", "Independent", "Line", "Nothing", "Sector", *_CHOICES]
 
 
 class Choice:
@@ -53,6 +55,8 @@ class Word(Choice):
 Line = Word("Line")
 #: No interaction, no reference.
 Nothing = Word("None")
+#: How the points of a scan help each other.
+Independent, Continuation = Word("Independent"), Word("Continuation")
 
 
 def Sector(up: int, down: int = 0) -> Choice:
@@ -105,13 +109,16 @@ def to_ron(value) -> str:
 class Spec:
     """A run spec. The fields are those of a spec file: ``title``, ``hamiltonian``, ``sector``, ``geometry``, and all the
     optional ones (``wavefunction``, ``optimiser``, ``iterations``, ``final_samples``, ..). A string as ``hamiltonian``
-    names a file."""
+    names a file; ``scan``, ``states`` and ``temperature`` may be dictionaries of their fields."""
 
     def __init__(self, *, title: str = "from Python", hamiltonian, sector, geometry=Line, **fields):
         if isinstance(hamiltonian, str):
             hamiltonian = Choice("File", hamiltonian)
         if isinstance(sector, (tuple, list)):
             sector = Sector(*sector)
+        for name in ("scan", "states", "temperature"):
+            if isinstance(fields.get(name), dict):
+                fields[name] = Choice("", **fields[name])
         self.fields = {"title": title, "hamiltonian": hamiltonian, "sector": sector, "geometry": geometry, **fields}
 
     def replace(self, **fields) -> Spec:

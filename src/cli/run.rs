@@ -141,13 +141,10 @@ impl Run {
             checkpoint_seconds: self.checkpoint_seconds,
         };
         if let Some(scan) = Scan::new(family) {
-            if run::is_of_several(&spec) {
-                return Err("a scan of several states or of a temperature cannot be run yet".into());
-            }
             if spec.project {
                 return Err("a scan does not project: leave `project` out, and project the folders of its points".into());
             }
-            return super::scan::run(self, &scan, &spec.title, place);
+            return super::scan::run(self, &scan, &spec, place);
         }
         if self.only.is_some() {
             return Err("--only is for specs with a `scan`".into());

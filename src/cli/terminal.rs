@@ -80,6 +80,7 @@ impl Observer for Terminal {
             Event::Note(detail) => progress.note(detail),
             Event::Share(share) => progress.at(share),
             Event::PhaseEnded => progress.end_phase(),
+            Event::Samples(..) => {}
         }
     }
 

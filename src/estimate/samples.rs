@@ -56,71 +56,57 @@ pub fn estimate(
     schedule: &Schedule,
     bins: usize,
 ) -> Estimate {
-    let run = |_| ControlFlow::Continue(());
+    let run = |_: Option<(usize, &Batch)>| ControlFlow::Continue(());
     estimate_until(psi, system, schedule, bins, run).expect("nothing interrupts it")
 }
 
 /// Estimates energy and density on the fresh samples that the schedule asks for, see [`Schedule::final_sets`];
-/// `watch` gets the number drawn so far and may end it: none is returned.
+/// `watch` sees the samples, with the number of their set, and may end it: none is returned.
 pub fn estimate_until(
     psi: &dyn Wavefunction,
     system: System,
     schedule: &Schedule,
     bins: usize,
-    mut watch: impl FnMut(usize) -> ControlFlow<()>,
+    mut watch: impl FnMut(Option<(usize, &Batch)>) -> ControlFlow<()>,
 ) -> Option<Estimate> {
-    let (sets, samples) = schedule.final_sets();
+    let (sets, _) = schedule.final_sets();
     let mut energies = vec![Moments::default(); sets];
     let mut density = DensityEstimator::new(psi.sector(), psi.interval(system.geometry), bins);
     let (mut rejected, mut low, mut high) = (0, f64::INFINITY, f64::NEG_INFINITY);
     let mut kept: Vec<f64> = Vec::new();
     let mut faults = Vec::new();
     let mut parts = Parts::default();
-    for (set, energy) in energies.iter_mut().enumerate() {
-        let mut first = 0;
-        while first < samples {
-            let part = ESTIMATE_BATCH.min(samples - first);
-            let id = BatchId {
-                sampling: schedule.sampling,
-                seed: schedule.seed,
-                purpose: Purpose::Estimate,
-                number: set as u64,
-                first,
-                tails: 0.0,
-            };
-            let batch = local_energy::draw(psi, system, id, part, Derivatives::None);
-            for &e in &batch.local_energy {
-                energy.push(e);
-                low = low.min(e);
-                high = high.max(e);
-            }
-            // The first samples of each set; those of a quasi-random set are themselves spread evenly.
-            let room = ((set + 1) * (MEDIAN_SAMPLES / sets)).saturating_sub(kept.len());
-            kept.extend(batch.local_energy.iter().take(room));
-            batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
-            parts.push(system, &batch);
-            rejected += batch.rejected;
-            first += part;
-            for fault in batch.faults {
-                if faults.len() < MOST_FAULTS {
-                    faults.push(fault);
-                }
-            }
-            if watch(set * samples + first).is_break() {
-                return None;
+    final_batches(psi, system, schedule, |set, batch, last| {
+        let energy = &mut energies[set];
+        for &e in &batch.local_energy {
+            energy.push(e);
+            low = low.min(e);
+            high = high.max(e);
+        }
+        // The first samples of each set; those of a quasi-random set are themselves spread evenly.
+        let room = ((set + 1) * (MEDIAN_SAMPLES / sets)).saturating_sub(kept.len());
+        kept.extend(batch.local_energy.iter().take(room));
+        batch.x.chunks_exact(batch.particles).for_each(|x| density.push(x));
+        parts.push(system, &batch);
+        rejected += batch.rejected;
+        let seen = watch(Some((set, &batch)));
+        for fault in batch.faults {
+            if faults.len() < MOST_FAULTS {
+                faults.push(fault);
             }
         }
-        if schedule.sampling == Sampling::QuasiRandom {
+        if last && schedule.sampling == Sampling::QuasiRandom {
             density.close_set();
         }
-    }
+        seen
+    })?;
     let energy = match schedule.sampling {
         Sampling::Random => EnergyEstimate::independent(energies[0]),
         Sampling::QuasiRandom => EnergyEstimate::of_sets(&energies),
     };
     let mean = energy.mean();
     let largest_deviation = (high - mean).max(mean - low);
-    let again = || watch(sets * samples);
+    let again = || watch(None);
     let tails = tails(psi, system, schedule, &energy, largest_deviation, again)?;
     let energy = energy.missing(tails.missing);
     let (round_trip_error, slopes) = health(psi, schedule.seed);
@@ -140,6 +126,37 @@ pub fn estimate_until(
         tails: Some(tails),
         faults,
     })
+}
+
+/// Draws the samples of the final estimate, a batch after the other; `see` gets each with the number of its set and whether it is the last of that, and
+/// may end it: none is returned.
+pub(crate) fn final_batches(
+    psi: &dyn Wavefunction,
+    system: System,
+    schedule: &Schedule,
+    mut see: impl FnMut(usize, Batch, bool) -> ControlFlow<()>,
+) -> Option<()> {
+    let (sets, samples) = schedule.final_sets();
+    for set in 0..sets {
+        let mut first = 0;
+        while first < samples {
+            let part = ESTIMATE_BATCH.min(samples - first);
+            let id = BatchId {
+                sampling: schedule.sampling,
+                seed: schedule.seed,
+                purpose: Purpose::Estimate,
+                number: set as u64,
+                first,
+                tails: 0.0,
+            };
+            let batch = local_energy::draw(psi, system, id, part, Derivatives::None);
+            first += part;
+            if see(set, batch, first >= samples).is_break() {
+                return None;
+            }
+        }
+    }
+    Some(())
 }
 
 /// Share of the samples of the tail test that go to the tails.

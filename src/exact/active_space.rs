@@ -7,8 +7,8 @@ use super::ExactError;
 use super::ci::{CiSpace, PairMatrices};
 use super::correlated::{orthonormal_span, pilot_orbitals};
 use super::davidson::{DavidsonOptions, lowest, start_vectors};
-use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
-use super::hartree_fock::{HartreeFockOptions, hartree_fock};
+use super::dvr::{PairGrid, one_body_matrix};
+use super::hartree_fock::HartreeFock;
 use super::integrals::{transform, two_body};
 use super::natural::{MeanField, determinant_geminals};
 use super::watch::{Unwatched, Watch};
@@ -25,17 +25,17 @@ pub(crate) struct ActiveSpace {
     pub(crate) coefficients: Vec<f64>,
 }
 
-/// The ground state of two or more particles in `count` natural orbitals.
+/// The ground state of two or more particles in `count` natural orbitals, in the basis of their mean field, Hartree–Fock.
 ///
 /// # Errors
 /// [`EigenFailure`] when a potential is not finite on the grid.
 pub(crate) fn active_space(
     hamiltonian: &Hamiltonian,
-    basis: OneBodyBasis,
+    field: &HartreeFock,
     sector: Sector,
     count: usize,
 ) -> Result<ActiveSpace, EigenFailure> {
-    solve(hamiltonian, basis, sector, count).map_err(|e| match e {
+    solve(hamiltonian, field, sector, count).map_err(|e| match e {
         ExactError::NotFinite(failure) => failure,
         _ => unreachable!("what nobody watches has no limit to meet"),
     })
@@ -43,13 +43,13 @@ pub(crate) fn active_space(
 
 fn solve(
     hamiltonian: &Hamiltonian,
-    basis: OneBodyBasis,
+    field: &HartreeFock,
     sector: Sector,
     count: usize,
 ) -> Result<ActiveSpace, ExactError> {
+    let basis = field.basis;
     let n = basis.size();
     let h = one_body_matrix(&hamiltonian.external, &basis)?;
-    let field = hartree_fock(hamiltonian, basis, sector, &HartreeFockOptions::default())?;
     let grid = || PairGrid::new(&hamiltonian.interaction, &basis.geometry(), 2 * n + 16);
     let up = field.orbitals_up.subcols(0, sector.up);
     let down = field.orbitals_down.subcols(0, sector.down);

@@ -9,6 +9,7 @@ use super::{Components, Density, ExactError, Labels, Noise, PairDensity};
 use crate::math::linalg::{EigenFailure, mul, norm, symmetric_eigen};
 use crate::system::{External, Frame, Geometry, Hamiltonian, Sector};
 use faer::Mat;
+use std::cmp::Ordering;
 
 /// A state as a sum of determinants over orbitals that are sine series (or plane waves).
 #[derive(Clone, Debug)]
@@ -123,49 +124,76 @@ impl ExactState {
         let (a, b) = self.basis.geometry().interval();
         let h = (b - a) / (points - 1) as f64;
         let x: Vec<f64> = (0..points).map(|i| a + i as f64 * h).collect();
+        let phi = || mul(self.basis.evaluate(&x).as_ref(), self.orbitals.as_ref());
+        let values = match self.space.sector.particles() {
+            0 | 1 => vec![0.0; points * points],
+            2 => self.square_of_pair(&phi()),
+            _ => self.pairs_of_many(&phi(), watch)?,
+        };
+        Ok(PairDensity { x, values })
+    }
+
+    /// `2 psi(x, y)²` over all points: of two particles there is nothing else to sum over. Rows of `phi` are points.
+    fn square_of_pair(&self, phi: &Mat<f64>) -> Vec<f64> {
+        let (m, points) = (self.space.orbitals, phi.nrows());
+        let opposite = self.space.sector.up == 1;
+        let c = Mat::from_fn(m, m, |p, q| match (opposite, p.cmp(&q)) {
+            (true, _) => self.coefficients[p * m + q],
+            (_, Ordering::Less) => self.coefficients[super::ci::pair_index(p, q)],
+            (_, Ordering::Greater) => -self.coefficients[super::ci::pair_index(q, p)],
+            (_, Ordering::Equal) => 0.0,
+        });
+        let psi = mul(mul(phi.as_ref(), c.as_ref()).as_ref(), phi.transpose());
+        let at = |i: usize, j: usize| match opposite {
+            true => psi[(i, j)].powi(2) + psi[(j, i)].powi(2),
+            false => psi[(i, j)].powi(2),
+        };
+        (0..points * points).map(|k| at(k / points, k % points)).collect()
+    }
+
+    /// The same of any number of particles, from the density matrices of their pairs.
+    fn pairs_of_many(&self, phi: &Mat<f64>, watch: &mut dyn Watch) -> Result<Vec<f64>, ExactError> {
+        let points = phi.nrows();
         let mut values = vec![0.0; points * points];
-        if self.space.sector.particles() > 1 {
-            let phi = mul(self.basis.evaluate(&x).as_ref(), self.orbitals.as_ref());
-            let g = self.space.pair_densities(&self.coefficients, watch)?;
-            let m = self.space.orbitals;
-            let pair = |p: usize, q: usize| super::ci::pair_index(p, q);
-            for i in 0..points {
-                watch.look()?;
-                for (block, equal) in [(&g.up, true), (&g.down, true), (&g.opposite, false)] {
-                    if block.nrows() == 0 {
-                        continue;
-                    }
-                    let amplitudes = Mat::from_fn(block.nrows(), points, |_, _| 0.0);
-                    let mut amplitudes = amplitudes;
-                    for j in 0..points {
-                        if equal {
-                            for q in 1..m {
-                                for p in 0..q {
-                                    amplitudes[(pair(p, q), j)] =
-                                        phi[(i, p)] * phi[(j, q)] - phi[(i, q)] * phi[(j, p)];
-                                }
+        let g = self.space.pair_densities(&self.coefficients, watch)?;
+        let m = self.space.orbitals;
+        let pair = |p: usize, q: usize| super::ci::pair_index(p, q);
+        for i in 0..points {
+            watch.look()?;
+            for (block, equal) in [(&g.up, true), (&g.down, true), (&g.opposite, false)] {
+                if block.nrows() == 0 {
+                    continue;
+                }
+                let amplitudes = Mat::from_fn(block.nrows(), points, |_, _| 0.0);
+                let mut amplitudes = amplitudes;
+                for j in 0..points {
+                    if equal {
+                        for q in 1..m {
+                            for p in 0..q {
+                                amplitudes[(pair(p, q), j)] =
+                                    phi[(i, p)] * phi[(j, q)] - phi[(i, q)] * phi[(j, p)];
                             }
-                        } else {
-                            for p in 0..m {
-                                for q in 0..m {
-                                    amplitudes[(p * m + q, j)] = phi[(i, p)] * phi[(j, q)];
-                                }
+                        }
+                    } else {
+                        for p in 0..m {
+                            for q in 0..m {
+                                amplitudes[(p * m + q, j)] = phi[(i, p)] * phi[(j, q)];
                             }
                         }
                     }
-                    let image = mul(block.as_ref(), amplitudes.as_ref());
-                    for j in 0..points {
-                        let v: f64 =
-                            (0..block.nrows()).map(|k| image[(k, j)] * amplitudes[(k, j)]).sum();
-                        values[i * points + j] += v;
-                        if !equal {
-                            values[j * points + i] += v;
-                        }
+                }
+                let image = mul(block.as_ref(), amplitudes.as_ref());
+                for j in 0..points {
+                    let v: f64 =
+                        (0..block.nrows()).map(|k| image[(k, j)] * amplitudes[(k, j)]).sum();
+                    values[i * points + j] += v;
+                    if !equal {
+                        values[j * points + i] += v;
                     }
                 }
             }
         }
-        Ok(PairDensity { x, values })
+        Ok(values)
     }
 
     /// Quantum numbers, as far as the state has them.
@@ -330,6 +358,35 @@ fn minors(space: &StringSpace, phi: &Mat<f64>, first: usize) -> Vec<f64> {
         out.push(m.determinant());
         if !space.advance(&mut s) {
             return out;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::Unwatched;
+    use super::*;
+
+    /// The square of a pair function is what the density matrix of the pair says.
+    #[test]
+    fn a_pair_is_the_square_of_its_function() {
+        for sector in [Sector::new(2, 0), Sector::new(1, 1), Sector::new(0, 2)] {
+            let basis = OneBodyBasis::new(Geometry::Box { half_width: 3.0 }, 5);
+            let mut noise = Noise::default();
+            let count = CiSpace::new(sector, 5).up.count * CiSpace::new(sector, 5).down.count;
+            let coefficients = (0..count).map(|_| noise.next()).collect();
+            let orbitals = Mat::from_fn(5, 5, |i, k| f64::from(u8::from(i == k)));
+            let state =
+                ExactState::new(basis, orbitals, sector, coefficients, &mut Unwatched).unwrap();
+            let found = state.pair_density(21, &mut Unwatched).unwrap();
+            let phi = mul(basis.evaluate(&found.x).as_ref(), state.orbitals.as_ref());
+            let by_matrices = state.pairs_of_many(&phi, &mut Unwatched).unwrap();
+            for (a, b) in found.values.iter().zip(&by_matrices) {
+                assert!((a - b).abs() < 1e-12, "{sector:?}: {a} {b}");
+            }
+            // Twice the number of pairs.
+            let sum = found.values.iter().sum::<f64>() * 0.3 * 0.3;
+            assert!((sum - 2.0).abs() < 1e-12, "{sector:?}: {sum}");
         }
     }
 }

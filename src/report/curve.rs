@@ -9,7 +9,7 @@ use super::number::{
 use super::svg::{Axis, Colour, Figure, Layer};
 use crate::estimate::Verdict;
 use crate::store::record::DensityProfile;
-use crate::store::scan::{Measured, PointResult, files};
+use crate::store::scan::{Judged, Measured, PointResult, files};
 use std::fmt::Write;
 
 /// The table: a row a point with its values, energies in Hartree, slopes in Hartree per unit of the parameter; empty where there
@@ -51,7 +51,7 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
             number(summary.map(|s| s.nuclear_repulsion)),
             number(summary.map(|s| s.total_energy)),
             measured.map_or("", |m| if m.trained { "yes" } else { "no" }).to_owned(),
-            summary.map_or("failed", word).to_owned(),
+            summary.map_or("failed", |s| word(s.verdict)).to_owned(),
             number(summary.map(|s| s.cpu_seconds)),
         ]);
         text += &cells.join(",");
@@ -60,8 +60,8 @@ pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
     text
 }
 
-fn word(summary: &crate::store::record::Summary) -> &'static str {
-    match summary.verdict {
+pub(super) fn word(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
         Some(Verdict::Good) => "good",
         Some(Verdict::Doubtful) => "doubtful",
         Some(Verdict::Refused) => "refused",
@@ -198,11 +198,10 @@ pub fn render(
     page
 }
 
-/// What a reader wants to know first.
-fn headline(results: &[PointResult]) -> String {
+/// How many points there are, and of what kind.
+pub(super) fn verdicts<M: Judged>(results: &[PointResult<M>]) -> String {
     let of = |verdict| {
-        let is =
-            |r: &&PointResult| r.measured().is_some_and(|m| m.summary.verdict == Some(verdict));
+        let is = |r: &&PointResult<M>| r.measured().is_some_and(|m| m.verdict() == Some(verdict));
         results.iter().filter(is).count()
     };
     let failed = results.iter().filter(|r| r.result.is_err()).count();
@@ -214,6 +213,12 @@ fn headline(results: &[PointResult]) -> String {
             text += &format!(", {count} {word}");
         }
     }
+    text
+}
+
+/// What a reader wants to know first.
+fn headline(results: &[PointResult]) -> String {
+    let text = verdicts(results);
     let deviations = results.iter().filter_map(|r| r.measured()?.summary.reference.as_ref());
     let largest = deviations
         .map(|r| r.deviation.abs())
@@ -413,51 +418,58 @@ fn map_figures(
     first: &str,
     second: &str,
 ) -> Vec<(Figure, String)> {
+    let of = |id: &str, title: &str, of: &dyn Fn(&Measured) -> Option<f64>| {
+        let found = done.iter().filter_map(|(r, m)| {
+            let at = &r.point.values;
+            Some(([at[0].1, at[1].1], of(m)?))
+        });
+        map(&found.collect::<Vec<_>>(), [first, second], (id, title))
+    };
+    let energy = |m: &Measured| Some(m.summary.total_energy);
+    let off = |m: &Measured| Some(m.summary.reference.as_ref()?.deviation.abs().max(1e-12).log10());
+    [
+        of("energy-map", "The energy (Ha)", &energy),
+        of("deviation-map", "Decimal logarithm of the distance from the exact energy (Ha)", &off),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A map of what is found at places of two parameters, with a caption; none where nothing is.
+pub(super) fn map(
+    found: &[([f64; 2], f64)],
+    names: [&str; 2],
+    (id, title): (&str, &str),
+) -> Option<(Figure, String)> {
+    let found: Vec<&([f64; 2], f64)> = found.iter().filter(|(_, v)| v.is_finite()).collect();
     let axis = |i: usize| {
-        let mut all: Vec<f64> = done.iter().map(|(r, _)| r.point.values[i].1).collect();
+        let mut all: Vec<f64> = found.iter().map(|(at, _)| at[i]).collect();
         all.sort_by(f64::total_cmp);
         all.dedup();
         all
     };
     let (columns, rows) = (axis(0), axis(1));
-    if columns.is_empty() || rows.is_empty() {
-        return Vec::new();
+    if columns.is_empty() {
+        return None;
     }
-    let map = |id: &str, title: &str, of: &dyn Fn(&Measured) -> Option<f64>| {
-        let mut values = Vec::new();
-        for &a in &columns {
-            for &b in &rows {
-                let here = |r: &PointResult| r.point.values[0].1 == a && r.point.values[1].1 == b;
-                let found = done.iter().find(|(r, _)| here(r)).and_then(|(_, m)| of(m));
-                values.push(found.unwrap_or(f64::NAN));
-            }
+    let low = found.iter().map(|(_, v)| *v).fold(f64::INFINITY, f64::min);
+    let high = found.iter().map(|(_, v)| *v).fold(f64::NEG_INFINITY, f64::max);
+    let mut shown = Vec::new();
+    for &a in &columns {
+        for &b in &rows {
+            let here = found.iter().find(|(at, _)| *at == [a, b]);
+            shown.push(here.map_or(0.0, |(_, v)| v - low));
         }
-        let finite = || values.iter().copied().filter(|v| v.is_finite());
-        let (low, high) =
-            (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
-        if low > high {
-            return None;
-        }
-        let shown: Vec<f64> =
-            values.iter().map(|v| if v.is_finite() { v - low } else { 0.0 }).collect();
-        let figure = Figure::new(id, title, Axis::linear(first), Axis::linear(second))
-            .with(Layer::heat(edges(&columns), edges(&rows), shown, Colour::Blue));
-        let caption = format!(
-            "From {} (white) to {} (darkest).",
-            format_significant(low, 6),
-            format_significant(high, 6)
-        );
-        Some((figure, caption))
-    };
-    let energy = |m: &Measured| Some(m.summary.total_energy);
-    let off = |m: &Measured| Some(m.summary.reference.as_ref()?.deviation.abs().max(1e-12).log10());
-    [
-        map("energy-map", "The energy (Ha)", &energy),
-        map("deviation-map", "Decimal logarithm of the distance from the exact energy (Ha)", &off),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    }
+    let figure = Figure::new(id, title, Axis::linear(names[0]), Axis::linear(names[1]))
+        .with(Layer::heat(edges(&columns), edges(&rows), shown, Colour::Blue));
+    let caption = format!(
+        "From {} (white) to {} (darkest).",
+        format_significant(low, 6),
+        format_significant(high, 6)
+    );
+    Some((figure, caption))
 }
 
 fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
@@ -517,7 +529,7 @@ fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
                 let _ = write!(
                     page,
                     "<td>{}</td><td>{}</td>",
-                    word(summary),
+                    word(summary.verdict),
                     format_duration(summary.cpu_seconds)
                 );
             }
@@ -528,7 +540,7 @@ fn table(page: &mut String, results: &[PointResult], parameters: &[&str]) {
 }
 
 /// The report of a point, from the page of the scan.
-fn folder_link(result: &PointResult) -> Option<String> {
+pub(super) fn folder_link<M>(result: &PointResult<M>) -> Option<String> {
     let name = result.folder.file_name()?.to_string_lossy();
     result.measured()?;
     Some(format!("{}/{}/{}", files::POINTS, encoded(&name), crate::store::files::names::REPORT))

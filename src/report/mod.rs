@@ -8,6 +8,7 @@ pub mod ensemble;
 pub mod escape;
 mod folder;
 pub mod html;
+pub mod levels;
 pub mod links;
 pub mod number;
 pub mod progress;

@@ -8,7 +8,7 @@ use super::clocks::Clocks;
 use super::folder::{Earlier, InFolder, Place, Record, earlier, holds, saved_in};
 use super::reference::asked;
 use super::resume;
-use super::{Course, DENSITY_BINS, Event, Observer, RunError, solve_until};
+use super::{Course, DENSITY_BINS, Event, Observer, RunError, same_layers, solve_until};
 use crate::estimate::health::density_drift;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
 use crate::estimate::{self, Check, Scale, Verdict, gaussian_bars};
@@ -34,7 +34,7 @@ use crate::store::saved::SavedWavefunction;
 use crate::store::summary::read_ensemble_summary;
 use crate::system::System;
 use crate::team;
-use crate::train::{self, StopReason, TrainingState};
+use crate::train::{self, Schedule, StopReason, TrainingState};
 use crate::wavefunction::weyl::Weyl;
 use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionSettings};
@@ -56,6 +56,8 @@ pub struct EnsembleRun {
     spec: ResolvedSpec,
     spec_text: String,
     clocks: Clocks,
+    /// Parameters that a training may start from.
+    start: Option<Vec<f64>>,
 }
 
 /// What it gives.
@@ -164,6 +166,14 @@ fn of_temperature(error: ThermalError) -> RunError {
     }
 }
 
+/// The one of two starts with the lower score; the first where one of them has none. What that takes is no work of the run.
+fn better<S>(own: S, other: S, score: &dyn Fn(&S) -> Result<f64, RunError>) -> Result<S, RunError> {
+    let counted = work::so_far();
+    let (here, there) = (score(&own)?, score(&other)?);
+    work::start_from(counted);
+    Ok(if there < here { other } else { own })
+}
+
 impl EnsembleRun {
     /// Checks a spec.
     ///
@@ -184,12 +194,32 @@ impl EnsembleRun {
             ));
         }
         let spec_text = write::to_ron(&spec)?;
-        Ok(EnsembleRun { spec, spec_text, clocks })
+        Ok(EnsembleRun { spec, spec_text, clocks, start: None })
     }
 
     /// The spec.
     pub fn spec(&self) -> &ResolvedSpec {
         &self.spec
+    }
+
+    /// Starts from the trained parameters of another such run where they fit and turn out to be better than its own start: of lower energies, or of a lower
+    /// free energy, on the same few samples. Says whether they fit.
+    pub fn start_from(&mut self, other: &SavedWavefunction) -> bool {
+        let spec = &self.spec;
+        let fits = other.is_of_several()
+            && other.spec.sector == spec.sector
+            && other.spec.temperature.is_some() == spec.temperature.is_some()
+            && same_layers(&other.spec.wavefunction, &spec.wavefunction);
+        // Of a sweep the first temperature comes first.
+        let first = other.earlier.first().unwrap_or(&other.parameters);
+        self.start = fits.then(|| first.clone());
+        fits
+    }
+
+    /// How starts are compared: by samples that nothing else uses.
+    fn comparison(&self) -> Schedule {
+        let whole = self.spec.schedule();
+        Schedule { final_samples: whole.samples, seed: !whole.seed, ..whole }
     }
 
     /// Trains and estimates, in memory.
@@ -355,6 +385,18 @@ impl EnsembleRun {
         work::start_from(course.work);
         let mut state = course.training.clone();
         if !state.has_begun() {
+            let start = self.start.as_ref().filter(|s| s.len() == states.parameters().len());
+            if let Some(start) = start {
+                let mut other = states.clone();
+                other.set_parameters(start)?;
+                let few = self.comparison();
+                states = better(states, other, &|states| {
+                    let found =
+                        estimate::spectrum::estimate(states, system, &few, 1, || goes_on(observer));
+                    let found = found.map_err(of_states)?;
+                    Ok(weights.iter().zip(&found.energies).map(|(w, e)| w * e.0).sum())
+                })?;
+            }
             state = train::spectrum::begin(&states);
         }
         let started = course.before.0;
@@ -574,6 +616,18 @@ impl EnsembleRun {
         let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
         let mut state = begun.training;
         if !state.has_begun() {
+            let start = self.start.as_ref().filter(|s| s.len() == states.parameters().len());
+            if let Some(start) = start.filter(|_| summary.values.is_empty()) {
+                let mut other = states.clone();
+                other.set_parameters(start)?;
+                let few = self.comparison();
+                states = better(states, other, &|states| {
+                    let found = estimate::free_energy::estimate(states, system, &few, 1, || {
+                        goes_on(observer)
+                    });
+                    Ok(found.map_err(of_temperature)?.free_energy.0)
+                })?;
+            }
             state = TrainingState::new(states.parameters(), optimiser.as_ref());
         }
         let before = work::so_far();

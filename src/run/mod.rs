@@ -34,7 +34,7 @@ pub use state::{Samples, State, StateError};
 
 use crate::estimate::{self, Estimate, Evidence, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, PairDensity};
-use crate::local_energy::{self, BatchId, Derivatives, Fault};
+use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::math::statistics::Moments;
 use crate::objective::ground_state;
 use crate::optimise::Optimiser;
@@ -359,9 +359,14 @@ impl<O: Observer> Trained<O> {
             }
             Sampling::Random => format!("estimating on {samples} fresh samples"),
         }));
-        let watch = |_: usize| match observer.stops() {
-            false => ControlFlow::Continue(()),
-            true => ControlFlow::Break(()),
+        let watch = |seen: Option<(usize, &Batch)>| {
+            if let Some((set, batch)) = seen {
+                observer.hear(Event::Samples(set, batch));
+            }
+            match observer.stops() {
+                false => ControlFlow::Continue(()),
+                true => ControlFlow::Break(()),
+            }
         };
         let estimate =
             estimate::estimate_until(psi.as_ref(), system, &schedule, DENSITY_BINS, watch)

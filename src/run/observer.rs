@@ -1,5 +1,6 @@
 //! Who watches a run, and may end it.
 
+use crate::local_energy::Batch;
 use crate::store::record::IterationRow;
 
 /// What a run tells while it goes on.
@@ -11,6 +12,8 @@ pub enum Event<'a> {
     Iteration(&'a IterationRow, usize),
     /// There are no more iterations.
     Trained,
+    /// Samples of the final estimate, and the number of the set that they belong to.
+    Samples(usize, &'a Batch),
     /// A part of the work with a name begins that is no iteration.
     Phase(&'a str),
     /// What that part does now.

@@ -1,8 +1,8 @@
 //! What a finished scan says at values that are not among its points.
 
-use super::slope::{Ground, slope};
+use super::slope::{Ground, Slopes};
 use super::{Conditional, Scan, ScanError, files};
-use crate::run::{Observer, Run, RunError};
+use crate::run::{Observer, Run, RunError, is_of_several};
 use crate::spec::{Family, ResolvedSpec, SpecError};
 use crate::store::files::{FileError, names, read_text};
 use crate::store::record::Summary;
@@ -64,6 +64,12 @@ pub enum ElsewhereError {
         /// The highest.
         high: f64,
     },
+    /// Levels and free energies are those of the points.
+    #[error("the scan in `{}` is of several states or of a temperature: it has no numbers between its points", folder.display())]
+    Several {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// No state to start from.
     #[error("no point of the scan in `{}` has a state yet: `weylflow run` with --resume finishes it", folder.display())]
     NoState {
@@ -124,6 +130,9 @@ impl Scan {
         let values = self.within(folder, values)?;
         let family = self.family.at(&values)?;
         let mut spec = family.spec_to_train()?;
+        if is_of_several(&spec) {
+            return Err(ElsewhereError::Several { folder: folder.to_owned() });
+        }
         let words: Vec<String> = values.iter().map(|(n, v)| format!("{n} = {v}")).collect();
         spec.title += &format!(", {}", words.join(", "));
         let conditional = Conditional::read(folder)?;
@@ -153,16 +162,15 @@ impl Scan {
             }
         };
         let run = Run::held(spec, None, refinements, &parameters)?;
-        let outcome = run.train(observer)?.estimate()?;
+        let spec = run.spec().clone();
+        let mut slopes = Slopes::new(&spec, &family, &values, observer);
+        let outcome = run.train(&mut slopes)?.estimate()?;
         let ground = Ground::of(
             &outcome.summary,
             outcome.reference_density.as_ref(),
             outcome.reference_pairs.as_ref(),
         );
-        let of = |(name, value): &(String, f64)| {
-            slope(outcome.wavefunction(), &outcome.spec, &family, name, *value, ground)
-        };
-        let slopes = values.iter().map(of).collect();
+        let slopes = slopes.found(outcome.wavefunction(), ground);
         Ok(Elsewhere { slopes, summary: outcome.summary, values, from })
     }
 

@@ -4,15 +4,18 @@
 
 mod conditional;
 mod elsewhere;
+mod ensemble;
 pub mod replace;
 mod series;
 mod slope;
+mod whole;
 
-pub use crate::store::scan::{Measured, Point, PointResult, Slope, files};
+pub use crate::store::scan::{Judged, Measured, Point, PointResult, Slope, files};
 pub use conditional::Conditional;
 use conditional::Training;
 pub use elsewhere::{Elsewhere, ElsewhereError};
-use slope::Ground;
+use slope::{Ground, Slopes};
+pub use whole::Whole;
 
 use crate::estimate::Verdict;
 use crate::run::{Ended, Event, InFolder, Observer, Run, RunError, State, StateError};
@@ -91,6 +94,20 @@ pub enum ScanError {
     /// Refinements of what is a series.
     #[error("a scan by `Conditional` has no refinements: leave `refinements` out")]
     Refinements,
+    /// No point has a result, and others stay.
+    #[error(
+        "all points failed, the first because\n  {why}\n  the earlier scan in `{}` is untouched",
+        folder.display()
+    )]
+    NoneSucceeded {
+        /// What the first failed with.
+        why: String,
+        /// The folder with the earlier scan.
+        folder: PathBuf,
+    },
+    /// Series are of ground states.
+    #[error("`Conditional` is for ground states: not for several states or a temperature")]
+    GroundStates,
     /// Series are in one parameter.
     #[error("`Conditional` is for scans of one parameter with two and more values")]
     OneParameter,
@@ -258,55 +275,68 @@ impl Scan {
         change: &dyn Fn(&mut ResolvedSpec),
         observer: &mut dyn Observer,
     ) -> Result<Vec<PointResult>, ScanError> {
-        let (folder, count) = (asked.place.folder.as_path(), self.points.len());
+        let same = self.begin(asked)?;
+        let given = match &self.training {
+            Some(training) => {
+                let folder = asked.place.folder.as_path();
+                Some(conditional::train(self, training, folder, same, change, observer)?)
+            }
+            None => None,
+        };
+        let mut work = GroundStates { scan: self, place: &asked.place, given, change };
+        self.each(asked, same, &mut work, observer)
+    }
+
+    /// Makes the folder of a scan that was asked for like this; whether the points that are in it are of this one.
+    fn begin(&self, asked: &InScanFolder) -> Result<bool, ScanError> {
+        let count = self.points.len();
         let wanted = asked.only.clone().unwrap_or(1..=count);
         if let Some(asked) =
             [*wanted.start(), *wanted.end()].into_iter().find(|n| !(1..=count).contains(n))
         {
             return Err(ScanError::Only { count, asked });
         }
+        self.prepare(asked)
+    }
+
+    /// Does the points that were asked for; of the others what is there belongs to the curve.
+    fn each<M>(
+        &self,
+        asked: &InScanFolder,
+        same: bool,
+        work: &mut dyn Work<M>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<PointResult<M>>, ScanError> {
+        let (folder, count) = (asked.place.folder.as_path(), self.points.len());
+        let wanted = asked.only.clone().unwrap_or(1..=count);
         // Of another scan there may be states in the way.
-        let same = self.prepare(asked)?;
         let mut usable = vec![same; count];
-        let mut given = match &self.training {
-            Some(training) => {
-                Some(conditional::train(self, training, folder, same, change, observer)?)
-            }
-            None => None,
-        };
         let mut results = Vec::new();
         for point in &self.points {
             let of = self.folder_of(folder, point);
             let number = point.index + 1;
+            let kept = |result| PointResult { point: point.clone(), folder: of.clone(), result };
             if !wanted.contains(&number) {
-                // What is there of earlier scans belongs to the curve.
-                if let Some(done) = self.done(point, &of, observer) {
-                    results.push(PointResult {
-                        point: point.clone(),
-                        folder: of,
-                        result: Ok(done),
-                    });
+                if std::fs::symlink_metadata(of.join(names::SUMMARY)).is_ok() {
+                    match work.done(point, &of) {
+                        Ok(done) => results.push(kept(Ok(done))),
+                        Err(why) => {
+                            observer.hear(Event::Message(&format!("point {number}: {why}")));
+                        }
+                    }
                 }
                 continue;
             }
             let words = point.words();
             observer.hear(Event::Message(&format!("point {number} of {count}: {words}")));
             let before = self.state_before(point, folder, &usable);
-            let start = match &mut given {
-                Some((conditional, built)) => {
-                    let own = built.iter().position(|(v, _)| *v == point.values[0].1);
-                    Start::Series(conditional, own.map(|i| built.swap_remove(i).1))
-                }
-                None => Start::Own(before.map(|(from, state)| (from, Box::new(state)))),
-            };
-            let result = match self.run_point(point, &of, &asked.place, start, change, observer) {
+            let result = match work.run(point, &of, before, observer) {
                 Ok(measured) => Ok(measured),
                 Err(Failure::Run(error)) if interrupted(&error) => {
                     return Err(ScanError::Interrupted { number, error });
                 }
                 Err(Failure::Run(error)) if is_in_the_way(&error) => {
-                    let path = of.clone();
-                    return Err(FileError::NotEmpty { path }.into());
+                    return Err(FileError::NotEmpty { path: of }.into());
                 }
                 Err(failure) => {
                     let why = failure.to_string();
@@ -315,7 +345,7 @@ impl Scan {
                 }
             };
             usable[point.index] = result.is_ok();
-            results.push(PointResult { point: point.clone(), folder: of, result });
+            results.push(kept(result));
         }
         Ok(results)
     }
@@ -394,14 +424,16 @@ impl Scan {
             }
         };
         let place = InFolder { folder: folder.to_owned(), ..place.clone() };
-        match run.in_folder(&place, &mut *observer)? {
+        let family = self.family.at(&point.values)?;
+        let mut slopes = Slopes::new(run.spec(), &family, &point.values, observer);
+        match run.in_folder(&place, &mut slopes)? {
             Ended::Now(outcome) => {
                 let ground = Ground::of(
                     &outcome.summary,
                     outcome.reference_density.as_ref(),
                     outcome.reference_pairs.as_ref(),
                 );
-                let slopes = self.slopes(point, outcome.wavefunction(), &outcome.spec, ground);
+                let slopes = slopes.found(outcome.wavefunction(), ground);
                 let fingerprint = outcome.summary.fingerprint.clone().unwrap_or_default();
                 let text = serde_json::to_string(&Kept { fingerprint, slopes: slopes.clone() });
                 let text = text.map_err(crate::store::saved::SavedError::Json);
@@ -440,19 +472,6 @@ impl Scan {
         None
     }
 
-    fn slopes(
-        &self,
-        point: &Point,
-        psi: &dyn Wavefunction,
-        spec: &ResolvedSpec,
-        ground: Ground,
-    ) -> Vec<Option<Slope>> {
-        let Ok(family) = self.family.at(&point.values) else { return Vec::new() };
-        let of =
-            |(name, value): &(String, f64)| slope::slope(psi, spec, &family, name, *value, ground);
-        point.values.iter().map(of).collect()
-    }
-
     /// The results of a run that ended before.
     fn measured_before(
         &self,
@@ -470,26 +489,68 @@ impl Scan {
                 let density = reference_density::read(folder).ok().flatten();
                 let pairs = reference_pairs::read(folder).ok().flatten();
                 let ground = Ground::of(&summary, density.as_ref(), pairs.as_ref());
-                self.slopes(point, state.wavefunction(), state.spec(), ground)
+                match self.family.at(&point.values) {
+                    Ok(family) => {
+                        let mut silent = ();
+                        let values = &point.values;
+                        let mut slopes = Slopes::new(state.spec(), &family, values, &mut silent);
+                        slopes.draw(state.wavefunction());
+                        slopes.found(state.wavefunction(), ground)
+                    }
+                    Err(_) => Vec::new(),
+                }
             }
         };
         Ok(Measured { summary, slopes, trained: self.trained(point) })
     }
+}
 
-    /// The results of a point that an earlier scan has done.
-    fn done(&self, point: &Point, folder: &Path, observer: &mut dyn Observer) -> Option<Measured> {
-        let path = folder.join(names::SUMMARY);
-        std::fs::symlink_metadata(&path).ok()?;
-        let summary = crate::store::summary::read_summary(&path).map_err(|e| e.to_string());
-        let found =
-            summary.and_then(|s| self.measured_before(point, folder, s).map_err(|e| e.to_string()));
-        match found {
-            Ok(found) => Some(found),
-            Err(why) => {
-                observer.hear(Event::Message(&format!("point {}: {why}", point.index + 1)));
-                None
+/// What is done at the points of a scan.
+trait Work<M> {
+    /// The results of a point, from the state of another where there is one to start from.
+    fn run(
+        &mut self,
+        point: &Point,
+        folder: &Path,
+        before: Option<(usize, SavedWavefunction)>,
+        observer: &mut dyn Observer,
+    ) -> Result<M, Failure>;
+
+    /// The results that an earlier scan has left in the folder of a point, or why they cannot be read.
+    fn done(&self, point: &Point, folder: &Path) -> Result<M, String>;
+}
+
+/// Ground states.
+struct GroundStates<'a> {
+    scan: &'a Scan,
+    place: &'a InFolder,
+    /// What was trained for all points.
+    given: Option<(Conditional, conditional::Built)>,
+    change: &'a dyn Fn(&mut ResolvedSpec),
+}
+
+impl Work<Measured> for GroundStates<'_> {
+    fn run(
+        &mut self,
+        point: &Point,
+        folder: &Path,
+        before: Option<(usize, SavedWavefunction)>,
+        observer: &mut dyn Observer,
+    ) -> Result<Measured, Failure> {
+        let start = match &mut self.given {
+            Some((conditional, built)) => {
+                let own = built.iter().position(|(v, _)| *v == point.values[0].1);
+                Start::Series(conditional, own.map(|i| built.swap_remove(i).1))
             }
-        }
+            None => Start::Own(before.map(|(from, state)| (from, Box::new(state)))),
+        };
+        self.scan.run_point(point, folder, self.place, start, self.change, observer)
+    }
+
+    fn done(&self, point: &Point, folder: &Path) -> Result<Measured, String> {
+        let summary = crate::store::summary::read_summary(&folder.join(names::SUMMARY));
+        let summary = summary.map_err(|e| e.to_string())?;
+        self.scan.measured_before(point, folder, summary).map_err(|e| e.to_string())
     }
 }
 
@@ -536,8 +597,8 @@ pub enum Worst {
 }
 
 /// The worst of some points.
-pub fn worst(results: &[PointResult]) -> Worst {
-    let of = |result: &PointResult| match result.measured().map(|m| m.summary.verdict) {
+pub fn worst<M: Judged>(results: &[PointResult<M>]) -> Worst {
+    let of = |result: &PointResult<M>| match result.measured().map(Judged::verdict) {
         None => Worst::Failed,
         Some(Some(Verdict::Refused)) => Worst::Refused,
         Some(Some(Verdict::Doubtful)) => Worst::Doubtful,

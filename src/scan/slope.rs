@@ -6,17 +6,20 @@
 //! `tau Var(E_L)`), or the inverse of the kinetic energy where that is not known.
 
 use crate::estimate::EnergyEstimate;
+use crate::estimate::final_batches;
 use crate::exact::{Density, PairDensity};
-use crate::local_energy::{self, BatchId, Derivatives};
+use crate::local_energy::Batch;
 use crate::math::statistics::Moments;
 use crate::parallel::{self, SAMPLE_CHUNK};
-use crate::sampling::{Purpose, Sampling};
+use crate::run::{Event, Observer};
+use crate::sampling::Sampling;
 use crate::spec::{Family, ResolvedSpec, SpecError, write};
 use crate::store::record::Summary;
 use crate::store::scan::Slope;
-use crate::system::{Hamiltonian, System};
+use crate::system::{Geometry, Hamiltonian, System};
 use crate::team;
 use crate::wavefunction::Wavefunction;
+use std::ops::ControlFlow;
 
 /// What is known of the exact ground state.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,12 +97,6 @@ fn believed(points: usize, fine: f64, coarse: f64) -> Option<f64> {
     alike.then_some(fine)
 }
 
-/// Samples of a set.
-const SET: usize = 4096;
-/// Sets.
-const SETS: usize = 16;
-/// Number of the first batch: far from those of other analyses of the same seed.
-const FIRST_BATCH: u64 = 1 << 40;
 /// Longest step towards the exact state, in units of the inverse of the kinetic energy: both energies of an eigenstate are rounding.
 const MOST: f64 = 10.0;
 /// Step of the differences, for a parameter of order one.
@@ -114,102 +111,218 @@ const FORWARD: Stencil =
 const BACKWARD: Stencil =
     &[(0.0, 25.0 / 12.0), (-1.0, -4.0), (-2.0, 3.0), (-3.0, -4.0 / 3.0), (-4.0, 0.25)];
 
-/// The slope with respect to the parameter `name`, which has the value `value` in `spec`; none where the space of the
-/// particles depends on it, a contact interaction whose density the state does not know, or where the potentials do not exist on either side.
-pub(super) fn slope(
-    psi: &dyn Wavefunction,
-    spec: &ResolvedSpec,
-    family: &Family,
-    name: &str,
-    value: f64,
-    ground: Ground,
-) -> Option<Slope> {
-    let step = STEP * value.abs().max(1.0);
-    let near = |stencil: Stencil| -> Result<Vec<(f64, ResolvedSpec)>, SpecError> {
-        let at = |&(offset, weight): &(f64, f64)| {
-            let moved = family.at(&[(name.to_owned(), value + offset * step)])?.spec()?;
-            Ok((weight / step, moved))
+/// What changes of a Hamiltonian with a parameter.
+pub(super) struct Direction {
+    /// Hamiltonians beside the one in question, and their weights in its derivative.
+    near: Vec<(f64, Hamiltonian)>,
+    /// The derivative of the strength of a contact interaction.
+    contact: Option<f64>,
+    /// Whether the interaction between distant particles changes.
+    pairs: bool,
+}
+
+impl Direction {
+    /// The parameter `name`, which has the value `value` in `spec`; none where the space of the particles depends on it, or where the potentials do not
+    /// exist on either side.
+    pub(super) fn of(spec: &ResolvedSpec, family: &Family, name: &str, value: f64) -> Option<Self> {
+        let step = STEP * value.abs().max(1.0);
+        let near = |stencil: Stencil| -> Result<Vec<(f64, ResolvedSpec)>, SpecError> {
+            let at = |&(offset, weight): &(f64, f64)| {
+                let moved = family.at(&[(name.to_owned(), value + offset * step)])?.spec()?;
+                Ok((weight / step, moved))
+            };
+            stencil.iter().map(at).collect()
         };
-        stencil.iter().map(at).collect()
-    };
-    let near = [CENTRAL, FORWARD, BACKWARD].into_iter().find_map(|s| near(s).ok())?;
-    if near.iter().any(|(_, moved)| moved.geometry != spec.geometry) {
-        return None;
+        let near = [CENTRAL, FORWARD, BACKWARD].into_iter().find_map(|s| near(s).ok())?;
+        if near.iter().any(|(_, moved)| moved.geometry != spec.geometry) {
+            return None;
+        }
+        let near: Vec<(f64, Hamiltonian)> =
+            near.into_iter().map(|(weight, moved)| (weight, moved.hamiltonian)).collect();
+        let here = &spec.hamiltonian.interaction;
+        // What no potential at a point can say: the density of pairs at contact, which a state with the cusp knows.
+        let changes = near.iter().any(|(_, h)| h.interaction.contact() != here.contact());
+        let by_strength = || near.iter().map(|(w, h)| w * h.interaction.contact()).sum::<f64>();
+        let contact = changes.then(by_strength);
+        if contact.is_some_and(|c| !c.is_finite()) {
+            return None;
+        }
+        let pairs = near.iter().any(|(_, h)| h.interaction.smooth() != here.smooth());
+        Some(Direction { near, contact, pairs })
     }
-    // What no potential at a point can say: the density of pairs at contact, which a state with the cusp knows.
-    let strength = |s: &ResolvedSpec| s.hamiltonian.interaction.contact();
-    let mut contact = 0.0;
-    if near.iter().any(|(_, moved)| strength(moved) != strength(spec)) {
-        let by_strength: f64 = near.iter().map(|(weight, moved)| weight * strength(moved)).sum();
-        // A state that knows its energy knows this as well.
-        psi.quotient().filter(|_| by_strength.is_finite())?;
-        contact = by_strength * psi.contact_density();
+
+    /// `dV/dp` at some positions.
+    fn change(&self, geometry: &Geometry, x: &[f64]) -> f64 {
+        self.near.iter().map(|(weight, h)| weight * h.potential(geometry, x)).sum()
     }
-    let pairs_change = near.iter().any(|(_, moved)| {
-        moved.hamiltonian.interaction.smooth() != spec.hamiltonian.interaction.smooth()
-    });
-    let near: Vec<(f64, &Hamiltonian)> = near.iter().map(|(w, s)| (*w, &s.hamiltonian)).collect();
-    let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-    if let Some(team) = team::current() {
-        team.begin(&write::to_ron(spec).ok()?);
+}
+
+/// `dV/dp` over the samples of an estimate.
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    /// Of each set.
+    sets: Vec<Moments>,
+    /// Of all local energies, and their kinetic parts.
+    energy: Moments,
+    kinetic: Moments,
+    /// Of all `dV/dp`, and the sum of the products of both about their means.
+    change: Moments,
+    products: f64,
+}
+
+impl Sums {
+    fn push(&mut self, set: usize, batch: &Batch, changes: &[f64]) {
+        let (energy, change) = (Moments::of(&batch.local_energy), Moments::of(changes));
+        let together = batch.local_energy.iter().zip(changes);
+        let products: f64 = together.map(|(e, c)| (e - energy.mean()) * (c - change.mean())).sum();
+        let (before, more) = (self.change.count() as f64, change.count() as f64);
+        if before > 0.0 && more > 0.0 {
+            let apart = (energy.mean() - self.energy.mean()) * (change.mean() - self.change.mean());
+            self.products += apart * before * more / (before + more);
+        }
+        self.products += products;
+        self.energy.merge(&energy);
+        self.change.merge(&change);
+        self.kinetic.merge(&Moments::of(&batch.kinetic));
+        if self.sets.len() <= set {
+            self.sets.resize(set + 1, Moments::default());
+        }
+        self.sets[set].merge(&change);
     }
-    let n = spec.sector.particles();
-    let mut sets = Vec::new();
-    let (mut covariance, mut variance, mut kinetic) = (0.0, 0.0, 0.0);
-    for set in 0..SETS {
-        let id = BatchId {
-            sampling: Sampling::QuasiRandom,
-            seed: spec.seed,
-            purpose: Purpose::Analysis,
-            number: FIRST_BATCH + set as u64,
-            first: 0,
-            tails: 0.0,
+}
+
+/// The slopes of a state with respect to the scanned parameters, from the samples of its final estimate: an observer that hears of them, and tells everything
+/// else to another.
+pub(super) struct Slopes<'a> {
+    observer: &'a mut dyn Observer,
+    spec: ResolvedSpec,
+    directions: Vec<(Option<Direction>, Sums)>,
+}
+
+impl<'a> Slopes<'a> {
+    /// Of parameters of a family, with their values in `spec`.
+    pub(super) fn new(
+        spec: &ResolvedSpec,
+        family: &Family,
+        values: &[(String, f64)],
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        let of = |(name, value): &(String, f64)| {
+            (Direction::of(spec, family, name, *value), Sums::default())
         };
-        let batch = local_energy::draw(psi, system, id, SET, Derivatives::None);
-        let change = |x: &[f64]| -> f64 {
-            near.iter().map(|(weight, h)| weight * h.potential(&spec.geometry, x)).sum()
-        };
-        let parts = parallel::map_chunks(batch.samples(), SAMPLE_CHUNK, |_, range| {
-            batch.x[range.start * n..range.end * n].chunks_exact(n).map(change).collect::<Vec<_>>()
+        let directions = values.iter().map(of).collect();
+        Slopes { observer, spec: spec.clone(), directions }
+    }
+
+    /// Draws the samples of the final estimate again.
+    pub(super) fn draw(&mut self, psi: &dyn Wavefunction) {
+        let spec = self.spec.clone();
+        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
+        if let Some(team) = team::current()
+            && let Ok(text) = write::to_ron(&spec)
+        {
+            team.begin(&text);
+        }
+        final_batches(psi, system, &spec.schedule(), |set, batch, _| {
+            self.push(set, &batch);
+            ControlFlow::Continue(())
         });
-        let changes = parts.concat();
-        let moments = Moments::of(&changes);
-        let energy = Moments::of(&batch.local_energy);
-        let together = batch.local_energy.iter().zip(&changes);
-        let products = together.map(|(e, c)| (e - energy.mean()) * (c - moments.mean()));
-        covariance += products.sum::<f64>() / (SETS * changes.len()) as f64;
-        variance += energy.variance() / SETS as f64;
-        kinetic += Moments::of(&batch.kinetic).mean() / SETS as f64;
-        sets.push(moments);
     }
-    let found = EnergyEstimate::of_sets(&sets);
-    let tau = match ground.above {
-        Some(above) if variance > 0.0 => (above.max(0.0) / variance).min(MOST / kinetic.abs()),
-        _ => kinetic.abs().recip(),
-    };
-    // Samples without any variance know nothing of an error.
-    let first_order = 2.0 * tau * covariance;
-    let first_order = if first_order.is_finite() { first_order } else { 0.0 };
-    let one = |x: f64| near.iter().map(|(weight, h)| weight * h.external.value(x)).sum::<f64>();
-    let pair = |x: f64, y: f64| {
-        let d = spec.geometry.distance(x, y);
-        near.iter().map(|(weight, h)| weight * h.interaction.value(d)).sum::<f64>()
-    };
-    let pair: Option<&dyn Fn(f64, f64) -> f64> = if pairs_change { Some(&pair) } else { None };
-    let slope = Slope {
-        electronic: found.mean() + contact,
-        standard_error: found.standard_error().hypot(first_order),
-        repulsion: near.iter().map(|(weight, h)| weight * h.nuclear_repulsion()).sum(),
-        // Of a contact the densities of the exact state know nothing.
-        exact: if contact == 0.0 { ground.mean(&one, pair) } else { None },
-    };
-    (slope.electronic.is_finite() && slope.repulsion.is_finite()).then_some(slope)
+
+    fn push(&mut self, set: usize, batch: &Batch) {
+        let (n, geometry) = (batch.particles, &self.spec.geometry);
+        for (direction, sums) in &mut self.directions {
+            let Some(direction) = direction else { continue };
+            let parts = parallel::map_chunks(batch.samples(), SAMPLE_CHUNK, |_, range| {
+                let x = batch.x[range.start * n..range.end * n].chunks_exact(n);
+                x.map(|x| direction.change(geometry, x)).collect::<Vec<_>>()
+            });
+            sums.push(set, batch, &parts.concat());
+        }
+    }
+
+    /// What they come to for the state that was sampled. None where a contact changes whose density it does not know.
+    pub(super) fn found(&self, psi: &dyn Wavefunction, ground: Ground) -> Vec<Option<Slope>> {
+        let of = |(direction, sums): &(Option<Direction>, Sums)| {
+            self.slope(direction.as_ref()?, sums, psi, ground)
+        };
+        self.directions.iter().map(of).collect()
+    }
+
+    fn slope(
+        &self,
+        direction: &Direction,
+        sums: &Sums,
+        psi: &dyn Wavefunction,
+        ground: Ground,
+    ) -> Option<Slope> {
+        let Direction { near, contact, pairs } = direction;
+        let contact = match contact {
+            // A state that knows its energy knows this as well.
+            Some(by_strength) => psi.quotient().map(|_| by_strength * psi.contact_density())?,
+            None => 0.0,
+        };
+        let found = match self.spec.sampling {
+            Sampling::Random => EnergyEstimate::independent(sums.change),
+            Sampling::QuasiRandom => EnergyEstimate::of_sets(&sums.sets),
+        };
+        let covariance = sums.products / sums.change.count() as f64;
+        let (variance, kinetic) = (sums.energy.variance(), sums.kinetic.mean());
+        let tau = match ground.above {
+            Some(above) if variance > 0.0 => (above.max(0.0) / variance).min(MOST / kinetic.abs()),
+            _ => kinetic.abs().recip(),
+        };
+        // Samples without any variance know nothing of an error.
+        let first_order = 2.0 * tau * covariance;
+        let first_order = if first_order.is_finite() { first_order } else { 0.0 };
+        let one = |x: f64| near.iter().map(|(weight, h)| weight * h.external.value(x)).sum::<f64>();
+        let pair = |x: f64, y: f64| {
+            let d = self.spec.geometry.distance(x, y);
+            near.iter().map(|(weight, h)| weight * h.interaction.value(d)).sum::<f64>()
+        };
+        let pair: Option<&dyn Fn(f64, f64) -> f64> = if *pairs { Some(&pair) } else { None };
+        let slope = Slope {
+            electronic: found.mean() + contact,
+            standard_error: found.standard_error().hypot(first_order),
+            repulsion: near.iter().map(|(weight, h)| weight * h.nuclear_repulsion()).sum(),
+            // Of a contact the densities of the exact state know nothing.
+            exact: if contact == 0.0 { ground.mean(&one, pair) } else { None },
+        };
+        (slope.electronic.is_finite() && slope.repulsion.is_finite()).then_some(slope)
+    }
+}
+
+impl Observer for Slopes<'_> {
+    fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::Samples(set, batch) => self.push(set, batch),
+            event => self.observer.hear(event),
+        }
+    }
+
+    fn stops(&self) -> bool {
+        self.observer.stops()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;
+
+    fn slope(
+        psi: &dyn Wavefunction,
+        spec: &ResolvedSpec,
+        family: &Family,
+        (name, value): (&str, f64),
+        ground: Ground,
+    ) -> Option<Slope> {
+        let spec = ResolvedSpec { final_samples: 1 << 16, ..spec.clone() };
+        let mut silent = ();
+        let mut slopes = Slopes::new(&spec, family, &[(name.to_owned(), value)], &mut silent);
+        slopes.draw(psi);
+        slopes.found(psi, ground)[0]
+    }
 
     #[test]
     fn the_slope_of_an_oscillator_is_the_exact_one() {
@@ -231,7 +344,7 @@ mod tests {
             crate::exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, &options, go);
         let state = exact.unwrap().ground_state.unwrap();
         let ground = Ground { density: Some(&state.density), ..Ground::default() };
-        let found = slope(psi.as_ref(), &spec, &family, "k", 1.0, ground).unwrap();
+        let found = slope(psi.as_ref(), &spec, &family, ("k", 1.0), ground).unwrap();
         assert!((found.exact.unwrap() - 1.0).abs() < 1e-7, "{found:?}");
         assert!((found.electronic - 1.0).abs() < 5.0 * found.standard_error + 1e-9, "{found:?}");
         assert!(found.standard_error < 1e-2 && found.repulsion == 0.0, "{found:?}");
@@ -249,7 +362,7 @@ mod tests {
         let spec = family.spec().unwrap();
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
-        let found = slope(psi.as_ref(), &spec, &family, "g", 0.0, Ground::default()).unwrap();
+        let found = slope(psi.as_ref(), &spec, &family, ("g", 0.0), Ground::default()).unwrap();
         // The distance of two free fermions has the density d² exp(-d²/2); the rule is exact to rounding for such functions.
         let sum = |f: &dyn Fn(f64) -> f64| -> f64 {
             (1..2000)
@@ -288,12 +401,12 @@ mod tests {
             density: Some(&state.density),
             pairs: state.pair_density.as_ref(),
         };
-        let found = slope(psi.as_ref(), &spec, &family, "g", 3.0, ground).unwrap();
+        let found = slope(psi.as_ref(), &spec, &family, ("g", 3.0), ground).unwrap();
         let off = (found.electronic - found.exact.unwrap()).abs();
         assert!(off > 1e-3 && off < 4.0 * found.standard_error, "{found:?}");
         assert!(found.standard_error < 4.0 * off, "{found:?}");
         // What is not known of the exact state is estimated.
-        let alone = slope(psi.as_ref(), &spec, &family, "g", 3.0, Ground::default()).unwrap();
+        let alone = slope(psi.as_ref(), &spec, &family, ("g", 3.0), Ground::default()).unwrap();
         assert!(off < 4.0 * alone.standard_error && alone.exact.is_none(), "{alone:?}");
     }
 
@@ -313,7 +426,8 @@ mod tests {
             let spec = family.spec().unwrap();
             let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
             let psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
-            let found = slope(psi.as_ref(), &spec, &family, name, 1.0, Ground::default()).unwrap();
+            let found =
+                slope(psi.as_ref(), &spec, &family, (name, 1.0), Ground::default()).unwrap();
             let expected = by_strength * 0.23094121109493204;
             assert!((found.electronic - expected).abs() < 1e-8, "{interaction}: {found:?}");
             assert_eq!(found.exact, None);

@@ -240,3 +240,87 @@ fn one_training_is_of_one_kind_of_state() {
     let ended = scan(text).in_folder(&asked, &|_| {}, &mut ());
     assert!(matches!(ended, Err(ScanError::Parameters)), "{:?}", ended.map(|r| r.len()));
 }
+
+/// Harmonium: levels and partition function are those of two oscillators.
+#[test]
+fn levels_and_free_energies_make_curves() {
+    let of = |more: &str| {
+        scan(&format!(
+            r#"(
+            title: "two in a trap", parameters: {{"w": 1.0}},
+            hamiltonian: Inline(external: Harmonic(frequency: "w"), interaction: Harmonic(stiffness: 0.1)),
+            sector: (up: 2), geometry: Line, wavefunction: Weyl(layers: [Pair]),
+            iterations: 2, samples_per_iteration: 256, final_samples: 1024, scramblings: 4, reference: None, {more}
+            scan: (parameter: "w", values: List([1, -1, 1.5])),
+        )"#
+        ))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |scan: &Scan, name: &str, existing: Existing, threads: usize, words: &mut Words| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let asked = place(&folder.path().join(name), existing);
+        pool.install(|| scan.ensembles_in_folder(&asked, &|_| {}, words))
+    };
+    let table = |results: &[PointResult<crate::store::ensemble::EnsembleSummary>]| -> String {
+        let text = crate::report::levels::to_csv(results, &["w"]);
+        text.lines().map(|l| l.rsplit_once(',').unwrap().0.to_owned() + "\n").collect()
+    };
+    let states = of("states: (count: 2),");
+    let mut words = Words::default();
+    let results = run(&states, "a", Existing::Refuse, 1, &mut words).unwrap();
+    assert_eq!(worst(&results), Worst::Failed);
+    assert!(words.heard.iter().any(|h| h.contains("with the state of point 1 as a start")));
+    // Centre of mass and distance, and a quantum of the centre of mass above.
+    let text = table(&results);
+    let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows[0][..4], ["w", "state", "energy", "standard_error"]);
+    assert_eq!(
+        (rows.len(), rows[3][..3].to_vec(), rows[3][11]),
+        (6, vec!["-1.0", "", ""], "failed")
+    );
+    let number = |text: &str| text.parse::<f64>().unwrap();
+    for (row, (w, level)) in [(1, (1.0, 0.0)), (2, (1.0, 1.0)), (4, (1.5, 0.0)), (5, (1.5, 1.0))] {
+        let row: &[&str] = &rows[row];
+        let exact = |w: f64| 0.5 * w + 1.5 * (w * w + 0.2_f64).sqrt() + level * w;
+        let (energy, error) = (number(row[2]), number(row[3]));
+        assert!((energy - exact(w)).abs() < 4.0 * error + 1e-4, "{row:?} {}", exact(w));
+        assert_eq!((number(row[0]), number(row[1])), (w, level));
+    }
+    // Ended at the last point (what is exact takes one iteration), and by other threads: the same bytes.
+    let mut words = Words { stop_at: Some(2), ..Words::default() };
+    let ended = run(&states, "b", Existing::Refuse, 2, &mut words);
+    assert!(
+        matches!(ended, Err(ScanError::Interrupted { number: 3, .. })),
+        "{:?}",
+        ended.map(|r| r.len())
+    );
+    let again = run(&states, "b", Existing::Keep, 2, &mut Words::default()).unwrap();
+    assert_eq!(table(&again), text);
+    let page = crate::report::levels::render("t", &results, &["w"]);
+    for words in ["id=\"curve\"", "id=\"gaps\"", "points/01/report.html", "failed: trap.ron:"] {
+        assert!(page.contains(words), "{words}");
+    }
+
+    let thermal = of("temperature: (kT: Range(from: 0.5, to: 1, points: 2)),");
+    let results = run(&thermal, "c", Existing::Refuse, 2, &mut Words::default()).unwrap();
+    let text = table(&results);
+    let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows[0][..3], ["w", "kT", "free_energy"]);
+    assert_eq!(rows.len(), 6);
+    for row in [&rows[1], &rows[2], &rows[4], &rows[5]] {
+        let (w, kt, found) = (number(row[0]), number(row[1]), number(row[2]));
+        // A centre of mass, and the odd states of the distance.
+        let z = |w: f64, first: f64, step: f64| {
+            (-first * w / kt).exp() / (1.0 - (-step * w / kt).exp())
+        };
+        let exact = -kt * (z(w, 0.5, 1.0) * z((w * w + 0.2).sqrt(), 1.5, 2.0)).ln();
+        assert!((found - exact).abs() < 4.0 * number(row[3]) + 1e-3, "{row:?} {exact}");
+    }
+    let page = crate::report::levels::render("t", &results, &["w"]);
+    for words in ["id=\"free-energy\"", "id=\"entropy\"", "id=\"heat-capacity\"", "kT = 0.5"] {
+        assert!(page.contains(words), "{words}");
+    }
+    let whole = folder.path().join("c");
+    let at = thermal.elsewhere(&whole, &[("w".to_owned(), 1.2)], &mut ());
+    assert!(matches!(at, Err(ElsewhereError::Several { .. })));
+}

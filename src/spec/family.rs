@@ -4,6 +4,7 @@
 //! Hamiltonian or the geometry wants a number is a formula in them, and the formulas of potentials may use them as well.
 //! All this happens in the text: what is read in the end has plain numbers, and a text without parameters is read as it is.
 
+use super::ensemble::StatesSettings;
 use super::error::{Problem, SpecError};
 use super::expand::{Expanded, blank, substitute};
 use super::locate::{self, Outline};
@@ -491,6 +492,14 @@ fn scan_of(text: &Text, parameters: &[(String, f64)]) -> Result<Vec<Scan>, SpecE
             }
             if scans.len() > 1 {
                 let message = "`Conditional` is for scans of one parameter";
+                return rule(of(".method"), message.to_owned());
+            }
+            // What is wrong with these fields themselves is said where the spec is read.
+            let states = outline.field("states");
+            let states =
+                states.and_then(|(_, v)| part::<StatesSettings>(&text.path, &text.text, v).ok());
+            if states.is_some_and(|s| s.count > 1) || outline.field("temperature").is_some() {
+                let message = "`Conditional` is for ground states: with `states` or a `temperature` use `Continuation` or `Independent`";
                 return rule(of(".method"), message.to_owned());
             }
             if scan.values.count() < 2 {

@@ -1,6 +1,8 @@
 //! What a scan leaves: its points, and what came of them.
 
+use super::ensemble::EnsembleSummary;
 use super::record::Summary;
+use crate::estimate::Verdict;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -37,21 +39,39 @@ impl Point {
     }
 }
 
-/// What came of a point.
+/// What came of a point: of a ground state, or (with [`EnsembleSummary`]) of several states or a temperature.
 #[derive(Clone, Debug)]
-pub struct PointResult {
+pub struct PointResult<M = Measured> {
     /// The point.
     pub point: Point,
     /// Its folder.
     pub folder: PathBuf,
     /// The results, or why there are none.
-    pub result: Result<Measured, String>,
+    pub result: Result<M, String>,
 }
 
-impl PointResult {
+impl<M> PointResult<M> {
     /// The results, where there are any.
-    pub fn measured(&self) -> Option<&Measured> {
+    pub fn measured(&self) -> Option<&M> {
         self.result.as_ref().ok()
+    }
+}
+
+/// What has a verdict.
+pub trait Judged {
+    /// The verdict, where there is one.
+    fn verdict(&self) -> Option<Verdict>;
+}
+
+impl Judged for Measured {
+    fn verdict(&self) -> Option<Verdict> {
+        self.summary.verdict
+    }
+}
+
+impl Judged for EnsembleSummary {
+    fn verdict(&self) -> Option<Verdict> {
+        Some(self.verdict)
     }
 }
 

@@ -118,6 +118,16 @@ fn errors_are_where_they_were_written() {
             "scan: [(parameter: \"R\", values: List([1, 2]), method: Conditional()), (parameter: \"g\", values: List([1, 2]), method: Conditional())]",
             "`Conditional` is for scans of one parameter",
         ),
+        (
+            "method: Independent)",
+            "method: Conditional()), states: (count: 2)",
+            "field scan.method: `Conditional` is for ground states",
+        ),
+        (
+            "method: Independent)",
+            "method: Conditional()), temperature: (kT: 0.5)",
+            "field scan.method: `Conditional` is for ground states",
+        ),
         ("scan: ", "skan: ", "did you mean `scan`?"),
         ("-x^2/R", "-x^2/R)", "pair.ron:4:"),
     ] {

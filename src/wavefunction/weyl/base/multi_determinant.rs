@@ -140,13 +140,16 @@ impl MultiDeterminantSettings {
             }
             DeterminantSum::ConfigurationInteraction { orbitals } => {
                 // Converged for the orbitals of Hartree–Fock; the others are no rougher.
-                let mut size = 0;
+                let mut last = None;
                 converged(sector, system, most, &CUTOFFS, |basis| {
-                    size = basis.size();
-                    Ok(occupied(&unrestricted(sector, system, basis, 0.0)?, sector).to_vec())
+                    let field = unrestricted(sector, system, basis, 0.0)?;
+                    let found = occupied(&field, sector).to_vec();
+                    last = Some(field);
+                    Ok(found)
                 })?;
-                let basis = OneBodyBasis::new(*system.geometry, size);
-                let state = active_space(system.hamiltonian, basis, sector, orbitals)?;
+                let field =
+                    last.expect("there are cutoffs, and the first basis is always solved in");
+                let state = active_space(system.hamiltonian, &field, sector, orbitals)?;
                 (state.orbitals, state.coefficients)
             }
         };
