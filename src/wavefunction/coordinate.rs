@@ -204,7 +204,7 @@ impl Coordinate {
 struct Level(Vec<f64>);
 
 impl Level {
-    fn of(density: impl Fn(&[f64]) -> Vec<f64>) -> Self {
+    fn of(density: &impl Fn(&[f64]) -> Vec<f64>) -> Self {
         let grid: Vec<f64> = (0..=LEVEL_CELLS).map(|i| i as f64 / LEVEL_CELLS as f64).collect();
         let density = density(&grid);
         let highest = |high: &mut f64, n: &f64| {
@@ -362,7 +362,7 @@ mod tests {
     fn water_stands_in_valleys_alone() {
         let bump = |s: f64, at: f64| (-0.5 * ((s - at) / 0.06).powi(2)).exp();
         let density = |s: f64| bump(s, 0.3) + 0.4 * bump(s, 0.65);
-        let level = Level::of(|s: &[f64]| s.iter().map(|&s| density(s)).collect());
+        let level = Level::of(&|s: &[f64]| s.iter().map(|&s| density(s)).collect());
         for i in 0..=100 {
             let s = i as f64 / 100.0;
             let (n, level) = (density(s), level.at(s));
@@ -378,7 +378,7 @@ mod tests {
         let n = density(0.48);
         assert!((level.filled(0.48, n, 1.0) - n).abs() < 1e-15);
         assert!((level.filled(0.48, n, 0.3) - 0.4 * (n / 0.4).powf(0.3)).abs() < 1e-4);
-        let empty = Level::of(|s: &[f64]| vec![0.0; s.len()]);
+        let empty = Level::of(&|s: &[f64]| vec![0.0; s.len()]);
         assert_eq!(empty.filled(0.5, 0.0, 0.3), 0.0);
     }
 
