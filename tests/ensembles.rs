@@ -277,8 +277,8 @@ fn a_training_starts_from_another() {
     for more in ["states: (count: 2),", "temperature: (kT: 0.2),"] {
         let core = "Gaussian(strength: 5, width: 0.1)";
         let spec = ResolvedSpec {
-            iterations: 2,
-            samples_per_iteration: 256,
+            iterations: 4,
+            samples_per_iteration: 2048,
             final_samples: 256,
             ..spec(core, "(up: 1, down: 1)", &format!("{wavefunction} {more}"))
         };
@@ -293,7 +293,7 @@ fn a_training_starts_from_another() {
         assert!(values(None).iter().all(|v| *v == 0.0));
         // What is worse is left alone, and what means something else does not fit.
         let mut worse = trained.saved.clone();
-        worse.parameters.iter_mut().for_each(|v| *v = -3.0);
+        worse.parameters.iter_mut().enumerate().for_each(|(i, v)| *v = 6.0 * (i as f64).sin());
         assert!(values(Some(&worse)).iter().all(|v| *v == 0.0), "{more}");
         let mut other = trained.saved.clone();
         other.spec.sector = weylflow::Sector::new(2, 0);

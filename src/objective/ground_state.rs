@@ -1,8 +1,8 @@
 //! The energy of one state, with a share of its variance: `E + weight/2 Var(E_L)`, robust against rare huge local energies.
 //!
-//! Written once, in the four forms in which training meets it: [what a step sees](Clipped) of a batch, the
-//! [least squares](Residual) of its variance, the value by which steps are [chosen](Merit), and value and gradient
-//! [on the samples of another state](reweighted).
+//! Written once, in the four forms in which training meets it: what a step sees (`Clipped`) of a batch, the
+//! least squares (`Residual`) of its variance, the value by which steps are chosen (`Merit`), and value and gradient
+//! on the samples of another state (`reweighted`).
 
 use super::robust::{CLIP, Huber, clip_range, unit, variance_weight};
 use crate::local_energy::Batch;
