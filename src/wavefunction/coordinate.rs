@@ -18,6 +18,8 @@ const LAST_STEP: f64 = 1e-12;
 /// Cells of the grid on which the mean-field density is read.
 const DENSITY_CELLS: usize = 400;
 
+/// The share of the maxima about it down to which a valley is as good as none: free fermions have shallow ones, and their coordinate stays the identity.
+const SHALLOW: f64 = 0.6;
 /// Cells of the grid on which its maxima are found.
 const LEVEL_CELLS: usize = 2000;
 
@@ -102,8 +104,8 @@ impl Coordinate {
 
     /// One coordinate per spin from the Hartree–Fock density; the identity where that fails.
     ///
-    /// The density counts to `power`, what it is in a valley relative to the lower of the maxima about it to `valleys` (and that to
-    /// `power`): below one, what is between wells gets more room, and tails are left alone.
+    /// The density counts to `power`; what falls below six tenths of the lower of the maxima about a valley counts relative to that, to `valleys` (and
+    /// all of it to `power`): below one, what is between wells gets more room, and tails are left alone.
     pub fn mean_field(
         hamiltonian: &Hamiltonian,
         geometry: &Geometry,
@@ -217,11 +219,10 @@ impl Level {
         Level(left.iter().zip(&right).map(|(l, r)| l.min(*r)).collect())
     }
 
-    /// The density `n` at `s`, which counts to `power` relative to the level.
+    /// The density `n` at `s`, which counts to `power` as far as it is below [`SHALLOW`] of the level.
     fn filled(&self, s: f64, n: f64, power: f64) -> f64 {
-        // Far out there is neither.
-        let level = self.at(s).max(n).max(f64::MIN_POSITIVE);
-        level * (n / level).powf(power)
+        let level = SHALLOW * self.at(s);
+        if n < level { level * (n / level).powf(power) } else { n }
     }
 
     fn at(&self, s: f64) -> f64 {
@@ -374,10 +375,19 @@ mod tests {
             }
             assert!(level >= n * (1.0 - 1e-3), "{s}: {level} {n}");
         }
-        // To the power one nothing changes, between the wells a power fills, and nowhere is there nothing of nothing.
+        // To the power one nothing changes; deep between the wells a power fills, and what is shallow stays.
         let n = density(0.48);
         assert!((level.filled(0.48, n, 1.0) - n).abs() < 1e-15);
-        assert!((level.filled(0.48, n, 0.3) - 0.4 * (n / 0.4).powf(0.3)).abs() < 1e-4);
+        assert!((level.filled(0.48, n, 0.3) - 0.24 * (n / 0.24).powf(0.3)).abs() < 1e-4);
+        assert_eq!(level.filled(0.48, 0.25, 0.3), 0.25);
+        for n in 2..6 {
+            let free = |s: &[f64]| -> Vec<f64> { s.iter().map(|&s| free_density(n, s)).collect() };
+            let level = Level::of(&free);
+            let s: Vec<f64> = (0..=50).map(|i| i as f64 / 50.0).collect();
+            for (s, n) in s.iter().zip(free(&s)) {
+                assert_eq!(level.filled(*s, n, 0.3), n);
+            }
+        }
         let empty = Level::of(&|s: &[f64]| vec![0.0; s.len()]);
         assert_eq!(empty.filled(0.5, 0.0, 0.3), 0.0);
     }

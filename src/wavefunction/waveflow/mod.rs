@@ -38,7 +38,8 @@ pub struct WaveflowSettings {
     pub coordinate: CoordinateKind,
     /// The mean-field coordinate follows the density to this power: below one, tails and what is between wells get more room.
     pub coordinate_power: f64,
-    /// The power of what the density is in a valley, relative to the lower of the maxima about it; tails are left alone.
+    /// The power of what the density is in a deep valley, relative to six tenths of the lower of the maxima about it; shallow ones and tails
+    /// are left alone.
     pub valley_power: f64,
     /// How the fundamental domain becomes the unit cube.
     pub chart: Chart,
