@@ -5,6 +5,7 @@
 //! and, with phi for a guide, the correction: exact samples of `|psi|²` with the weights `exp(2 g)` are those of phi.
 
 use super::correlations::{Correlations, Values};
+use super::guide::{no_parameter_gradients, no_parameters};
 use super::settings::Settings;
 use super::{ControlVariates, STREAMS};
 use crate::local_energy::Batch;
@@ -280,16 +281,7 @@ impl Wavefunction for Dressed<'_> {
         self.psi.sector()
     }
 
-    fn parameters(&self) -> &[f64] {
-        &[]
-    }
-
-    fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError> {
-        match values.len() {
-            0 => Ok(()),
-            found => Err(WavefunctionError::Parameters { expected: 0, found }),
-        }
-    }
+    no_parameters!();
 
     fn interval(&self, geometry: &Geometry) -> (f64, f64) {
         self.psi.interval(geometry)
@@ -334,27 +326,7 @@ impl Evaluator for Product<'_> {
         (LogPsi { log_abs: log.log_abs + g, ..log }, laplacian + change)
     }
 
-    fn parameter_gradient(&mut self, x: &[f64], _: &mut [f64]) -> LogPsi {
-        self.log_psi(x)
-    }
-
-    fn tangent(&mut self, x: &[f64], _: &mut [f64]) -> (LogPsi, f64) {
-        let mut gradient = vec![0.0; x.len()];
-        (self.log_psi(x), self.kinetic_energy(x, &mut gradient))
-    }
-
-    fn kinetic_parameter_gradient(
-        &mut self,
-        x: &[f64],
-        out: &mut [f64],
-        _: &mut [f64],
-    ) -> (LogPsi, f64) {
-        self.tangent(x, out)
-    }
-
-    fn mixed_parameter_gradient(&mut self, x: &[f64], out: &mut [f64], _: &mut [f64]) -> f64 {
-        self.tangent(x, out).1
-    }
+    no_parameter_gradients!();
 
     fn round_trip_error(&mut self, x: &[f64]) -> f64 {
         self.psi.round_trip_error(x)

@@ -1,5 +1,6 @@
 //! A guide without nodes, where the trained state has some: its density mixed with a little of a state that has none.
 
+use super::guide::{no_parameter_gradients, no_parameters};
 use super::{STREAMS, Settings};
 use crate::local_energy::{self, BatchId, Derivatives};
 use crate::math::statistics::Moments;
@@ -83,16 +84,7 @@ impl Wavefunction for Guarded<'_> {
         self.psi.sector()
     }
 
-    fn parameters(&self) -> &[f64] {
-        &[]
-    }
-
-    fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError> {
-        match values.len() {
-            0 => Ok(()),
-            found => Err(WavefunctionError::Parameters { expected: 0, found }),
-        }
-    }
+    no_parameters!();
 
     fn interval(&self, geometry: &Geometry) -> (f64, f64) {
         let (a, b) = (self.psi.interval(geometry), self.guard.interval(geometry));
@@ -165,27 +157,7 @@ impl Evaluator for Mixture<'_> {
         (log, a * laplacian + b * other + 2.0 * a * b * apart)
     }
 
-    fn parameter_gradient(&mut self, x: &[f64], _: &mut [f64]) -> LogPsi {
-        self.log_psi(x)
-    }
-
-    fn tangent(&mut self, x: &[f64], _: &mut [f64]) -> (LogPsi, f64) {
-        let mut gradient = vec![0.0; x.len()];
-        (self.log_psi(x), self.kinetic_energy(x, &mut gradient))
-    }
-
-    fn kinetic_parameter_gradient(
-        &mut self,
-        x: &[f64],
-        out: &mut [f64],
-        _: &mut [f64],
-    ) -> (LogPsi, f64) {
-        self.tangent(x, out)
-    }
-
-    fn mixed_parameter_gradient(&mut self, x: &[f64], out: &mut [f64], _: &mut [f64]) -> f64 {
-        self.tangent(x, out).1
-    }
+    no_parameter_gradients!();
 
     fn round_trip_error(&mut self, x: &[f64]) -> f64 {
         self.psi.round_trip_error(x).max(self.guard.round_trip_error(x))

@@ -72,3 +72,48 @@ fn closest(sector: Sector, geometry: &Geometry, x: &[f64], equal: bool) -> Optio
         })
         .min_by(|a, b| (x[a.1] - x[a.0]).total_cmp(&(x[b.1] - x[b.0])))
 }
+
+/// What a guide answers that is never trained.
+macro_rules! no_parameter_gradients {
+    () => {
+        fn parameter_gradient(&mut self, x: &[f64], _: &mut [f64]) -> LogPsi {
+            self.log_psi(x)
+        }
+
+        fn tangent(&mut self, x: &[f64], _: &mut [f64]) -> (LogPsi, f64) {
+            let mut gradient = vec![0.0; x.len()];
+            (self.log_psi(x), self.kinetic_energy(x, &mut gradient))
+        }
+
+        fn kinetic_parameter_gradient(
+            &mut self,
+            x: &[f64],
+            out: &mut [f64],
+            _: &mut [f64],
+        ) -> (LogPsi, f64) {
+            self.tangent(x, out)
+        }
+
+        fn mixed_parameter_gradient(&mut self, x: &[f64], out: &mut [f64], _: &mut [f64]) -> f64 {
+            self.tangent(x, out).1
+        }
+    };
+}
+pub(super) use no_parameter_gradients;
+
+/// Likewise of its parameters.
+macro_rules! no_parameters {
+    () => {
+        fn parameters(&self) -> &[f64] {
+            &[]
+        }
+
+        fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError> {
+            match values.len() {
+                0 => Ok(()),
+                found => Err(WavefunctionError::Parameters { expected: 0, found }),
+            }
+        }
+    };
+}
+pub(super) use no_parameters;
