@@ -29,7 +29,7 @@ pub struct SectorBaseSettings {
 
 /// Coefficients up to which the default goes: in a trap, where functions converge faster, and elsewhere.
 const CHEAP: usize = 2000;
-const CHEAP_ON_SIMPLEX: usize = 4200;
+const CHEAP_ON_SIMPLEX: usize = 5600;
 /// Most coefficients: their matrices take a gigabyte.
 pub const MOST_COEFFICIENTS: usize = 6000;
 /// Most functions of each gap, or degree.
