@@ -70,7 +70,7 @@ pub struct Project {
     /// (auto), wherever there are any, or nowhere.
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     control_variates: When,
-    /// Fresh exact samples behind the variational energy [default: 65536; for one and two particles it is known by quadrature].
+    /// Fresh exact samples behind the variational energy [default: 65536, fewer of more than 16 particles; for one and two particles it is known by quadrature].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1024..=1_000_000_000))]
     samples: Option<u64>,
     /// Seed [default: that of the run].
@@ -349,6 +349,12 @@ fn table(record: &ProjectionRecord) -> String {
             format_difference(c.energy, c.standard_error),
             record.beta,
             format_significant(c.remainder, 2)
+        );
+    }
+    if record.hidden > 0.0 && record.guard.is_none() {
+        text += &format!(
+            "far nodes of the state may hide {} Ha, which is part of the error bar\n",
+            format_significant(record.hidden, 2)
         );
     }
     if let Some(guard) = record.guard {

@@ -113,6 +113,7 @@ impl Job<'_> {
                 walkers: state.walks.len(),
                 replicates: settings.replicates,
                 observables,
+                hidden: 0.0,
                 guard: None,
                 variates: None,
             });
@@ -143,6 +144,7 @@ impl Job<'_> {
             walkers: self.walkers(),
             replicates: self.settings.replicates,
             observables: Vec::new(),
+            hidden: 0.0,
             guard: None,
             variates: None,
         }

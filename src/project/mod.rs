@@ -14,6 +14,7 @@ mod correlations;
 mod dressed;
 mod guarded;
 mod guide;
+mod hidden;
 mod job;
 mod kernel;
 mod pilot;
@@ -60,8 +61,18 @@ pub struct News {
 const ROUNDING: f64 = 1e-12;
 /// Steps of all walkers that the valleys of a mixed guide may take.
 const PATIENCE: usize = 6_000_000;
+/// Particles from which on there are fewer samples and walkers: what they take grows as the cube of the number of particles.
+const MANY: usize = 16;
 /// Batch numbers of the streams: none of `measure` is as large.
 const STREAMS: u64 = 1 << 42;
+
+/// As many samples or walkers of `n` particles as take no more work than `count` of [`MANY`].
+fn afforded(count: usize, n: usize) -> usize {
+    if n <= MANY {
+        return count;
+    }
+    ((count as f64 * (MANY as f64 / n as f64).powi(3)) as usize).next_power_of_two()
+}
 
 /// Projects a guide onto the ground state.
 ///
@@ -101,7 +112,11 @@ pub fn project(
                     None => job.walked_out(given, job.drawn(names, given), state, watch)?,
                     Some(dressing) => dressed(&job, &dressing, names, given, state, watch)?,
                 };
+                let hidden = hidden::hidden(psi, system, settings.seed)
+                    .filter(|_| found.refusals.is_empty());
+                let found = found.hiding(hidden.unwrap_or(0.0));
                 let nodes = matches!(found.refusals[..], [Refusal::Nodes { .. }]);
+                let nodes = nodes || found.hides_much(settings.tolerance);
                 let Some(share) = nodes.then(share).flatten() else { return Ok(found) };
                 share
             }

@@ -43,6 +43,9 @@ pub struct Correction {
     pub remainder: f64,
 }
 
+/// Part of the correction that far nodes may hide before another guide is taken.
+const HIDDEN: f64 = 0.1;
+
 /// What a projection found.
 #[derive(Clone, Debug)]
 pub struct Projection {
@@ -72,6 +75,8 @@ pub struct Projection {
     pub replicates: usize,
     /// Pure observables.
     pub observables: Vec<Pure>,
+    /// About the energy that far nodes of the guide hide, in Hartree: part of the error bar.
+    pub hidden: f64,
     /// What was mixed into the guide.
     pub guard: Option<Guard>,
     /// What the guide was dressed with.
@@ -85,9 +90,24 @@ impl Projection {
         // An exact guide has no scatter, but its local energies have rounding.
         let rounding = ROUNDING * (1.0 + v.energy.abs());
         let own = self.guard.map(|g| g.standard_error);
-        let own = own.or(self.variates.map(|v| v.standard_error));
+        let own = own.or(self.variates.map(|v| v.standard_error.hypot(self.hidden)));
         let error = own.unwrap_or(v.standard_error.hypot(c.standard_error));
         Some((v.energy + c.energy, error.hypot(rounding)))
+    }
+
+    /// The same with what far nodes may hide in its error bar.
+    pub(super) fn hiding(mut self, hidden: f64) -> Self {
+        self.hidden = hidden;
+        if let Some(c) = &mut self.correction {
+            c.standard_error = c.standard_error.hypot(hidden);
+        }
+        self
+    }
+
+    /// Whether that is more than a part of the correction and than what does not matter.
+    pub(super) fn hides_much(&self, tolerance: Option<f64>) -> bool {
+        let correction = self.correction.map_or(f64::NAN, |c| c.energy.abs());
+        self.hidden > (HIDDEN * correction).max(tolerance.unwrap_or(0.0))
     }
 
     /// Standard error of the energy where it is the guide's that is corrected.

@@ -4,7 +4,7 @@ use super::Job;
 use super::dressed::Dressing;
 use super::state::Walk;
 use super::windows::Action;
-use super::{ProjectError, Pure, STREAMS, Settings, Variational};
+use super::{ProjectError, Pure, STREAMS, Settings, Variational, afforded};
 use crate::estimate::EnergyEstimate;
 use crate::local_energy::{self, Batch, BatchId, Derivatives};
 use crate::math::statistics::Moments;
@@ -148,9 +148,9 @@ pub(super) fn draw(
     let n = psi.sector().particles();
     let wanted = match settings.samples {
         Some(samples) => samples,
-        None if for_energy || dressing.is_some() => ENERGY_SAMPLES,
+        None if for_energy || dressing.is_some() => afforded(ENERGY_SAMPLES, n),
         None if observables.is_empty() => 0,
-        None => SAMPLES,
+        None => afforded(SAMPLES, n),
     };
     let each = wanted.div_ceil(replicates).next_power_of_two();
     let mut energies = vec![Moments::default(); replicates];

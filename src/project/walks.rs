@@ -8,7 +8,7 @@ use super::state::{Arm, State, Steps, Walk, tally};
 use super::verdict::{Found, bulk};
 use super::walker::{Mover, Tally};
 use super::windows::{self, Action, Curve};
-use super::{Job, News, ROUNDING, STREAMS};
+use super::{Job, News, ROUNDING, STREAMS, afforded};
 use crate::parallel;
 use crate::sampling::{Purpose, stream};
 use std::ops::ControlFlow;
@@ -16,6 +16,8 @@ use std::ops::ControlFlow;
 /// Walkers to begin with, and how many times as many there may be where their number is open.
 const WALKERS: usize = 1024;
 const BLOCKS: usize = 4;
+/// Walkers of a replicate, at least.
+const FEWEST: usize = 4;
 /// Of a dressed guide so many times fewer do to begin with: they add little to the scatter.
 const FEWER: usize = 4;
 /// The same for one and two particles.
@@ -34,6 +36,8 @@ impl Job<'_> {
     /// Walkers to begin with.
     pub(super) fn walkers(&self) -> usize {
         let few = if self.dressing.is_some() { WALKERS / FEWER } else { WALKERS };
+        let few = afforded(few, self.psi.sector().particles());
+        let few = few.max(FEWEST * self.settings.replicates);
         let walkers = self.settings.walkers.unwrap_or(few);
         walkers.max(1).next_multiple_of(self.settings.replicates)
     }

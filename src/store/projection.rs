@@ -26,6 +26,9 @@ pub struct ProjectionRecord {
     pub energy: Option<f64>,
     /// Its standard error.
     pub standard_error: Option<f64>,
+    /// About the energy that far nodes of the guide hide, in Hartree: part of the error bar.
+    #[serde(default)]
+    pub hidden: f64,
     /// What was mixed into a guide that has nodes.
     #[serde(default)]
     pub guard: Option<Guard>,
@@ -83,6 +86,7 @@ impl ProjectionRecord {
             correction: found.correction,
             energy: energy.map(|e| e.0),
             standard_error: energy.map(|e| e.1),
+            hidden: found.hidden,
             guard: found.guard,
             variates: found.variates,
             effective_share: found.effective_share,
@@ -179,6 +183,7 @@ mod tests {
             walkers: 64,
             replicates: 32,
             observables: Vec::new(),
+            hidden: 0.0,
             guard: None,
             variates: None,
         };
