@@ -351,7 +351,7 @@ fn table(record: &ProjectionRecord) -> String {
             format_significant(c.remainder, 2)
         );
     }
-    if record.hidden > 0.0 && record.guard.is_none() {
+    if record.hidden > 0.0 {
         text += &format!(
             "far nodes of the state may hide {} Ha, which is part of the error bar\n",
             format_significant(record.hidden, 2)

@@ -42,9 +42,9 @@ const MOST_ORDERS: f64 = 6000.0;
 /// Diagonal elements below this share of the largest are zero: of conditions, and of even functions.
 const NULL: f64 = 1e-10;
 const EVEN: f64 = 1e-9;
-/// Rows of conditions that are shorter than this share of the largest element are none. Those of degrees that slopes on a face do not have, and of
-/// functions that are not even, are rounding, which grows with the degree (1e-13 at 13 between walls) and would be a false condition once it
-/// has length one; true ones are above 1e-3.
+/// Rows of conditions that are shorter than this share of the largest element are none. Those for polynomials of a face to which all that functions
+/// leave there is orthogonal, or that no even function meets, are zero but for rounding, which grows with the degree (1e-13 at 13 between walls) and
+/// would be a false condition once it has length one; the shortest true ones of four particles there are 1e-2.
 const CONDITION: f64 = 1e-10;
 
 /// Points in all gaps with weights.
@@ -797,6 +797,19 @@ mod tests {
                 energies.windows(2).all(|w| w[1] < w[0] + 1e-10),
                 "{counts:?} {g}: {energies:?}"
             );
+        }
+    }
+
+    /// However strong the repulsion is, orders meet without a step: energies go to those of impenetrable particles as 1/g.
+    #[test]
+    fn strong_repulsion_comes_close_to_its_limit() {
+        let walls = || Space::Walls { half_width: 3.0, external: External::Free };
+        let limit = base(&[2, 1], walls(), f64::INFINITY, 12).energies[0];
+        let share = |g: f64| g * (limit - base(&[2, 1], walls(), g, 12).energies[0]);
+        let known = share(1e6);
+        for g in [1e8, 1e9, 1e10] {
+            let found = share(g);
+            assert!(known > 1.0 && (found / known - 1.0).abs() < 1e-3, "{g}: {found} {known}");
         }
     }
 

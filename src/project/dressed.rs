@@ -5,7 +5,6 @@
 //! and, with phi for a guide, the correction: exact samples of `|psi|²` with the weights `exp(2 g)` are those of phi.
 
 use super::correlations::{Correlations, Values};
-use super::guide::{no_parameter_gradients, no_parameters};
 use super::settings::Settings;
 use super::{ControlVariates, STREAMS};
 use crate::local_energy::Batch;
@@ -15,6 +14,7 @@ use crate::parallel::{self, SAMPLE_CHUNK};
 use crate::sampling::{Purpose, open_uniform, stream};
 use crate::system::{Geometry, Sector, System};
 use crate::wavefunction::slopes::Slopes;
+use crate::wavefunction::untrained::{no_parameter_gradients, no_parameters};
 use crate::wavefunction::{Evaluator, LogPsi, Wavefunction, WavefunctionError};
 use crate::work;
 use faer::Mat;

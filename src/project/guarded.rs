@@ -1,12 +1,12 @@
 //! A guide without nodes, where the trained state has some: its density mixed with a little of a state that has none.
 
-use super::guide::{no_parameter_gradients, no_parameters};
 use super::{STREAMS, Settings};
 use crate::local_energy::{self, BatchId, Derivatives};
 use crate::math::statistics::Moments;
 use crate::sampling::{Purpose, Sampling, open_uniform, stream};
 use crate::system::{Geometry, Sector, System};
 use crate::wavefunction::slopes::Slopes;
+use crate::wavefunction::untrained::{no_parameter_gradients, no_parameters};
 use crate::wavefunction::{Evaluator, LogPsi, Wavefunction, WavefunctionError};
 
 /// Shares of the guard that are tried, each half of the one before: with a thousandth walkers do not find the valleys, whose energy is then

@@ -6,6 +6,7 @@
 //! without nodes, whose density is everywhere of the size of the ground state's, do.
 
 use super::STREAMS;
+use super::walker::is_inside;
 use crate::parallel;
 use crate::sampling::{Purpose, open_uniform, stream};
 use crate::system::System;
@@ -59,11 +60,7 @@ pub(super) fn hidden(psi: &dyn Wavefunction, system: System, seed: u64) -> Optio
     // Stable: equal ones stay in the order of the samples.
     found.sort_by(|a, b| a.1.total_cmp(&b.1));
     found.truncate(FOLLOWED);
-    let (low, high) = system.geometry.interval();
-    let inside = |x: &[f64]| {
-        x.iter().all(|x| *x > low && *x < high)
-            && psi.sector().spins().all(|s| x[s].windows(2).all(|w| w[0] < w[1]))
-    };
+    let inside = |x: &[f64]| is_inside(system.geometry, psi.sector(), x);
     let density = parallel::map_chunks(found.len(), 1, |c, _| {
         let (mut own, mut other) = (psi.evaluator(), guard.evaluator());
         let (mut slope, mut elsewhere) = (vec![0.0; n], vec![0.0; n]);

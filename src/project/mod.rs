@@ -112,8 +112,10 @@ pub fn project(
                     None => job.walked_out(given, job.drawn(names, given), state, watch)?,
                     Some(dressing) => dressed(&job, &dressing, names, given, state, watch)?,
                 };
-                let hidden = hidden::hidden(psi, system, settings.seed)
-                    .filter(|_| found.refusals.is_empty());
+                let hidden = match found.correction {
+                    Some(_) => hidden::hidden(psi, system, settings.seed),
+                    None => None,
+                };
                 let found = found.hiding(hidden.unwrap_or(0.0));
                 let nodes = matches!(found.refusals[..], [Refusal::Nodes { .. }]);
                 let nodes = nodes || found.hides_much(settings.tolerance);

@@ -2,7 +2,7 @@
 
 use super::kernel::{Kernel, Space};
 use crate::sampling::open_uniform;
-use crate::system::{Geometry, System};
+use crate::system::{Geometry, Sector, System};
 use crate::wavefunction::{Evaluator, Wavefunction};
 use crate::work;
 use rand_pcg::Pcg64;
@@ -95,6 +95,14 @@ impl Tally {
         let time = if share < 1e-9 { lost } else { -(-share).ln_1p() / rate };
         (share < LONGEST && time > 0.0 && time.is_finite()).then_some(time)
     }
+}
+
+/// Whether coordinates are where psi is defined: in the interval, and ascending within each spin.
+pub(super) fn is_inside(geometry: &Geometry, sector: Sector, x: &[f64]) -> bool {
+    let (low, high) = geometry.interval();
+    let ring = matches!(geometry, Geometry::Ring { .. });
+    x.iter().all(|&x| x < high && (x > low || ring && x >= low))
+        && sector.spins().all(|s| x[s].windows(2).all(|w| w[0] < w[1]))
 }
 
 /// Share of a smooth function that a step may forget.
@@ -198,20 +206,13 @@ impl<'a> Mover<'a> {
         point.changes = change.map(|c| c * c);
     }
 
-    fn is_inside(&self, x: &[f64]) -> bool {
-        let (low, high) = self.system.geometry.interval();
-        let ring = matches!(self.system.geometry, Geometry::Ring { .. });
-        x.iter().all(|&x| x < high && (x > low || ring && x >= low))
-            && self.psi.sector().spins().all(|s| x[s].windows(2).all(|w| w[0] < w[1]))
-    }
-
     /// One step of the walk.
     pub(super) fn step(&mut self, point: &mut Point, rng: &mut Pcg64) {
         self.kernel.mean(&point.x, &point.drift, &mut self.here);
         self.kernel.propose(&self.here, rng, &mut self.next.x);
         self.tally.tried += 1.0;
         let mut next = std::mem::take(&mut self.next);
-        if self.is_inside(&next.x) && self.fill(&mut next) {
+        if is_inside(self.system.geometry, self.psi.sector(), &next.x) && self.fill(&mut next) {
             self.kernel.mean(&next.x, &next.drift, &mut self.there);
             let ratio = 2.0 * (next.log - point.log)
                 + self.kernel.log_density(&self.there, &point.x)

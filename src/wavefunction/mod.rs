@@ -11,6 +11,7 @@ pub(crate) mod polarised;
 mod quotient;
 pub mod sector_base;
 pub mod slopes;
+pub(crate) mod untrained;
 pub mod waveflow;
 pub mod weyl;
 

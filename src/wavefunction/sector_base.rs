@@ -5,6 +5,7 @@
 
 use super::flow::{Flow, FlowEvaluator};
 use super::slopes::Slopes;
+use super::untrained::no_parameters;
 use super::{Evaluator, Wavefunction, WavefunctionError};
 use crate::contact::base::{Base, gaps_of};
 use crate::contact::cell::Tables;
@@ -391,16 +392,7 @@ impl Wavefunction for SectorBase {
         self.sector
     }
 
-    fn parameters(&self) -> &[f64] {
-        &[]
-    }
-
-    fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError> {
-        match values.len() {
-            0 => Ok(()),
-            found => Err(WavefunctionError::Parameters { expected: 0, found }),
-        }
-    }
+    no_parameters!();
 
     fn interval(&self, geometry: &Geometry) -> (f64, f64) {
         match geometry {
