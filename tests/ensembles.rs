@@ -53,6 +53,19 @@ fn states_of_a_trap_are_the_exact_ones() {
         let sum: f64 = values.iter().sum::<f64>() * width;
         assert!((sum - 2.0).abs() < 0.02, "{name}: {sum}");
     }
+    // Transition densities hold no particles, and their first moments are the dipoles.
+    let pairs = &outcome.transition_densities.curves;
+    assert_eq!(
+        pairs.iter().map(|c| c.0.as_str()).collect::<Vec<_>>(),
+        ["up_0_1", "up_0_2", "up_1_2"]
+    );
+    for ((name, values), transition) in pairs.iter().zip(&s.transitions) {
+        let sum: f64 = values.iter().sum::<f64>() * width;
+        assert!(sum.abs() < 0.02, "{name}: {sum}");
+        let middle = |b: usize| 0.5 * (density.edges[b] + density.edges[b + 1]);
+        let dipole: f64 = values.iter().enumerate().map(|(b, v)| v * middle(b) * width).sum();
+        assert!((dipole.abs() - transition.dipole).abs() < 0.02, "{name}: {dipole}");
+    }
 }
 
 #[test]
@@ -267,6 +280,78 @@ fn each_state_is_measured_sampled_and_evaluated() {
             _ => &[command, "hot"],
         };
         fails(folder, with, "a temperature");
+    }
+}
+
+/// Averages over an ensemble are those of its closed form: of free fermions in a trap the virial theorem gives `<sum x²> = E`, at
+/// every temperature of a sweep.
+#[test]
+fn thermal_averages_are_measured() {
+    use common::{fails, read, succeeds};
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let sweep = "temperature: (kT: Range(from: 0.4, to: 1, points: 2)), reference: None,";
+    std::fs::write(folder.join("spec.ron"), text("None", "(up: 2)", sweep)).unwrap();
+    succeeds(folder, &["run", "spec.ron", "--quiet", "--out", "hot"]);
+    fails(folder, &["measure", "hot", "--out", "m"], "trained are kT = 0.4, 1 Ha");
+    fails(folder, &["measure", "hot", "--out", "m", "--temperature", "2"], "none of the sweep");
+    fails(folder, &["measure", "hot", "--temperature", "1"], "--out");
+    for (kt, out) in [("0.4", "cold"), ("1", "warm")] {
+        let what = ["--what", "energy,position,density", "--samples", "32768", "--quiet"];
+        let of = ["measure", "hot", "--temperature", kt, "--out", out];
+        succeeds(folder, &[&of[..], &what].concat());
+        let text = read(folder.join(out).join("observables.json"));
+        let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let all: Vec<&serde_json::Value> = found["measurements"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|m| m["quantities"].as_array().unwrap())
+            .collect();
+        let of = |name: &str| {
+            let q = all.iter().find(|q| q["name"] == name);
+            let q = q.unwrap_or_else(|| panic!("{name}: {text}"));
+            (q["values"][0].as_f64().unwrap(), q["errors"][0].as_f64().unwrap())
+        };
+        // The levels of two equal fermions are those of the modes 1 and 2 above 2.
+        let x = 1.0 / kt.parse::<f64>().unwrap();
+        let exact = 2.0 + 1.0 / x.exp_m1() + 2.0 / (2.0 * x).exp_m1();
+        let (energy, error) = of("energy");
+        assert!((energy - exact).abs() < 4.0 * error + 1e-5, "{kt}: {energy} ± {error} {exact}");
+        let (square, error) = of("mean_square_position_up");
+        assert!((2.0 * square - exact).abs() < 8.0 * error, "{kt}: {square} ± {error} {exact}");
+        assert!(error < 0.03 * exact);
+    }
+}
+
+/// On a ring there are levels of plus and minus the same momentum: exactly degenerate, and both found.
+#[test]
+fn rings_have_states_and_temperatures() {
+    let on_ring = |sector: &str, more: &str| {
+        let ring = text(SOFT, sector, more)
+            .replace("Harmonic(frequency: 1)", "Free")
+            .replace("geometry: Line", "geometry: Ring(circumference: 6)");
+        let spec = weylflow::spec::read::parse(&ring, "ring.ron".as_ref()).unwrap();
+        EnsembleRun::new(spec).unwrap().estimate(()).unwrap()
+    };
+    for (sector, pair) in [("(up: 1, down: 1)", (1, 2)), ("(up: 3)", (1, 2))] {
+        let outcome = on_ring(sector, "states: (count: 4),");
+        let states = &outcome.summary.states;
+        for (k, state) in states.iter().enumerate() {
+            let off = state.energy - state.reference.as_ref().unwrap().energy;
+            assert!(off.abs() < 1e-5 + 4.0 * state.standard_error, "{sector} {k}: {off:e}");
+            assert!(state.standard_error < 1e-4);
+        }
+        let gap = states[pair.1].energy - states[pair.0].energy;
+        assert!(gap.abs() < 1e-4, "{sector}: {gap:e}");
+        assert!(outcome.summary.transitions.is_empty() && outcome.summary.dipoles.is_empty());
+        assert!(outcome.summary.checks.iter().all(|c| c.passed), "{:?}", outcome.summary.checks);
+    }
+    let outcome = on_ring("(up: 1, down: 1)", "temperature: (kT: 0.5),");
+    let t = outcome.summary.thermal.as_ref().unwrap();
+    for (m, least) in [(&t.free_energy, 1e-5), (&t.energy, 1e-4), (&t.entropy, 1e-4)] {
+        let off = m.value - m.reference.unwrap();
+        assert!(off.abs() < least + 4.0 * m.standard_error, "{off:e} ± {:e}", m.standard_error);
     }
 }
 

@@ -1,12 +1,12 @@
 //! `weylflow measure`: observables of a trained wavefunction, with error bars.
 
 use super::run::REFUSED;
-use super::{Exit, guard, read_state};
+use super::{Exit, guard, read_saved, read_state};
 use crate::exact::{self, ExactOptions};
 use crate::observables::quantity::Estimates;
 use crate::observables::{
     Effort, Entry, FEWEST_REPLICATES, Measurement, Quantity, REGISTRY, Setup, extrapolation,
-    measure,
+    measure, measure_ensemble,
 };
 use crate::report::links::Links;
 use crate::report::number::{format_known, format_with_uncertainty};
@@ -18,9 +18,10 @@ use crate::store::lock::FolderLock;
 use crate::store::observables::{Observables, read_observables, write_observables};
 use crate::store::replace::{NEW_RESULTS, Set};
 use crate::store::saved::SavedWavefunction;
-use crate::store::summary::read_summary;
+use crate::store::summary::{read_ensemble_summary, read_summary};
 use crate::system::System;
 use crate::wavefunction::Wavefunction;
+use crate::wavefunction::weyl::ensemble::GibbsStates;
 use clap::Args;
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -65,6 +66,9 @@ pub struct Measure {
     /// Of a run of several states this one, from 0.
     #[arg(long, value_name = "K")]
     state: Option<usize>,
+    /// Of a sweep of temperatures the one to measure at, in Hartree.
+    #[arg(long, value_name = "kT", value_parser = finite, conflicts_with = "state")]
+    temperature: Option<f64>,
     /// Number of threads [default: all cores]. The result does not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -103,8 +107,8 @@ impl Measure {
         // Before anything that uses threads: building a wavefunction does.
         let threads = self.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
-        let State { spec, psi, fingerprint } = self.state()?;
-        let (folder, _lock) = self.folder()?;
+        let State { spec, subject, fingerprint } = self.state()?;
+        let (folder, _lock) = self.folder(matches!(subject, Subject::Ensemble(_)))?;
         let results = [names::OBSERVABLES, names::OBSERVABLES_CSV, names::OBSERVABLES_NPZ];
         let written = results.map(|name| folder.join(name));
         for path in &written {
@@ -121,15 +125,19 @@ impl Measure {
             |_| false,
         )?;
         let refusals = match self.source.is_dir() {
-            true => self.refusals()?,
+            true => self.refusals(&subject)?,
             false => Vec::new(),
         };
         belongs(&folder, &fingerprint)?;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let seed = self.seed.unwrap_or(spec.seed);
-        let mut setup = Setup::new(psi.as_ref(), system);
+        let mut setup = match &subject {
+            Subject::State(psi) => Setup::new(psi.as_ref(), system),
+            Subject::Ensemble(states) => Setup::of_ensemble(states, system),
+        };
         let wants = |name: &str| entries.iter().any(|e| e.name == name);
-        let excited = self.state.is_some_and(|k| k > 0);
+        let thermal = matches!(subject, Subject::Ensemble(_));
+        let excited = thermal || self.state.is_some_and(|k| k > 0);
         setup.first_excited = self.first_excited.filter(|_| !excited);
         if excited {
             self.note("no fidelity and no lower bound: they are of ground states");
@@ -149,7 +157,12 @@ impl Measure {
             indicatif::ProgressBar::new(self.replicates)
         };
         let watch = |done: usize| bar.set_position(done as u64);
-        let mut measurements = measure(psi.as_ref(), &setup, &observables, effort, watch)?;
+        let mut measurements = match &subject {
+            Subject::State(psi) => measure(psi.as_ref(), &setup, &observables, effort, watch)?,
+            Subject::Ensemble(states) => {
+                measure_ensemble(states, &setup, &observables, effort, watch)?
+            }
+        };
         bar.finish_and_clear();
         let left_out = |name: &&str| !measurements.iter().any(|m| m.observable == *name);
         let missing: Vec<&str> = observables.iter().map(|o| o.0).filter(left_out).collect();
@@ -159,7 +172,7 @@ impl Measure {
                 missing.join(", ")
             ));
         }
-        if wants("energy") && self.state.is_none() {
+        if wants("energy") && self.state.is_none() && !thermal {
             measurements.extend(along_the_run(&self.source)?);
         }
         let bound = |m: &Measurement| m.quantities.iter().any(has_no_bound);
@@ -223,8 +236,12 @@ impl Measure {
     }
 
     /// What refused the energy of the run that is measured.
-    fn refusals(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        super::warn_of_refused_state(&self.source, &read_state(&self.source, self.state)?)
+    fn refusals(&self, subject: &Subject) -> Result<Vec<String>, Box<dyn Error>> {
+        let saved = match subject {
+            Subject::State(_) => read_state(&self.source, self.state)?,
+            Subject::Ensemble(_) => read_saved(&self.source)?,
+        };
+        super::warn_of_refused_state(&self.source, &saved)
     }
 
     /// Takes the earlier observables that are not measured again into `found`, where they are of the same state and
@@ -298,24 +315,43 @@ impl Measure {
             let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
             let psi = spec.wavefunction.build(spec.sector, system, spec.seed)?;
             let fingerprint = SavedWavefunction::new(&spec, psi.as_ref(), 0).fingerprint()?;
-            return Ok(State { spec, psi, fingerprint });
+            return Ok(State { spec, subject: Subject::State(psi), fingerprint });
+        }
+        if self.state.is_none()
+            && let Ok(mut saved) = read_saved(&self.source)
+            && let Some(asked) = saved.spec.temperature.clone()
+        {
+            let states = saved
+                .gibbs(self.temperature)
+                .map_err(|e| format!("{e}: choose one by --temperature"))?;
+            // Of a sweep each temperature has observables of its own.
+            saved.state = asked.kt.all().iter().position(|t| *t == states.kt);
+            let fingerprint = saved.fingerprint()?;
+            let subject = Subject::Ensemble(Box::new(states));
+            return Ok(State { spec: saved.spec, subject, fingerprint });
+        }
+        if let Some(kt) = self.temperature {
+            let path = self.source.display();
+            return Err(
+                format!("{path}: a run without temperature, and no --temperature {kt}").into()
+            );
         }
         let saved = read_state(&self.source, self.state)?;
-        let psi = saved.build()?;
+        let subject = Subject::State(saved.build()?);
         let fingerprint = saved.fingerprint()?;
-        Ok(State { spec: saved.spec, psi, fingerprint })
+        Ok(State { spec: saved.spec, subject, fingerprint })
     }
 
     /// The folder to write into, for this measurement alone.
-    fn folder(&self) -> Result<(PathBuf, FolderLock), Box<dyn Error>> {
+    fn folder(&self, several: bool) -> Result<(PathBuf, FolderLock), Box<dyn Error>> {
         // A folder with other things in it is welcome: only the files of a measurement count.
         let take = |folder: &PathBuf| -> Result<_, Box<dyn Error>> {
             Ok((folder.clone(), create_output_folder(folder, Existing::Keep)?))
         };
         match &self.out {
             Some(folder) => take(folder),
-            None if self.state.is_some() => {
-                Err("the observables of one of several states go into a folder of their own: name it with --out".into())
+            None if self.state.is_some() || several => {
+                Err("the observables of one of several states, or of a temperature, go into a folder of their own: name it with --out".into())
             }
             None if self.source.is_dir() => take(&self.source),
             None => Err("a spec has no folder of results: name one with --out".into()),
@@ -366,8 +402,14 @@ impl Measure {
 /// What is measured.
 struct State {
     spec: ResolvedSpec,
-    psi: Box<dyn Wavefunction>,
+    subject: Subject,
     fingerprint: String,
+}
+
+/// One state, or those of a temperature with their probabilities.
+enum Subject {
+    State(Box<dyn Wavefunction>),
+    Ensemble(Box<GibbsStates>),
 }
 
 /// What becomes of the observables of an earlier measurement.
@@ -392,7 +434,11 @@ fn belongs(folder: &Path, fingerprint: &str) -> Result<(), Box<dyn Error>> {
     if std::fs::symlink_metadata(&path).is_err() {
         return Ok(());
     }
-    match read_summary(&path)?.fingerprint {
+    let found = match read_summary(&path) {
+        Ok(summary) => summary.fingerprint,
+        Err(error) => read_ensemble_summary(&path).map_err(|_| error)?.fingerprint,
+    };
+    match found {
         Some(other) if other != fingerprint => Err(format!(
             "`{}` holds the results of another wavefunction: name another folder with --out",
             folder.display()

@@ -130,16 +130,22 @@ fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// The trained wavefunction of a run folder.
-fn read_wavefunction(folder: &Path) -> Result<SavedWavefunction, Box<dyn Error>> {
+/// What is saved of the state or states of a run folder.
+fn read_saved(folder: &Path) -> Result<SavedWavefunction, Box<dyn Error>> {
     replace::settle_to_read(folder)?;
     let path = folder.join(names::WAVEFUNCTION);
     if std::fs::symlink_metadata(&path).is_err() {
         return Err(not_finished(folder, names::WAVEFUNCTION).into());
     }
-    let saved = SavedWavefunction::from_json(&read_text(&path)?)
-        .map_err(|e| format!("{}: {e}", path.display()))?;
+    let saved = SavedWavefunction::from_json(&read_text(&path)?);
+    Ok(saved.map_err(|e| format!("{}: {e}", path.display()))?)
+}
+
+/// The trained wavefunction of a run folder.
+fn read_wavefunction(folder: &Path) -> Result<SavedWavefunction, Box<dyn Error>> {
+    let saved = read_saved(folder)?;
     if saved.is_of_several() {
+        let path = folder.join(names::WAVEFUNCTION);
         let what = match saved.spec.temperature {
             Some(_) => "a temperature",
             None => "several states",

@@ -90,7 +90,7 @@ pub fn estimate(
             first: 0,
             tails: 0.0,
         };
-        let ThermalBatch { batch, state } = draw(states, system, id, each, false);
+        let ThermalBatch { batch, state, .. } = draw(states, system, id, each, false);
         let count = batch.samples();
         if count * 2 < each {
             return Err(ThermalError::Faults { good: count, samples: each });

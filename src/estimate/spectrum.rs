@@ -31,6 +31,9 @@ pub struct SpectrumEstimate {
     pub overlap: (f64, f64),
     /// One-body densities of the states, per spin: bins by states, in particles per bohr.
     pub densities: Vec<[Vec<f64>; 2]>,
+    /// Transition densities `<k| sum delta(x - x_i) |l>` of the pairs `k < l`, (0, 1), (0, 2), .., (1, 2), .., likewise. The sign
+    /// of a state is arbitrary, and with it that of a pair.
+    pub transition_densities: Vec<[Vec<f64>; 2]>,
     /// Edges of their bins.
     pub edges: Vec<f64>,
     /// Samples, of all states.
@@ -163,15 +166,16 @@ pub fn estimate(
     let overlap = overlap(&sums.iter().map(|s| &s.s).collect::<Vec<_>>());
     let width = (right - left) / bins as f64;
     let c = &ritz.rotation;
-    let density = |q: usize, spin: usize| -> Vec<f64> {
+    let between = |q: usize, r: usize, spin: usize| -> Vec<f64> {
         bars[spin]
             .chunks_exact(k * k)
             .map(|m| {
-                let sum: f64 = (0..k * k).map(|i| m[i] * c[(i / k, q)] * c[(i % k, q)]).sum();
+                let sum: f64 = (0..k * k).map(|i| m[i] * c[(i / k, q)] * c[(i % k, r)]).sum();
                 sum / (samples as f64 * width)
             })
             .collect()
     };
+    let pair = |q: usize, r: usize| [between(q, r, 0), between(q, r, 1)];
     Ok(SpectrumEstimate {
         energies: (0..k).map(with_error).collect(),
         gaps: (k..2 * k).map(with_error).collect(),
@@ -180,7 +184,11 @@ pub fn estimate(
         kinetic: (0..k).map(|q| kinetic[(q, q)]).collect(),
         dipoles: (2 * k..2 * k + k * k).map(with_error).collect(),
         overlap,
-        densities: (0..k).map(|q| [density(q, 0), density(q, 1)]).collect(),
+        densities: (0..k).map(|q| pair(q, q)).collect(),
+        transition_densities: (0..k)
+            .flat_map(|q| (q + 1..k).map(move |r| (q, r)))
+            .map(|(q, r)| pair(q, r))
+            .collect(),
         edges,
         samples,
         rejected,

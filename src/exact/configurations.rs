@@ -9,7 +9,7 @@ use super::dvr::{
     OneBodyBasis, PairGrid, UniformGrid, cells_that_see, default_cells, one_body_matrix,
 };
 use super::integrals::{transform, two_body};
-use super::strings::StringSpace;
+use super::strings::colexicographic;
 use crate::math::linalg::{EigenFailure, symmetric_eigen};
 use crate::system::{Hamiltonian, Interaction, Sector};
 use faer::{Mat, MatRef};
@@ -84,13 +84,24 @@ impl Configurations {
         Self::below(sector, &vec![0.0; orbitals], 0.0)
     }
 
-    /// The address of each configuration in a full space of so many orbitals, and the size of that: strings of spin up
-    /// by strings of spin down, colexicographic, row-major.
-    pub(crate) fn addresses(&self, orbitals: usize) -> (Vec<usize>, usize) {
-        let up = StringSpace::new(orbitals, self.sector.up);
-        let down = StringSpace::new(orbitals, self.sector.down);
-        let address = |[u, d]: &Configuration| up.rank(u) * down.count + down.rank(d);
-        (self.list.iter().map(address).collect(), up.count * down.count)
+    /// The strings of spin up and of spin down that occur, each list colexicographic.
+    pub(crate) fn strings(&self) -> [Vec<Vec<usize>>; 2] {
+        [0, 1].map(|spin| {
+            let mut strings: Vec<_> = self.list.iter().map(|c| c[spin].clone()).collect();
+            strings.sort_unstable_by(|a, b| colexicographic(a, b));
+            strings.dedup();
+            strings
+        })
+    }
+
+    /// The address of each configuration among the products of these `strings`, row-major, and how many products there are.
+    pub(crate) fn addresses(&self, strings: &[Vec<Vec<usize>>; 2]) -> (Vec<usize>, usize) {
+        let [up, down] = strings;
+        let place = |list: &[Vec<usize>], s: &[usize]| {
+            list.partition_point(|other| colexicographic(other, s).is_lt())
+        };
+        let address = |[u, d]: &Configuration| place(up, u) * down.len() + place(down, d);
+        (self.list.iter().map(address).collect(), up.len() * down.len())
     }
 
     /// The Hamiltonian between the configurations, over orthonormal `orbitals` (columns of basis coefficients).
@@ -295,7 +306,7 @@ mod tests {
             let (sector, m) = (Sector::new(up, down), 6);
             let all = Configurations::all(sector, m);
             let matrix = all.hamiltonian(&hamiltonian, basis, orbitals.as_ref()).unwrap();
-            let (address, size) = all.addresses(m);
+            let (address, size) = all.addresses(&all.strings());
             assert_eq!(size, all.list.len());
             let kept = orbitals.subcols(0, m);
             let grid = PairGrid::new(

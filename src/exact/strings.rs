@@ -41,6 +41,11 @@ pub(crate) fn choose(m: usize, k: usize) -> u64 {
     u64::try_from(c).unwrap_or(u64::MAX)
 }
 
+/// The order of strings of as many particles: by their highest orbital, then by the next.
+pub(crate) fn colexicographic(a: &[usize], b: &[usize]) -> std::cmp::Ordering {
+    a.iter().rev().cmp(b.iter().rev())
+}
+
 /// All strings of `particles` fermions in `orbitals` orbitals.
 #[derive(Clone, Debug)]
 pub(crate) struct StringSpace {
@@ -91,7 +96,24 @@ impl StringSpace {
         false
     }
 
+    /// All strings, in the order of their addresses.
+    pub(crate) fn all(&self) -> Vec<Vec<usize>> {
+        let mut all = Vec::with_capacity(self.count);
+        if self.count == 0 {
+            return all;
+        }
+        let mut string = Vec::new();
+        self.unrank(0, &mut string);
+        loop {
+            all.push(string.clone());
+            if !self.advance(&mut string) {
+                return all;
+            }
+        }
+    }
+
     /// Address of a string.
+    #[cfg(test)]
     pub(crate) fn rank(&self, string: &[usize]) -> usize {
         string.iter().enumerate().map(|(i, &o)| self.binomials.choose(o, i + 1)).sum::<u64>()
             as usize

@@ -46,6 +46,32 @@ impl Functions {
         }
     }
 
+    /// Of the levels of a trap, from those of the configurations up to some excitation and up to one quantum less.
+    ///
+    /// The first are those of the relative motion with all levels of the centre of mass that there is room for: `E` and
+    /// `E + omega` of every `E` that is also among the second. Without the latter one of each relative level is left, and the
+    /// ladder of the centre of mass is summed to its end.
+    fn in_trap(all: &[f64], fewer: &[f64], omega: f64, kt: f64) -> Self {
+        let lowest = all.iter().copied().fold(f64::INFINITY, f64::min);
+        let signed = || {
+            let raised = fewer.iter().map(|e| (-1.0, e + omega - lowest));
+            all.iter().map(|e| (1.0, e - lowest)).chain(raised)
+        };
+        let sum = |f: &dyn Fn(f64) -> f64| -> f64 {
+            signed().map(|(sign, e)| sign * (-e / kt).exp() * f(e)).sum()
+        };
+        let z = sum(&|_| 1.0);
+        let mean = sum(&|e| e) / z;
+        let square = sum(&|e| (e - mean).powi(2)) / z;
+        let relative = Functions {
+            free_energy: lowest - kt * z.ln(),
+            energy: lowest + mean,
+            entropy: mean / kt + z.ln(),
+            heat_capacity: square / (kt * kt),
+        };
+        relative.plus(Self::of_modes(0.0, std::iter::once(omega), kt))
+    }
+
     /// Of independent oscillators above a ground state.
     fn of_modes(ground: f64, modes: impl Iterator<Item = f64>, kt: f64) -> Self {
         let mut f = Functions { free_energy: ground, energy: ground, ..Functions::default() };
@@ -64,14 +90,9 @@ impl Functions {
         f
     }
 
-    /// Largest differences, function by function.
+    /// Differences, function by function.
     fn change(&self, other: &Self) -> Self {
-        Functions {
-            free_energy: (self.free_energy - other.free_energy).abs(),
-            energy: (self.energy - other.energy).abs(),
-            entropy: (self.entropy - other.entropy).abs(),
-            heat_capacity: (self.heat_capacity - other.heat_capacity).abs(),
-        }
+        self.with(other, |a, b| (a - b).abs())
     }
 
     fn map(self, f: impl Fn(f64) -> f64) -> Self {
@@ -83,22 +104,21 @@ impl Functions {
         }
     }
 
-    fn at_least(self, o: Self) -> Self {
+    fn with(&self, o: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
         Functions {
-            free_energy: self.free_energy.max(o.free_energy),
-            energy: self.energy.max(o.energy),
-            entropy: self.entropy.max(o.entropy),
-            heat_capacity: self.heat_capacity.max(o.heat_capacity),
+            free_energy: f(self.free_energy, o.free_energy),
+            energy: f(self.energy, o.energy),
+            entropy: f(self.entropy, o.entropy),
+            heat_capacity: f(self.heat_capacity, o.heat_capacity),
         }
     }
 
+    fn at_least(self, o: Self) -> Self {
+        self.with(&o, f64::max)
+    }
+
     fn plus(self, o: Self) -> Self {
-        Functions {
-            free_energy: self.free_energy + o.free_energy,
-            energy: self.energy + o.energy,
-            entropy: self.entropy + o.entropy,
-            heat_capacity: self.heat_capacity + o.heat_capacity,
-        }
+        self.with(&o, |a, b| a + b)
     }
 
     /// From the units of a frame to Hartree.
@@ -155,6 +175,7 @@ impl ThermalOptions {
 const FIRST: (f64, f64) = (8.0, 10.0);
 /// Growth of the excitation.
 const GROWTH: f64 = 1.3;
+const GROWTH_IN_TRAP: f64 = 1.2;
 /// Most orbitals: their integrals grow with the fourth power.
 const MOST_ORBITALS: usize = 70;
 /// Largest wave number of soft Coulomb cores, in the unit of the system.
@@ -163,6 +184,12 @@ const CORE: f64 = 12.0;
 const CAUTION: f64 = 3.0;
 /// Least share of the difference before that the last one counts as, for the same reason.
 const GROUPED: f64 = 0.3;
+
+/// What is left after a difference and the one before it, where spaces grow by whole shells: differences fall ever faster.
+fn rest_of_series(step: f64, before: f64) -> f64 {
+    let ratio = step / before;
+    if ratio < 0.9 { step * (CAUTION * ratio / (1.0 - ratio)).max(0.1) } else { 10.0 * step }
+}
 
 /// The canonical ensemble; `progress` hears the number of states of each sum and may end it.
 ///
@@ -208,6 +235,7 @@ pub fn thermal(
     let room = Room::of(hamiltonian, geometry, sector);
     let unit = kt * room.frame.length.powi(2);
     let most = options.states;
+    let growth = if room.trap().is_some() { GROWTH_IN_TRAP } else { GROWTH };
     let mut found: Vec<(Functions, usize, f64, usize)> = Vec::new();
     let mut excitation = (FIRST.0 * unit).max(FIRST.1);
     while found.len() < 12 {
@@ -219,7 +247,7 @@ pub fn thermal(
                 break;
             }
             // Smaller ones, to have two to compare.
-            excitation /= GROWTH * GROWTH;
+            excitation /= growth * growth;
             if excitation < 1e-3 || found.len() > 8 {
                 return Err(ExactError::TooManyStates { most });
             }
@@ -231,36 +259,38 @@ pub fn thermal(
             if space.orbitals == levels.len() {
                 break;
             }
-            excitation *= GROWTH;
+            excitation *= growth;
             continue;
         }
         if !progress(space.list.len()) {
             return Err(ExactError::Interrupted);
         }
-        let matrix = space.hamiltonian(&inside.hamiltonian, inside.basis, orbitals.as_ref())?;
-        let spectrum = Spectrum::of(&matrix)?;
-        let functions = Functions::of(&spectrum.energies, unit);
+        let functions = room.sum(&inside, &orbitals, &levels, &space, (excitation, unit))?;
         found.push((functions, space.list.len(), excitation, space.orbitals));
         if let [.., a, b] = found[..]
             && (a.0.free_energy - b.0.free_energy).abs() < 0.3 * options.tolerance
         {
             break;
         }
-        excitation *= GROWTH;
+        excitation *= growth;
     }
     let [.., before, last] = found[..] else {
         return Err(ExactError::TooManyStates { most });
     };
     let step = last.0.change(&before.0);
-    // Where three spaces show how fast the differences shrink, what is left is the rest of that series.
-    let (factor, step) = match found[..] {
+    let step = match &found[..] {
         [.., first, _, _] => {
             let earlier = before.0.change(&first.0);
-            let ratio = step.free_energy / earlier.free_energy;
-            let factor = if ratio < 0.9 { (ratio / (1.0 - ratio)).max(CAUTION) } else { 10.0 };
-            (factor, step.at_least(earlier.map(|d| GROUPED * d)))
+            if room.trap().is_some() {
+                step.with(&earlier, rest_of_series)
+            } else {
+                // Where three spaces show how fast the differences shrink, what is left is the rest of that series.
+                let ratio = step.free_energy / earlier.free_energy;
+                let factor = if ratio < 0.9 { (ratio / (1.0 - ratio)).max(CAUTION) } else { 10.0 };
+                step.at_least(earlier.map(|d| GROUPED * d)).map(|d| factor * d)
+            }
         }
-        _ => (10.0, step),
+        _ => step.map(|d| 10.0 * d),
     };
     // The same space in a wider box with more functions.
     if !progress(last.1) {
@@ -269,10 +299,9 @@ pub fn thermal(
     let wider = room.inside(last.2, 1.15)?;
     let (orbitals, levels) = wider.orbitals()?;
     let space = Configurations::below(sector, &levels, last.2);
-    let matrix = space.hamiltonian(&wider.hamiltonian, wider.basis, orbitals.as_ref())?;
-    let again = Functions::of(&Spectrum::of(&matrix)?.energies, unit);
+    let again = room.sum(&wider, &orbitals, &levels, &space, (last.2, unit))?;
     let rounding = 1e-13 * (last.0.energy.abs() + last.2);
-    let error = step.map(|d| factor * d).plus(last.0.change(&again)).map(|d| d + rounding);
+    let error = step.plus(last.0.change(&again)).map(|d| d + rounding);
     let length = room.frame.length.powi(2);
     let n = sector.particles();
     Ok(ThermalResult {
@@ -284,10 +313,15 @@ pub fn thermal(
             ..error
         },
         method: format!(
-            "sum over the {} states of the configurations up to {:.4} Ha above the lowest, in {} orbitals",
+            "sum over the {} states of the configurations up to {:.4} Ha above the lowest, in {} orbitals{}",
             last.1,
             last.2 / length,
-            last.3
+            last.3,
+            if room.trap().is_some() {
+                ", all levels of the centre of mass above each of the relative motion"
+            } else {
+                ""
+            }
         ),
         states: last.1,
         converged: error.free_energy < options.tolerance,
@@ -364,6 +398,37 @@ impl<'a> Room<'a> {
         let region = (place(landscape.region.0), place(landscape.region.1));
         let lowest = (landscape.lowest - frame.energy) * frame.length.powi(2);
         Room { sector, geometry, frame, natural, free: landscape.free, lowest, region }
+    }
+
+    /// The frequency of a harmonic trap on the line, where the centre of mass moves by itself.
+    fn trap(&self) -> Option<f64> {
+        match (self.geometry, &self.natural.external) {
+            (Geometry::Line, External::Harmonic { frequency }) => Some(*frequency),
+            _ => None,
+        }
+    }
+
+    /// The sum over the states of a space of configurations up to an excitation.
+    fn sum(
+        &self,
+        inside: &Inside,
+        orbitals: &Mat<f64>,
+        levels: &[f64],
+        space: &Configurations,
+        (excitation, kt): (f64, f64),
+    ) -> Result<Functions, ExactError> {
+        let energies = |space: &Configurations| {
+            let matrix = space.hamiltonian(&inside.hamiltonian, inside.basis, orbitals.as_ref())?;
+            Ok::<_, ExactError>(Spectrum::of(&matrix)?.energies)
+        };
+        let all = energies(space)?;
+        Ok(match self.trap().filter(|omega| *omega <= excitation) {
+            Some(omega) => {
+                let fewer = Configurations::below(self.sector, levels, excitation - omega);
+                Functions::in_trap(&all, &energies(&fewer)?, omega, kt)
+            }
+            None => Functions::of(&all, kt),
+        })
     }
 
     /// The half-width at which a particle of an energy has decayed; none where it never does.
@@ -517,6 +582,45 @@ mod tests {
             assert!(form.states == 0 && sum.states > 0);
             assert!(off < error && error < 1e-4, "{n} {kt}: {off:e} {error:e}");
         }
+    }
+
+    /// Of two free fermions in a trap with levels up to so many quanta the relative motion is a ladder of odd levels: what is left out
+    /// of the sum is the end of that ladder alone, not that of the centre of mass.
+    #[test]
+    fn the_centre_of_mass_of_a_trap_is_summed_to_its_end() {
+        let (kt, most) = (1.5, 12);
+        let levels = |most: usize| -> Vec<f64> {
+            let pairs = (0..=most + 1).flat_map(|a| (0..a).map(move |b| a + b));
+            pairs.filter(|q| q - 1 <= most).map(|q| q as f64 + 1.0).collect()
+        };
+        let found = Functions::in_trap(&levels(most), &levels(most - 1), 1.0, kt);
+        let relative: Vec<f64> = (0..=most / 2).map(|j| 2.0 + 2.0 * j as f64).collect();
+        let exact =
+            Functions::of(&relative, kt).plus(Functions::of_modes(0.0, std::iter::once(1.0), kt));
+        for (f, e) in [
+            (found.free_energy, exact.free_energy),
+            (found.energy, exact.energy),
+            (found.entropy, exact.entropy),
+            (found.heat_capacity, exact.heat_capacity),
+        ] {
+            assert!((f - e).abs() < 1e-11, "{f} {e}");
+        }
+    }
+
+    /// Three particles of both spins at a high temperature, where error estimates of a sum without the end of the ladder of the
+    /// centre of mass were a tenth of a Hartree: the sums of fewer and of more states agree within what they say.
+    #[test]
+    fn both_spins_at_a_high_temperature_are_known() {
+        let sector = Sector::new(2, 1);
+        let sum = |states| {
+            let options = ThermalOptions { states, ..ThermalOptions::at(2.0) };
+            thermal(&soft_trap(), &Geometry::Line, sector, &options, &mut |_| true).unwrap()
+        };
+        let (few, more) = (sum(700), sum(1300));
+        let off = (few.functions.free_energy - more.functions.free_energy).abs();
+        assert!(off < few.error_estimates.free_energy, "{off:e} {few:?}");
+        let error = more.error_estimates.free_energy;
+        assert!(error < 0.2 * few.error_estimates.free_energy && error < 5e-3, "{error:e}");
     }
 
     #[test]

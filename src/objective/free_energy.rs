@@ -23,10 +23,12 @@ pub struct ThermalBatch {
     pub batch: Batch,
     /// The state of each.
     pub state: Vec<usize>,
+    /// Its number among those that were drawn, before they were put in the order of their states.
+    pub number: Vec<usize>,
 }
 
-/// Weight and uniforms of a sample.
-type Drawn = (f64, Vec<f64>);
+/// Number, weight and uniforms of a sample.
+type Drawn = (usize, f64, Vec<f64>);
 
 /// Samples of one state that one task evaluates.
 const TASK: usize = 16;
@@ -48,11 +50,11 @@ pub fn draw(
     let mut stream = points.starting_at(id.first);
     let mut by_state: BTreeMap<usize, Vec<Drawn>> = BTreeMap::new();
     let mut point = vec![0.0; 1 + d + extra];
-    for _ in 0..samples {
+    for number in 0..samples {
         stream.next(&mut point);
         let mut uniforms = vec![0.0; d];
         let weight = spread(&point[1..], d, id.tails, &mut uniforms);
-        by_state.entry(states.drawn(point[0])).or_default().push((weight, uniforms));
+        by_state.entry(states.drawn(point[0])).or_default().push((number, weight, uniforms));
     }
     let mut tasks: Vec<(usize, &[Drawn])> = Vec::new();
     for (&state, drawn) in &by_state {
@@ -65,12 +67,12 @@ pub fn draw(
         let mut evaluator = psi.evaluator();
         let mut out = ThermalBatch {
             batch: Batch { particles: n, parameters: p, ..Batch::default() },
-            state: Vec::new(),
+            ..ThermalBatch::default()
         };
         let (mut x, mut gradient) = (vec![0.0; n], vec![0.0; n]);
         let rows = if derivatives { p } else { 0 };
         let (mut o, mut de) = (vec![0.0; rows], vec![0.0; rows]);
-        for (weight, uniforms) in drawn {
+        for (number, weight, uniforms) in drawn {
             work::local_energy();
             evaluator.sample(uniforms, &mut x);
             let kinetic = if derivatives {
@@ -88,6 +90,7 @@ pub fn draw(
                 b.log_gradient.extend_from_slice(&o);
                 b.energy_gradient.extend_from_slice(&de);
                 out.state.push(k);
+                out.number.push(*number);
             } else {
                 b.rejected += 1;
                 if b.faults.len() < FAULTS {
@@ -101,6 +104,7 @@ pub fn draw(
     for part in parts {
         all.batch.append(part.batch);
         all.state.extend(part.state);
+        all.number.extend(part.number);
     }
     all.batch.particles = n;
     all.batch.parameters = p;

@@ -39,11 +39,13 @@ use crate::exact::ExactState;
 use crate::local_energy::{self as energies, Batch, BatchId, Derivatives};
 use crate::math::linalg::EigenFailure;
 use crate::math::statistics::median;
+use crate::objective::free_energy::{self, ThermalBatch};
 use crate::parallel;
 use crate::sampling::{Purpose, Sampling};
 use crate::system::sector::MOST_COMPONENTS;
 use crate::system::{Sector, System};
 use crate::wavefunction::Wavefunction;
+use crate::wavefunction::weyl::ensemble::GibbsStates;
 use replicates::Replicates;
 use std::sync::Arc;
 
@@ -176,6 +178,17 @@ impl<'a> Setup<'a> {
     /// Looks at a pilot set of samples. Exact state and excited energy may be added afterwards.
     pub fn new(psi: &dyn Wavefunction, system: System<'a>) -> Self {
         let pilot = draw(psi, system, PILOT_SEED, PILOT_BATCH, 0..PILOT);
+        Self::over(psi, system, &pilot)
+    }
+
+    /// The same for an ensemble at a temperature: the highest state among the samples reaches farthest, and has the finest waves.
+    pub fn of_ensemble(states: &GibbsStates, system: System<'a>) -> Self {
+        let drawn = draw_thermal(states, system, PILOT_SEED, PILOT_BATCH, 0..PILOT);
+        let highest = drawn.state.last().copied().unwrap_or(0);
+        Self::over(&states.state(highest), system, &drawn.batch)
+    }
+
+    fn over(psi: &dyn Wavefunction, system: System<'a>, pilot: &Batch) -> Self {
         let mut energies = pilot.local_energy.clone();
         let middle = median(&mut energies);
         energies.iter_mut().for_each(|e| *e = (*e - middle).abs());
@@ -347,25 +360,65 @@ pub fn measure(
     setup: &Setup,
     observables: &[(&'static str, Box<dyn Observable>)],
     effort: Effort,
+    watch: impl FnMut(usize),
+) -> Result<Vec<Measurement>, EigenFailure> {
+    replicates_of(observables, effort, watch, |replicate, drawn, uses| {
+        let first = drawn.start;
+        let batch = draw(psi, setup.system, effort.seed, replicate, drawn);
+        parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
+            add_chunk(psi, setup, observables, &batch, range, |o, s| uses(o, first + s))
+        })
+    })
+}
+
+/// The same averages over the ensemble at a temperature: every sample is one of a state, with the probability that the state has.
+///
+/// # Errors
+/// [`EigenFailure`] when means are not finite.
+pub fn measure_ensemble(
+    states: &GibbsStates,
+    setup: &Setup,
+    observables: &[(&'static str, Box<dyn Observable>)],
+    effort: Effort,
+    watch: impl FnMut(usize),
+) -> Result<Vec<Measurement>, EigenFailure> {
+    replicates_of(observables, effort, watch, |replicate, drawn, uses| {
+        let first = drawn.start;
+        let ThermalBatch { batch, state, number } =
+            draw_thermal(states, setup.system, effort.seed, replicate, drawn);
+        // Ranges of samples of one state.
+        let starts: Vec<usize> =
+            (0..state.len()).filter(|&s| s == 0 || state[s] != state[s - 1]).collect();
+        parallel::map_chunks(starts.len(), 1, |index, _| {
+            let end = starts.get(index + 1).copied().unwrap_or(state.len());
+            let range = starts[index]..end;
+            let psi = states.state(state[range.start]);
+            add_chunk(&psi, setup, observables, &batch, range, |o, s| uses(o, first + number[s]))
+        })
+    })
+}
+
+/// Whether an observable takes the sample of this number in its replicate.
+type Uses<'a> = &'a (dyn Fn(&dyn Observable, usize) -> bool + Sync);
+
+/// Fills replicates with what `sums` adds up over a range of samples of one, and finishes all observables.
+fn replicates_of(
+    observables: &[(&'static str, Box<dyn Observable>)],
+    effort: Effort,
     mut watch: impl FnMut(usize),
+    sums: impl Fn(u64, std::ops::Range<usize>, Uses) -> Vec<Vec<Sums>>,
 ) -> Result<Vec<Measurement>, EigenFailure> {
     let (count, samples) = (effort.sets(), effort.each());
     let mut means: Vec<Vec<Vec<f64>>> = vec![Vec::with_capacity(count); observables.len()];
     let mut unseen = vec![false; observables.len()];
+    let uses =
+        |o: &dyn Observable, s: usize| s < (samples / o.share()).max(FEWEST_USED.min(samples));
     for replicate in 0..count {
         let mut all: Vec<Sums> =
             observables.iter().map(|(_, o)| (vec![0.0; o.length()], 0)).collect();
         for first in (0..samples).step_by(BATCH) {
             let drawn = first..samples.min(first + BATCH);
-            let batch = draw(psi, setup.system, effort.seed, replicate as u64, drawn);
-            // The observables that take a sample, by its number in the replicate.
-            let uses = |o: &dyn Observable, s: usize| {
-                first + s < (samples / o.share()).max(FEWEST_USED.min(samples))
-            };
-            let parts = parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
-                add_chunk(psi, setup, observables, &batch, range, uses)
-            });
-            for part in parts {
+            for part in sums(replicate as u64, drawn, &uses) {
                 for ((sums, used), (more, count)) in all.iter_mut().zip(part) {
                     *used += count;
                     sums.iter_mut().zip(&more).for_each(|(s, p)| *s += p);
@@ -463,6 +516,23 @@ fn draw(
     let (purpose, first) = (Purpose::Analysis, samples.start);
     let id = BatchId { seed, purpose, number, first, tails: 0.0, sampling };
     energies::draw(psi, system, id, samples.len(), Derivatives::None)
+}
+
+/// Samples of the ensemble, whose local energies are energies: the entropy is taken out again.
+fn draw_thermal(
+    states: &GibbsStates,
+    system: System,
+    seed: u64,
+    number: u64,
+    samples: std::ops::Range<usize>,
+) -> ThermalBatch {
+    let (purpose, first) = (Purpose::Analysis, samples.start);
+    let id = BatchId { seed, purpose, number, first, tails: 0.0, sampling: Sampling::QuasiRandom };
+    let mut drawn = free_energy::draw(states, system, id, samples.len(), false);
+    for (energy, &k) in drawn.batch.local_energy.iter_mut().zip(&drawn.state) {
+        *energy -= states.kt * states.probabilities[k].ln();
+    }
+    drawn
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use crate::store::files::names;
 use std::path::{Component, Path};
 
 /// The files of data a folder may hold, in the order of the page, and what they are.
-const DATA: [(&str, &str); 14] = [
+const DATA: [(&str, &str); 15] = [
     (names::SUMMARY, "the result and the checks, for programs"),
     (names::ENERGY, "one row an iteration: energy, variance, gradient, step"),
     (names::TIMING, "wall time at the end of each iteration"),
     (names::DENSITY, "one-body density of the final samples, in bins"),
+    (names::TRANSITION_DENSITY, "densities of the transitions between the states, in bins"),
     (names::REFERENCE_DENSITY, "one-body density by exact diagonalisation, at points"),
     (names::REFERENCE_PAIRS, "pair density by exact diagonalisation, for numpy.load"),
     (names::OBSERVABLES_CSV, "measured observables as a table"),

@@ -32,7 +32,7 @@ use crate::store::provenance::Provenance;
 use crate::store::record::IterationRow;
 use crate::store::saved::SavedWavefunction;
 use crate::store::summary::read_ensemble_summary;
-use crate::system::System;
+use crate::system::{Geometry, System};
 use crate::team;
 use crate::train::{self, Schedule, StopReason, TrainingState};
 use crate::wavefunction::weyl::Weyl;
@@ -70,6 +70,8 @@ pub struct EnsembleOutcome {
     pub rows: Vec<IterationRow>,
     /// One-body densities.
     pub densities: Densities,
+    /// Of several states those of the transitions between them; see [`estimate::spectrum::SpectrumEstimate`].
+    pub transition_densities: Densities,
     /// Final samples without a sensible local energy, some of them.
     pub faults: Vec<Fault>,
     /// The trained states, to be kept.
@@ -293,7 +295,7 @@ impl EnsembleRun {
             .map_err(|error| saved_in(error, folder))?;
         let Record { mut checkpoint, table, mut faults, .. } = record;
         faults.push(faults::ESTIMATE, outcome.rows.len(), &outcome.faults)?;
-        let Earlier { set, .. } =
+        let Earlier { mut set, .. } =
             earlier(results, place, outcome.summary.fingerprint.as_deref(), observer)?;
         let to = set.path().to_owned();
         if !holds(&results.join(names::SPEC), &spec_text) || place.replaces {
@@ -302,6 +304,12 @@ impl EnsembleRun {
         write_timing(&to, &outcome.rows)?;
         write_atomic(&to.join(names::WAVEFUNCTION), outcome.saved.to_json()?.as_bytes())?;
         write_atomic(&to.join(names::DENSITY), outcome.densities.to_csv().as_bytes())?;
+        if !outcome.transition_densities.curves.is_empty() {
+            let text = outcome.transition_densities.to_csv();
+            write_atomic(&to.join(names::TRANSITION_DENSITY), text.as_bytes())?;
+        } else {
+            set.drop_from_place(names::TRANSITION_DENSITY);
+        }
         Provenance::here().write(&to)?;
         table.finish_in(&to)?;
         let mut text = serde_json::to_string_pretty(&outcome.summary)
@@ -461,7 +469,9 @@ impl EnsembleRun {
                 gap: Gap { energy: found.gaps[q].0, standard_error: found.gaps[q].1 },
             });
         }
-        for from in 0..k {
+        // On a ring `sum x` is no observable.
+        let ring = matches!(spec.geometry, Geometry::Ring { .. });
+        for from in 0..if ring { 0 } else { k } {
             for to in from + 1..k {
                 let (dipole, dipole_error) = found.dipoles[from * k + to];
                 let gap = found.energies[to].0 - found.energies[from].0;
@@ -474,7 +484,9 @@ impl EnsembleRun {
                 });
             }
         }
-        summary.dipoles = (0..k).map(|q| found.dipoles[q * k + q]).collect();
+        if !ring {
+            summary.dipoles = (0..k).map(|q| found.dipoles[q * k + q]).collect();
+        }
         summary.base = states.energies.clone();
         summary.orbitals = states.orbitals;
         (summary.samples, summary.sets) = (found.samples, found.sets);
@@ -518,25 +530,29 @@ impl EnsembleRun {
                 ));
             }
         }
+        let by_spin = |(name, [up, down]): (String, [Vec<f64>; 2])| {
+            [
+                (format!("up_{name}"), up, spec.sector.up),
+                (format!("down_{name}"), down, spec.sector.down),
+            ]
+            .into_iter()
+            .filter(|c| c.2 > 0)
+            .map(|c| (c.0, c.1))
+        };
+        let states_named = (0..k).map(|q| q.to_string()).zip(found.densities);
         let densities = Densities {
+            edges: found.edges.clone(),
+            curves: states_named.flat_map(by_spin).collect(),
+        };
+        let pairs = (0..k).flat_map(|q| (q + 1..k).map(move |r| format!("{q}_{r}")));
+        let transition_densities = Densities {
             edges: found.edges,
-            curves: found
-                .densities
-                .into_iter()
-                .enumerate()
-                .flat_map(|(q, [up, down])| {
-                    [
-                        (format!("up_{q}"), up, spec.sector.up),
-                        (format!("down_{q}"), down, spec.sector.down),
-                    ]
-                })
-                .filter(|c| c.2 > 0)
-                .map(|c| (c.0, c.1))
-                .collect(),
+            curves: pairs.zip(found.transition_densities).flat_map(by_spin).collect(),
         };
         let mut saved = SavedWavefunction::of_several(spec, Vec::new(), states.parameters());
         saved.rotation = found.rotation;
-        self.outcome(summary, checks, course, densities, found.faults, saved)
+        let outcome = self.outcome(summary, checks, course, densities, found.faults, saved)?;
+        Ok(EnsembleOutcome { transition_densities, ..outcome })
     }
 
     /// The Gibbs ensembles, each from the flow of the one before.
@@ -768,7 +784,16 @@ impl EnsembleRun {
         summary.wall_seconds = course.before.0 + self.clocks.wall();
         summary.cpu_seconds = course.before.1 + self.clocks.processor();
         let rows = course.rows;
-        Ok(EnsembleOutcome { spec: self.spec, summary, rows, densities, faults, saved })
+        let transition_densities = Densities::default();
+        Ok(EnsembleOutcome {
+            spec: self.spec,
+            summary,
+            rows,
+            densities,
+            transition_densities,
+            faults,
+            saved,
+        })
     }
 
     /// Whether the flow undoes itself, and its samples are distributed as they should be.
@@ -870,7 +895,7 @@ impl EnsembleRun {
 }
 
 /// Most states of the reference at a temperature, and its error to aim at.
-const REFERENCE_STATES: usize = 1600;
+const REFERENCE_STATES: usize = 2400;
 const REFERENCE_TOLERANCE: f64 = 1e-6;
 
 fn without(error: ExactError, observer: &mut dyn Observer) -> String {

@@ -201,10 +201,6 @@ fn check_ensemble<H>(
         let needs = format!("with `{field}` it must be Exact or None: a literal is one energy");
         return violated("reference", needs, "Literal".to_owned());
     }
-    if let Geometry::Ring { .. } = spec.geometry {
-        let needs = format!("`{field}` needs a Line or a Box");
-        return violated("geometry", needs, "Ring".to_owned());
-    }
     Ok(())
 }
 

@@ -25,6 +25,8 @@ pub mod names {
     pub const PROVENANCE: &str = "provenance.json";
     /// One-body density.
     pub const DENSITY: &str = "density.csv";
+    /// Densities of the transitions between several states.
+    pub const TRANSITION_DENSITY: &str = "transition_density.csv";
     /// The report for people.
     pub const REPORT: &str = "report.html";
     /// The parameters of the wavefunction.
@@ -79,12 +81,13 @@ pub mod names {
     }
 
     /// What a run and its measurement write.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 21] = [
         SPEC,
         ENERGY,
         ENERGY_PARTIAL,
         SUMMARY,
         DENSITY,
+        TRANSITION_DENSITY,
         REFERENCE_DENSITY,
         REFERENCE_PAIRS,
         PROVENANCE,

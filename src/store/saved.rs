@@ -2,7 +2,7 @@
 
 use crate::spec::ResolvedSpec;
 use crate::system::System;
-use crate::wavefunction::weyl::ensemble::LowestStates;
+use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
 use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +178,32 @@ impl SavedWavefunction {
 }
 
 impl SavedWavefunction {
+    /// Builds the states of a temperature with their probabilities and the trained flow; of a sweep that at one of its temperatures.
+    ///
+    /// # Errors
+    /// [`WavefunctionError::Several`] where there is no temperature, [`WavefunctionError::Temperature`] where it is none of the
+    /// sweep, and whatever building the states meets.
+    pub fn gibbs(&self, kt: Option<f64>) -> Result<GibbsStates, WavefunctionError> {
+        let (Some(asked), WavefunctionSettings::Weyl(weyl)) =
+            (&self.spec.temperature, &self.spec.wavefunction)
+        else {
+            return Err(WavefunctionError::Several);
+        };
+        let all = asked.kt.all();
+        let close = |t: &f64, kt: f64| (t - kt).abs() <= 1e-9 * kt.abs();
+        let found = match kt {
+            Some(kt) => all.iter().position(|t| close(t, kt)),
+            None => (all.len() == 1).then_some(0),
+        };
+        let Some(index) = found else {
+            return Err(WavefunctionError::Temperature { asked: kt, all });
+        };
+        let system = System { hamiltonian: &self.spec.hamiltonian, geometry: &self.spec.geometry };
+        let mut states = GibbsStates::new(weyl, self.spec.sector, system, all[index])?;
+        states.set_parameters(self.earlier.get(index).unwrap_or(&self.parameters))?;
+        Ok(states)
+    }
+
     fn build_one_of_several(
         &self,
         system: System,

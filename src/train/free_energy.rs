@@ -30,7 +30,7 @@ pub struct ThermalReport {
 
 /// `Var(F_L) / 2 kT`, by which the free energy is about too high, as a share of the temperature, below which training has
 /// nothing to gain.
-const NEGLIGIBLE: f64 = 1e-7;
+const NEGLIGIBLE: f64 = 1e-6;
 /// Iterations without a step that end a training, and those compared with as many before.
 const STUCK: usize = 3;
 const WINDOW: usize = 3;

@@ -51,6 +51,14 @@ pub enum WavefunctionError {
         "the parameters are those of several states or of a temperature, and of no one wavefunction"
     )]
     Several,
+    /// A temperature that none of the states are of.
+    #[error("{}: trained are kT = {} Ha", asked.map_or("which temperature is meant".to_owned(), |kt| format!("kT = {kt} Ha is none of the sweep")), all.iter().map(f64::to_string).collect::<Vec<_>>().join(", "))]
+    Temperature {
+        /// The one asked for, in Hartree, if any.
+        asked: Option<f64>,
+        /// Those that there are.
+        all: Vec<f64>,
+    },
     /// The wavefunction exists on some geometries only.
     #[error("the {wavefunction} wavefunction needs {needs}, found {found}")]
     Geometry {

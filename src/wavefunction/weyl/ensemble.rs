@@ -8,6 +8,7 @@
 use super::super::{Wavefunction, WavefunctionError};
 use super::base::Base;
 use super::base::expansion::Expansion;
+use super::base::mean_field::in_angles;
 use super::base::series::Domain;
 use super::place::Place;
 use super::{Weyl, WeylSettings};
@@ -27,7 +28,7 @@ pub struct LowestStates {
     pub states: Vec<Weyl>,
     /// Energies of the base states, in Hartree.
     pub energies: Vec<f64>,
-    /// `<k| sum x |l>` of the base states, in bohr.
+    /// `<k| sum x |l>` of the base states, in bohr; zero on a ring.
     pub dipoles: Mat<f64>,
     /// Orbitals of the base states.
     pub orbitals: usize,
@@ -42,7 +43,7 @@ pub struct GibbsStates {
     /// The flow over some base of the right place.
     flow: Weyl,
     template: Expansion,
-    /// Addresses of the configurations in the coefficients of an [`Expansion`], and how many there are.
+    /// Addresses of the configurations in the coefficients of the template, and how many there are.
     addresses: (Vec<usize>, usize),
     spectrum: Spectrum,
     /// Energies of the base states, in Hartree, ascending.
@@ -67,9 +68,9 @@ const GROWTH: f64 = 1.25;
 /// Most natural orbitals, and most determinants of them.
 const MOST_ORBITALS: usize = 40;
 const MOST_DETERMINANTS: u64 = 1600;
-/// Most configurations of a thermal ensemble, and most determinants of the orbitals they occupy.
-const MOST_CONFIGURATIONS: usize = 1600;
-const MOST_THERMAL_DETERMINANTS: u64 = 60_000;
+/// Most configurations of a thermal ensemble, and most products of their strings.
+const MOST_CONFIGURATIONS: usize = 3200;
+const MOST_THERMAL_DETERMINANTS: usize = 60_000;
 /// Excitations of a thermal ensemble, in units of the temperature and of the system: to begin with, and at most.
 const EXCITATION: (f64, f64) = (9.0, 9.0);
 const THERMAL_GROWTH: f64 = 1.2;
@@ -90,12 +91,6 @@ fn possible(sector: Sector, system: System) -> Result<(), WavefunctionError> {
     if n == 0 || n > MOST_PARTICLES {
         return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
     }
-    if let Geometry::Ring { .. } = system.geometry {
-        return Err(WavefunctionError::NotOnGeometry {
-            what: "an ensemble of states of a configuration interaction".to_owned(),
-            geometry: "Ring",
-        });
-    }
     if !system.hamiltonian.interaction.value(0.0).is_finite()
         || crate::contact::matters(system.hamiltonian, sector)
     {
@@ -106,6 +101,16 @@ fn possible(sector: Sector, system: System) -> Result<(), WavefunctionError> {
 
 fn place(room: &Room<'_>, inside: &Inside) -> Place {
     Place { frame: room.frame, walls: inside.basis.geometry(), on_line: inside.on_line }
+}
+
+/// Orbitals, in the basis of their place, as series of angles.
+fn series(inside: &Inside, orbitals: &Mat<f64>) -> (Domain, Mat<f64>) {
+    let geometry = &inside.basis.geometry();
+    let system = System { hamiltonian: &inside.hamiltonian, geometry };
+    let mut turned = [orbitals.clone()];
+    let domain = in_angles(system, &mut turned);
+    let [turned] = turned;
+    (domain, turned)
 }
 
 /// The weighted sum of the density matrices of states over the same orbitals, by spin.
@@ -148,16 +153,18 @@ impl LowestStates {
         let (inside, one_body, space) = pilot(&room, sector, count)?;
         let matrix = space.hamiltonian(&inside.hamiltonian, inside.basis, one_body.as_ref())?;
         let spectrum = Spectrum::of(&matrix)?;
-        let few = |found: usize| WavefunctionError::Base {
+        let too_few = |found: usize| WavefunctionError::Base {
             problem: format!("{count} states were asked for, and the orbitals make only {found}"),
         };
         if spectrum.energies.len() < count {
-            return Err(few(spectrum.energies.len()));
+            return Err(too_few(spectrum.energies.len()));
         }
         let basis = one_body.subcols(0, space.orbitals).to_owned();
-        let addresses = space.addresses(space.orbitals);
-        let first =
-            Expansion::new(sector, Domain::Walls, &basis, coefficients(&spectrum, 0, &addresses));
+        let strings = space.strings();
+        let addresses = space.addresses(&strings);
+        let lowest = coefficients(&spectrum, 0, &addresses);
+        let (domain, orbitals) = series(&inside, &basis);
+        let first = Expansion::of_strings(sector, domain, &orbitals, &strings, lowest);
         let states: Vec<(f64, Expansion)> = (0..count)
             .map(|k| (weights[k], first.with_coefficients(coefficients(&spectrum, k, &addresses))))
             .collect();
@@ -167,25 +174,34 @@ impl LowestStates {
         let (_, natural) = symmetric_eigen(sum.as_ref())?;
         let size = |k: usize| choose(k, sector.up).saturating_mul(choose(k, sector.down));
         let least = sector.up.max(sector.down);
-        let kept = (least..=m.min(MOST_ORBITALS)).rev().find(|&k| size(k) <= MOST_DETERMINANTS);
+        let ring = matches!(system.geometry, Geometry::Ring { .. });
+        // Waves of plus and minus the same momentum belong together.
+        let whole = |k: usize| !ring || k % 2 == 1;
+        let few = |&k: &usize| size(k) <= MOST_DETERMINANTS && whole(k);
+        let kept = (least..=m.min(MOST_ORBITALS)).rev().find(few);
         let kept = kept.unwrap_or(least).max(least);
         let turned = &basis * Mat::from_fn(m, kept, |p, k| natural[(p, m - 1 - k)]);
         let all = Configurations::all(sector, kept);
         let matrix = all.hamiltonian(&inside.hamiltonian, inside.basis, turned.as_ref())?;
         let spectrum = Spectrum::of(&matrix)?;
         if spectrum.energies.len() < count {
-            return Err(few(spectrum.energies.len()));
+            return Err(too_few(spectrum.energies.len()));
         }
-        let addresses = all.addresses(kept);
-        let first =
-            Expansion::new(sector, Domain::Walls, &turned, coefficients(&spectrum, 0, &addresses));
+        let addresses = all.addresses(&all.strings());
+        let lowest = coefficients(&spectrum, 0, &addresses);
+        let (domain, orbitals) = series(&inside, &turned);
+        let first = Expansion::new(sector, domain, &orbitals, lowest);
         let states: Vec<(f64, Expansion)> = (0..count)
             .map(|k| (weights[k], first.with_coefficients(coefficients(&spectrum, k, &addresses))))
             .collect();
         let mean = Base::Expansion(Box::new(first.clone().with_densities(averaged(&states))));
         let flow = Weyl::over(settings, sector, system, place(&room, &inside), mean)?;
         let out = |e: &f64| room.frame.energy_out(*e, sector.particles());
-        let x = all.dipole(inside.basis, turned.as_ref());
+        // On a ring `sum x` is no observable.
+        let x = match ring {
+            true => Mat::zeros(all.list.len(), all.list.len()),
+            false => all.dipole(inside.basis, turned.as_ref()),
+        };
         let vectors = Mat::from_fn(all.list.len(), count, |_, _| 0.0);
         let vectors = (0..count).fold(vectors, |mut v, k| {
             spectrum.vector(k).for_each(|(i, c)| v[(i, k)] = c);
@@ -291,9 +307,7 @@ impl GibbsStates {
         let length = room.frame.length;
         let unit = kt * length * length;
         let mut excitation = (EXCITATION.0 * unit).max(EXCITATION.1);
-        let size = |s: &Configurations| {
-            choose(s.orbitals, sector.up).saturating_mul(choose(s.orbitals, sector.down))
-        };
+        let size = |s: &Configurations| s.strings().iter().map(Vec::len).product::<usize>();
         let mut best: Option<(Inside, Mat<f64>, Configurations, Spectrum)> = None;
         let mut free: Vec<f64> = Vec::new();
         let mut tried = 0;
@@ -344,14 +358,16 @@ impl GibbsStates {
         let truncation = (before - last).abs() / (length * length);
         let kept = space.orbitals;
         let basis = orbitals.subcols(0, kept).to_owned();
-        let addresses = space.addresses(kept);
+        let strings = space.strings();
+        let addresses = space.addresses(&strings);
         let out = |e: &f64| room.frame.energy_out(*e, sector.particles());
         let energies: Vec<f64> = spectrum.energies.iter().map(out).collect();
         let weight = |e: &f64| (-(e - energies[0]) / kt).exp();
         let z: f64 = energies.iter().map(weight).sum();
         let probabilities: Vec<f64> = energies.iter().map(|e| weight(e) / z).collect();
-        let template =
-            Expansion::new(sector, Domain::Walls, &basis, coefficients(&spectrum, 0, &addresses));
+        let lowest = coefficients(&spectrum, 0, &addresses);
+        let (domain, angular) = series(&inside, &basis);
+        let template = Expansion::of_strings(sector, domain, &angular, &strings, lowest);
         // States that hardly occur do not show in the density.
         let seen = probabilities.iter().take_while(|p| **p > 1e-5).count().max(1);
         let states: Vec<(f64, Expansion)> = crate::parallel::map_chunks(seen, 4, |_, range| {

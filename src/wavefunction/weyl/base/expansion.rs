@@ -14,7 +14,7 @@
 
 use super::determinants::lift;
 use super::series::{Domain, Products, QuantileWork, Series};
-use crate::exact::strings::StringSpace;
+use crate::exact::strings::{StringSpace, colexicographic};
 use crate::math::scalar::Scalar;
 use crate::system::Sector;
 use faer::Mat;
@@ -27,6 +27,8 @@ struct Level {
     strings: usize,
     /// `(orbital, address of the rest)`, `particles` entries for every string, by ascending orbital.
     removals: Vec<(usize, usize)>,
+    /// The other way round: of every rest `(orbital, address of the string, sign)`, by ascending orbital.
+    additions: Vec<Vec<(usize, usize, f64)>>,
 }
 
 impl Level {
@@ -39,25 +41,34 @@ impl Level {
     }
 }
 
-/// The levels of 1 to `particles` particles.
-fn levels(orbitals: usize, particles: usize) -> Vec<Level> {
-    let mut levels = Vec::new();
-    for k in 1..=particles {
-        let (space, smaller) = (StringSpace::new(orbitals, k), StringSpace::new(orbitals, k - 1));
-        let mut removals = Vec::with_capacity(space.count * k);
-        let mut string = Vec::new();
-        space.unrank(0, &mut string);
-        loop {
-            for &orbital in &string {
-                let rest: Vec<usize> = string.iter().copied().filter(|&o| o != orbital).collect();
-                removals.push((orbital, smaller.rank(&rest)));
-            }
-            if !space.advance(&mut string) {
-                break;
+/// The levels of 1 to as many particles as the `strings` have, which are colexicographic; below them are those that are left
+/// when orbitals are taken out.
+fn levels(strings: &[Vec<usize>]) -> Vec<Level> {
+    let particles = strings.first().map_or(0, Vec::len);
+    let mut levels = Vec::with_capacity(particles);
+    let mut above = strings.to_vec();
+    for k in (1..=particles).rev() {
+        let without = |s: &[usize], place: usize| [&s[..place], &s[place + 1..]].concat();
+        let rests = || above.iter().flat_map(|s| (0..k).map(move |place| without(s, place)));
+        let mut below: Vec<Vec<usize>> = rests().collect();
+        below.sort_unstable_by(|a, b| colexicographic(a, b));
+        below.dedup();
+        let rank = |rest: &[usize]| below.partition_point(|b| colexicographic(b, rest).is_lt());
+        let orbitals = above.iter().flatten().copied();
+        let removals = orbitals.zip(rests().map(|r| rank(&r))).collect();
+        let additions = vec![Vec::new(); below.len()];
+        let mut level = Level { particles: k, strings: above.len(), removals, additions };
+        for string in 0..level.strings {
+            let own: Vec<_> = level.removals(string).collect();
+            for (sign, orbital, rest) in own {
+                level.additions[rest].push((orbital, string, sign));
             }
         }
-        levels.push(Level { particles: k, strings: space.count, removals });
+        level.additions.iter_mut().for_each(|a| a.sort_unstable_by_key(|a| a.0));
+        levels.push(level);
+        above = below;
     }
+    levels.reverse();
     levels
 }
 
@@ -65,7 +76,8 @@ fn levels(orbitals: usize, particles: usize) -> Vec<Level> {
 /// string of rows.
 pub fn minors(c: &Mat<f64>) -> Vec<f64> {
     let mut below = vec![1.0];
-    for (k, level) in levels(c.nrows(), c.ncols()).iter().enumerate() {
+    let strings = StringSpace::new(c.nrows(), c.ncols()).all();
+    for (k, level) in levels(&strings).iter().enumerate() {
         let minor = |s| level.removals(s).map(|(sign, row, rest)| sign * c[(row, k)] * below[rest]);
         below = (0..level.strings).map(|s| minor(s).sum()).collect();
     }
@@ -108,9 +120,21 @@ impl Expansion {
         orbitals: &Mat<f64>,
         coefficients: Vec<f64>,
     ) -> Self {
-        let series = Series::new(domain, orbitals);
         let m = orbitals.ncols();
-        let levels = [levels(m, sector.up), levels(m, sector.down)];
+        let all = [sector.up, sector.down].map(|n| StringSpace::new(m, n).all());
+        Self::of_strings(sector, domain, orbitals, &all, coefficients)
+    }
+
+    /// The same over some strings only, of spin up and of spin down, each list colexicographic.
+    pub fn of_strings(
+        sector: Sector,
+        domain: Domain,
+        orbitals: &Mat<f64>,
+        strings: &[Vec<Vec<usize>>; 2],
+        coefficients: Vec<f64>,
+    ) -> Self {
+        let series = Series::new(domain, orbitals);
+        let levels = [levels(&strings[0]), levels(&strings[1])];
         let products = Products::new(&series);
         Self::over(sector, Arc::new(series), Arc::new(products), Arc::new(levels), coefficients)
     }
@@ -309,26 +333,17 @@ struct State {
 
 impl State {
     /// `<a_p Psi | a_q Psi>`, row-major.
-    fn density(&mut self, level: &Level, m: usize) -> Vec<f64> {
+    fn density(&self, level: &Level, m: usize) -> Vec<f64> {
         let width = self.rows.len() / level.strings;
-        let smaller = level.removals.iter().map(|r| r.1 + 1).max().unwrap_or(1);
-        // The amplitudes of a_p Psi, row-major in (string of the rest, p, column).
-        self.scratch.clear();
-        self.scratch.resize(smaller * m * width, 0.0);
-        for (s, row) in self.rows.chunks_exact(width).enumerate() {
-            for (sign, p, rest) in level.removals(s) {
-                let at = (rest * m + p) * width;
-                let to = &mut self.scratch[at..at + width];
-                to.iter_mut().zip(row).for_each(|(t, r)| *t = sign * r);
-            }
-        }
         let mut gamma = vec![0.0; m * m];
-        for rest in self.scratch.chunks_exact(m * width) {
-            for p in 0..m {
-                let left = &rest[p * width..(p + 1) * width];
-                for q in 0..=p {
-                    let right = &rest[q * width..(q + 1) * width];
-                    gamma[p * m + q] += left.iter().zip(right).map(|(a, b)| a * b).sum::<f64>();
+        for additions in &level.additions {
+            // The amplitudes of a_p Psi at this rest, for every column.
+            for (k, &(p, s, sign)) in additions.iter().enumerate() {
+                let left = &self.rows[s * width..(s + 1) * width];
+                for &(q, t, other) in &additions[..=k] {
+                    let right = &self.rows[t * width..(t + 1) * width];
+                    let dot = left.iter().zip(right).map(|(a, b)| a * b).sum::<f64>();
+                    gamma[p * m + q] += sign * other * dot;
                 }
             }
         }
@@ -343,9 +358,8 @@ impl State {
     /// `sum_p phi_p a_p Psi`, normalised.
     fn place(&mut self, level: &Level, phi: &[f64]) {
         let width = self.rows.len() / level.strings;
-        let smaller = level.removals.iter().map(|r| r.1 + 1).max().unwrap_or(1);
         self.scratch.clear();
-        self.scratch.resize(smaller * width, 0.0);
+        self.scratch.resize(level.additions.len() * width, 0.0);
         for (s, row) in self.rows.chunks_exact(width).enumerate() {
             for (sign, p, rest) in level.removals(s) {
                 let to = &mut self.scratch[rest * width..(rest + 1) * width];

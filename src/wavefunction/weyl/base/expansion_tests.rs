@@ -187,3 +187,64 @@ fn minors_are_those_of_cauchy_and_binet() {
     let whole = (a.transpose() * &b).determinant();
     assert!((sum - whole).abs() < 1e-13, "{sum} {whole}");
 }
+
+/// A state over the strings that occur is the same state: values, adjoints, density matrices and samples.
+#[test]
+fn strings_that_do_not_occur_can_be_left_out() {
+    for (up, down) in [(4, 0), (0, 3), (2, 1), (2, 2)] {
+        let sector = Sector::new(up, down);
+        let m = 7;
+        let all = [up, down].map(|n| StringSpace::new(m, n).all());
+        // Those of few quanta, as in a trap.
+        let few = |strings: &Vec<Vec<usize>>| -> Vec<Vec<usize>> {
+            let quanta = |s: &Vec<usize>| s.iter().sum::<usize>();
+            let lowest = strings.iter().map(quanta).min().unwrap_or(0);
+            strings.iter().filter(|s| quanta(s) <= lowest + 3).cloned().collect()
+        };
+        let some = [few(&all[0]), few(&all[1])];
+        let mut rng = Pcg64::seed_from_u64(8);
+        let mut full = vec![0.0; all[0].len() * all[1].len()];
+        let mut short = Vec::new();
+        for u in &some[0] {
+            for d in &some[1] {
+                let c = rng.random_range(-1.0..1.0);
+                let at = |list: &[Vec<usize>], s| list.iter().position(|o| o == s).unwrap();
+                full[at(&all[0], u) * all[1].len() + at(&all[1], d)] = c;
+                short.push(c);
+            }
+        }
+        assert!(short.len() < full.len());
+        let orbitals = unit(m, m);
+        let whole = Expansion::new(sector, Domain::Walls, &orbitals, full);
+        let part = Expansion::of_strings(sector, Domain::Walls, &orbitals, &some, short);
+        for (a, b) in whole.densities.iter().flatten().zip(part.densities.iter().flatten()) {
+            assert!((a - b).abs() < 1e-14);
+        }
+        let n = up + down;
+        let mut traces = [ExpansionTrace::default(), ExpansionTrace::default()];
+        let mut bars = [vec![0.0; n], vec![0.0; n]];
+        let theta = angles(n);
+        let found: Vec<(f64, f64)> = [&whole, &part]
+            .iter()
+            .zip(traces.iter_mut().zip(&mut bars))
+            .map(|(state, (trace, bar))| {
+                let value = state.forward(&theta, true, trace);
+                state.backward(bar, trace);
+                value
+            })
+            .collect();
+        assert!((found[0].0 - found[1].0).abs() < 1e-12 && found[0].1 == found[1].1);
+        for (a, b) in bars[0].iter().zip(&bars[1]) {
+            assert!((a - b).abs() < 1e-10 * (1.0 + a.abs()));
+        }
+        for _ in 0..20 {
+            let u: Vec<f64> = (0..n).map(|_| open_uniform(&mut rng)).collect();
+            let mut drawn = [vec![0.0; n], vec![0.0; n]];
+            whole.sample(&u, &mut drawn[0]);
+            part.sample(&u, &mut drawn[1]);
+            for (a, b) in drawn[0].iter().zip(&drawn[1]) {
+                assert!((a - b).abs() < 1e-9, "({up}, {down}): {a} {b}");
+            }
+        }
+    }
+}

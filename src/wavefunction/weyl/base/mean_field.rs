@@ -83,16 +83,17 @@ pub fn determinants(
 ) -> Result<Determinants, EigenFailure> {
     let most = most_functions(system.geometry);
     let mut coefficients = coefficients(orbitals, sector, system, most, &CUTOFFS)?;
-    let domain = match *system.geometry {
-        Geometry::Ring { circumference } => {
-            if let Some(anchor) = anchor(&system.hamiltonian.external, circumference) {
-                coefficients.iter_mut().for_each(|c| turn(c, 2.0 * PI * anchor / circumference));
-            }
-            Domain::Circle
-        }
-        _ => Domain::Walls,
-    };
+    let domain = in_angles(system, &mut coefficients);
     Ok(Determinants::new(sector, domain, &coefficients))
+}
+
+/// Makes series of angles of orbitals that are given as in [`OneBodyBasis`].
+pub(in super::super) fn in_angles(system: System, coefficients: &mut [Mat<f64>]) -> Domain {
+    let Geometry::Ring { circumference } = *system.geometry else { return Domain::Walls };
+    if let Some(anchor) = anchor(&system.hamiltonian.external, circumference) {
+        coefficients.iter_mut().for_each(|c| turn(c, 2.0 * PI * anchor / circumference));
+    }
+    Domain::Circle
 }
 
 /// Turns orbitals on a ring, given as in [`OneBodyBasis`], so that angles are counted from `angle`.
