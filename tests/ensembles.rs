@@ -117,7 +117,7 @@ fn a_sweep_is_of_all_its_temperatures() {
 fn limits_are_free_fermions_and_the_ground_state() {
     let free = run("None", "(up: 2, down: 1)", "temperature: (kT: 0.4),");
     let t = free.summary.thermal.unwrap();
-    assert!(t.variance.sqrt() < 1e-6, "{:e}", t.variance);
+    assert!(t.variance.sqrt() < 1e-8, "{:e}", t.variance);
     assert!((t.free_energy.value - t.free_energy.reference.unwrap()).abs() < 1e-5);
     let cold = run(SOFT, "(up: 2)", "temperature: (kT: 0.02), reference: None,");
     let t = cold.summary.thermal.unwrap();

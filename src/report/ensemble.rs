@@ -153,7 +153,10 @@ fn numbers(page: &mut String, summary: &EnsembleSummary) {
             ];
             row(page, "td", &cells);
         }
-        page.push_str("</table>\n<table>\n");
+        page.push_str("</table>\n");
+    }
+    if !summary.transitions.is_empty() {
+        page.push_str("<table>\n");
         row(page, "th", &["transition", "dipole / bohr", "oscillator strength"].map(text));
         for t in &summary.transitions {
             let cells = [
