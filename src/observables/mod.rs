@@ -349,6 +349,28 @@ pub fn measure(
     effort: Effort,
     mut watch: impl FnMut(usize),
 ) -> Result<Vec<Measurement>, EigenFailure> {
+    let mut told = 0;
+    let goes_on = |done| {
+        if done > told {
+            told = done;
+            watch(done);
+        }
+        true
+    };
+    Ok(measure_while(psi, setup, observables, effort, goes_on)?.unwrap_or_default())
+}
+
+/// The same for as long as `goes_on`, which gets the number of replicates that are done, time and again; none where it ends them.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_while(
+    psi: &dyn Wavefunction,
+    setup: &Setup,
+    observables: &[(&'static str, Box<dyn Observable>)],
+    effort: Effort,
+    mut goes_on: impl FnMut(usize) -> bool,
+) -> Result<Option<Vec<Measurement>>, EigenFailure> {
     let (count, samples) = (effort.sets(), effort.each());
     let mut means: Vec<Vec<Vec<f64>>> = vec![Vec::with_capacity(count); observables.len()];
     let mut unseen = vec![false; observables.len()];
@@ -365,6 +387,9 @@ pub fn measure(
             let parts = parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
                 add_chunk(psi, setup, observables, &batch, range, uses)
             });
+            if !goes_on(replicate) {
+                return Ok(None);
+            }
             for part in parts {
                 for ((sums, used), (more, count)) in all.iter_mut().zip(part) {
                     *used += count;
@@ -378,9 +403,11 @@ pub fn measure(
             means.push(sums);
             *unseen |= used == 0;
         }
-        watch(replicate + 1);
+        if !goes_on(replicate + 1) {
+            return Ok(None);
+        }
     }
-    observables
+    let finished: Result<Vec<_>, _> = observables
         .iter()
         .zip(means)
         .zip(unseen)
@@ -394,7 +421,8 @@ pub fn measure(
                 (_, Err(error)) => Some(Err(error)),
             }
         })
-        .collect()
+        .collect();
+    finished.map(Some)
 }
 
 /// Sums of an observable and the number of samples behind them.
