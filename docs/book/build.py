@@ -4,8 +4,8 @@
     docs/book/build.py            check: fails where an output has changed or a link is broken
     docs/book/build.py --update   writes the outputs into the book
 
-A block ```sh is a list of commands, run in the root of the repository with `weylflow` in the path; the block ```text after it is
-what they print. Times, the number of threads, and digits that are rounding are not compared.
+Needs `cargo build --release` before. A block ```sh is a list of commands, run in the root of the repository with `weylflow` in the path; the
+block ```text after it is what they print. Times, the number of threads, and digits that are rounding are not compared.
 """
 
 import difflib

@@ -374,7 +374,7 @@ mod tests {
             let inside = &points[1..points.len() - 1];
             let ends = if periodic { vec![3.0, -2.0, 8.0] } else { vec![] };
             for &x in inside.iter().chain(&ends) {
-                let e = 1e-6;
+                let e = 1e-7;
                 let bend = |at: f64| (t.derivative(at + e) - t.derivative(at - e)) / (2.0 * e);
                 assert!(
                     (t.value(x + e) - t.value(x - e) - 2.0 * e * t.derivative(x)).abs() < 1e-11
