@@ -5,7 +5,7 @@ use weylflow::exact::{
     ExactError, ExactOptions, ExactResult, Iteration, Method, Step, solve, solve_on_line,
 };
 use weylflow::problems::{reference_case, reference_cases};
-use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, Table};
 
 fn options() -> ExactOptions {
     ExactOptions { closed_forms: false, ..ExactOptions::default() }
@@ -884,4 +884,50 @@ fn commands_refuse_what_has_no_ground_state() {
     refused("Harmonic()", "InverseSquare(strength: -1)", "up: 2", "no lower bound");
     refused("Formula(\"-0.1*x^4\")", "None", "up: 1", "no lower bound");
     refused("Formula(\"-1/abs(x)\")", "None", "up: 1", "v(x) must be finite");
+}
+
+/// Energies in a table are those in the formula that it was made from, as close as the table says of itself.
+#[test]
+fn tables_have_the_energies_of_their_formulas() {
+    let box_of_five = Geometry::Box { half_width: 5.0 };
+    let ring = Geometry::Ring { circumference: 6.0 };
+    for (text, geometry, (from, to), count, sector) in [
+        ("x^2/2 + 2*exp(-x^2)", None, (-9.0, 9.0), 91, Sector::new(1, 1)),
+        ("x^2/2 + 2*exp(-x^2)", None, (-9.0, 9.0), 361, Sector::new(2, 0)),
+        ("cosh(x/2)", Some(box_of_five), (-5.0, 5.0), 101, Sector::new(2, 1)),
+        ("-2*cos(tau*x/6)", Some(ring), (-3.0, 3.0), 61, Sector::new(1, 1)),
+    ] {
+        let formula = External::Formula(text.parse().unwrap());
+        let step = (to - from) / (count - 1) as f64;
+        // Uneven as well: every third point a little to the right.
+        let nudge = |i: usize| if i % 3 == 1 { 0.3 * step } else { 0.0 };
+        let points: Vec<f64> = (0..count).map(|i| from + step * i as f64 + nudge(i)).collect();
+        let mut points = points;
+        points[count - 1] = to;
+        let mut values: Vec<f64> = points.iter().map(|x| formula.value(*x)).collect();
+        let periodic = geometry == Some(ring);
+        if periodic {
+            values[count - 1] = values[0];
+        }
+        let table = Table::new(points, values, periodic).unwrap();
+        let error = table.interpolation_error();
+        assert!(error < 1e-3, "{text}: {error:e}");
+        let energy = |external: External| {
+            let interaction = Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 };
+            let h = Hamiltonian { title: String::new(), external, interaction };
+            let mut go_on = |_: &Step| ControlFlow::Continue(());
+            let result = match &geometry {
+                Some(g) => solve(&h, g, sector, &options(), &mut go_on),
+                None => solve_on_line(&h, sector, &options(), &mut go_on),
+            };
+            let result = result.unwrap();
+            (result.energies[0], result.error_estimates[0])
+        };
+        let (in_table, solver) = energy(External::Tabulated(table));
+        let (in_formula, also) = energy(formula);
+        let allowed = sector.particles() as f64 * error + solver + also;
+        let off = (in_table - in_formula).abs();
+        assert!(off <= allowed, "{text}: off by {off:e}, allowed {allowed:e}");
+        assert!(solver < 1e-6, "{text}: {solver:e}");
+    }
 }

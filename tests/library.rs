@@ -42,8 +42,8 @@ fn every_run_loads_and_survives_writing() {
 
 /// The potentials are those that the reader of specs knows; each has a row with its formula.
 #[test]
-fn the_readme_has_the_formula_of_every_potential() {
-    let readme = include_str!("../README.md");
+fn the_docs_have_the_formula_of_every_potential() {
+    let docs = include_str!("../docs/specs.md");
     for (field, table) in
         [("external", "| `external` | v(x) |"), ("interaction", "| `interaction` | w(d) |")]
     {
@@ -61,7 +61,7 @@ fn the_readme_has_the_formula_of_every_potential() {
         let choices = choices.lines().next().unwrap();
         let names: Vec<&str> = choices.split('`').skip(1).step_by(2).collect();
         assert!(names.len() >= 7, "{said}");
-        let rows = readme.split(table).nth(1).unwrap().split("\n\n").next().unwrap();
+        let rows = docs.split(table).nth(1).unwrap().split("\n\n").next().unwrap();
         for name in names {
             let row = rows.lines().find(|row| {
                 let rest = row.strip_prefix(&format!("| `{name}"));

@@ -4,8 +4,8 @@
     docs/book/build.py            check: fails where an output has changed or a link is broken
     docs/book/build.py --update   writes the outputs into the book
 
-A block ```sh is a list of commands, run in the root of the repository with `weylflow` in the path; the block ```text after it is
-what they print. Times, the number of threads, and digits that are rounding are not compared.
+Needs `cargo build --release` before. A block ```sh is a list of commands, run in the root of the repository with `weylflow` in the path; the
+block ```text after it is what they print. Times, the number of threads, and digits that are rounding are not compared.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from pathlib import Path
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parents[1]
 BLOCK = re.compile(r"```sh\n(.*?)```\n\n```text\n(.*?)```", re.S)
-LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
 # What differs from one machine or day to the next: times and sizes, small numbers that are rounding, and what is relative to them.
 VARIES = re.compile(r"\d+(\.\d+)? ?(s|ms|min|MiB|GiB)\b|\d+ threads?|[-+]?\d+(\.\d+)?e[-+]?\d+|[-+]\d+\.\d+ error bars")
 LONG = re.compile(r"(\d+\.\d{7})\d+(\(\d+\))?")
@@ -27,6 +27,13 @@ LONG = re.compile(r"(\d+\.\d{7})\d+(\(\d+\))?")
 
 def plain(text):
     return LONG.sub(r"\1", VARIES.sub("..", text)).splitlines()
+
+
+def places(page):
+    """The headings of a page, as links name them, and its anchors."""
+    text = page.read_text()
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings} | set(re.findall(r'<a id="([^"]+)">', text))
 
 
 def output(commands):
@@ -46,7 +53,7 @@ def main():
     wrong = []
     # In the order of the contents: later chapters use what earlier ones made.
     contents = (BOOK / "SUMMARY.md").read_text()
-    for name in [n for n in LINK.findall(contents) if "/" not in n]:
+    for name in [n for n, _ in LINK.findall(contents) if "/" not in n]:
         page = BOOK / name
         text = page.read_text()
 
@@ -61,11 +68,16 @@ def main():
         new = BLOCK.sub(block, text)
         if update:
             page.write_text(new)
-    pages = [*BOOK.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    pages = [*BOOK.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "python" / "README.md"]
     for page in pages:
-        for link in LINK.findall(page.read_text()):
-            if not link.startswith(("http", "mailto")) and not (page.parent / link).exists():
+        for link, place in LINK.findall(page.read_text()):
+            if link.startswith(("http", "mailto")):
+                continue
+            to = page.parent / link if link else page
+            if not to.exists():
                 wrong.append(f"{page.name}: the link {link} leads nowhere")
+            elif place and place not in places(to):
+                wrong.append(f"{page.name}: the link {link}#{place} leads nowhere within the page")
     if wrong:
         sys.exit("\n".join(wrong))
     print("the book is as it prints")

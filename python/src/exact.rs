@@ -6,13 +6,14 @@ use crate::watch::Watch;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
-use weylflow::run::{Event, Observer, Task, solve_until};
+use weylflow::exact::thermal::ThermalOptions;
+use weylflow::run::{Event, Observer, Task, solve_until, thermal_until};
 use weylflow::spec::{load, load_hamiltonian, read, validate};
 use weylflow::{ExactOptions, Geometry, Sector};
 
 /// Lowest energies of a sector with error estimates; `text` is a spec, without it `path` names a spec or a Hamiltonian.
 #[pyfunction]
-#[pyo3(signature = (text, path, up=None, down=None, half_width=None, ring=None, states=1, tolerance=None, tell=None))]
+#[pyo3(signature = (text, path, up=None, down=None, half_width=None, ring=None, states=1, tolerance=None, temperature=None, tell=None))]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn exact<'py>(
     py: Python<'py>,
@@ -24,6 +25,7 @@ pub(crate) fn exact<'py>(
     ring: Option<f64>,
     states: usize,
     tolerance: Option<f64>,
+    temperature: Option<f64>,
     tell: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let is_spec = match text {
@@ -58,6 +60,9 @@ pub(crate) fn exact<'py>(
         .map_err(errors::spec)?;
     let repulsion = hamiltonian.nuclear_repulsion();
     let task = Task { hamiltonian, sector, geometry };
+    if let Some(kt) = temperature {
+        return thermal(py, &task, kt, tolerance, repulsion, tell);
+    }
     let mut options = ExactOptions { states, ..ExactOptions::default() };
     options.tolerance = tolerance.unwrap_or(options.tolerance);
     let mut watch = Watch::new(tell);
@@ -92,5 +97,33 @@ pub(crate) fn exact<'py>(
         let densities: Vec<_> = densities.map(|d| smooth(py, d)).collect::<PyResult<_>>()?;
         all.set_item("densities", densities)?;
     }
+    Ok(all)
+}
+
+/// The canonical ensemble at a temperature.
+fn thermal<'py>(
+    py: Python<'py>,
+    task: &Task,
+    kt: f64,
+    tolerance: Option<f64>,
+    repulsion: f64,
+    tell: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    validate::temperature(kt).map_err(errors::spec)?;
+    let mut options = ThermalOptions::at(kt);
+    options.tolerance = tolerance.unwrap_or(options.tolerance);
+    let mut watch = Watch::new(tell);
+    watch.hear(Event::Phase("exact free energy"));
+    let solved = py.detach(|| thermal_until(task, &options, None, &|| watch.stops()));
+    watch.hear(Event::PhaseEnded);
+    let result = match (watch.raised(), solved) {
+        (Some(raised), _) => return Err(raised),
+        (None, Err(error)) => return Err(errors::run(error)),
+        (None, Ok(Err(error))) => return Err(errors::run(error)),
+        (None, Ok(Ok(result))) => result,
+    };
+    let all = PyDict::new(py);
+    all.set_item("thermal", serde_json::to_string(&result).map_err(errors::run)?)?;
+    all.set_item("nuclear_repulsion", repulsion)?;
     Ok(all)
 }

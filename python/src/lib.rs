@@ -3,6 +3,7 @@
 mod errors;
 mod exact;
 mod measure;
+mod potential;
 mod project;
 mod run;
 mod scan;
@@ -20,6 +21,8 @@ mod _weylflow {
     use super::exact::exact;
     #[pymodule_export]
     use super::measure::measure;
+    #[pymodule_export]
+    use super::potential::Potential;
     #[pymodule_export]
     use super::project::project;
     #[pymodule_export]

@@ -1,15 +1,17 @@
 //! Observables of a trained state.
 
 use crate::errors;
+use crate::state::chosen;
+use crate::watch::Watch;
 use pyo3::prelude::*;
 use weylflow::observables::{self, Effort, REGISTRY, Setup};
-use weylflow::store::saved::SavedWavefunction;
 
 /// Measures observables, named as in `weylflow measure --what`; all that need no exact state without names. JSON.
 #[pyfunction]
 pub(crate) fn measure(
     py: Python<'_>,
     wavefunction: &str,
+    state: Option<usize>,
     what: Vec<String>,
     samples: usize,
     replicates: usize,
@@ -22,7 +24,8 @@ pub(crate) fn measure(
             all.join(", ")
         )));
     }
-    let saved = SavedWavefunction::from_json(wavefunction).map_err(errors::run)?;
+    let saved = chosen(wavefunction, state)?;
+    let watch = Watch::new(None);
     let found = py.detach(|| -> Result<_, String> {
         let state = weylflow::State::new(saved).map_err(|e| e.to_string())?;
         let setup = Setup::new(state.wavefunction(), state.system());
@@ -33,8 +36,10 @@ pub(crate) fn measure(
             .filter_map(|e| Some((e.name, (e.build)(&setup)?)))
             .collect();
         let effort = Effort { samples, replicates, seed: seed.unwrap_or(state.spec().seed) };
-        observables::measure(state.wavefunction(), &setup, &chosen, effort, |_| ())
+        let goes_on = |_| !watch.stopped();
+        observables::measure_while(state.wavefunction(), &setup, &chosen, effort, goes_on)
             .map_err(|e| e.to_string())
     });
-    serde_json::to_string(&found.map_err(errors::run)?).map_err(errors::run)
+    let found = found.map_err(errors::run)?.ok_or_else(|| watch.ended())?;
+    serde_json::to_string(&found).map_err(errors::run)
 }

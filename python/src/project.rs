@@ -1,11 +1,11 @@
 //! Exact projection of a trained state.
 
 use crate::errors;
+use crate::state::chosen;
 use pyo3::prelude::*;
 use std::ops::ControlFlow;
 use weylflow::project::{self as projection, ProjectError, Settings, State};
 use weylflow::store::projection::ProjectionRecord;
-use weylflow::store::saved::SavedWavefunction;
 
 /// Projects a state onto the ground state; what `projection.json` holds, as JSON.
 #[pyfunction]
@@ -19,7 +19,7 @@ pub(crate) fn project(
     observables: Option<Vec<String>>,
     seed: Option<u64>,
 ) -> PyResult<String> {
-    let saved = SavedWavefunction::from_json(wavefunction).map_err(errors::run)?;
+    let saved = chosen(wavefunction, None)?;
     let fingerprint = saved.fingerprint().map_err(errors::run)?;
     let title = saved.spec.title.clone();
     let mut settings =

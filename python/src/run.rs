@@ -6,11 +6,12 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::{Path, PathBuf};
-use weylflow::exact::Density;
-use weylflow::run::{Ended, InFolder};
+use weylflow::exact;
+use weylflow::run::{Ended, EnsembleEnded, EnsembleRun, InFolder};
 use weylflow::spec::{read, write};
+use weylflow::store::ensemble::Densities;
 use weylflow::store::files::{Existing, names, read_text};
-use weylflow::store::folder::RunFolder;
+use weylflow::store::folder::FinishedRun;
 use weylflow::store::record::{DensityProfile, IterationRow};
 use weylflow::store::summary::read_summary;
 use weylflow::{ResolvedSpec, Run, RunError};
@@ -52,18 +53,28 @@ pub(crate) fn run<'py>(
     let mut spec = parse(text, &path)?;
     spec.seed = seed.unwrap_or(spec.seed);
     let existing = self::existing(existing)?;
+    let place = out.as_ref().map(|folder| InFolder { existing, ..InFolder::new(folder) });
     let mut watch = Watch::new(tell);
-    let done = py.detach(|| {
-        let run = Run::new(spec)?;
-        match &out {
-            None => Ok(Some(run.train(&mut watch)?.estimate()?)),
-            Some(folder) => {
-                let place = InFolder { existing, ..InFolder::new(folder) };
-                match run.in_folder(&place, &mut watch)? {
-                    Ended::Now(outcome) => Ok(Some(*outcome)),
-                    Ended::Before(..) => Ok(None),
-                }
-            }
+    let done = py.detach(|| match spec.is_of_several() {
+        true => {
+            let run = EnsembleRun::new(spec)?;
+            let Some(place) = &place else {
+                return Ok(Some(Outcome::Several(Box::new(run.estimate(&mut watch)?))));
+            };
+            Ok(match run.in_folder(place, &mut watch)? {
+                EnsembleEnded::Now(outcome) => Some(Outcome::Several(outcome)),
+                EnsembleEnded::Before(..) => None,
+            })
+        }
+        false => {
+            let run = Run::new(spec)?;
+            let Some(place) = &place else {
+                return Ok(Some(Outcome::One(Box::new(run.train(&mut watch)?.estimate()?))));
+            };
+            Ok(match run.in_folder(place, &mut watch)? {
+                Ended::Now(outcome) => Some(Outcome::One(outcome)),
+                Ended::Before(..) => None,
+            })
         }
     });
     let outcome = match (watch.raised(), done) {
@@ -78,46 +89,80 @@ pub(crate) fn run<'py>(
         // It had ended before.
         return load(py, out.unwrap_or_default());
     };
-    result(
-        py,
-        Parts {
-            summary: serde_json::to_string(&outcome.summary).map_err(errors::run)?,
-            spec: write::to_ron(&outcome.spec).map_err(errors::run)?,
-            rows: &outcome.rows,
-            density: outcome.density,
-            reference_density: outcome.reference_density,
-            wavefunction: outcome.saved.to_json().map_err(errors::run)?,
-        },
-    )
+    match outcome {
+        Outcome::One(outcome) => result(
+            py,
+            Parts {
+                summary: serde_json::to_string(&outcome.summary).map_err(errors::run)?,
+                spec: write::to_ron(&outcome.spec).map_err(errors::run)?,
+                rows: &outcome.rows,
+                density: Density::One(outcome.density, outcome.reference_density),
+                wavefunction: outcome.saved.to_json().map_err(errors::run)?,
+            },
+        ),
+        Outcome::Several(outcome) => result(
+            py,
+            Parts {
+                summary: serde_json::to_string(&outcome.summary).map_err(errors::run)?,
+                spec: write::to_ron(&outcome.spec).map_err(errors::run)?,
+                rows: &outcome.rows,
+                density: Density::Several(outcome.densities),
+                wavefunction: outcome.saved.to_json().map_err(errors::run)?,
+            },
+        ),
+    }
+}
+
+enum Outcome {
+    One(Box<weylflow::Outcome>),
+    Several(Box<weylflow::run::EnsembleOutcome>),
 }
 
 /// The results of a finished run in its folder.
 #[pyfunction]
 pub(crate) fn load(py: Python<'_>, folder: PathBuf) -> PyResult<Bound<'_, PyDict>> {
-    let run = RunFolder::read(&folder).map_err(errors::run)?;
-    // The record itself, not what the report makes of it.
-    let summary = read_summary(&folder.join(names::SUMMARY)).map_err(errors::run)?;
-    let text = read_text(&folder.join(names::WAVEFUNCTION)).map_err(errors::run)?;
-    result(
-        py,
-        Parts {
-            summary: serde_json::to_string(&summary).map_err(errors::run)?,
-            spec: run.spec.1,
-            rows: &run.rows,
-            density: run.density,
-            reference_density: run.reference_density,
-            wavefunction: text,
-        },
-    )
+    let run = FinishedRun::read(&folder).map_err(errors::run)?;
+    let wavefunction = read_text(&folder.join(names::WAVEFUNCTION)).map_err(errors::run)?;
+    match run {
+        FinishedRun::One(run) => {
+            // The record itself, not what the report makes of it.
+            let summary = read_summary(&folder.join(names::SUMMARY)).map_err(errors::run)?;
+            result(
+                py,
+                Parts {
+                    summary: serde_json::to_string(&summary).map_err(errors::run)?,
+                    spec: run.spec.1,
+                    rows: &run.rows,
+                    density: Density::One(run.density, run.reference_density),
+                    wavefunction,
+                },
+            )
+        }
+        FinishedRun::Several(run) => result(
+            py,
+            Parts {
+                summary: serde_json::to_string(&run.summary).map_err(errors::run)?,
+                spec: run.spec.1,
+                rows: &run.rows,
+                density: Density::Several(run.densities),
+                wavefunction,
+            },
+        ),
+    }
 }
 
 struct Parts<'a> {
     summary: String,
     spec: String,
     rows: &'a [IterationRow],
-    density: DensityProfile,
-    reference_density: Option<Density>,
+    density: Density,
     wavefunction: String,
+}
+
+enum Density {
+    /// With that of the exact ground state.
+    One(DensityProfile, Option<exact::Density>),
+    Several(Densities),
 }
 
 fn result<'py>(py: Python<'py>, parts: Parts) -> PyResult<Bound<'py, PyDict>> {
@@ -138,13 +183,23 @@ fn result<'py>(py: Python<'py>, parts: Parts) -> PyResult<Bound<'py, PyDict>> {
     rows.set_item("seconds", column(|r| r.seconds))?;
     all.set_item("iterations", rows)?;
     let density = PyDict::new(py);
-    density.set_item("edges", parts.density.edges.into_pyarray(py))?;
-    density.set_item("up", pairs(py, parts.density.up)?)?;
-    density.set_item("down", pairs(py, parts.density.down)?)?;
-    all.set_item("density", density)?;
-    if let Some(exact) = parts.reference_density {
-        all.set_item("reference_density", smooth(py, exact)?)?;
+    match parts.density {
+        Density::One(of, reference) => {
+            density.set_item("edges", of.edges.into_pyarray(py))?;
+            density.set_item("up", pairs(py, of.up)?)?;
+            density.set_item("down", pairs(py, of.down)?)?;
+            if let Some(exact) = reference {
+                all.set_item("reference_density", smooth(py, exact)?)?;
+            }
+        }
+        Density::Several(of) => {
+            density.set_item("edges", of.edges.into_pyarray(py))?;
+            for (name, curve) in of.curves {
+                density.set_item(name, curve.into_pyarray(py))?;
+            }
+        }
     }
+    all.set_item("density", density)?;
     Ok(all)
 }
 
@@ -156,7 +211,7 @@ fn pairs(py: Python<'_>, values: Vec<(f64, f64)>) -> PyResult<Bound<'_, PyArray2
 }
 
 /// A density on points.
-pub(crate) fn smooth(py: Python<'_>, density: Density) -> PyResult<Bound<'_, PyDict>> {
+pub(crate) fn smooth(py: Python<'_>, density: exact::Density) -> PyResult<Bound<'_, PyDict>> {
     let all = PyDict::new(py);
     all.set_item("x", density.x.into_pyarray(py))?;
     all.set_item("up", density.up.into_pyarray(py))?;

@@ -1,6 +1,7 @@
 //! A trained state: samples and values.
 
 use crate::errors;
+use crate::watch::Watch;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods,
 };
@@ -13,11 +14,17 @@ use weylflow::store::saved::SavedWavefunction;
 #[pyclass(frozen, module = "weylflow._weylflow")]
 pub(crate) struct State(Trained);
 
+/// The wavefunction of a text, of several states that with this number.
+pub(crate) fn chosen(text: &str, state: Option<usize>) -> PyResult<SavedWavefunction> {
+    SavedWavefunction::from_json(text).and_then(|saved| saved.one(state)).map_err(errors::run)
+}
+
 #[pymethods]
 impl State {
     #[new]
-    fn new(py: Python<'_>, text: &str) -> PyResult<Self> {
-        let saved = SavedWavefunction::from_json(text).map_err(errors::run)?;
+    #[pyo3(signature = (text, state=None))]
+    fn new(py: Python<'_>, text: &str, state: Option<usize>) -> PyResult<Self> {
+        let saved = chosen(text, state)?;
         Ok(State(py.detach(|| Trained::new(saved)).map_err(errors::run)?))
     }
 
@@ -43,7 +50,9 @@ impl State {
         seed: u64,
     ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, usize)> {
         let n = self.0.sector().particles();
-        let found = py.detach(|| self.0.sample(count, seed));
+        let watch = Watch::new(None);
+        let found = py.detach(|| self.0.sample_while(count, seed, &mut || !watch.stopped()));
+        let found = found.ok_or_else(|| watch.ended())?;
         let rows = found.local_energy.len();
         Ok((
             found.x.into_pyarray(py).reshape([rows, n])?,
@@ -76,7 +85,9 @@ impl State {
                 &owned
             }
         };
-        let found = py.detach(|| self.0.evaluate(values)).map_err(errors::spec)?;
+        let watch = Watch::new(None);
+        let found = py.detach(|| self.0.evaluate_while(values, &mut || !watch.stopped()));
+        let found = found.map_err(errors::spec)?.ok_or_else(|| watch.ended())?;
         let all = PyDict::new(py);
         all.set_item("log_abs", found.log_abs.into_pyarray(py))?;
         all.set_item("sign", found.sign.into_pyarray(py))?;

@@ -1,5 +1,6 @@
 //! News of a run for Python, and its signals for the run.
 
+use crate::errors;
 use pyo3::prelude::*;
 use std::sync::Mutex;
 use weylflow::run::{Event, Observer};
@@ -57,6 +58,18 @@ impl Observer for Watch {
     }
 
     fn stops(&self) -> bool {
+        self.stopped()
+    }
+}
+
+impl Watch {
+    /// The exception of a call that was ended.
+    pub(crate) fn ended(&self) -> PyErr {
+        self.raised().unwrap_or_else(|| errors::run("interrupted"))
+    }
+
+    /// Whether Python has raised something: a signal handler, now, or the callable, before.
+    pub(crate) fn stopped(&self) -> bool {
         if self.lock().is_none() {
             self.keep(Python::attach(|py| py.check_signals()));
         }

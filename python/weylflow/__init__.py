@@ -19,20 +19,22 @@ from .ron import *  # noqa: F403 - the names of the choices of a spec
 from .ron import Spec
 
 __all__ = [
-    "ExactResult", "Observables", "Run", "RunError", "Spec", "SpecError", "State", "check", "exact", "load", "measure",
-    "plot", "project", "ron", "run", "Scan", "scan", "__version__", *ron.__all__,
+    "EnsembleRun", "ExactResult", "OneOfSeveral", "Observables", "Potential", "Run", "RunError", "Spec", "SpecError", "State",
+    "ThermalResult", "check", "exact", "load", "measure", "plot", "project", "ron", "run", "Scan", "scan", "__version__",
+    *ron.__all__,
 ]
 
 
 class State:
     """A trained wavefunction: exact samples and values."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, number: int | None = None):
         self._text = text
-        self._native = _weylflow.State(text)
+        self._number = number
+        self._native = _weylflow.State(text, number)
 
     def __reduce__(self):
-        return State, (self._text,)
+        return State, (self._text, self._number)
 
     def __repr__(self):
         return f"State(up={self.sector[0]}, down={self.sector[1]})"
@@ -127,6 +129,11 @@ class Run:
             self._state = State(self._parts["wavefunction"])
         return self._state
 
+    @property
+    def states(self) -> list[Run]:
+        """The only state is the run itself, so that ``states[k].energy`` is there for any number of states."""
+        return [self]
+
     def __repr__(self):
         return f"Run({self.summary['title']!r}: E = {self.energy:.9g} ± {self.standard_error:.1g} Ha, {self.verdict})"
 
@@ -134,6 +141,120 @@ class Run:
         from ._html import head
 
         return head(self)
+
+
+class OneOfSeveral:
+    """One of the states of an :class:`EnsembleRun`."""
+
+    def __init__(self, number: int, row: dict, density: dict[str, np.ndarray], text: str):
+        #: Its number, from 0.
+        self.number = number
+        #: Electronic energy in Hartree, its standard error, and the variance in Hartree².
+        self.energy: float = row["energy"]
+        self.standard_error: float = row["standard_error"]
+        self.variance: float = row["variance"]
+        #: The exact energy (``energy``, ``error_estimate``, ``source``, ``deviation``), or None.
+        self.reference: dict | None = row["reference"]
+        #: ``edges`` of the bins, and ``up``, ``down``: density in 1/bohr, for the spins that have particles.
+        self.density = density
+        self._text = text
+        self._state: State | None = None
+
+    @property
+    def state(self) -> State:
+        """The wavefunction: samples, values, observables."""
+        if self._state is None:
+            self._state = State(self._text, self.number)
+        return self._state
+
+    def __getstate__(self):
+        return {**self.__dict__, "_state": None}
+
+    def __repr__(self):
+        return f"OneOfSeveral({self.number}: E = {self.energy:.9g} ± {self.standard_error:.1g} Ha)"
+
+
+class EnsembleRun:
+    """What a run of several states (``states``) or of a temperature (``thermal``, ``sweep``) gave."""
+
+    def __init__(self, parts: dict, folder: str | os.PathLike | None = None):
+        self._parts = dict(parts)
+        self.folder = None if folder is None else Path(folder)
+        #: Everything that ``summary.json`` holds.
+        self.summary: dict = json.loads(parts["summary"])
+        #: The spec with every default and choice written out.
+        self.spec: str = parts["spec"]
+        #: Columns of ``energy.csv``: the energy is the weighted sum of the states, or the free energy.
+        self.iterations: dict[str, np.ndarray] = parts["iterations"]
+        #: ``edges`` of the bins, and the columns of ``density.csv`` (1/bohr): ``up_0``, ``down_0``, .. of states, ``up``, ``down`` of a
+        #: temperature.
+        self.density: dict[str, np.ndarray] = parts["density"]
+        curves = {name: curve for name, curve in self.density.items() if name != "edges"}
+        #: The states, lowest first; none of a temperature.
+        self.states: list[OneOfSeveral] = [
+            OneOfSeveral(
+                k, row,
+                {"edges": self.density["edges"], **{
+                    name.rsplit("_", 1)[0]: curve for name, curve in curves.items() if name.endswith(f"_{k}")
+                }},
+                parts["wavefunction"],
+            )
+            for k, row in enumerate(self.summary.get("states", []))
+        ]
+        #: Transitions: ``from``, ``to``, ``dipole`` (bohr), ``dipole_error``, ``oscillator_strength``.
+        self.transitions: list[dict] = self.summary.get("transitions", [])
+        #: ``kT``, ``free_energy``, ``energy``, ``entropy``, ``heat_capacity`` (each with ``value``, ``standard_error`` and, where it is
+        #: known, ``reference``), and more; of a sweep those of the last temperature. None of states.
+        self.thermal: dict | None = self.summary.get("thermal")
+        #: The same for every temperature; one alone is a sweep of one.
+        self.sweep: list[dict] = self.summary.get("sweep") or ([self.thermal] if self.thermal else [])
+
+    def __getstate__(self):
+        return {"parts": self._parts, "folder": self.folder}
+
+    def __setstate__(self, state):
+        self.__init__(state["parts"], state["folder"])
+
+    @property
+    def energies(self) -> np.ndarray:
+        """Electronic energies of the states, in Hartree."""
+        return np.array([state.energy for state in self.states])
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Standard errors of the energies."""
+        return np.array([state.standard_error for state in self.states])
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Energies above the lowest state with their standard errors, shape (states, 2): from samples that both states share."""
+        rows = [(row["gap"]["energy"], row["gap"]["standard_error"]) for row in self.summary.get("states", [])]
+        return np.array(rows, dtype=float).reshape(-1, 2)
+
+    @property
+    def verdict(self) -> str:
+        """``Good``, ``Doubtful`` or ``Refused``."""
+        return str(self.summary["verdict"])
+
+    @property
+    def checks(self) -> list[dict]:
+        """The checks behind the verdict."""
+        return self.summary["checks"]
+
+    def __repr__(self):
+        title = repr(self.summary["title"])
+        if self.states:
+            levels = ", ".join(f"{s.energy:.8g} ± {s.standard_error:.1g}" for s in self.states)
+            return f"EnsembleRun({title}: {levels} Ha, {self.verdict})"
+        points = ", ".join(
+            f"F({t['kT']:.4g}) = {t['free_energy']['value']:.8g} ± {t['free_energy']['standard_error']:.1g}" for t in self.sweep
+        )
+        return f"EnsembleRun({title}: {points} Ha, {self.verdict})"
+
+    def _repr_html_(self):
+        from ._html import head_of_several
+
+        return head_of_several(self)
 
 
 class Scan:
@@ -213,6 +334,107 @@ class ExactResult:
         return f"ExactResult({shown} Ha; {self.method})"
 
 
+class ThermalResult:
+    """The canonical ensemble of a sector, as sums over states or by closed forms."""
+
+    def __init__(self, parts: dict):
+        found = json.loads(parts["thermal"])
+        #: Temperature, in Hartree.
+        self.kT: float = found["kT"]
+        #: In Hartree.
+        self.free_energy: float = found["free_energy"]
+        self.energy: float = found["energy"]
+        #: In units of k.
+        self.entropy: float = found["entropy"]
+        self.heat_capacity: float = found["heat_capacity"]
+        #: How far each may be off, by the same names.
+        self.error_estimates: dict[str, float] = found["error_estimates"]
+        self.method: str = found["method"]
+        #: Whether the estimate of the free energy is within the tolerance.
+        self.converged: bool = found["converged"]
+        self.nuclear_repulsion: float = parts["nuclear_repulsion"]
+
+    def __repr__(self):
+        error = self.error_estimates["free_energy"]
+        return f"ThermalResult(kT = {self.kT:.6g}: F = {self.free_energy:.10g} ± {error:.0e} Ha; {self.method})"
+
+
+class Potential:
+    """An external potential: a formula in ``x``, or a cubic spline through values at points.
+
+    ``Potential("x^2/2")`` is a formula of a spec. ``Potential(f, points)`` calls ``f`` (with the whole array, or point by point where it
+    cannot do that) at ascending ``points`` in bohr; ``Potential(values, points)`` takes the values themselves, in Hartree. Beyond the points
+    the spline goes on as a straight line with its slope there; with ``periodic=True`` the last point is the first again. As ``external``
+    of a :func:`Hamiltonian` it goes into the text of the spec with all its numbers. Raises :class:`SpecError` for a formula or a table
+    that is not valid.
+    """
+
+    def __init__(self, source, points=None, *, periodic: bool = False):
+        periodic = bool(periodic)
+        self._arguments = (source, points, periodic)
+        if isinstance(source, str):
+            if points is not None or periodic:
+                raise ValueError("a formula needs no points")
+            self._native = _weylflow.Potential.formula(source)
+            self._choice = ron.Formula(source)
+            return
+        if points is None:
+            raise ValueError("points are needed, at which the potential is tabulated")
+        #: Where it is tabulated, in bohr.
+        self.points = np.array(points, dtype=np.float64).reshape(-1)
+        #: The values there, in Hartree.
+        self.values = _values(source, self.points) if callable(source) else np.array(source, dtype=np.float64).reshape(-1)
+        # What pickles is the table, whatever it was made of.
+        self._arguments = (self.values, self.points, periodic)
+        self._native = _weylflow.Potential.table(self.points, self.values, periodic)
+        self._choice = ron.Tabulated(points=self.points, values=self.values, periodic=periodic)
+
+    def __reduce__(self):
+        source, points, periodic = self._arguments
+        return _potential, (source, points, periodic)
+
+    def __call__(self, x) -> np.ndarray:
+        """``v(x)`` in Hartree, as the calculations see it."""
+        x = np.asarray(x, dtype=np.float64)
+        return self._native.value(np.ravel(x)).reshape(x.shape)
+
+    def derivative(self, x) -> np.ndarray:
+        """``dv/dx`` in Hartree per bohr."""
+        x = np.asarray(x, dtype=np.float64)
+        return self._native.derivative(np.ravel(x)).reshape(x.shape)
+
+    @property
+    def error(self) -> float:
+        """An estimate of how far the spline is from what was tabulated at most, in Hartree: an energy is off by no more for every
+        particle. From every second and fourth point, so that four to eight points have none (infinity); zero for a formula."""
+        return self._native.error
+
+    def to_ron(self) -> str:
+        """As it stands in a spec."""
+        return self._choice.to_ron()
+
+    def __repr__(self):
+        if isinstance(self._arguments[0], str):
+            return f"Potential({self._arguments[0]!r})"
+        first, last = self.points[0], self.points[-1]
+        return f"Potential({len(self.points)} points from {first:.6g} to {last:.6g} bohr, error {self.error:.0e} Ha)"
+
+
+def _potential(source, points, periodic) -> Potential:
+    return Potential(source, points, periodic=periodic)
+
+
+def _values(function, points: np.ndarray) -> np.ndarray:
+    try:
+        values = np.asarray(function(points), dtype=np.float64)
+        if values.shape == points.shape:
+            return values
+    except (TypeError, ValueError):
+        pass
+    # A function of one number; a constant comes here as well.
+    return np.array([float(function(float(x))) for x in points])
+
+
 class Observables(dict):
     """Quantities by their name: dictionaries of ``values``, ``errors`` (both of the shape of the axes), ``axes``, ``unit``
     and ``about``."""
@@ -238,18 +460,26 @@ def check(spec) -> str:
     return _weylflow.check(*_text(spec))
 
 
-def run(spec, out=None, *, seed: int | None = None, resume: bool = False, overwrite: bool = False, progress=False) -> Run:
+def run(
+    spec, out=None, *, seed: int | None = None, resume: bool = False, overwrite: bool = False, progress=False,
+) -> Run | EnsembleRun:
     """Trains the wavefunction of a spec (a :class:`Spec`, a file name, or the text) and estimates its energy.
 
     With ``out`` everything that ``weylflow run`` writes goes into that folder, with checkpoints: after Ctrl-C the same
-    call with ``resume=True`` goes on bit for bit. ``progress`` is True, or a callable that gets ``(event, value)``.
+    call with ``resume=True`` goes on bit for bit. ``progress`` is True, or a callable that gets ``(event, value)``. A spec with
+    ``states`` or a ``temperature`` gives an :class:`EnsembleRun`.
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
     existing = "resume" if resume else "overwrite" if overwrite else "refuse"
     with reporter(progress) as tell:
         parts = _weylflow.run(*_text(spec), None if out is None else Path(out), existing, seed, tell)
-    return Run(parts, out)
+    return _run(parts, out)
+
+
+def _run(parts: dict, folder) -> Run | EnsembleRun:
+    several = "ensemble" in json.loads(parts["summary"])
+    return (EnsembleRun if several else Run)(parts, folder)
 
 
 def scan(
@@ -269,19 +499,24 @@ def scan(
     return Scan(parts, out)
 
 
-def load(folder) -> Run:
+def load(folder) -> Run | EnsembleRun:
     """The results of a finished run in its folder."""
-    return Run(_weylflow.load(Path(folder)), folder)
+    return _run(_weylflow.load(Path(folder)), folder)
 
 
 def exact(
     spec, *, up: int | None = None, down: int | None = None, half_width: float | None = None, ring: float | None = None,
-    states: int = 1, tolerance: float | None = None, progress=False,
-) -> ExactResult:
-    """Lowest energies of a run spec or of a Hamiltonian file, with error estimates; without walls or ring on the line."""
+    states: int = 1, tolerance: float | None = None, temperature: float | None = None, progress=False,
+) -> ExactResult | ThermalResult:
+    """Lowest energies of a run spec or of a Hamiltonian file, with error estimates; without walls or ring on the line.
+
+    With ``temperature`` (kT in Hartree) free energy, energy, entropy and heat capacity instead: a :class:`ThermalResult`."""
+    if temperature is not None and states != 1:
+        raise ValueError("states and temperature exclude each other")
     text, path = _text(spec) if isinstance(spec, Spec) or str(spec).lstrip().startswith("(") else (None, Path(spec))
     with reporter(progress) as tell:
-        return ExactResult(_weylflow.exact(text, path, up, down, half_width, ring, states, tolerance, tell))
+        found = _weylflow.exact(text, path, up, down, half_width, ring, states, tolerance, temperature, tell)
+    return ExactResult(found) if temperature is None else ThermalResult(found)
 
 
 def project(
@@ -292,22 +527,30 @@ def project(
 
     Without ``walkers`` as many as the error bar asks for. Where the projection is refused, ``energy`` is None and ``refusals`` says
     why."""
-    text = _state(source)._text
+    state = _state(source)
+    if state._number is not None:
+        raise RunError("a projection is of a ground state, and none of several states")
+    text = state._text
     return json.loads(_weylflow.project(text, walkers, replicates, beta, list(observables), seed))
 
 
 def _state(source) -> State:
-    if isinstance(source, Run):
-        return source.state
-    return source if isinstance(source, State) else load(source).state
+    if isinstance(source, State):
+        return source
+    if not isinstance(source, (Run, EnsembleRun, OneOfSeveral)):
+        source = load(source)
+    if isinstance(source, EnsembleRun):
+        # The library says why there is no one wavefunction.
+        return State(source._parts["wavefunction"])
+    return source.state
 
 
 def measure(source, what=(), *, samples: int = 65_536, replicates: int = 32, seed: int | None = None) -> Observables:
-    """Observables of a trained state (a :class:`Run`, a :class:`State` or a folder), with standard errors."""
+    """Observables of a trained state (a :class:`Run`, one of ``run.states``, a :class:`State` or a folder), with standard errors."""
     source = _state(source)
     what = [what] if isinstance(what, str) else list(what)
     found = Observables()
-    for measurement in json.loads(_weylflow.measure(source._text, what, samples, replicates, seed)):
+    for measurement in json.loads(_weylflow.measure(source._text, source._number, what, samples, replicates, seed)):
         for q in measurement["quantities"]:
             shape = [len(a["points"]) - (1 if a["edges"] else 0) for a in q["axes"]]
             array = lambda v: np.array([np.nan if x is None else x for x in v], dtype=float)  # noqa: E731

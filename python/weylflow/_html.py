@@ -23,6 +23,27 @@ def head(run) -> str:
     return f"<h4>{escape(s['title'])}</h4><table>{table}</table>{_density(run)}"
 
 
+def head_of_several(run) -> str:
+    """A table of the levels, or of the thermal functions."""
+    s = run.summary
+    if run.states:
+        names = ["state", "energy / Ha", "above the lowest / Ha", "exact / Ha"]
+        exact = [f"{k.reference['energy']:.9g}" if k.reference else "" for k in run.states]
+        rows = [
+            (str(k.number), f"{k.energy:.9g} ± {k.standard_error:.1g}", f"{gap:.8g} ± {error:.1g}", known)
+            for k, (gap, error), known in zip(run.states, run.gaps, exact)
+        ]
+    else:
+        names = ["kT / Ha", "F / Ha", "E / Ha", "S / k", "C / k"]
+        number = lambda m: f"{m['value']:.8g}" + (f" ± {m['standard_error']:.1g}" if m["standard_error"] else "")  # noqa: E731
+        of = ("free_energy", "energy", "entropy", "heat_capacity")
+        rows = [(f"{t['kT']:.6g}", *(number(t[name]) for name in of)) for t in run.sweep]
+    cells = lambda row, tag: "".join(f"<{tag}>{escape(c)}</{tag}>" for c in row)  # noqa: E731
+    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
+    failed = "".join(f"<p>{escape(c['headline'])}: {escape(c['detail'])}</p>" for c in run.checks if not c["passed"])
+    return f"<h4>{escape(s['title'])}: {escape(run.verdict)}</h4><table><tr>{cells(names, 'th')}</tr>{body}</table>{failed}"
+
+
 def _density(run, width=420, height=140) -> str:
     edges = run.density["edges"]
     x = 0.5 * (edges[1:] + edges[:-1])

@@ -44,8 +44,16 @@ def density(run, ax=None):
 
 
 def levels(result, ax=None):
-    """Exact energies of a sector as a level scheme."""
+    """A level scheme: exact energies of a sector, or those of a run of several states beside the exact ones."""
     ax = _axes(ax)
+    if hasattr(result, "states"):
+        for state in result.states:
+            ax.errorbar(0.25, state.energy, yerr=state.standard_error, fmt="_", ms=60, color="C0")
+            if state.reference:
+                ax.hlines(state.reference["energy"], 0.5, 1, color="black")
+            ax.annotate(f"{getattr(state, 'number', 0)}", (1.02, state.energy), va="center")
+        ax.set(ylabel="energy (Ha)", xticks=[0.25, 0.75], xticklabels=["run", "exact"], xlim=(-0.2, 1.4))
+        return ax
     for k, energy in enumerate(result.energies):
         ax.hlines(energy, 0, 1)
         ax.annotate(f"{k}", (1.02, energy), va="center")

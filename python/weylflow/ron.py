@@ -10,26 +10,34 @@ import math
 #: The choices of a spec by name; a name that is missing here is ``ron.Choice(name)``.
 _CHOICES = [
     # external potentials
-    "Free", "Nuclei", "Harmonic", "DoubleWell", "Lattice", "Formula", "Sum",
+    "Free", "Nuclei", "Harmonic", "DoubleWell", "Lattice", "Formula", "Tabulated", "Sum",
     # interactions
     "SoftCoulomb", "Gaussian", "Dipolar", "InverseSquare", "Contact",
     # geometries
     "Box", "Ring",
     # wavefunctions and optimisers
     "Waveflow", "Weyl", "RayleighGaussNewton", "StochasticReconfiguration", "Adam", "Lbfgs", "EnergyNaturalGradient",
+    "SectorBase",
+    # sectors, weights of states, temperatures, faults
+    "Components", "Decreasing", "Range", "Restart", "Skip",
     # references
     "Literal",
     # values and methods of a scan
     "Linear", "Geometric", "List", "Conditional",
 ]
-__all__ = ["Choice", "Continuation", "Hamiltonian", "Independent", "Line", "Nothing", "Sector", *_CHOICES]
+_WORDS = ["Equal", "Exact", "Never", "Plateau", "QuasiRandom", "Random", "Stop"]
+__all__ = [
+    "Choice", "Continuation", "Hamiltonian", "Independent", "Line", "Nothing", "Sector", "Word", *_CHOICES, *_WORDS,
+]
 
 
 class Choice:
-    """A choice with its fields: ``Harmonic(frequency=2)`` is ``Harmonic(frequency: 2)``, ``Formula("x^2")`` is itself."""
+    """A choice with its fields: ``Harmonic(frequency=2)`` is ``Harmonic(frequency: 2)``, ``Formula("x^2")`` is itself. A field whose
+    name Python keeps for itself ends in an underscore: ``Range(from_=0.1, to=2, points=8)``."""
 
     def __init__(self, name: str, *values, **fields):
-        self.name, self.values, self.fields = name, values, fields
+        self.name, self.values = name, values
+        self.fields = {field.rstrip("_"): value for field, value in fields.items()}
 
     def to_ron(self) -> str:
         if not self.values and not self.fields:
@@ -45,7 +53,7 @@ class Choice:
 
 
 class Word(Choice):
-    """A choice that has no fields."""
+    """A choice that has no fields: ``Word("Equal")``."""
 
     def to_ron(self) -> str:
         return self.name
@@ -76,11 +84,12 @@ def _choice(name: str):
         return Word(name) if name == "Free" else Choice(name, *values, **fields)
 
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"``{name}`` of a spec, with the fields that the README lists."
+    make.__doc__ = f"``{name}`` of a spec, with the fields that the docs/specs.md lists."
     return make
 
 
 globals().update({name: _choice(name) for name in _CHOICES})
+globals().update({name: Word(name) for name in _WORDS})
 
 
 def to_ron(value) -> str:

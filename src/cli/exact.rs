@@ -4,9 +4,9 @@ use super::Exit;
 use super::exact_display::Display;
 use super::guard::{self, Format};
 use super::interrupt::Interrupt;
-use crate::exact::thermal::{ThermalOptions, thermal};
+use crate::exact::thermal::ThermalOptions;
 use crate::exact::{ExactError, ExactOptions, ExactResult, Labels, Method};
-use crate::run::{Task, solve_until};
+use crate::run::{Task, solve_until, thermal_until};
 use crate::spec::family::HamiltonianFamily;
 use crate::spec::read::{files, names_hamiltonian};
 use crate::spec::{Family, validate};
@@ -18,8 +18,6 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
 
 /// Floating-point operations per second and thread that `--time` counts with.
 const SPEED: f64 = 2e10;
@@ -145,7 +143,7 @@ impl Exact {
         Ok(())
     }
 
-    /// The canonical ensemble, on a thread of its own: a dense eigenproblem cannot be stopped halfway.
+    /// The canonical ensemble.
     fn thermal(
         &self,
         kt: f64,
@@ -161,28 +159,9 @@ impl Exact {
             closed_forms: !self.numerical,
             ..ThermalOptions::at(kt)
         };
-        let (send, news) = channel();
-        let (work, pool) = (task.clone(), Arc::clone(pool));
-        std::thread::spawn(move || {
-            let geometry = work.geometry.unwrap_or(Geometry::Line);
-            let solved = pool.install(|| {
-                thermal(&work.hamiltonian, &geometry, work.sector, &options, &mut |_| true)
-            });
-            // Nobody listens any more where a signal has ended it.
-            let _ = send.send(solved);
-        });
-        let solved = loop {
-            match news.recv_timeout(Duration::from_millis(50)) {
-                Ok(solved) => break solved.map_err(|error| explained(error, interrupt))?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err("the sum over states failed".into());
-                }
-            }
-            if interrupt.exit_code().is_some() {
-                return Err(explained(ExactError::Interrupted, interrupt));
-            }
-        };
+        let stops = || interrupt.exit_code().is_some();
+        let solved = thermal_until(task, &options, Some(Arc::clone(pool)), &stops)?
+            .map_err(|error| explained(error, interrupt))?;
         let repulsion = task.hamiltonian.nuclear_repulsion();
         if self.json {
             let mut value = serde_json::to_value(&solved)?;

@@ -22,7 +22,7 @@ use crate::store::files::{names, read_text};
 use crate::store::folder::not_finished;
 use crate::store::record::Summary;
 use crate::store::replace;
-use crate::store::saved::SavedWavefunction;
+use crate::store::saved::{SavedError, SavedWavefunction};
 use crate::store::summary::{read_ensemble_summary, read_summary};
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -165,25 +165,21 @@ fn read_wavefunction(folder: &Path) -> Result<SavedWavefunction, Box<dyn Error>>
 fn read_state(folder: &Path, state: Option<usize>) -> Result<SavedWavefunction, Box<dyn Error>> {
     replace::settle_to_read(folder)?;
     let path = folder.join(names::WAVEFUNCTION);
-    let Ok(mut saved) = SavedWavefunction::from_json(&read_text(&path).unwrap_or_default()) else {
+    let Ok(saved) = SavedWavefunction::from_json(&read_text(&path).unwrap_or_default()) else {
         return read_wavefunction(folder);
     };
-    match (&saved.spec.states, saved.is_of_several() && saved.spec.temperature.is_none(), state) {
-        (Some(states), true, Some(k)) if k < states.count => {
-            saved.state = Some(k);
-            Ok(saved)
-        }
-        (Some(states), true, _) => Err(format!(
-            "{}: the wavefunction of {} states: choose one by --state, from 0 to {}",
+    match saved.one(state) {
+        Ok(saved) => Ok(saved),
+        Err(SavedError::OneOfSeveral { count }) => Err(format!(
+            "{}: the wavefunction of {count} states: choose one by --state, from 0 to {}",
             path.display(),
-            states.count,
-            states.count - 1
+            count - 1
         )
         .into()),
-        (_, false, Some(k)) if k > 0 && !saved.is_of_several() => {
-            Err(format!("{}: there is one state, 0, and no --state {k}", path.display()).into())
+        Err(SavedError::OnlyOne { asked }) => {
+            Err(format!("{}: there is one state, 0, and no --state {asked}", path.display()).into())
         }
-        _ => read_wavefunction(folder),
+        Err(_) => read_wavefunction(folder),
     }
 }
 

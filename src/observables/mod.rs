@@ -362,7 +362,21 @@ pub fn measure(
     effort: Effort,
     watch: impl FnMut(usize),
 ) -> Result<Vec<Measurement>, EigenFailure> {
-    replicates_of(observables, effort, watch, |replicate, drawn, uses| {
+    Ok(measure_while(psi, setup, observables, effort, told(watch))?.unwrap_or_default())
+}
+
+/// The same for as long as `goes_on`, which gets the number of replicates that are done, time and again; none where it ends them.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_while(
+    psi: &dyn Wavefunction,
+    setup: &Setup,
+    observables: &[(&'static str, Box<dyn Observable>)],
+    effort: Effort,
+    goes_on: impl FnMut(usize) -> bool,
+) -> Result<Option<Vec<Measurement>>, EigenFailure> {
+    replicates_of(observables, effort, goes_on, |replicate, drawn, uses| {
         let first = drawn.start;
         let batch = draw(psi, setup.system, effort.seed, replicate, drawn);
         parallel::map_chunks(batch.samples(), CHUNK, |_, range| {
@@ -382,7 +396,7 @@ pub fn measure_ensemble(
     effort: Effort,
     watch: impl FnMut(usize),
 ) -> Result<Vec<Measurement>, EigenFailure> {
-    replicates_of(observables, effort, watch, |replicate, drawn, uses| {
+    let found = replicates_of(observables, effort, told(watch), |replicate, drawn, uses| {
         let first = drawn.start;
         let ThermalBatch { batch, state, number } =
             draw_thermal(states, setup.system, effort.seed, replicate, drawn);
@@ -395,7 +409,20 @@ pub fn measure_ensemble(
             let psi = states.state(state[range.start]);
             add_chunk(&psi, setup, observables, &batch, range, |o, s| uses(o, first + number[s]))
         })
-    })
+    })?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Tells `watch` of every replicate once, and always goes on.
+fn told(mut watch: impl FnMut(usize)) -> impl FnMut(usize) -> bool {
+    let mut told = 0;
+    move |done| {
+        if done > told {
+            told = done;
+            watch(done);
+        }
+        true
+    }
 }
 
 /// Whether an observable takes the sample of this number in its replicate.
@@ -405,9 +432,9 @@ type Uses<'a> = &'a (dyn Fn(&dyn Observable, usize) -> bool + Sync);
 fn replicates_of(
     observables: &[(&'static str, Box<dyn Observable>)],
     effort: Effort,
-    mut watch: impl FnMut(usize),
+    mut goes_on: impl FnMut(usize) -> bool,
     sums: impl Fn(u64, std::ops::Range<usize>, Uses) -> Vec<Vec<Sums>>,
-) -> Result<Vec<Measurement>, EigenFailure> {
+) -> Result<Option<Vec<Measurement>>, EigenFailure> {
     let (count, samples) = (effort.sets(), effort.each());
     let mut means: Vec<Vec<Vec<f64>>> = vec![Vec::with_capacity(count); observables.len()];
     let mut unseen = vec![false; observables.len()];
@@ -418,7 +445,11 @@ fn replicates_of(
             observables.iter().map(|(_, o)| (vec![0.0; o.length()], 0)).collect();
         for first in (0..samples).step_by(BATCH) {
             let drawn = first..samples.min(first + BATCH);
-            for part in sums(replicate as u64, drawn, &uses) {
+            let parts = sums(replicate as u64, drawn, &uses);
+            if !goes_on(replicate) {
+                return Ok(None);
+            }
+            for part in parts {
                 for ((sums, used), (more, count)) in all.iter_mut().zip(part) {
                     *used += count;
                     sums.iter_mut().zip(&more).for_each(|(s, p)| *s += p);
@@ -431,9 +462,11 @@ fn replicates_of(
             means.push(sums);
             *unseen |= used == 0;
         }
-        watch(replicate + 1);
+        if !goes_on(replicate + 1) {
+            return Ok(None);
+        }
     }
-    observables
+    let finished: Result<Vec<_>, _> = observables
         .iter()
         .zip(means)
         .zip(unseen)
@@ -447,7 +480,8 @@ fn replicates_of(
                 (_, Err(error)) => Some(Err(error)),
             }
         })
-        .collect()
+        .collect();
+    finished.map(Some)
 }
 
 /// Sums of an observable and the number of samples behind them.

@@ -51,6 +51,7 @@ pub fn external_words(external: &External) -> String {
         External::DoubleWell { .. } => "a double well".into(),
         External::Lattice { .. } => "an optical lattice".into(),
         External::Formula(_) => "a potential of the user".into(),
+        External::Tabulated(_) => "a tabulated potential".into(),
         External::Sum(parts) => parts.iter().map(external_words).collect::<Vec<_>>().join(" and "),
         External::Moved(moved) => external_words(&moved.0),
     }
@@ -89,6 +90,10 @@ fn external_terms(external: &External) -> Vec<String> {
             vec![format!("{}sin²(π x / {})", factor(*depth), operand(*period))]
         }
         External::Formula(f) => vec![f.text().trim().into()],
+        External::Tabulated(t) => {
+            let (first, last) = t.interval();
+            vec![format!("spline of {} points from {first} to {last}", t.points().len())]
+        }
         External::Sum(parts) => {
             let terms: Vec<String> = parts.iter().flat_map(external_terms).collect();
             if terms.len() < 2 { terms } else { terms.iter().map(|t| enclosed(t)).collect() }

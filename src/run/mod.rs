@@ -29,7 +29,7 @@ mod state;
 pub use ensemble::{EnsembleEnded, EnsembleOutcome, EnsembleRun, is_of_several};
 pub use folder::{Ended, InFolder, written_into};
 pub use observer::{Event, Observer, each_iteration};
-pub use reference::{Task, solve_until};
+pub use reference::{Task, solve_until, thermal_until};
 pub use state::{Samples, State, StateError};
 
 use crate::estimate::{self, Estimate, Evidence, Verdict, judge, rayleigh_quotient};

@@ -2,6 +2,7 @@
 
 use super::{Event, Observer, RunError};
 use crate::estimate::judge::Scale;
+use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{
     ExactError, ExactOptions, ExactResult, GroundState, Step, solve, solve_on_line,
 };
@@ -101,6 +102,50 @@ pub fn solve_until(
             if asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                 return Ok(Err(ExactError::Interrupted));
             }
+        }
+    }
+}
+
+/// The canonical ensemble of `task`, on the threads of `pool` or on those of the process.
+///
+/// # Errors
+/// Those of the solver, [`ExactError::Interrupted`] soon after `stops` says so: the solver is left behind then, since a dense
+/// eigenproblem cannot be stopped halfway. The outer one where no thread could be started.
+pub fn thermal_until(
+    task: &Task,
+    options: &ThermalOptions,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    stops: &dyn Fn() -> bool,
+) -> io::Result<Result<ThermalResult, ExactError>> {
+    let (send, news) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let solver = {
+        let (task, options, stop) = (task.clone(), *options, Arc::clone(&stop));
+        std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            let geometry = task.geometry.unwrap_or(Geometry::Line);
+            let mut goes_on = |_| !stop.load(Ordering::Relaxed);
+            let mut work =
+                || thermal(&task.hamiltonian, &geometry, task.sector, &options, &mut goes_on);
+            let solved = match pool {
+                Some(pool) => pool.install(work),
+                None => work(),
+            };
+            // Nobody listens any more where it was stopped.
+            let _ = send.send(solved);
+        })?
+    };
+    loop {
+        match news.recv_timeout(TICK) {
+            Ok(solved) => return Ok(solved),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => match solver.join() {
+                Ok(()) => return Ok(Err(ExactError::Interrupted)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        }
+        if stops() {
+            stop.store(true, Ordering::Relaxed);
+            return Ok(Err(ExactError::Interrupted));
         }
     }
 }

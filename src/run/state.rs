@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Samples of one batch; bounds the memory beside the result.
 const BATCH: usize = 1 << 14;
+/// Samples that there is room for before they are drawn.
+const MOST_ROOM: usize = 1 << 22;
 /// Number of the first batch: far from those of [`crate::observables`], which have the same purpose.
 const FIRST_BATCH: u64 = 1 << 32;
 
@@ -138,7 +140,21 @@ impl State {
     /// Draws samples of `|psi|²`: exact, and independent whatever the run was trained on, since users will treat them
     /// so.
     pub fn sample(&self, count: usize, seed: u64) -> Samples {
+        self.sample_while(count, seed, &mut || true).unwrap_or_default()
+    }
+
+    /// The same for as long as `goes_on`, which is asked after every few thousand samples; none where it ends them.
+    pub fn sample_while(
+        &self,
+        count: usize,
+        seed: u64,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Option<Samples> {
         let mut all = Samples::default();
+        // Room at once for as many as there usually are; more grow with what is drawn.
+        let room = count.min(MOST_ROOM);
+        all.x.reserve(room * self.sector().particles());
+        all.local_energy.reserve(room);
         let (mut drawn, mut number) = (0, FIRST_BATCH);
         while drawn < count {
             let (sampling, purpose) = (Sampling::Random, Purpose::Analysis);
@@ -151,8 +167,11 @@ impl State {
             all.rejected += batch.rejected;
             drawn += samples;
             number += 1;
+            if !goes_on() {
+                return None;
+            }
         }
-        all
+        Some(all)
     }
 
     /// `log |psi|`, its sign and gradient, and the local energy at `points x particles` coordinates, spin up first, each
@@ -161,6 +180,18 @@ impl State {
     /// # Errors
     /// [`StateError::Shape`], [`StateError::Outside`].
     pub fn evaluate(&self, x: &[f64]) -> Result<Values, StateError> {
+        Ok(self.evaluate_while(x, &mut || true)?.unwrap_or_default())
+    }
+
+    /// The same for as long as `goes_on`, which is asked after every few thousand points; none where it ends them.
+    ///
+    /// # Errors
+    /// As [`State::evaluate`].
+    pub fn evaluate_while(
+        &self,
+        x: &[f64],
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Values>, StateError> {
         let particles = self.sector().particles();
         if !x.len().is_multiple_of(particles) {
             return Err(StateError::Shape { coordinates: x.len(), particles });
@@ -170,6 +201,22 @@ impl State {
         if let Some(bad) = x.iter().position(outside) {
             return Err(StateError::Outside { point: bad / particles, x: x[bad], low, high });
         }
-        Ok(evaluate_at(self.psi.as_ref(), self.system(), x))
+        let points = x.len() / particles;
+        let mut all = Values::default();
+        all.log_abs.reserve(points);
+        all.sign.reserve(points);
+        all.gradient.reserve(x.len());
+        all.local_energy.reserve(points);
+        for part in x.chunks(BATCH * particles) {
+            let found = evaluate_at(self.psi.as_ref(), self.system(), part);
+            all.log_abs.extend(found.log_abs);
+            all.sign.extend(found.sign);
+            all.gradient.extend(found.gradient);
+            all.local_energy.extend(found.local_energy);
+            if !goes_on() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(all))
     }
 }

@@ -115,6 +115,14 @@ pub enum Problem {
         /// Why it cannot be read.
         problem: FileProblem,
     },
+    /// The file that a table names cannot be read.
+    #[error("the table `{}`: {problem}", path.display())]
+    TableFile {
+        /// The file, relative to where the program runs.
+        path: PathBuf,
+        /// Why it cannot be read.
+        problem: FileProblem,
+    },
 }
 
 fn suggest(found: &str, expected: &[&'static str]) -> String {

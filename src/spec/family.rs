@@ -10,6 +10,7 @@ use super::expand::{Expanded, blank, substitute};
 use super::locate::{self, Outline};
 use super::read::{Source, dialect, explain, read_text};
 use super::scan::{MOST_DEGREE, Method, Scan};
+use super::table;
 use super::validate::{self, Violation};
 use super::{HamiltonianSource, ResolvedSpec, RunSpec};
 use crate::contact;
@@ -46,6 +47,8 @@ struct Text {
     declared: Parameters,
     /// The fields that the typed reader does not know.
     taken_out: Vec<Range<usize>>,
+    /// What is in the place of the files of tables, and those files.
+    tables: table::Inlined,
 }
 
 impl Text {
@@ -57,7 +60,8 @@ impl Text {
         if let Some((_, value)) = outline.field(PARAMETERS) {
             declared = part::<Pairs>(path, &text, value)?.0;
         }
-        let text = Text { path: path.to_owned(), text, declared, taken_out };
+        let tables = table::inlined(path, &text)?;
+        let text = Text { path: path.to_owned(), text, declared, taken_out, tables };
         for (i, (name, value)) in text.declared.iter().enumerate() {
             let field = format!("{PARAMETERS}.{name}");
             let problem = if !may_name_a_parameter(name) {
@@ -76,6 +80,11 @@ impl Text {
 
     fn load(path: &Path, fields: &[&str]) -> Result<Self, SpecError> {
         Text::new(read_text(path)?, path, fields)
+    }
+
+    /// The text with the numbers of its tables in the place of their files.
+    fn alone(&self) -> String {
+        Expanded::new(&self.text, self.tables.0.clone()).text
     }
 
     /// An error at the last place where a parameter is declared, or at where they are.
@@ -104,6 +113,7 @@ impl Text {
         let blanks = self.taken_out.iter().map(|r| (r.clone(), blank(&self.text[r.clone()])));
         changes.extend(blanks);
         changes.extend(components(&self.text));
+        changes.extend(self.tables.0.iter().cloned());
         let expanded = Expanded::new(&self.text, changes);
         Source::parse_expanded(self.text.clone(), expanded, &self.path)
     }
@@ -249,10 +259,11 @@ pub struct Family {
 }
 
 impl Family {
-    /// The texts that it was read from: the spec and, where that names one with parameters, the Hamiltonian file.
-    pub fn texts(&self) -> Vec<&str> {
-        let file = self.file.as_ref().map(|f| f.text.text.as_str());
-        [self.text.text.as_str()].into_iter().chain(file).collect()
+    /// The texts that it was read from, which depend on no further file: the spec and, where that names one with parameters, the
+    /// Hamiltonian file.
+    pub fn texts(&self) -> Vec<String> {
+        let file = self.file.as_ref().map(|f| f.text.alone());
+        [self.text.alone()].into_iter().chain(file).collect()
     }
 
     /// Reads what a spec file has of parameters and scan.
@@ -324,6 +335,12 @@ impl Family {
     /// The Hamiltonian file that the spec names.
     pub fn hamiltonian_file(&self) -> Option<PathBuf> {
         named_file(&self.text)
+    }
+
+    /// The files of tables that spec and Hamiltonian file name.
+    pub fn table_files(&self) -> Vec<PathBuf> {
+        let of_file = self.file.iter().flat_map(|f| &f.text.tables.1);
+        self.text.tables.1.iter().chain(of_file).cloned().collect()
     }
 
     /// Gives a parameter another value.

@@ -213,6 +213,25 @@ impl<'a> Outline<'a> {
         (word(&self.text[parent.span.clone()]) == variant).then(|| value.span.clone())
     }
 
+    /// The strings of a field in all choices of this name: the field with its name, and the literal.
+    pub(super) fn strings_of(
+        &self,
+        choice: &str,
+        field: &str,
+    ) -> Vec<(Range<usize>, Range<usize>)> {
+        let is_it = |v: &&Value| self.is_string_of(v, choice, field);
+        self.values.iter().filter(is_it).map(|v| (v.key..v.span.end, v.span.clone())).collect()
+    }
+
+    fn is_string_of(&self, value: &Value, choice: &str, field: &str) -> bool {
+        let parent = value.parent.map(|p| word(&self.text[self.values[p].span.clone()]));
+        let name = match &value.step {
+            Step::Field(name) => Some(field_name(&self.text[name.clone()])),
+            _ => None,
+        };
+        value.is_string && parent == Some(choice) && name == Some(field)
+    }
+
     /// The texts that are formulas below one of these paths: those of `Formula("..")`, and those where a number is meant.
     pub(super) fn formulas(&self, roots: &[&str]) -> Vec<FormulaLiteral> {
         let below = |path: &str| {
@@ -224,7 +243,8 @@ impl<'a> Outline<'a> {
         let mut found = Vec::new();
         for value in self.values.iter().filter(|v| v.is_string) {
             let path = self.path_at(value.span.start);
-            if !below(&path) {
+            // The name of a file is no formula.
+            if !below(&path) || self.is_string_of(value, "Tabulated", super::table::FILE) {
                 continue;
             }
             let parent = value.parent.map(|p| word(&self.text[self.values[p].span.clone()]));

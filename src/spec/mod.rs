@@ -12,6 +12,7 @@ pub mod locate;
 pub mod read;
 pub mod scan;
 pub mod size;
+mod table;
 pub mod validate;
 pub mod write;
 
@@ -95,6 +96,11 @@ pub struct RunSpec<H = HamiltonianSource> {
 pub type ResolvedSpec = RunSpec<Hamiltonian>;
 
 impl<H> RunSpec<H> {
+    /// Whether it asks for several states or a temperature: a single state is a ground state like any other.
+    pub fn is_of_several(&self) -> bool {
+        self.temperature.is_some() || self.states.as_ref().is_some_and(|s| s.count > 1)
+    }
+
     /// How long and with how many samples to train.
     pub fn schedule(&self) -> Schedule {
         Schedule {

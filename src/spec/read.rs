@@ -64,14 +64,15 @@ pub fn names_hamiltonian(path: &Path) -> Result<bool, SpecError> {
         && (has(&["hamiltonian"]) || !has(&["external", "interaction"])))
 }
 
-/// The spec and the Hamiltonian file that it names, if it names one: everything that [`load`] reads.
+/// The spec, the Hamiltonian file that it names, and the files of tables: everything that [`load`] reads.
 ///
 /// # Errors
 ///
 /// [`SpecError`] when the spec cannot be read.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, SpecError> {
     let family = Family::load(path)?;
-    Ok([path.to_owned()].into_iter().chain(family.hamiltonian_file()).collect())
+    let named = family.hamiltonian_file().into_iter().chain(family.table_files());
+    Ok([path.to_owned()].into_iter().chain(named).collect())
 }
 
 /// Loads any other RON file of the project's, for instance a suite of specs.

@@ -473,6 +473,15 @@ fn check_reference(reference: &ReferenceSource) -> Checked {
     }
 }
 
+/// Checks a temperature, in Hartree.
+///
+/// # Errors
+///
+/// A [`Violation`] of `temperature`.
+pub fn temperature(kt: f64) -> Checked {
+    positive("temperature", kt)
+}
+
 /// Checks a Hamiltonian by itself; field paths start at the Hamiltonian.
 ///
 /// # Errors
@@ -502,6 +511,10 @@ fn check_external(path: &str, external: &External) -> Checked {
             length(&field("softening"), *softening)
         }
         External::Harmonic { frequency } => positive(&field("frequency"), *frequency),
+        External::Tabulated(table) => match table.problem() {
+            None => Ok(()),
+            Some(p) => violated(&field(&p.field()), p.bound, p.found),
+        },
         External::DoubleWell { half_separation, strength } => {
             length(&field("half_separation"), *half_separation)?;
             positive(&field("strength"), *strength)
@@ -596,6 +609,9 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
 /// The first [`Violation`]; field paths start at the Hamiltonian.
 pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked {
     nuclei_inside("external", &hamiltonian.external, geometry)?;
+    if *geometry != Geometry::Line {
+        tables_reach("external", &hamiltonian.external, geometry.interval())?;
+    }
     external_finite("external", &hamiltonian.external, geometry)?;
     external_periodic(&hamiltonian.external, geometry)?;
     interaction_finite(&hamiltonian.interaction, geometry)
@@ -608,7 +624,17 @@ pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked
 /// A [`Violation`] of the potential that is to blame; field paths start at the Hamiltonian.
 pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
     judgement::ground_state(hamiltonian, geometry, sector)
-        .or_else(|reason| rule(reason.field(), &reason.to_string()))
+        .or_else(|reason| rule(reason.field(), &reason.to_string()))?;
+    let external = &hamiltonian.external;
+    if *geometry == Geometry::Line && has_tables(external) {
+        // Beyond its points a table is a straight line, which holds the particles and says nothing about them.
+        return tables_reach(
+            "external",
+            external,
+            Landscape::of(hamiltonian, geometry, sector).region,
+        );
+    }
+    Ok(())
 }
 
 /// Checks that a contact interaction is one that can be treated where it is.
@@ -738,6 +764,30 @@ fn nuclei_inside(path: &str, external: &External, geometry: &Geometry) -> Checke
             }
         }
         Ok(())
+    })
+}
+
+fn has_tables(external: &External) -> bool {
+    match external {
+        External::Tabulated(_) => true,
+        External::Sum(parts) => parts.iter().any(has_tables),
+        _ => false,
+    }
+}
+
+/// Checks that tables have points everywhere between `left` and `right`, where the particles are.
+fn tables_reach(path: &str, external: &External, (left, right): (f64, f64)) -> Checked {
+    for_each_part(path, external, &|path, part| {
+        let External::Tabulated(table) = part else { return Ok(()) };
+        let (first, last) = table.interval();
+        // Points that were computed end at a wall up to rounding.
+        let slack = 1e-9 * (last - first);
+        if table.is_periodic() || (first <= left + slack && right - slack <= last) {
+            return Ok(());
+        }
+        let bound =
+            format!("the points must reach from {left} to {right} bohr, where the particles go");
+        violated(&format!("{path}.points"), bound, format!("{first} to {last}"))
     })
 }
 

@@ -36,7 +36,8 @@ mod tests {
             r##"(title: "quotes \" and r#None and \\", hamiltonian: Inline(
                 external: Sum([Free, Nuclei(charges: [2, 1e-3], positions: [0, 0.1]),
                     Harmonic(), DoubleWell(half_separation: 2, strength: 0.125),
-                    Lattice(depth: 1, period: 2), Formula(r#"x^2 "#), Sum([Free])]),
+                    Lattice(depth: 1, period: 2), Formula(r#"x^2 "#), Sum([Free]),
+                    Tabulated(points: [-10, -1e-3, 2, 10], values: [0.1, -1, 0, 3])]),
                 interaction: Formula("1e-3/(1+d^2)")),
               sector: (up: 2, down: 1), geometry: Box(half_width: 10),
               optimiser: Adam(learning_rate: 0.1), sampling: Random, scramblings: 2, seed: 18446744073709551615,

@@ -1,9 +1,12 @@
 //! What a run of several states, or of a temperature, leaves: `summary.json` and `density.csv`.
 
+use super::csv::floats;
+use super::files::{FileError, read_text};
 use crate::estimate::{Check, Verdict};
 use crate::work::Work;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
+use std::path::Path;
 
 /// A number with its error bar.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -175,7 +178,7 @@ impl EnsembleSummary {
 }
 
 /// One-body densities by bins: a name, and a value for every bin.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Densities {
     /// Edges of the bins, in bohr.
     pub edges: Vec<f64>,
@@ -199,5 +202,78 @@ impl Densities {
             text.push('\n');
         }
         text
+    }
+
+    /// Reads such a `density.csv`.
+    ///
+    /// # Errors
+    /// [`FileError::Malformed`] with the line, or [`FileError::Io`].
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let text = read_text(path)?;
+        let malformed =
+            |line, message| FileError::Malformed { path: path.to_owned(), line, message };
+        let mut lines = text.lines().enumerate();
+        let header = lines.next().map_or("", |(_, line)| line.trim_end());
+        let Some(names) = header.strip_prefix("left,right") else {
+            let message = format!("the header starts with `left,right`, found `{header}`");
+            return Err(malformed(1, message));
+        };
+        let curves = names.split(',').skip(1).map(|name| (name.to_owned(), Vec::new()));
+        let mut found = Densities { edges: Vec::new(), curves: curves.collect() };
+        for (index, line) in lines {
+            let (line, fields) = (index + 1, line.trim_end().split(',').collect::<Vec<_>>());
+            if fields.len() != found.curves.len() + 2 {
+                let message = format!(
+                    "{} fields are expected, found {}",
+                    found.curves.len() + 2,
+                    fields.len()
+                );
+                return Err(malformed(line, message));
+            }
+            let [left, right] = floats(path, line, [fields[0], fields[1]])?;
+            match found.edges.last() {
+                None => found.edges.push(left),
+                Some(&edge) if edge == left => {}
+                Some(edge) => {
+                    let message =
+                        format!("the bin starts at {left:?}, but the last one ends at {edge:?}");
+                    return Err(malformed(line, message));
+                }
+            }
+            found.edges.push(right);
+            for ((_, curve), field) in found.curves.iter_mut().zip(&fields[2..]) {
+                let [value] = floats(path, line, [*field])?;
+                curve.push(value);
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn densities_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("density.csv");
+        let densities = Densities {
+            edges: vec![-1.0, 0.1, 1.0 / 3.0],
+            curves: vec![("up_0".into(), vec![0.25, 1e-300]), ("up_1".into(), vec![0.1, f64::NAN])],
+        };
+        std::fs::write(&path, densities.to_csv()).unwrap();
+        let found = Densities::read(&path).unwrap();
+        assert_eq!(found.to_csv(), densities.to_csv());
+        for (text, expected) in [
+            ("x,up\n", "line 1: the header starts"),
+            ("left,right,up_0\n0,1\n", "line 2: 3 fields are expected, found 2"),
+            ("left,right,up_0\n0,1,a\n", "line 2"),
+            ("left,right,up_0\n0,1,2\n1.5,2,3\n", "line 3: the bin starts at 1.5"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let message = Densities::read(&path).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text:?}: {message}");
+        }
     }
 }

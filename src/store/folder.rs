@@ -3,6 +3,7 @@
 use super::checkpoint::Checkpoint;
 use super::csv::read_energy;
 use super::density::read_density;
+use super::ensemble::{Densities, EnsembleSummary};
 use super::files::{FileError, names, read_text};
 use super::observables::{Observables, read_observables};
 use super::projection::{ProjectionRecord, read_projection};
@@ -10,7 +11,7 @@ use super::provenance::Provenance;
 use super::record::{DensityProfile, IterationRow, Summary};
 use super::replace;
 use super::saved::SavedWavefunction;
-use super::summary::read_summary;
+use super::summary::{read_ensemble_summary, read_summary};
 use super::{reference_density, reference_pairs};
 use crate::exact::{Density, PairDensity};
 use crate::spec::{ResolvedSpec, read::parse};
@@ -103,6 +104,53 @@ impl RunFolder {
     pub fn show_projection(&mut self, projection: ProjectionRecord) {
         self.notices.retain(|notice| *notice != stale_projection());
         self.projection = Some(projection);
+    }
+}
+
+/// What a run of several states or of a temperature left.
+#[derive(Clone, Debug)]
+pub struct EnsembleFolder {
+    /// The resolved spec and its text.
+    pub spec: (ResolvedSpec, String),
+    /// The result.
+    pub summary: EnsembleSummary,
+    /// The iterations.
+    pub rows: Vec<IterationRow>,
+    /// One-body densities.
+    pub densities: Densities,
+}
+
+/// The folder of any finished run.
+#[derive(Clone, Debug)]
+pub enum FinishedRun {
+    /// Of a ground state.
+    One(Box<RunFolder>),
+    /// Of several states or of a temperature.
+    Several(Box<EnsembleFolder>),
+}
+
+impl FinishedRun {
+    /// Reads a folder, whatever its run was of.
+    ///
+    /// # Errors
+    /// A file that is missing or malformed, by its name.
+    pub fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        replace::settle_to_read(folder)?;
+        if !is_there(&folder.join(names::SUMMARY)) {
+            return Err(not_finished(folder, names::SUMMARY).into());
+        }
+        let path = folder.join(names::SPEC);
+        let text = read_text(&path)?;
+        let spec = parse(&text, &path)?;
+        if !spec.is_of_several() {
+            return Ok(FinishedRun::One(Box::new(RunFolder::read(folder)?)));
+        }
+        Ok(FinishedRun::Several(Box::new(EnsembleFolder {
+            spec: (spec, text),
+            summary: read_ensemble_summary(&folder.join(names::SUMMARY))?,
+            rows: read_energy(&folder.join(names::ENERGY))?,
+            densities: Densities::read(&folder.join(names::DENSITY))?,
+        })))
     }
 }
 

@@ -60,6 +60,21 @@ pub enum SavedError {
         /// What the file has.
         found: usize,
     },
+    /// A state has to be chosen.
+    #[error("the wavefunction of {count} states: choose one, from 0 to {}", count - 1)]
+    OneOfSeveral {
+        /// How many there are.
+        count: usize,
+    },
+    /// There is no such state.
+    #[error("there is one state, 0, and no state {asked}")]
+    OnlyOne {
+        /// The one that was asked for.
+        asked: usize,
+    },
+    /// A temperature has no one wavefunction.
+    #[error("the states of a temperature, of which there is no one wavefunction")]
+    Mixture,
     /// A parameter that is not finite.
     #[error("parameter {index} of the wavefunction file is not finite")]
     NotFinite {
@@ -99,7 +114,31 @@ impl SavedWavefunction {
 
     /// Whether these are parameters of several states, of which there is no one wavefunction.
     pub fn is_of_several(&self) -> bool {
-        self.spec.temperature.is_some() || self.spec.states.as_ref().is_some_and(|s| s.count > 1)
+        self.spec.is_of_several()
+    }
+
+    /// The one of several states that is meant, by its number from 0; or the only one, which is 0 or has no number.
+    ///
+    /// # Errors
+    /// [`SavedError::OneOfSeveral`], [`SavedError::OnlyOne`], [`SavedError::Mixture`].
+    pub fn one(mut self, state: Option<usize>) -> Result<Self, SavedError> {
+        let count = self.spec.states.as_ref().map_or(1, |s| s.count);
+        if self.spec.temperature.is_some() {
+            return Err(SavedError::Mixture);
+        }
+        if !self.is_of_several() {
+            return match state {
+                Some(asked @ 1..) => Err(SavedError::OnlyOne { asked }),
+                _ => Ok(self),
+            };
+        }
+        match state {
+            Some(k) if k < count => {
+                self.state = state;
+                Ok(self)
+            }
+            _ => Err(SavedError::OneOfSeveral { count }),
+        }
     }
 
     /// The text of the file; numbers read back as the same bits.

@@ -2,6 +2,7 @@
 
 use super::formula::Formula;
 use super::frame::Frame;
+use super::table::Table;
 use crate::math::scalar::{Dual, Scalar};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,8 @@ pub enum External {
     },
     /// A formula in `x`, for instance `"0.5*x^2 + 0.1*x^4"`.
     Formula(Formula<'x'>),
+    /// Values at points, with a cubic spline through them; beyond the points it goes on as a straight line.
+    Tabulated(Table),
     /// The sum of several potentials.
     Sum(Vec<External>),
     /// A potential in other units and from another origin: made by [`Frame::hamiltonian`], never read from a file.
@@ -68,6 +71,7 @@ impl External {
     pub fn value(&self, x: f64) -> f64 {
         match self {
             External::Formula(f) => f.value(x),
+            External::Tabulated(t) => t.value(x),
             External::Sum(parts) => parts.iter().map(|p| p.value(x)).sum(),
             External::Moved(moved) => {
                 let (of, Frame { origin, length, energy }) = moved.as_ref();
@@ -77,10 +81,11 @@ impl External {
         }
     }
 
-    /// `dv/dx`, by automatic differentiation.
+    /// `dv/dx`, by automatic differentiation; of a table that of its spline.
     pub fn derivative(&self, x: f64) -> f64 {
         match self {
             External::Formula(f) => f.derivative(x),
+            External::Tabulated(t) => t.derivative(x),
             External::Sum(parts) => parts.iter().map(|p| p.derivative(x)).sum(),
             External::Moved(moved) => {
                 let (of, Frame { origin, length, .. }) = moved.as_ref();
@@ -92,9 +97,11 @@ impl External {
 
     fn closed_form<T: Scalar>(&self, x: T) -> T {
         match self {
-            External::Free | External::Formula(_) | External::Sum(_) | External::Moved(_) => {
-                T::zero()
-            }
+            External::Free
+            | External::Formula(_)
+            | External::Tabulated(_)
+            | External::Sum(_)
+            | External::Moved(_) => T::zero(),
             External::Nuclei { charges, positions, softening } => {
                 let mut v = T::zero();
                 for (z, r) in charges.iter().zip(positions) {
@@ -123,6 +130,7 @@ impl External {
             External::Nuclei { positions, .. } => positions.clone(),
             External::DoubleWell { half_separation: b, .. } => vec![-b, 0.0, *b],
             External::Formula(f) => f.special_points(),
+            External::Tabulated(t) => t.special_points(),
             External::Sum(parts) => parts.iter().flat_map(External::special_points).collect(),
             External::Moved(moved) => {
                 let (of, Frame { origin, length, .. }) = moved.as_ref();

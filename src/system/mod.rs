@@ -10,6 +10,7 @@ pub mod judgement;
 pub mod landscape;
 pub mod sector;
 pub(crate) mod syntax;
+pub mod table;
 
 pub use external::External;
 pub use frame::Frame;
@@ -17,3 +18,4 @@ pub use geometry::Geometry;
 pub use hamiltonian::{Hamiltonian, System};
 pub use interaction::Interaction;
 pub use sector::Sector;
+pub use table::Table;
