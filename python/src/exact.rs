@@ -71,13 +71,7 @@ pub(crate) fn exact<'py>(
         let stops = || watch.stops();
         solve_until(&task, &options, None, &stops, &mut |_| {})
     });
-    watch.hear(Event::PhaseEnded);
-    let result = match (watch.raised(), solved) {
-        (Some(raised), _) => return Err(raised),
-        (None, Err(error)) => return Err(errors::run(error)),
-        (None, Ok(Err(error))) => return Err(errors::run(error)),
-        (None, Ok(Ok(result))) => result,
-    };
+    let result = ended(&mut watch, solved)?;
     let all = PyDict::new(py);
     all.set_item("energies", numpy::PyArray1::from_slice(py, &result.energies))?;
     all.set_item("error_estimates", numpy::PyArray1::from_slice(py, &result.error_estimates))?;
@@ -100,6 +94,20 @@ pub(crate) fn exact<'py>(
     Ok(all)
 }
 
+/// What was found, or the exception: what the caller raised comes first.
+fn ended<T, E: std::fmt::Display, F: std::fmt::Display>(
+    watch: &mut Watch,
+    solved: Result<Result<T, E>, F>,
+) -> PyResult<T> {
+    watch.hear(Event::PhaseEnded);
+    match (watch.raised(), solved) {
+        (Some(raised), _) => Err(raised),
+        (None, Err(error)) => Err(errors::run(error)),
+        (None, Ok(Err(error))) => Err(errors::run(error)),
+        (None, Ok(Ok(result))) => Ok(result),
+    }
+}
+
 /// The canonical ensemble at a temperature.
 fn thermal<'py>(
     py: Python<'py>,
@@ -115,13 +123,7 @@ fn thermal<'py>(
     let mut watch = Watch::new(tell);
     watch.hear(Event::Phase("exact free energy"));
     let solved = py.detach(|| thermal_until(task, &options, None, &|| watch.stops()));
-    watch.hear(Event::PhaseEnded);
-    let result = match (watch.raised(), solved) {
-        (Some(raised), _) => return Err(raised),
-        (None, Err(error)) => return Err(errors::run(error)),
-        (None, Ok(Err(error))) => return Err(errors::run(error)),
-        (None, Ok(Ok(result))) => result,
-    };
+    let result = ended(&mut watch, solved)?;
     let all = PyDict::new(py);
     all.set_item("thermal", serde_json::to_string(&result).map_err(errors::run)?)?;
     all.set_item("nuclear_repulsion", repulsion)?;

@@ -73,8 +73,8 @@ class State:
         return self.evaluate(x)["local_energy"]
 
 
-class Run:
-    """What a run gave: numbers, curves, and the trained state."""
+class _Result:
+    """What every run has."""
 
     def __init__(self, parts: dict, folder: str | os.PathLike | None = None):
         self._parts = dict(parts)
@@ -83,29 +83,17 @@ class Run:
         self.summary: dict = json.loads(parts["summary"])
         #: The spec with every default and choice written out.
         self.spec: str = parts["spec"]
-        #: Columns of ``energy.csv``.
+        #: Columns of ``energy.csv``; of several states the energy is their weighted sum, of a temperature the free energy.
         self.iterations: dict[str, np.ndarray] = parts["iterations"]
-        #: ``edges`` of the bins, and ``up``, ``down``: rows of density (1/bohr) and standard error.
+        #: ``edges`` of the bins, and curves in 1/bohr: of a run ``up`` and ``down``, rows of density and standard error; of
+        #: several states and of a temperature the columns of ``density.csv``, ``up_0``, ``down_0``, .. and ``up``, ``down``.
         self.density: dict[str, np.ndarray] = parts["density"]
-        #: ``x``, ``up``, ``down`` of the exact ground state, or None.
-        self.reference_density: dict[str, np.ndarray] | None = parts.get("reference_density")
-        self._state: State | None = None
 
     def __getstate__(self):
         return {"parts": self._parts, "folder": self.folder}
 
     def __setstate__(self, state):
         self.__init__(state["parts"], state["folder"])
-
-    @property
-    def energy(self) -> float:
-        """Electronic energy."""
-        return self.summary["energy"]
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of the energy."""
-        return self.summary["standard_error"]
 
     @property
     def verdict(self) -> str:
@@ -116,6 +104,26 @@ class Run:
     def checks(self) -> list[dict]:
         """The checks behind the verdict."""
         return self.summary["checks"]
+
+
+class Run(_Result):
+    """What a run gave: numbers, curves, and the trained state."""
+
+    def __init__(self, parts: dict, folder: str | os.PathLike | None = None):
+        super().__init__(parts, folder)
+        #: ``x``, ``up``, ``down`` of the exact ground state, or None.
+        self.reference_density: dict[str, np.ndarray] | None = parts.get("reference_density")
+        self._state: State | None = None
+
+    @property
+    def energy(self) -> float:
+        """Electronic energy."""
+        return self.summary["energy"]
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the energy."""
+        return self.summary["standard_error"]
 
     @property
     def reference(self) -> dict | None:
@@ -174,21 +182,11 @@ class OneOfSeveral:
         return f"OneOfSeveral({self.number}: E = {self.energy:.9g} ± {self.standard_error:.1g} Ha)"
 
 
-class EnsembleRun:
+class EnsembleRun(_Result):
     """What a run of several states (``states``) or of a temperature (``thermal``, ``sweep``) gave."""
 
     def __init__(self, parts: dict, folder: str | os.PathLike | None = None):
-        self._parts = dict(parts)
-        self.folder = None if folder is None else Path(folder)
-        #: Everything that ``summary.json`` holds.
-        self.summary: dict = json.loads(parts["summary"])
-        #: The spec with every default and choice written out.
-        self.spec: str = parts["spec"]
-        #: Columns of ``energy.csv``: the energy is the weighted sum of the states, or the free energy.
-        self.iterations: dict[str, np.ndarray] = parts["iterations"]
-        #: ``edges`` of the bins, and the columns of ``density.csv`` (1/bohr): ``up_0``, ``down_0``, .. of states, ``up``, ``down`` of a
-        #: temperature.
-        self.density: dict[str, np.ndarray] = parts["density"]
+        super().__init__(parts, folder)
         curves = {name: curve for name, curve in self.density.items() if name != "edges"}
         #: The states, lowest first; none of a temperature.
         self.states: list[OneOfSeveral] = [
@@ -209,12 +207,6 @@ class EnsembleRun:
         #: The same for every temperature; one alone is a sweep of one.
         self.sweep: list[dict] = self.summary.get("sweep") or ([self.thermal] if self.thermal else [])
 
-    def __getstate__(self):
-        return {"parts": self._parts, "folder": self.folder}
-
-    def __setstate__(self, state):
-        self.__init__(state["parts"], state["folder"])
-
     @property
     def energies(self) -> np.ndarray:
         """Electronic energies of the states, in Hartree."""
@@ -230,16 +222,6 @@ class EnsembleRun:
         """Energies above the lowest state with their standard errors, shape (states, 2): from samples that both states share."""
         rows = [(row["gap"]["energy"], row["gap"]["standard_error"]) for row in self.summary.get("states", [])]
         return np.array(rows, dtype=float).reshape(-1, 2)
-
-    @property
-    def verdict(self) -> str:
-        """``Good``, ``Doubtful`` or ``Refused``."""
-        return str(self.summary["verdict"])
-
-    @property
-    def checks(self) -> list[dict]:
-        """The checks behind the verdict."""
-        return self.summary["checks"]
 
     def __repr__(self):
         title = repr(self.summary["title"])
