@@ -303,12 +303,19 @@ def test_a_temperature_is_that_of_the_sum_over_states():
     assert_allclose(exact.free_energy, exact.energy - 0.5 * exact.entropy, atol=1e-7)
     assert "free" not in warm.density and "up" in warm.density
     assert "<table>" in warm._repr_html_()
-    with pytest.raises(wf.RunError, match="temperature"):
-        wf.measure(warm)
+    # Averages over the ensemble have its energy.
+    energy = wf.measure(warm, "energy", samples=8192, replicates=16)["energy"]
+    assert abs(energy["values"] - exact.energy) < 5 * energy["errors"] + 1e-4
     with pytest.raises(wf.SpecError, match="temperature: must be positive|must be positive"):
         wf.exact(trap(), temperature=-1.0)
     sweep = wf.run(trap(temperature=dict(kT=wf.Range(from_=0.5, to=1.0, points=2)), samples_per_iteration=1024))
     assert [t["kT"] for t in sweep.sweep] == [0.5, 1.0]
+    with pytest.raises(wf.RunError, match="which temperature is meant"):
+        wf.measure(sweep, "energy")
+    colder, hotter = (
+        wf.measure(sweep, "energy", samples=4096, replicates=16, temperature=kt)["energy"]["values"] for kt in (0.5, 1.0)
+    )
+    assert colder < hotter
 
 
 @pytest.mark.skipif(not BINARY.exists(), reason="the command line is not built")

@@ -527,12 +527,22 @@ def _state(source) -> State:
     return source.state
 
 
-def measure(source, what=(), *, samples: int = 65_536, replicates: int = 32, seed: int | None = None) -> Observables:
-    """Observables of a trained state (a :class:`Run`, one of ``run.states``, a :class:`State` or a folder), with standard errors."""
-    source = _state(source)
+def measure(
+    source, what=(), *, samples: int = 65_536, replicates: int = 32, seed: int | None = None, temperature: float | None = None
+) -> Observables:
+    """Observables of a trained state (a :class:`Run`, one of ``run.states``, a :class:`State` or a folder), with standard errors.
+
+    Of a run at a temperature they are averages over the ensemble; ``temperature`` (kT, in Hartree) says which one of a sweep."""
+    if not isinstance(source, (State, Run, EnsembleRun, OneOfSeveral)):
+        source = load(source)
+    if isinstance(source, EnsembleRun) and source.sweep:
+        text, number = source._parts["wavefunction"], None
+    else:
+        state = _state(source)
+        text, number = state._text, state._number
     what = [what] if isinstance(what, str) else list(what)
     found = Observables()
-    for measurement in json.loads(_weylflow.measure(source._text, source._number, what, samples, replicates, seed)):
+    for measurement in json.loads(_weylflow.measure(text, number, temperature, what, samples, replicates, seed)):
         for q in measurement["quantities"]:
             shape = [len(a["points"]) - (1 if a["edges"] else 0) for a in q["axes"]]
             array = lambda v: np.array([np.nan if x is None else x for x in v], dtype=float)  # noqa: E731

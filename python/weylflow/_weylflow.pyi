@@ -45,7 +45,8 @@ def exact(
     tolerance: Optional[float] = None, temperature: Optional[float] = None, tell: _Tell = None,
 ) -> dict[str, Any]: ...
 def measure(
-    wavefunction: str, state: Optional[int], what: list[str], samples: int, replicates: int, seed: Optional[int],
+    wavefunction: str, state: Optional[int], temperature: Optional[float], what: list[str], samples: int, replicates: int,
+    seed: Optional[int],
 ) -> str: ...
 def project(
     wavefunction: str, walkers: Optional[int], replicates: int, beta: Optional[float] = None,

@@ -160,7 +160,11 @@ impl Measure {
         let mut measurements = match &subject {
             Subject::State(psi) => measure(psi.as_ref(), &setup, &observables, effort, watch)?,
             Subject::Ensemble(states) => {
-                measure_ensemble(states, &setup, &observables, effort, watch)?
+                let goes_on = |done| {
+                    watch(done);
+                    true
+                };
+                measure_ensemble(states, &setup, &observables, effort, goes_on)?.unwrap_or_default()
             }
         };
         bar.finish_and_clear();

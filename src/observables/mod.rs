@@ -360,9 +360,17 @@ pub fn measure(
     setup: &Setup,
     observables: &[(&'static str, Box<dyn Observable>)],
     effort: Effort,
-    watch: impl FnMut(usize),
+    mut watch: impl FnMut(usize),
 ) -> Result<Vec<Measurement>, EigenFailure> {
-    Ok(measure_while(psi, setup, observables, effort, told(watch))?.unwrap_or_default())
+    let mut told = 0;
+    let goes_on = |done| {
+        if done > told {
+            told = done;
+            watch(done);
+        }
+        true
+    };
+    Ok(measure_while(psi, setup, observables, effort, goes_on)?.unwrap_or_default())
 }
 
 /// The same for as long as `goes_on`, which gets the number of replicates that are done, time and again; none where it ends them.
@@ -388,15 +396,15 @@ pub fn measure_while(
 /// The same averages over the ensemble at a temperature: every sample is one of a state, with the probability that the state has.
 ///
 /// # Errors
-/// [`EigenFailure`] when means are not finite.
+/// As [`measure`].
 pub fn measure_ensemble(
     states: &GibbsStates,
     setup: &Setup,
     observables: &[(&'static str, Box<dyn Observable>)],
     effort: Effort,
-    watch: impl FnMut(usize),
-) -> Result<Vec<Measurement>, EigenFailure> {
-    let found = replicates_of(observables, effort, told(watch), |replicate, drawn, uses| {
+    goes_on: impl FnMut(usize) -> bool,
+) -> Result<Option<Vec<Measurement>>, EigenFailure> {
+    replicates_of(observables, effort, goes_on, |replicate, drawn, uses| {
         let first = drawn.start;
         let ThermalBatch { batch, state, number } =
             draw_thermal(states, setup.system, effort.seed, replicate, drawn);
@@ -409,20 +417,7 @@ pub fn measure_ensemble(
             let psi = states.state(state[range.start]);
             add_chunk(&psi, setup, observables, &batch, range, |o, s| uses(o, first + number[s]))
         })
-    })?;
-    Ok(found.unwrap_or_default())
-}
-
-/// Tells `watch` of every replicate once, and always goes on.
-fn told(mut watch: impl FnMut(usize)) -> impl FnMut(usize) -> bool {
-    let mut told = 0;
-    move |done| {
-        if done > told {
-            told = done;
-            watch(done);
-        }
-        true
-    }
+    })
 }
 
 /// Whether an observable takes the sample of this number in its replicate.
