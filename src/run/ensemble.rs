@@ -641,7 +641,9 @@ impl EnsembleRun {
                     let found = estimate::free_energy::estimate(states, system, &few, 1, || {
                         goes_on(observer)
                     });
-                    Ok(found.map_err(of_temperature)?.free_energy.0)
+                    // About what it is without the excess of the Gibbs state: a mean of few samples tells less than their variance.
+                    let found = found.map_err(of_temperature)?;
+                    Ok(found.free_energy.0 + found.variance / (2.0 * kt))
                 })?;
             }
             state = TrainingState::new(states.parameters(), optimiser.as_ref());
