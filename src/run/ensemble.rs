@@ -641,7 +641,7 @@ impl EnsembleRun {
                     let found = estimate::free_energy::estimate(states, system, &few, 1, || {
                         goes_on(observer)
                     });
-                    // About what it is without the excess of the Gibbs state: a mean of few samples tells less than their variance.
+                    // With the excess over the Gibbs state that the variance tells: the mean of few samples alone is noise.
                     let found = found.map_err(of_temperature)?;
                     Ok(found.free_energy.0 + found.variance / (2.0 * kt))
                 })?;
