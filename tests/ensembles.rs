@@ -232,6 +232,14 @@ fn error_bars_cover_what_they_should() {
     }
 }
 
+/// Value and standard error of a number in `observables.json`.
+fn quantity(observables: &serde_json::Value, name: &str) -> (f64, f64) {
+    let measurements = observables["measurements"].as_array().unwrap();
+    let mut all = measurements.iter().flat_map(|m| m["quantities"].as_array().unwrap());
+    let q = all.find(|q| q["name"] == name).unwrap_or_else(|| panic!("{name}: {observables}"));
+    (q["values"][0].as_f64().unwrap(), q["errors"][0].as_f64().unwrap())
+}
+
 /// Every state that a run leaves is a wavefunction with the energy that the run found for it; what is none is refused by name.
 #[test]
 fn each_state_is_measured_sampled_and_evaluated() {
@@ -251,16 +259,7 @@ fn each_state_is_measured_sampled_and_evaluated() {
         let of = ["measure", "out", "--state", state, "--out", &out];
         succeeds(folder, &[&of[..], &what].concat());
         let found = json(&format!("{out}/observables.json"));
-        let all: Vec<&serde_json::Value> = found["measurements"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|m| m["quantities"].as_array().unwrap())
-            .collect();
-        let of = |name: &str| {
-            let q = all.iter().find(|q| q["name"] == name).unwrap();
-            (q["values"][0].as_f64().unwrap(), q["errors"][0].as_f64().unwrap())
-        };
+        let of = |name: &str| quantity(&found, name);
         let (energy, error) = of("energy");
         let expected = &run["states"][state.parse::<usize>().unwrap()];
         let off = energy - expected["energy"].as_f64().unwrap();
@@ -302,17 +301,7 @@ fn thermal_averages_are_measured() {
         succeeds(folder, &[&of[..], &what].concat());
         let text = read(folder.join(out).join("observables.json"));
         let found: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let all: Vec<&serde_json::Value> = found["measurements"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .flat_map(|m| m["quantities"].as_array().unwrap())
-            .collect();
-        let of = |name: &str| {
-            let q = all.iter().find(|q| q["name"] == name);
-            let q = q.unwrap_or_else(|| panic!("{name}: {text}"));
-            (q["values"][0].as_f64().unwrap(), q["errors"][0].as_f64().unwrap())
-        };
+        let of = |name: &str| quantity(&found, name);
         // The levels of two equal fermions are those of the modes 1 and 2 above 2.
         let x = 1.0 / kt.parse::<f64>().unwrap();
         let exact = 2.0 + 1.0 / x.exp_m1() + 2.0 / (2.0 * x).exp_m1();

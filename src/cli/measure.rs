@@ -20,8 +20,8 @@ use crate::store::replace::{NEW_RESULTS, Set};
 use crate::store::saved::SavedWavefunction;
 use crate::store::summary::{read_ensemble_summary, read_summary};
 use crate::system::System;
-use crate::wavefunction::Wavefunction;
 use crate::wavefunction::weyl::ensemble::GibbsStates;
+use crate::wavefunction::{Wavefunction, WavefunctionError};
 use clap::Args;
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -325,9 +325,12 @@ impl Measure {
             && let Ok(mut saved) = read_saved(&self.source)
             && let Some(asked) = saved.spec.temperature.clone()
         {
-            let states = saved
-                .gibbs(self.temperature)
-                .map_err(|e| format!("{e}: choose one by --temperature"))?;
+            let states = saved.gibbs(self.temperature).map_err(|error| match error {
+                WavefunctionError::Temperature { .. } => {
+                    format!("{error}: choose one by --temperature")
+                }
+                other => other.to_string(),
+            })?;
             // Of a sweep each temperature has observables of its own.
             saved.state = asked.kt.all().iter().position(|t| *t == states.kt);
             let fingerprint = saved.fingerprint()?;

@@ -8,11 +8,13 @@ use super::clocks::Clocks;
 use super::folder::{Earlier, InFolder, Place, Record, earlier, holds, saved_in};
 use super::reference::asked;
 use super::resume;
-use super::{Course, DENSITY_BINS, Event, Observer, RunError, same_layers, solve_until};
+use super::{
+    Course, DENSITY_BINS, Event, Observer, RunError, same_layers, solve_until, thermal_until,
+};
 use crate::estimate::health::density_drift;
 use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
 use crate::estimate::{self, Check, Scale, Verdict, gaussian_bars};
-use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
+use crate::exact::thermal::{ThermalOptions, ThermalResult};
 use crate::exact::{ExactError, ExactResult};
 use crate::local_energy::Fault;
 use crate::objective::free_energy::ThermalError;
@@ -41,14 +43,10 @@ use crate::wavefunction::{Wavefunction, WavefunctionSettings};
 use crate::work::{self, Work};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
 
 /// Whether a spec is one for [`EnsembleRun`]: a single state is a ground state like any other.
 pub fn is_of_several(spec: &ResolvedSpec) -> bool {
-    spec.temperature.is_some() || spec.states.as_ref().is_some_and(|s| s.count > 1)
+    spec.is_of_several()
 }
 
 /// A run of several states or of a temperature that has not begun.
@@ -864,35 +862,19 @@ impl EnsembleRun {
         observer: &mut dyn Observer,
     ) -> Result<Result<ThermalResult, String>, RunError> {
         observer.hear(Event::Phase("exact free energy for comparison"));
-        let (send, news) = channel();
-        let spec = self.spec.clone();
-        let stop = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            let options = ThermalOptions {
-                states: REFERENCE_STATES,
-                tolerance: REFERENCE_TOLERANCE,
-                ..ThermalOptions::at(kt)
-            };
-            let mut goes_on = |_| !ended.load(Ordering::Relaxed);
-            let solved =
-                thermal(&spec.hamiltonian, &spec.geometry, spec.sector, &options, &mut goes_on);
-            // Nobody listens any more where the observer has ended it.
-            let _ = send.send(solved);
-        });
-        let solved = loop {
-            match news.recv_timeout(Duration::from_millis(50)) {
-                Ok(solved) => break solved,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break Err(ExactError::Interrupted),
-            }
-            if observer.stops() {
-                stop.store(true, Ordering::Relaxed);
-                return Err(INTERRUPTED);
-            }
+        let (task, _) = asked(&self.spec, 1);
+        let options = ThermalOptions {
+            states: REFERENCE_STATES,
+            tolerance: REFERENCE_TOLERANCE,
+            ..ThermalOptions::at(kt)
         };
+        let solved = thermal_until(&task, &options, None, &|| observer.stops())?;
         observer.hear(Event::PhaseEnded);
-        Ok(solved.map_err(|error| without(error, observer)))
+        match solved {
+            Ok(result) => Ok(Ok(result)),
+            Err(ExactError::Interrupted) => Err(INTERRUPTED),
+            Err(error) => Ok(Err(without(error, observer))),
+        }
     }
 }
 

@@ -50,19 +50,24 @@ pub struct RunFolder {
     pub(crate) about_observables: bool,
 }
 
+/// The resolved spec of a finished run, and its text.
+fn spec_of_finished(folder: &Path) -> Result<(ResolvedSpec, String), Box<dyn Error>> {
+    replace::settle_to_read(folder)?;
+    if !is_there(&folder.join(names::SUMMARY)) {
+        return Err(not_finished(folder, names::SUMMARY).into());
+    }
+    let path = folder.join(names::SPEC);
+    let text = read_text(&path)?;
+    Ok((parse(&text, &path)?, text))
+}
+
 impl RunFolder {
     /// Reads a folder.
     ///
     /// # Errors
     /// A file that is missing or malformed, by its name.
     pub fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        replace::settle_to_read(folder)?;
-        if !is_there(&folder.join(names::SUMMARY)) {
-            return Err(not_finished(folder, names::SUMMARY).into());
-        }
-        let path = folder.join(names::SPEC);
-        let text = read_text(&path)?;
-        let spec = parse(&text, &path)?;
+        let (spec, text) = spec_of_finished(folder)?;
         let name = folder.canonicalize().ok();
         let name = name.as_deref().unwrap_or(folder).file_name().unwrap_or(folder.as_os_str());
         let summary = read_summary(&folder.join(names::SUMMARY))?;
@@ -135,13 +140,7 @@ impl FinishedRun {
     /// # Errors
     /// A file that is missing or malformed, by its name.
     pub fn read(folder: &Path) -> Result<Self, Box<dyn Error>> {
-        replace::settle_to_read(folder)?;
-        if !is_there(&folder.join(names::SUMMARY)) {
-            return Err(not_finished(folder, names::SUMMARY).into());
-        }
-        let path = folder.join(names::SPEC);
-        let text = read_text(&path)?;
-        let spec = parse(&text, &path)?;
+        let (spec, text) = spec_of_finished(folder)?;
         if !spec.is_of_several() {
             return Ok(FinishedRun::One(Box::new(RunFolder::read(folder)?)));
         }
