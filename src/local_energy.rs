@@ -55,6 +55,9 @@ pub struct Batch {
     pub energy_gradient: Vec<f64>,
     /// `d O_k / d x_i`, `samples x particles x parameters`.
     pub mixed: Vec<f64>,
+    /// With [`Derivatives::Mixed`] of a wavefunction whose slope has kinks: the gradient of that part, `samples x particles`. See
+    /// [`Evaluator::kinks`].
+    pub kinks: Vec<f64>,
     /// Samples left out because something was not finite or absurd.
     pub rejected: usize,
     /// The first of them in each chunk.
@@ -82,6 +85,7 @@ impl Batch {
         self.log_gradient.extend(more.log_gradient);
         self.energy_gradient.extend(more.energy_gradient);
         self.mixed.extend(more.mixed);
+        self.kinks.extend(more.kinks);
         self.rejected += more.rejected;
         self.faults.extend(more.faults);
     }
@@ -328,6 +332,9 @@ impl<'a> Chunk<'a> {
             batch.log_gradient.extend_from_slice(&self.o);
             batch.energy_gradient.extend_from_slice(&self.de);
             batch.mixed.extend_from_slice(&self.mixed);
+            if self.derivatives == Derivatives::Mixed && e.kinks(&mut self.gradient) {
+                batch.kinks.extend_from_slice(&self.gradient);
+            }
         } else {
             batch.rejected += 1;
             if batch.faults.len() < FAULTS {
@@ -421,6 +428,7 @@ impl Batch {
             &self.log_gradient,
             &self.energy_gradient,
             &self.mixed,
+            &self.kinks,
         ] {
             to.reals(values);
         }
@@ -449,6 +457,7 @@ impl Batch {
             log_gradient: from.reals()?,
             energy_gradient: from.reals()?,
             mixed: from.reals()?,
+            kinks: from.reals()?,
             rejected: from.size()?,
             ..Batch::default()
         };

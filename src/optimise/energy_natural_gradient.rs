@@ -78,6 +78,23 @@ impl EnergyNaturalGradient {
     }
 }
 
+/// Half the gradient of the energy, with what kinks add to it: see [`Evaluator::kinks`](crate::wavefunction::Evaluator::kinks).
+fn force(batch: &Batch, centred: &Centred) -> Vec<f64> {
+    let mut force = centred.force();
+    let samples = centred.samples.max(1) as f64;
+    let rows = batch.mixed.chunks_exact(centred.parameters.max(1)).zip(&batch.kinks);
+    for (i, (row, kink)) in rows.enumerate() {
+        let share = 0.5 / samples * centred.clipped.weight[i / batch.particles] * kink;
+        force.iter_mut().zip(row).for_each(|(f, o)| *f += share * o);
+    }
+    force
+}
+
+#[cfg(test)]
+pub(crate) fn unclipped_force(batch: &Batch) -> Vec<f64> {
+    force(batch, &Centred::new(batch, f64::MAX))
+}
+
 impl Optimiser for EnergyNaturalGradient {
     fn derivatives(&self) -> Derivatives {
         Derivatives::Mixed
@@ -92,8 +109,8 @@ impl Optimiser for EnergyNaturalGradient {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let (n, p) = (centred.samples, centred.parameters);
-        let force = centred.force();
         let scale = 1.0 / n as f64;
+        let force = force(batch, &centred);
         let mut rows = batch.mixed.clone();
         for (row, root) in
             rows.chunks_exact_mut((batch.particles * p).max(1)).zip(&centred.clipped.root)

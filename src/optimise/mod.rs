@@ -77,16 +77,22 @@ impl OptimiserSettings {
     }
 
     /// Writes out the settings that follow the wavefunction: [`RayleighGaussNewtonSettings`], with those of
-    /// [`RayleighGaussNewtonSettings::unbounded`] for Waveflow.
+    /// [`RayleighGaussNewtonSettings::unbounded`] for Waveflow; [`EnergyNaturalGradientSettings`] where its slope has kinks.
     pub fn complete(&mut self, wavefunction: &WavefunctionSettings) {
-        if *self == OptimiserSettings::Automatic {
-            *self = OptimiserSettings::RayleighGaussNewton(match wavefunction {
-                WavefunctionSettings::Waveflow(_) => RayleighGaussNewtonSettings::unbounded(),
-                WavefunctionSettings::Weyl(_) | WavefunctionSettings::SectorBase(_) => {
-                    RayleighGaussNewtonSettings::default()
-                }
-            });
+        if *self != OptimiserSettings::Automatic {
+            return;
         }
+        *self = match wavefunction {
+            _ if wavefunction.has_kinks() => {
+                OptimiserSettings::EnergyNaturalGradient(Default::default())
+            }
+            WavefunctionSettings::Waveflow(_) => OptimiserSettings::RayleighGaussNewton(
+                RayleighGaussNewtonSettings::unbounded(),
+            ),
+            WavefunctionSettings::Weyl(_) | WavefunctionSettings::SectorBase(_) => {
+                OptimiserSettings::RayleighGaussNewton(Default::default())
+            }
+        };
     }
 
     /// The optimiser at the start of a run.

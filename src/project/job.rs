@@ -124,6 +124,9 @@ impl Job<'_> {
         if contact::matters(self.system.hamiltonian, self.psi.sector()) {
             return Err(Refusal::Cusp);
         }
+        if self.psi.has_kinks() {
+            return Err(Refusal::Kinks);
+        }
         let mut rng = stream(self.settings.seed, Purpose::Analysis, STREAMS - 1, 0);
         let mut mover = Mover::new(self.psi, self.system, Space::Line, 1.0);
         guide::judge(self.psi, self.system, &mut mover, &mut rng)

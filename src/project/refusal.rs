@@ -39,6 +39,12 @@ pub enum Refusal {
          nor more components"
     )]
     Cusp,
+    /// Local energies are right in the mean over the guide alone.
+    #[error(
+        "the slope of the guide has kinks (bijection: RationalQuadratic), where its local energy is infinite: its mean over walkers, which \
+         leave the guide's distribution, is not an energy"
+    )]
+    Kinks,
     /// No step is short enough.
     #[error(
         "no step is short enough: of steps of {step:.1e} only a share of {acceptance:.3} is accepted"

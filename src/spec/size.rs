@@ -3,7 +3,7 @@
 use super::RunSpec;
 use crate::system::{Geometry, Sector};
 use crate::wavefunction::WavefunctionSettings;
-use crate::wavefunction::waveflow::WaveflowSettings;
+use crate::wavefunction::waveflow::{Bijection, WaveflowSettings};
 use crate::wavefunction::waveflow::conditioner::Conditioner;
 use crate::wavefunction::weyl::{LayerKind, Sizes, WeylSettings, default_pair_cells};
 
@@ -27,7 +27,11 @@ fn waveflow(settings: &WaveflowSettings, particles: usize) -> usize {
     let functions = |knots: usize| knots + settings.degree - 1;
     let network =
         |outputs: usize| Conditioner::new(&vec![outputs; particles], &settings.hidden).parameters();
-    settings.layers * network(functions(settings.knots)) + network(functions(settings.prior_knots))
+    let of_layer = match settings.bijection {
+        Bijection::ISpline => functions(settings.knots),
+        Bijection::RationalQuadratic => 2 * settings.knots - 1,
+    };
+    settings.layers * network(of_layer) + network(functions(settings.prior_knots))
 }
 
 /// With `finer` times as many cells as the settings say.
@@ -93,6 +97,7 @@ mod tests {
             ("(up: 1)", walls, "Waveflow(layers: 3, hidden: [7, 5], knots: 12)"),
             ("(up: 2, down: 1)", walls, "Waveflow(layers: 0, degree: 4, prior_knots: 20)"),
             ("(up: 3)", walls, "Waveflow(layers: 2, hidden: [40, 3], chart: Uniform)"),
+            ("(up: 2)", walls, "Waveflow(bijection: RationalQuadratic, knots: 12)"),
             ("(up: 1)", walls, "Weyl()"),
             ("(up: 2)", walls, "Weyl()"),
             ("(up: 1, down: 1)", walls, "Weyl(two_body_functions: 3)"),

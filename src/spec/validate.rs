@@ -21,7 +21,7 @@ use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
 use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::{self, SectorBaseSettings};
-use crate::wavefunction::waveflow::WaveflowSettings;
+use crate::wavefunction::waveflow::{Bijection, WaveflowSettings};
 use crate::wavefunction::weyl::{BaseSettings, NO_TWO_BODY, WeylSettings};
 use std::fmt::Display;
 
@@ -104,6 +104,18 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     periodicity(sector, geometry)?;
     check_wavefunction(wavefunction, sector, geometry)?;
     check_optimiser(optimiser)?;
+    if wavefunction.has_kinks()
+        && !matches!(
+            optimiser,
+            OptimiserSettings::EnergyNaturalGradient(_) | OptimiserSettings::Automatic
+        )
+    {
+        return rule(
+            "optimiser",
+            "a wavefunction with kinks in its slope (bijection: RationalQuadratic) needs EnergyNaturalGradient, which alone knows what \
+             they add to the gradient of the energy; leave the field out",
+        );
+    }
     // Two samples are the fewest with a variance.
     within("samples_per_iteration", *samples_per_iteration, 2, 1 << 24)?;
     within("iterations", *iterations, 0, 10_000_000)?;
@@ -410,6 +422,7 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
         coordinate_power,
         valley_power,
         chart: _,
+        bijection,
         layers,
         degree,
         knots,
@@ -419,6 +432,11 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
         orthogonalisation: _,
     } = settings;
     within("wavefunction.layers", *layers, 0, 32)?;
+    if *bijection == Bijection::RationalQuadratic && *layers > 1 {
+        let bound = "must be at most 1 with RationalQuadratic: kinks behind a layer that is trained move with the parameters, and \
+                     derivatives by these have jumps";
+        return violated("wavefunction.layers", bound, layers);
+    }
     within("wavefunction.degree", *degree, 1, 12)?;
     if *degree < 4 {
         let bound =

@@ -77,6 +77,10 @@ impl Wavefunction for Exchanged {
         Some(Box::new(Exchanged::of(self.inner.without_nodes()?)))
     }
 
+    fn has_kinks(&self) -> bool {
+        self.inner.has_kinks()
+    }
+
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
         let sector = self.sector();
         let x = vec![0.0; sector.particles()];
@@ -152,6 +156,12 @@ impl Evaluator for ExchangedEvaluator<'_> {
         let kinetic = self.inner.mixed_parameter_gradient(&self.x, out, mixed);
         mixed.rotate_left(self.sector.down * parameters);
         kinetic
+    }
+
+    fn kinks(&self, out: &mut [f64]) -> bool {
+        let found = self.inner.kinks(out);
+        out.rotate_left(self.sector.down);
+        found
     }
 
     fn round_trip_error(&mut self, x: &[f64]) -> f64 {

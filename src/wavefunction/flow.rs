@@ -12,6 +12,11 @@ pub(crate) trait Flow: Send + Sync {
     /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Self::Trace<T>) -> (T, f64);
 
+    /// The part of `log |psi|` whose slope has kinks, after [`Self::forward`]; none where there is none.
+    fn kinked<'a, T: Scalar>(&self, _trace: &'a Self::Trace<T>) -> Option<&'a T> {
+        None
+    }
+
     /// What [`Self::forward`] of plain numbers with `reverse` leaves in its trace, where another one of the same configuration
     /// has been there already.
     fn values<T: Scalar>(&self, x: &[f64], _known: &Self::Trace<T>, trace: &mut Self::Trace<f64>) {
@@ -81,7 +86,11 @@ impl<'a, F: Flow, const N: usize> FlowEvaluator<'a, F, N> {
     fn forward(&mut self, x: &[f64], reverse: bool) -> (Jet<N>, f64) {
         self.x.clear();
         self.x.extend(x.iter().enumerate().map(|(i, &v)| Jet::variable(v, i)));
-        self.flow.forward(&self.x, reverse, &mut self.jets)
+        let (mut log, sign) = self.flow.forward(&self.x, reverse, &mut self.jets);
+        if let Some(kinked) = self.flow.kinked(&self.jets) {
+            log.laplacian -= kinked.laplacian + 2.0 * log.gradient_dot(kinked);
+        }
+        (log, sign)
     }
 
     /// Leaves the jets of `d log |psi| / d parameter` in `self.gradient`.
@@ -150,6 +159,14 @@ impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
             }
         }
         kinetic_from_jet(&log)
+    }
+
+    fn kinks(&self, out: &mut [f64]) -> bool {
+        let kinked = self.flow.kinked(&self.jets);
+        if let Some(kinked) = kinked {
+            out.copy_from_slice(&kinked.gradient[..out.len()]);
+        }
+        kinked.is_some()
     }
 
     fn round_trip_error(&mut self, x: &[f64]) -> f64 {

@@ -140,6 +140,11 @@ impl WavefunctionSettings {
         both && matches!(self, WavefunctionSettings::Weyl(s) if s.base == BaseSettings::Fermionised)
     }
 
+    /// Whether the slope of the wavefunction has [kinks](Evaluator::kinks).
+    pub fn has_kinks(&self) -> bool {
+        matches!(self, WavefunctionSettings::Waveflow(s) if s.has_kinks())
+    }
+
     /// Whether [`Wavefunction::refine`] can do something.
     pub fn can_refine(&self) -> bool {
         match self {
@@ -224,6 +229,11 @@ pub trait Wavefunction: Send + Sync {
         None
     }
 
+    /// Whether its slope has [kinks](Evaluator::kinks).
+    fn has_kinks(&self) -> bool {
+        false
+    }
+
     /// An evaluator with scratch memory of its own; one per thread or chunk.
     fn evaluator(&self) -> Box<dyn Evaluator + '_>;
 }
@@ -237,7 +247,7 @@ pub trait Evaluator {
     /// `log |psi|` and sign.
     fn log_psi(&mut self, x: &[f64]) -> LogPsi;
 
-    /// `log |psi|`, its gradient (written to `gradient`) and its Laplacian with respect to `x`.
+    /// `log |psi|`, its gradient (written to `gradient`) and its Laplacian with respect to `x`; see [`Self::kinks`].
     fn derivatives(&mut self, x: &[f64], gradient: &mut [f64]) -> (LogPsi, f64);
 
     /// `O_k = d log |psi| / d parameter_k`, written to `out`.
@@ -264,6 +274,17 @@ pub trait Evaluator {
     /// the logarithm of the density of the base where it was drawn. None where there is one uniform for each coordinate.
     fn sample_moved(&mut self, _uniforms: &[f64], _shift: &[f64], _x: &mut [f64]) -> Option<f64> {
         None
+    }
+
+    /// The gradient of the part `J` of `log |psi|` whose slope has kinks (written to `out`), at the configuration that was differentiated
+    /// last; false for wavefunctions that are smooth.
+    ///
+    /// The Laplacian of `J` is infinite at the kinks, where no sample is. By parts
+    /// `<ΔJ> = -2 <∇ log |psi| · ∇J>`, which is what stands for it in [`Self::derivatives`] and in kinetic local energies: these have
+    /// the right mean and, other than `|∇ log |psi||² / 2`, a finite variance where `psi` vanishes; but they are not those of an
+    /// eigenstate anywhere. For half the gradient of the energy then `<O_k (E_L - E)>` lacks `<∇O_k · ∇J> / 2`.
+    fn kinks(&self, _out: &mut [f64]) -> bool {
+        false
     }
 
     /// `T^-1(T(x)) - x`, largest component: how well the bijection undoes itself.

@@ -11,6 +11,7 @@ pub mod ispline;
 pub mod ospline;
 pub mod periodic;
 pub mod pieces;
+pub mod rational;
 pub mod short_range;
 mod subdivision;
 
@@ -21,6 +22,7 @@ pub use ispline::MonotoneBasis;
 pub use ospline::{OSplineBasis, Orthogonalisation};
 pub use periodic::PeriodicSpline;
 pub use pieces::Pieces;
+pub use rational::RationalBasis;
 pub use short_range::ShortRange;
 
 /// Why a spline basis cannot be built.

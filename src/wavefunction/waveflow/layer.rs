@@ -1,15 +1,35 @@
-//! An autoregressive I-spline layer: one monotone map per dimension, shaped by the earlier dimensions.
+//! An autoregressive spline layer: one monotone map per dimension, shaped by the earlier dimensions.
 
 use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
 use crate::math::spline::ispline::{InverseScratch, MonotonePoint};
-use crate::math::spline::{LocalBasis, MonotoneBasis};
+use crate::math::spline::rational::{RationalPoint, RationalShape};
+use crate::math::spline::{LocalBasis, MonotoneBasis, RationalBasis};
 use crate::math::vector;
 
-/// `y_i = spline(u_i; weights(u_{<i}))`, with `log |det dy/du|` the sum of the log slopes.
+/// The monotone maps of a layer.
 #[derive(Clone, Debug)]
-pub struct ISplineLayer {
-    basis: MonotoneBasis,
+pub enum Splines {
+    /// As smooth as their degree.
+    ISpline(MonotoneBasis),
+    /// Once differentiable.
+    RationalQuadratic(RationalBasis),
+}
+
+impl Splines {
+    /// Numbers that the network gives for each map.
+    pub fn logits(&self) -> usize {
+        match self {
+            Splines::ISpline(basis) => basis.weights(),
+            Splines::RationalQuadratic(basis) => basis.logits(),
+        }
+    }
+}
+
+/// `y_i = spline(u_i; logits(u_{<i}))`, with `log |det dy/du|` the sum of the log slopes.
+#[derive(Clone, Debug)]
+pub struct SplineLayer {
+    splines: Splines,
     conditioner: Conditioner,
 }
 
@@ -23,9 +43,12 @@ pub struct LayerTrace<T> {
     exponentials: Vec<f64>,
     previous: Vec<f64>,
     points: Vec<MonotonePoint<T>>,
+    shapes: Vec<RationalShape<T>>,
+    rational: Vec<RationalPoint<T>>,
     locals: Vec<LocalBasis>,
     logits_bar: Vec<T>,
     inverse: InverseScratch,
+    shape: RationalShape<f64>,
 }
 
 impl<T> LayerTrace<T> {
@@ -35,11 +58,29 @@ impl<T> LayerTrace<T> {
     }
 }
 
-impl ISplineLayer {
+/// Unnormalised positive weights from the logits of one group; the largest is about one.
+fn weights<T: Scalar>(
+    basis: &MonotoneBasis,
+    logits: &[T],
+    exponentials: &mut Vec<f64>,
+    out: &mut [T],
+) {
+    let identity = basis.identity_logits();
+    exponentials.clear();
+    exponentials.extend(logits.iter().zip(identity).map(|(l, i)| l.value() + i));
+    let largest = exponentials.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    exponentials.iter_mut().for_each(|e| *e -= largest);
+    vector::exp(exponentials);
+    for ((o, &l), &e) in out.iter_mut().zip(logits).zip(&*exponentials) {
+        *o = l.chain(e, e, e);
+    }
+}
+
+impl SplineLayer {
     /// A layer over `dimensions` coordinates.
-    pub fn new(basis: MonotoneBasis, dimensions: usize, hidden: &[usize]) -> Self {
-        let conditioner = Conditioner::new(&vec![basis.weights(); dimensions], hidden);
-        ISplineLayer { basis, conditioner }
+    pub fn new(splines: Splines, dimensions: usize, hidden: &[usize]) -> Self {
+        let conditioner = Conditioner::new(&vec![splines.logits(); dimensions], hidden);
+        SplineLayer { splines, conditioner }
     }
 
     /// The network that shapes the splines.
@@ -52,19 +93,6 @@ impl ISplineLayer {
         &mut self.conditioner
     }
 
-    /// Unnormalised positive weights from the logits of one group; the largest is about one.
-    fn weights<T: Scalar>(&self, logits: &[T], exponentials: &mut Vec<f64>, out: &mut [T]) {
-        let identity = self.basis.identity_logits();
-        exponentials.clear();
-        exponentials.extend(logits.iter().zip(identity).map(|(l, i)| l.value() + i));
-        let largest = exponentials.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        exponentials.iter_mut().for_each(|e| *e -= largest);
-        vector::exp(exponentials);
-        for ((o, &l), &e) in out.iter_mut().zip(logits).zip(&*exponentials) {
-            *o = l.chain(e, e, e);
-        }
-    }
-
     /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::adjoints`] follows; `known` is
     /// of the same `u`.
     pub fn forward<T: Scalar, U: Scalar>(
@@ -75,7 +103,7 @@ impl ISplineLayer {
         known: Option<&Activations<U>>,
         trace: &mut LayerTrace<T>,
     ) -> T {
-        let (n, k) = (u.len(), self.basis.weights());
+        let (n, k) = (u.len(), self.splines.logits());
         match known {
             Some(known) => self.conditioner.values(known, &mut trace.activations),
             None => self.conditioner.forward(parameters, u, reverse, &mut trace.activations),
@@ -85,15 +113,28 @@ impl ISplineLayer {
         trace.weights.resize(n * k, T::zero());
         trace.locals.resize(n, LocalBasis::default());
         trace.points.clear();
+        trace.shapes.resize_with(n, RationalShape::default);
+        trace.rational.clear();
         let mut log_det = T::zero();
         for i in 0..n {
-            let weights = &mut trace.weights[i * k..(i + 1) * k];
             let logits = &trace.activations.output[i * k..(i + 1) * k];
-            self.weights(logits, &mut trace.exponentials, weights);
-            let point = self.basis.forward(weights, u[i], reverse, &mut trace.locals[i]);
-            u[i] = point.value;
-            log_det += point.slope.ln();
-            trace.points.push(point);
+            let slope;
+            match &self.splines {
+                Splines::ISpline(basis) => {
+                    let out = &mut trace.weights[i * k..(i + 1) * k];
+                    weights(basis, logits, &mut trace.exponentials, out);
+                    let point = basis.forward(out, u[i], reverse, &mut trace.locals[i]);
+                    (u[i], slope) = (point.value, point.slope);
+                    trace.points.push(point);
+                }
+                Splines::RationalQuadratic(basis) => {
+                    basis.shape(logits, &mut trace.shapes[i]);
+                    let point = basis.forward(&trace.shapes[i], u[i]);
+                    (u[i], slope) = (point.value, point.slope);
+                    trace.rational.push(point);
+                }
+            }
+            log_det += slope.ln();
         }
         log_det
     }
@@ -107,37 +148,55 @@ impl ISplineLayer {
         log_det_bar: f64,
         trace: &mut LayerTrace<T>,
     ) {
-        let (n, k) = (bar.len(), self.basis.weights());
+        let (n, k) = (bar.len(), self.splines.logits());
         trace.logits_bar.clear();
         trace.logits_bar.resize(n * k, T::zero());
         for i in 0..n {
-            let point = &trace.points[i];
-            bar[i] = self.basis.backward(
-                &trace.weights[i * k..(i + 1) * k],
-                trace.input[i],
-                point,
-                bar[i],
-                point.slope.recip() * log_det_bar,
-                &trace.locals[i],
-                &mut trace.logits_bar[i * k..(i + 1) * k],
-            );
+            let logits_bar = &mut trace.logits_bar[i * k..(i + 1) * k];
+            bar[i] = match &self.splines {
+                Splines::ISpline(basis) => {
+                    let point = &trace.points[i];
+                    basis.backward(
+                        &trace.weights[i * k..(i + 1) * k],
+                        trace.input[i],
+                        point,
+                        bar[i],
+                        point.slope.recip() * log_det_bar,
+                        &trace.locals[i],
+                        logits_bar,
+                    )
+                }
+                Splines::RationalQuadratic(basis) => {
+                    let point = &trace.rational[i];
+                    let slope_bar = point.slope.recip() * log_det_bar;
+                    basis.backward(&trace.shapes[i], point, bar[i], slope_bar, logits_bar)
+                }
+            };
         }
         self.conditioner.adjoints(parameters, &trace.logits_bar, &mut trace.activations, bar);
     }
 
     /// Undoes the layer for some samples, dimension by dimension: the conditioner is fed with what has been inverted.
     pub fn inverse(&self, y: &mut [f64], trace: &mut LayerTrace<f64>) {
-        let (n, k) = (self.conditioner.dimensions(), self.basis.weights());
-        let LayerTrace { activations, weights, exponentials, inverse, previous, .. } = trace;
-        weights.resize(k, 0.0);
+        let (n, k) = (self.conditioner.dimensions(), self.splines.logits());
+        let LayerTrace { activations, weights: own, exponentials, inverse, previous, shape, .. } = trace;
+        own.resize(k, 0.0);
         for i in 0..n {
             previous.clear();
             previous.extend(y.chunks_exact(n).map(|y| if i == 0 { 0.0 } else { y[i - 1] }));
             self.conditioner.advance(i, previous, activations);
             for (s, y) in y.chunks_exact_mut(n).enumerate() {
                 let logits = self.conditioner.advanced(i, s, activations);
-                self.weights(logits, exponentials, &mut weights[..k]);
-                y[i] = self.basis.inverse(&weights[..k], y[i], inverse);
+                y[i] = match &self.splines {
+                    Splines::ISpline(basis) => {
+                        weights(basis, logits, exponentials, &mut own[..k]);
+                        basis.inverse(&own[..k], y[i], inverse)
+                    }
+                    Splines::RationalQuadratic(basis) => {
+                        basis.shape(logits, shape);
+                        basis.inverse(shape, y[i])
+                    }
+                };
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Waveflow: an autoregressive I-spline flow over an O-spline prior.
+//! Waveflow: an autoregressive spline flow over an O-spline prior.
 //!
 //! L. Thiede, C. Sun, A. Aspuru-Guzik, "Waveflow: boundary-conditioned normalizing flows applied to
 //! fermionic wavefunctions", arXiv:2211.14839. Known limit: for three and more equal spins the local energy
@@ -14,7 +14,9 @@ use super::flow::{Flow, FlowEvaluator, variables};
 use super::{Evaluator, Wavefunction, WavefunctionError};
 use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::math::spline::LocalBasis;
-use crate::math::spline::{BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation};
+use crate::math::spline::{
+    BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation, RationalBasis,
+};
 use crate::system::System;
 use crate::system::sector::MOST_PARTICLES;
 use crate::system::{Geometry, Sector};
@@ -24,7 +26,7 @@ use crate::wavefunction::slopes::Slopes;
 pub use chart::Chart;
 use chart::Face;
 use conditioner::{Activations, Conditioner};
-use layer::{ISplineLayer, LayerTrace};
+use layer::{LayerTrace, SplineLayer, Splines};
 use prior::{OSplinePrior, PriorTrace};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -43,17 +45,19 @@ pub struct WaveflowSettings {
     pub valley_power: f64,
     /// How the fundamental domain becomes the unit cube.
     pub chart: Chart,
-    /// Number of autoregressive I-spline layers.
+    /// The monotone maps of the layers.
+    pub bijection: Bijection,
+    /// Number of autoregressive layers; at most one of rational quadratic splines.
     pub layers: usize,
     /// Degree of the splines: the maps are C^degree. At least 4 for a continuous local energy.
     pub degree: usize,
-    /// Number of equidistant knots on [0, 1], both ends included, of the layers' I-splines.
+    /// Number of equidistant knots on [0, 1], both ends included, of the layers' splines.
     pub knots: usize,
     /// Number of equidistant knots of the prior's O-splines.
     pub prior_knots: usize,
     /// Widths of the hidden layers of the conditioner networks.
     pub hidden: Vec<usize>,
-    /// Smallest slope of every I-spline, by construction.
+    /// Smallest slope of every I-spline, by construction; of rational quadratic ones at the knots and as a mean between them.
     pub slope_floor: f64,
     /// How the prior's B-splines are made orthonormal.
     pub orthogonalisation: Orthogonalisation,
@@ -69,6 +73,18 @@ pub enum CoordinateKind {
     MeanField,
 }
 
+/// The monotone maps of the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Bijection {
+    /// I-splines, as smooth as their degree: local energies are continuous.
+    #[default]
+    ISpline,
+    /// Rational quadratic splines, once differentiable, as in C. Durkan et al., arXiv:1906.04032: `psi` has kinks in its
+    /// slope wherever a coordinate passes a knot, and there are no local energies there but in the mean (see
+    /// [`Evaluator::kinks`]).
+    RationalQuadratic,
+}
+
 /// Number of splines that carry the mean-field coordinate.
 const COORDINATE_KNOTS: usize = 96;
 
@@ -79,6 +95,7 @@ impl Default for WaveflowSettings {
             coordinate_power: 1.0,
             valley_power: 0.3,
             chart: Chart::Gaps,
+            bijection: Bijection::ISpline,
             layers: 1,
             degree: 5,
             knots: 8,
@@ -86,6 +103,34 @@ impl Default for WaveflowSettings {
             hidden: vec![24],
             slope_floor: 1e-3,
             orthogonalisation: Orthogonalisation::Symmetric,
+        }
+    }
+}
+
+impl WaveflowSettings {
+    /// Whether the slope of the wavefunction has [kinks](Evaluator::kinks).
+    pub fn has_kinks(&self) -> bool {
+        self.bijection == Bijection::RationalQuadratic && self.layers > 0
+    }
+
+    /// The monotone maps of the layers.
+    ///
+    /// # Errors
+    /// [`WavefunctionError::Spline`] for knots or a degree that make none, [`WavefunctionError::Base`] for kinks behind kinks.
+    fn splines(&self) -> Result<Splines, WavefunctionError> {
+        match self.bijection {
+            Bijection::ISpline => {
+                let basis = MonotoneBasis::uniform(self.degree, self.knots, self.slope_floor)?;
+                Ok(Splines::ISpline(basis))
+            }
+            // Behind a layer that is trained the kinks would move with the parameters, and derivatives by these have jumps.
+            Bijection::RationalQuadratic if self.layers > 1 => Err(WavefunctionError::Base {
+                problem: format!("RationalQuadratic needs at most one layer, found {}", self.layers),
+            }),
+            Bijection::RationalQuadratic => {
+                let basis = RationalBasis::uniform(self.knots, self.slope_floor)?;
+                Ok(Splines::RationalQuadratic(basis))
+            }
         }
     }
 }
@@ -98,7 +143,9 @@ pub struct Waveflow {
     /// One per spin that has particles; none for plain positions.
     coordinates: Vec<Coordinate>,
     chart: Chart,
-    layers: Vec<ISplineLayer>,
+    layers: Vec<SplineLayer>,
+    /// Whether the layers' slopes have kinks.
+    kinked: bool,
     prior: OSplinePrior,
     /// Where each layer's and the prior's parameters begin.
     offsets: Vec<usize>,
@@ -124,10 +171,9 @@ impl Waveflow {
         if n == 0 || n > MOST_PARTICLES {
             return Err(WavefunctionError::Particles { most: MOST_PARTICLES, found: n });
         }
-        let splines =
-            MonotoneBasis::uniform(settings.degree, settings.knots, settings.slope_floor)?;
-        let layers: Vec<ISplineLayer> = (0..settings.layers)
-            .map(|_| ISplineLayer::new(splines.clone(), n, &settings.hidden))
+        let splines = settings.splines()?;
+        let layers: Vec<SplineLayer> = (0..settings.layers)
+            .map(|_| SplineLayer::new(splines.clone(), n, &settings.hidden))
             .collect();
         // The prior sees the dimensions in reverse order after an even number of layers.
         let mut faces: Vec<Face> =
@@ -169,7 +215,7 @@ impl Waveflow {
             )?,
         };
         let mut offsets = vec![0];
-        for c in layers.iter().map(ISplineLayer::conditioner).chain([prior.conditioner()]) {
+        for c in layers.iter().map(SplineLayer::conditioner).chain([prior.conditioner()]) {
             offsets.push(offsets[offsets.len() - 1] + c.parameters());
         }
         let mut parameters = vec![0.0; offsets[offsets.len() - 1]];
@@ -186,6 +232,7 @@ impl Waveflow {
             coordinates,
             chart: settings.chart,
             layers,
+            kinked: settings.has_kinks(),
             prior,
             offsets,
             parameters,
@@ -289,12 +336,22 @@ impl Flow for Waveflow {
 
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
         let mut log_det = self.to_cube(x, trace);
-        self.through_layers::<T, T>(reverse, None, trace, &mut log_det);
+        let mut of_layers = T::zero();
+        let own = if self.kinked { &mut of_layers } else { &mut log_det };
+        self.through_layers::<T, T>(reverse, None, trace, own);
+        if self.kinked {
+            trace.kinked = of_layers * 0.5;
+            log_det += of_layers;
+        }
         let parameters = self.layer_parameters(self.layers.len());
         let known: Option<&Activations<T>> = None;
         let prior = &mut trace.prior;
         let (log, sign) = self.prior.forward(parameters, &trace.u, reverse, known, prior);
         (log + log_det * 0.5, sign)
+    }
+
+    fn kinked<'a, T: Scalar>(&self, trace: &'a Trace<T>) -> Option<&'a T> {
+        self.kinked.then_some(&trace.kinked)
     }
 
     fn values<T: Scalar>(&self, _x: &[f64], known: &Trace<T>, trace: &mut Trace<f64>) {
@@ -378,6 +435,8 @@ pub(crate) struct Trace<T> {
     local: LocalBasis,
     layers: Vec<LayerTrace<T>>,
     prior: PriorTrace<T>,
+    /// The part of `log |psi|` whose slope has kinks, if any.
+    kinked: T,
 }
 
 impl Wavefunction for Waveflow {
@@ -403,7 +462,7 @@ impl Wavefunction for Waveflow {
 
     fn tangent_layout(&self) -> Layout {
         let mut layout = Layout { parameters: self.parameters.len(), ..Layout::default() };
-        let layers = self.layers.iter().map(ISplineLayer::conditioner);
+        let layers = self.layers.iter().map(SplineLayer::conditioner);
         for (network, &offset) in layers.chain([self.prior.conditioner()]).zip(&self.offsets) {
             network.parts(offset, layout.factors, &mut layout.parts);
             layout.factors += network.factors();
@@ -413,6 +472,10 @@ impl Wavefunction for Waveflow {
 
     fn uniforms(&self) -> usize {
         self.sector.particles()
+    }
+
+    fn has_kinks(&self) -> bool {
+        self.kinked
     }
 
     fn without_nodes(&self) -> Option<Box<dyn Wavefunction>> {
@@ -637,6 +700,102 @@ mod tests {
                     assert!(ladder(o[k], 1.0, |h| moved(h, false)) < 1e-7, "parameter {k}");
                     assert!(ladder(kinetic[k], size, |h| moved(h, true)) < 1e-6, "parameter {k}");
                 }
+            }
+        }
+    }
+
+    /// A grid on which sums are integrals but for the jumps at kinks: points, and the volume of each.
+    fn grid(particles: usize, half_width: f64) -> (Vec<Vec<f64>>, f64) {
+        let points: usize = if particles == 1 { 40_000 } else { 400 };
+        let step = 2.0 * half_width / points as f64;
+        let at = |i: usize| -half_width + (i as f64 + 0.5) * step;
+        let all = (0..points.pow(particles as u32))
+            .map(|k| (0..particles).map(|d| at(k / points.pow(d as u32) % points)).collect());
+        (all.collect(), step.powi(particles as i32))
+    }
+
+    /// Kinks of rational quadratic splines: local energies have the mean of `|∇ psi|²`, and the force is the derivative of that.
+    #[test]
+    fn kinks_are_counted_in_the_energy_and_in_its_gradient() {
+        use crate::local_energy::{self, Derivatives};
+        use crate::optimise::energy_natural_gradient::unclipped_force;
+        for (sector, tolerance) in [(Sector::new(1, 0), 1e-4), (Sector::new(1, 1), 2e-2)] {
+            let hamiltonian = helium();
+            let geometry = Geometry::Box { half_width: 6.0 };
+            let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+            let settings = WaveflowSettings {
+                bijection: Bijection::RationalQuadratic,
+                knots: 7,
+                prior_knots: 8,
+                hidden: vec![3],
+                ..Default::default()
+            };
+            let mut flow = Waveflow::new(&settings, sector, system, 5).unwrap();
+            assert!(flow.has_kinks());
+            let start: Vec<f64> = flow
+                .parameters
+                .iter()
+                .enumerate()
+                .map(|(k, p)| p + 0.6 * (1.0 + 7.0 * k as f64).sin())
+                .collect();
+            flow.set_parameters(&start).unwrap();
+            let (points, volume) = grid(sector.particles(), 6.0);
+            // By the squares of slopes alone, and by local energies.
+            let energies = |flow: &Waveflow| {
+                let (mut squares, mut local) = (0.0, 0.0);
+                let mut evaluator = flow.evaluator();
+                let mut gradient = vec![0.0; sector.particles()];
+                for x in &points {
+                    let (log, laplacian) = evaluator.derivatives(x, &mut gradient);
+                    let weight = volume * (2.0 * log.log_abs).exp();
+                    let square = gradient.iter().map(|g| g * g).sum::<f64>();
+                    squares += 0.5 * weight * square;
+                    local -= 0.5 * weight * (laplacian + square);
+                }
+                (squares, local)
+            };
+            let (squares, local) = energies(&flow);
+            assert!((local / squares - 1.0).abs() < tolerance, "{local} {squares}");
+            // Without what stands for the kinks it would be another number.
+            let mut evaluator = flow.evaluator();
+            let mut kinks = vec![0.0; sector.particles()];
+            let mut of_kinks = 0.0;
+            for x in &points {
+                let mut gradient = kinks.clone();
+                let (log, _) = evaluator.derivatives(x, &mut gradient);
+                assert!(evaluator.kinks(&mut kinks));
+                let product = kinks.iter().zip(&gradient).map(|(k, g)| k * g).sum::<f64>();
+                of_kinks += volume * (2.0 * log.log_abs).exp() * product;
+            }
+            drop(evaluator);
+            assert!(of_kinks.abs() > 10.0 * tolerance * squares, "{of_kinks}");
+
+            // The gradient that the optimiser sees, on the grid as a weighted batch, of kinetic energies alone.
+            let free = Hamiltonian {
+                external: External::Free,
+                interaction: Interaction::None,
+                ..hamiltonian.clone()
+            };
+            let free = System { hamiltonian: &free, geometry: &geometry };
+            let mut batch = local_energy::at(&flow, free, &points.concat(), Derivatives::Mixed);
+            assert_eq!(batch.rejected, 0);
+            let mut evaluator = flow.evaluator();
+            batch.weight = points
+                .iter()
+                .map(|x| volume * (2.0 * evaluator.log_psi(x).log_abs).exp())
+                .collect();
+            drop(evaluator);
+            let found = unclipped_force(&batch);
+            let size = found.iter().fold(0.0f64, |a, f| a.max(f.abs()));
+            for k in (0..start.len()).step_by(5) {
+                let mut moved = |h: f64| {
+                    let mut p = start.clone();
+                    p[k] += h;
+                    flow.set_parameters(&p).unwrap();
+                    energies(&flow).0
+                };
+                let exact = 0.5 * (moved(1e-3) - moved(-1e-3)) / 2e-3;
+                assert!((found[k] - exact).abs() < 10.0 * tolerance * size, "{k}: {} {exact}", found[k]);
             }
         }
     }

@@ -94,8 +94,37 @@ pub struct Expansion {
     levels: Arc<[Vec<Level>; 2]>,
     /// `c_IJ`, row-major.
     coefficients: Vec<f64>,
+    /// The same without zeros.
+    rows: Rows,
     /// One-body density matrices of the spins that have particles, row-major.
     densities: Vec<Vec<f64>>,
+}
+
+/// The coefficients that are not zero, row by row.
+#[derive(Clone, Debug)]
+struct Rows {
+    /// Where each row ends.
+    ends: Vec<usize>,
+    /// Column and coefficient.
+    entries: Vec<(usize, f64)>,
+}
+
+impl Rows {
+    fn new(coefficients: &[f64], columns: usize) -> Self {
+        let mut rows = Rows { ends: Vec::new(), entries: Vec::new() };
+        for row in coefficients.chunks_exact(columns) {
+            let counts = row.iter().enumerate().filter(|(_, c)| **c != 0.0);
+            rows.entries.extend(counts.map(|(j, &c)| (j, c)));
+            rows.ends.push(rows.entries.len());
+        }
+        rows
+    }
+
+    /// The columns and coefficients of each row.
+    fn iter(&self) -> impl Iterator<Item = &[(usize, f64)]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.entries[start..end])
+    }
 }
 
 /// What the reverse sweep needs again, and scratch memory.
@@ -171,7 +200,8 @@ impl Expansion {
                 densities.push(State { rows, scratch: Vec::new() }.density(level, m));
             }
         }
-        Expansion { sector, series, products, levels, coefficients, densities }
+        let rows = Rows::new(&coefficients, columns);
+        Expansion { sector, series, products, levels, coefficients, rows, densities }
     }
 
     /// Number of spins that have particles.
@@ -256,8 +286,8 @@ impl Expansion {
         // What each determinant of spin up is multiplied by: also its adjoint.
         bar.clear();
         bar.extend(
-            self.coefficients.chunks_exact(down.len()).map(|row| {
-                row.iter().zip(down).fold(T::zero(), |sum, (&c, &d)| sum.add_scaled(c, d))
+            self.rows.iter().map(|row| {
+                row.iter().fold(T::zero(), |sum, &(j, c)| sum.add_scaled(c, down[j]))
             }),
         );
         *psi = bar.iter().zip(up).fold(T::zero(), |sum, (&b, &u)| sum + b * u);
@@ -274,9 +304,12 @@ impl Expansion {
         let columns = self.coefficients.len() / up.len();
         bar_down.clear();
         bar_down.resize(columns, T::zero());
-        for (row, &u) in self.coefficients.chunks_exact(columns).zip(up) {
+        for (row, &u) in self.rows.iter().zip(up) {
             let u = u * inverse;
-            bar_down.iter_mut().zip(row).for_each(|(b, &c)| *b = b.add_scaled(c, u));
+            for &(j, c) in row {
+                let bar = &mut bar_down[j];
+                *bar = bar.add_scaled(c, u);
+            }
         }
         bar_up.iter_mut().for_each(|b| *b = *b * inverse);
         let starts = [0, self.sector.up];

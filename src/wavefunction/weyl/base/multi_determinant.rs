@@ -13,7 +13,7 @@ use super::series::Domain;
 use crate::exact::active_space;
 use crate::exact::dvr::OneBodyBasis;
 use crate::exact::hartree_fock::{HartreeFock, HartreeFockOptions, hartree_fock};
-use crate::exact::strings::choose;
+use crate::exact::strings::{StringSpace, choose};
 use crate::math::linalg::EigenFailure;
 use crate::system::{Geometry, Interaction, Sector, System};
 use faer::Mat;
@@ -45,7 +45,7 @@ pub enum DeterminantSum {
 
 /// Natural orbitals of a configuration interaction whose spec gives no number.
 fn default_orbitals() -> usize {
-    10
+    14
 }
 
 /// Most determinants of a sum: bounds the time of one evaluation to that of the layers above.
@@ -150,17 +150,60 @@ impl MultiDeterminantSettings {
                 let field =
                     last.expect("there are cutoffs, and the first basis is always solved in");
                 let state = active_space(system.hamiltonian, &field, sector, orbitals)?;
-                (state.orbitals, state.coefficients)
+                let (strings, coefficients) = that_count(sector, orbitals, state.coefficients);
+                let orbitals = &state.orbitals;
+                return Ok(Expansion::of_strings(
+                    sector,
+                    Domain::Walls,
+                    orbitals,
+                    &strings,
+                    coefficients,
+                ));
             }
         };
         Ok(Expansion::new(sector, Domain::Walls, &orbitals, coefficients))
     }
 }
 
+/// Weight, of the whole sum, of the determinants that are left out because they are too small to matter.
+const NEGLIGIBLE: f64 = 1e-11;
+
+/// The strings of each spin that occur, and their coefficients, without the smallest ones: symmetries make half of all zero, and in
+/// natural orbitals most of the others are small.
+fn that_count(
+    sector: Sector,
+    orbitals: usize,
+    mut coefficients: Vec<f64>,
+) -> ([Vec<Vec<usize>>; 2], Vec<f64>) {
+    let mut sizes: Vec<f64> = coefficients.iter().map(|c| c.abs()).collect();
+    sizes.sort_unstable_by(f64::total_cmp);
+    let most = NEGLIGIBLE * sizes.iter().map(|c| c * c).sum::<f64>();
+    let mut left_out = 0.0;
+    let small = sizes.iter().take_while(|&&c| {
+        left_out += c * c;
+        left_out <= most
+    });
+    let smallest = sizes.get(small.count()).copied().unwrap_or(0.0);
+    coefficients.iter_mut().filter(|c| c.abs() < smallest).for_each(|c| *c = 0.0);
+    let [up, down] = [sector.up, sector.down].map(|n| StringSpace::new(orbitals, n).all());
+    let (rows, columns) = (up.len(), down.len());
+    let occurs = |i: usize, j: usize| coefficients[i * columns + j] != 0.0;
+    let up_counts: Vec<bool> = (0..rows).map(|i| (0..columns).any(|j| occurs(i, j))).collect();
+    let down_counts: Vec<bool> = (0..columns).map(|j| (0..rows).any(|i| occurs(i, j))).collect();
+    let kept = (0..rows * columns)
+        .filter(|ij| up_counts[ij / columns] && down_counts[ij % columns])
+        .map(|ij| coefficients[ij])
+        .collect();
+    let that = |strings: Vec<Vec<usize>>, counts: Vec<bool>| {
+        strings.into_iter().zip(counts).filter(|(_, counts)| *counts).map(|(s, _)| s).collect()
+    };
+    ([that(up, up_counts), that(down, down_counts)], kept)
+}
+
 /// The shortest sum of determinants that three and more particles get without asking, if any.
 ///
-/// Interacting particles in a box or on the line: a configuration interaction, of both spins in ten
-/// orbitals, or as many fewer as it takes to stay small, but at least six and two more than particles; of one spin in sixteen, or as many
+/// Interacting particles in a box or on the line: a configuration interaction, of both spins in fourteen
+/// orbitals, or as many fewer as it takes to stay small, but at least six and two more than particles; of one spin in twenty, or as many
 /// fewer, but at least two more than twice the particles.
 pub fn automatic(sector: Sector, system: System) -> Option<MultiDeterminantSettings> {
     let n = sector.particles();
@@ -186,9 +229,9 @@ pub fn automatic(sector: Sector, system: System) -> Option<MultiDeterminantSetti
 /// Fewest orbitals of the configuration interaction of three and more particles.
 const FEWEST_ORBITALS: usize = 6;
 /// Most orbitals of the configuration interaction of particles of one spin.
-const POLARISED_ORBITALS: usize = 16;
-/// Most determinants of a sum that nobody asked for.
-const MOST_AUTOMATIC: u64 = 4_000;
+const POLARISED_ORBITALS: usize = 20;
+/// Most determinants of a sum that nobody asked for, before those that do not count are left out.
+const MOST_AUTOMATIC: u64 = 8_300;
 /// The same where all particles have one spin: its strings are longer.
 const MOST_POLARISED: u64 = 2_000;
 
@@ -271,14 +314,14 @@ mod tests {
         };
         for (up, down, expected) in [
             (2, 0, None),
-            (3, 0, Some(16)),
+            (3, 0, Some(20)),
             (0, 4, Some(16)),
             (5, 0, Some(13)),
             (6, 0, None),
-            (2, 1, Some(10)),
-            (2, 2, Some(10)),
-            (3, 2, Some(9)),
-            (3, 3, Some(8)),
+            (2, 1, Some(14)),
+            (2, 2, Some(14)),
+            (3, 2, Some(10)),
+            (3, 3, Some(9)),
             (4, 4, None),
         ] {
             assert_eq!(orbitals(up, down, &WALLS), expected, "({up}, {down})");
@@ -325,6 +368,28 @@ mod tests {
             one.abs() < 1e-9 && six > 0.05 && (six - eight).abs() < 1e-3,
             "{one} {six} {eight}"
         );
+    }
+
+    #[test]
+    fn small_determinants_are_left_out_and_with_them_strings_that_do_not_occur() {
+        // Two up and one down in four orbitals: six strings by four.
+        let mut coefficients = vec![0.0; 24];
+        coefficients[0] = 0.8;
+        coefficients[5 * 4 + 2] = -0.6;
+        coefficients[5 * 4 + 1] = 1e-6;
+        coefficients[2 * 4 + 2] = 2e-6;
+        coefficients[3 * 4] = 1.5e-6;
+        let (strings, kept) = that_count(Sector::new(2, 1), 4, coefficients.clone());
+        assert_eq!(strings[0], [[0, 1], [2, 3]]);
+        assert_eq!(strings[1], [[0], [2]]);
+        assert_eq!(kept, [0.8, 0.0, 0.0, -0.6]);
+        // Of a smaller sum they are a larger part.
+        coefficients[0] = 0.08;
+        coefficients[5 * 4 + 2] = -0.06;
+        let (strings, kept) = that_count(Sector::new(2, 1), 4, coefficients);
+        assert_eq!(strings[0], [[0, 1], [1, 2], [0, 3], [2, 3]]);
+        assert_eq!(strings[1], [[0], [1], [2]]);
+        assert_eq!(kept.iter().filter(|c| **c != 0.0).count(), 5);
     }
 
     #[test]
