@@ -2,6 +2,7 @@
 
 pub mod density;
 pub mod energy;
+mod ensemble;
 pub mod free_energy;
 pub mod health;
 pub mod judge;

@@ -4,44 +4,33 @@
 //! It runs in one process. Trainings are kept in checkpoints as those of a ground state; estimates are made again where a run
 //! goes on, since they are the same.
 
+mod checks;
+mod states;
+mod temperature;
+
 use super::clocks::Clocks;
 use super::folder::{Earlier, InFolder, Place, Record, earlier, holds, saved_in};
-use super::reference::asked;
 use super::resume;
-use super::{
-    Course, DENSITY_BINS, Event, Observer, RunError, same_layers, solve_until, thermal_until,
-};
-use crate::estimate::health::density_drift;
-use crate::estimate::judge::{BARS, BELOW, CLOSE, DRIFT, REJECTED, ROUND_TRIP, VARIANCE, Words};
-use crate::estimate::{self, Check, Scale, Verdict, gaussian_bars};
-use crate::exact::thermal::{ThermalOptions, ThermalResult};
-use crate::exact::{ExactError, ExactResult};
+use super::{Course, Event, Observer, RunError, same_layers};
+use crate::estimate::{Check, Scale, Verdict};
+use crate::exact::ExactError;
 use crate::local_energy::Fault;
-use crate::objective::free_energy::ThermalError;
-use crate::objective::spectrum::SpectrumError;
+use crate::objective::EnsembleError;
 use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
 use crate::report::ensemble::render;
-use crate::report::escape::one_line;
-use crate::spec::{ReferenceSource, ResolvedSpec, validate, write};
-use crate::store::checkpoint::Done;
+use crate::spec::{ResolvedSpec, validate, write};
 use crate::store::csv::write_timing;
-use crate::store::ensemble::{
-    Densities, EnsembleSummary, Gap, Level, Measured, StateRow, Thermal, Transition,
-};
+use crate::store::ensemble::{Densities, EnsembleSummary};
 use crate::store::faults;
 use crate::store::files::{create_output_folder, names, write_atomic};
 use crate::store::provenance::Provenance;
 use crate::store::record::IterationRow;
 use crate::store::saved::SavedWavefunction;
 use crate::store::summary::read_ensemble_summary;
-use crate::system::{Geometry, System};
 use crate::team;
-use crate::train::{self, Schedule, StopReason, TrainingState};
-use crate::wavefunction::weyl::Weyl;
-use crate::wavefunction::weyl::ensemble::{GibbsStates, LowestStates};
-use crate::wavefunction::{Wavefunction, WavefunctionSettings};
+use crate::train::ensemble::{Objective, begin, train};
+use crate::train::{Schedule, StopReason, TrainingState};
 use crate::work::{self, Work};
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 /// Whether a spec is one for [`EnsembleRun`]: a single state is a ground state like any other.
@@ -68,7 +57,7 @@ pub struct EnsembleOutcome {
     pub rows: Vec<IterationRow>,
     /// One-body densities.
     pub densities: Densities,
-    /// Of several states those of the transitions between them; see [`estimate::spectrum::SpectrumEstimate`].
+    /// Of several states those of the transitions between them; see [`SpectrumEstimate`](crate::estimate::spectrum::SpectrumEstimate).
     pub transition_densities: Densities,
     /// Final samples without a sensible local energy, some of them.
     pub faults: Vec<Fault>,
@@ -84,12 +73,8 @@ pub enum EnsembleEnded {
     Before(Box<EnsembleSummary>, usize),
 }
 
-/// What a temperature adds to a run.
-struct Point {
-    checks: Vec<Check>,
-    densities: Densities,
-    faults: Vec<Fault>,
-}
+/// How good the states are as they stand, on few samples: lower is better.
+type Score<'a, O> = &'a dyn Fn(&O, &dyn Observer) -> Result<f64, RunError>;
 
 /// A training that is watched and kept.
 struct Watched<'a> {
@@ -150,28 +135,12 @@ fn goes_on(observer: &dyn Observer) -> ControlFlow<()> {
 
 const INTERRUPTED: RunError = RunError::Interrupted { checkpoint: None };
 
-fn of_states(error: SpectrumError) -> RunError {
+fn of_ensemble(error: EnsembleError) -> RunError {
     match error {
-        SpectrumError::Interrupted => INTERRUPTED,
-        SpectrumError::Wavefunction(e) => e.into(),
-        SpectrumError::Linear(_) | SpectrumError::State => RunError::Ensemble(error.to_string()),
-    }
-}
-
-fn of_temperature(error: ThermalError) -> RunError {
-    match error {
-        ThermalError::Interrupted => INTERRUPTED,
-        ThermalError::Wavefunction(e) => e.into(),
+        EnsembleError::Interrupted => INTERRUPTED,
+        EnsembleError::Wavefunction(e) => e.into(),
         other => RunError::Ensemble(other.to_string()),
     }
-}
-
-/// The one of two starts with the lower score; the first where one of them has none. What that takes is no work of the run.
-fn better<S>(own: S, other: S, score: &dyn Fn(&S) -> Result<f64, RunError>) -> Result<S, RunError> {
-    let counted = work::so_far();
-    let (here, there) = (score(&own)?, score(&other)?);
-    work::start_from(counted);
-    Ok(if there < here { other } else { own })
 }
 
 impl EnsembleRun {
@@ -363,410 +332,49 @@ impl EnsembleRun {
         }
     }
 
-    /// The lowest states.
-    fn states(
-        self,
-        mut course: Course,
-        observer: &mut dyn Observer,
-        record: Option<&mut Record>,
-    ) -> Result<EnsembleOutcome, RunError> {
-        let spec = &self.spec;
-        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let WavefunctionSettings::Weyl(weyl) = &spec.wavefunction else {
-            return Err(RunError::Ensemble("states need the wavefunction Weyl".to_owned()));
-        };
-        let Some(asked) = &spec.states else {
-            return Err(RunError::Ensemble("the spec asks for no states".to_owned()));
-        };
-        let weights = asked.weights.of(asked.count);
-        let mut states = LowestStates::new(weyl, spec.sector, system, &weights)?;
-        observer.hear(Event::Message(&format!(
-            "{}: {} states over a configuration interaction in {} orbitals, {} parameters",
-            one_line(&spec.title),
-            asked.count,
-            states.orbitals,
-            states.parameters().len()
-        )));
-        let schedule = spec.schedule();
-        work::start_from(course.work);
-        let mut state = course.training.clone();
-        if !state.has_begun() {
-            let start = self.start.as_ref().filter(|s| s.len() == states.parameters().len());
-            if let Some(start) = start {
-                let mut other = states.clone();
-                other.set_parameters(start)?;
-                let few = self.comparison();
-                states = better(states, other, &|states| {
-                    let found =
-                        estimate::spectrum::estimate(states, system, &few, 1, || goes_on(observer));
-                    let found = found.map_err(of_states)?;
-                    Ok(weights.iter().zip(&found.energies).map(|(w, e)| w * e.0).sum())
-                })?;
-            }
-            state = train::spectrum::begin(&states);
-        }
-        let started = course.before.0;
-        let mut watched = Watched { observer, record, course: &mut course, failed: None };
-        let settings = self.settings();
-        let ended = train::spectrum::train(
-            &mut states,
-            system,
-            &settings,
-            &schedule,
-            &weights,
-            &mut state,
-            |report, state| {
-                let sum = |v: &[f64]| weights.iter().zip(v).map(|(w, v)| w * v).sum::<f64>();
-                let variance = sum(&report.variances);
-                let row = IterationRow {
-                    iteration: report.iteration,
-                    energy: sum(&report.energies),
-                    standard_error: (variance / report.samples.max(1) as f64).sqrt(),
-                    variance,
-                    gradient_norm: report.gradient_norm,
-                    step_norm: report.step_norm,
-                    tau: report.tau,
-                    seconds: started + self.clocks.wall(),
-                };
-                watched.told(row, spec.iterations, &report.faults, state)
-            },
-        );
-        let stopped = watched.ended(ended.map_err(of_states), state)?;
-        let found = estimate::spectrum::estimate(&states, system, &schedule, DENSITY_BINS, || {
-            goes_on(observer)
-        })
-        .map_err(of_states)?;
-        // What follows are checks of the result, no part of it.
-        let mut summary = self.summary("states");
-        let exact = match spec.reference {
-            ReferenceSource::Exact => match self.exact_states(asked.count, observer)? {
-                Ok(exact) => {
-                    let (kinetic, error) = (exact.components.kinetic, exact.error_estimates[0]);
-                    self.certain(kinetic, error, &mut summary, observer).then_some(exact)
-                }
-                Err(why) => {
-                    summary.no_reference = Some(why);
-                    None
-                }
-            },
-            _ => None,
-        };
-        let k = asked.count;
-        for (q, &(energy, error)) in found.energies.iter().enumerate() {
-            let level = exact.as_ref().and_then(|r| Some((r, *r.energies.get(q)?)));
-            summary.states.push(StateRow {
-                energy,
-                standard_error: error,
-                variance: found.variances[q],
-                reference: level.map(|(r, exact)| Level {
-                    energy: exact,
-                    error_estimate: r.error_estimates.get(q).copied(),
-                    source: r.method.clone(),
-                    deviation: energy - exact,
-                }),
-                gap: Gap { energy: found.gaps[q].0, standard_error: found.gaps[q].1 },
-            });
-        }
-        // On a ring `sum x` is no observable.
-        let ring = matches!(spec.geometry, Geometry::Ring { .. });
-        for from in 0..if ring { 0 } else { k } {
-            for to in from + 1..k {
-                let (dipole, dipole_error) = found.dipoles[from * k + to];
-                let gap = found.energies[to].0 - found.energies[from].0;
-                summary.transitions.push(Transition {
-                    from,
-                    to,
-                    dipole,
-                    dipole_error,
-                    oscillator_strength: 2.0 * gap * dipole * dipole,
-                });
-            }
-        }
-        if !ring {
-            summary.dipoles = (0..k).map(|q| found.dipoles[q * k + q]).collect();
-        }
-        summary.base = states.energies.clone();
-        summary.orbitals = states.orbitals;
-        (summary.samples, summary.sets) = (found.samples, found.sets);
-        summary.values = states.parameters().to_vec();
-        summary.parameters = summary.values.len();
-        (summary.iterations, summary.stopped) = (course.training.iteration, stopped);
-        summary.rejected_samples = found.rejected;
-        summary.rejected_in_training = course.training.rejected;
-        let particles = spec.sector.particles() as f64;
-        let mut checks = vec![left_out(found.rejected, found.samples)];
-        checks.push(check(
-            ("overlap", "States are orthonormal", "States are not orthonormal"),
-            if found.overlap.1 < 1e-9 { 0.0 } else { found.overlap.0 },
-            // The largest of many, with few degrees of freedom.
-            12.0,
-            true,
-            format!(
-                "The sampled overlaps are those of orthonormal states to {:.1} standard errors ({:.1e}).",
-                found.overlap.0, found.overlap.1
-            ),
-        ));
-        self.flow_checks(&mut checks, &[&states.states[0], &states.states[k - 1]]);
-        for (q, s) in summary.states.iter().enumerate() {
-            let kinetic = found.kinetic[q].max(f64::MIN_POSITIVE);
-            let score = particles * s.variance / (kinetic * kinetic);
-            checks.push(check(
-                ("variance", "State is close to an eigenstate", "State is far from an eigenstate"),
-                score,
-                VARIANCE,
-                false,
-                format!("State {q}: N variance / T² = {score:.1e} (at most {VARIANCE})."),
-            ));
-            if let Some(r) = &s.reference {
-                let error = s.standard_error.hypot(r.error_estimate.unwrap_or(0.0));
-                checks.push(deviation(
-                    &format!("State {q}"),
-                    r.deviation,
-                    error,
-                    found.sets,
-                    kinetic / particles,
-                ));
-            }
-        }
-        let by_spin = |(name, [up, down]): (String, [Vec<f64>; 2])| {
-            [
-                (format!("up_{name}"), up, spec.sector.up),
-                (format!("down_{name}"), down, spec.sector.down),
-            ]
-            .into_iter()
-            .filter(|c| c.2 > 0)
-            .map(|c| (c.0, c.1))
-        };
-        let states_named = (0..k).map(|q| q.to_string()).zip(found.densities);
-        let densities = Densities {
-            edges: found.edges.clone(),
-            curves: states_named.flat_map(by_spin).collect(),
-        };
-        let pairs = (0..k).flat_map(|q| (q + 1..k).map(move |r| format!("{q}_{r}")));
-        let transition_densities = Densities {
-            edges: found.edges,
-            curves: pairs.zip(found.transition_densities).flat_map(by_spin).collect(),
-        };
-        let mut saved = SavedWavefunction::of_several(spec, Vec::new(), states.parameters());
-        saved.rotation = found.rotation;
-        let outcome = self.outcome(summary, checks, course, densities, found.faults, saved)?;
-        Ok(EnsembleOutcome { transition_densities, ..outcome })
-    }
-
-    /// The Gibbs ensembles, each from the flow of the one before.
-    fn thermal(
-        self,
-        mut course: Course,
-        observer: &mut dyn Observer,
-        mut record: Option<&mut Record>,
-    ) -> Result<EnsembleOutcome, RunError> {
-        let Some(temperature) = &self.spec.temperature else {
-            return Err(RunError::Ensemble("the spec asks for no temperature".to_owned()));
-        };
-        let all = temperature.kt.all();
-        let mut summary = self.summary("temperature");
-        let mut checks = Vec::new();
-        let (mut densities, mut faults) = (Densities::default(), Vec::new());
-        work::start_from(Work::NONE);
-        // Where the run goes on, the trainings that have ended are found as they were.
-        let mut waiting: VecDeque<Done> = std::mem::take(&mut course.done).into();
-        let current = Done { training: course.training.clone(), work: course.work };
-        waiting.push_back(current);
-        for (index, &kt) in all.iter().enumerate() {
-            if index > 0 {
-                let training = std::mem::replace(&mut course.training, TrainingState::unbegun());
-                course.done.push(Done { training, work: course.work });
-            }
-            let begun = waiting.pop_front();
-            let begun =
-                begun.unwrap_or(Done { training: TrainingState::unbegun(), work: Work::NONE });
-            let found =
-                self.at(kt, begun, &mut summary, &mut course, observer, record.as_deref_mut())?;
-            if all.len() > 1 {
-                summary.sweep.extend(summary.thermal.clone());
-                let named = |c: Check| Check { detail: format!("kT = {kt}: {}", c.detail), ..c };
-                checks.extend(found.checks.into_iter().map(named));
-            } else {
-                checks = found.checks;
-            }
-            densities.edges = found.densities.edges;
-            densities.curves = found.densities.curves;
-            faults.extend(found.faults);
-        }
-        faults.truncate(64);
-        let earlier = course.done.iter().map(|d| d.training.parameters.clone()).collect();
-        let saved = SavedWavefunction::of_several(&self.spec, earlier, &summary.values);
-        self.outcome(summary, checks, course, densities, faults, saved)
-    }
-
-    /// The Gibbs ensemble at a temperature, whose numbers go into the summary.
-    fn at(
+    /// Trains an objective after `done` iterations of others, from where `begun` stands; what begins starts from parameters of another
+    /// run where their score is lower. What that comparison takes is no work of the run.
+    fn trained<O: Objective>(
         &self,
-        kt: f64,
-        begun: Done,
-        summary: &mut EnsembleSummary,
-        course: &mut Course,
-        observer: &mut dyn Observer,
-        record: Option<&mut Record>,
-    ) -> Result<Point, RunError> {
-        let spec = &self.spec;
-        let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
-        let WavefunctionSettings::Weyl(weyl) = &spec.wavefunction else {
-            return Err(RunError::Ensemble("a temperature needs the wavefunction Weyl".to_owned()));
-        };
-        let mut states = GibbsStates::new(weyl, spec.sector, system, kt)?;
-        if states.parameters().len() == summary.values.len() {
-            states.set_parameters(&summary.values)?;
-        }
-        observer.hear(Event::Message(&format!(
-            "{}: kT = {kt} Ha, {} states over a configuration interaction in {} orbitals, {} parameters",
-            one_line(&spec.title),
-            states.energies.len(),
-            states.orbitals,
-            states.parameters().len()
-        )));
-        let schedule = spec.schedule();
-        let done: usize = course.done.iter().map(|d| d.training.iteration).sum();
-        let mut optimiser = OptimiserSettings::RayleighGaussNewton(self.settings()).build();
-        let mut state = begun.training;
+        objective: &mut O,
+        begun: TrainingState,
+        (start, score): (Option<&[f64]>, Score<O>),
+        done: usize,
+        mut watched: Watched,
+    ) -> Result<StopReason, RunError> {
+        let mut state = begun;
         if !state.has_begun() {
-            let start = self.start.as_ref().filter(|s| s.len() == states.parameters().len());
-            if let Some(start) = start.filter(|_| summary.values.is_empty()) {
-                let mut other = states.clone();
-                other.set_parameters(start)?;
-                let few = self.comparison();
-                states = better(states, other, &|states| {
-                    let found = estimate::free_energy::estimate(states, system, &few, 1, || {
-                        goes_on(observer)
-                    });
-                    // With the excess over the Gibbs state that the variance tells: the mean of few samples alone is noise.
-                    let found = found.map_err(of_temperature)?;
-                    Ok(found.free_energy.0 + found.variance / (2.0 * kt))
-                })?;
+            let start = start.filter(|s| s.len() == objective.parameters().len());
+            if let Some(start) = start {
+                let counted = work::so_far();
+                let own = objective.parameters().to_vec();
+                let here = score(objective, watched.observer)?;
+                objective.set_parameters(start)?;
+                // What is not a number is no better.
+                let better = score(objective, watched.observer)? < here;
+                if !better {
+                    objective.set_parameters(&own)?;
+                }
+                work::start_from(counted);
             }
-            state = TrainingState::new(states.parameters(), optimiser.as_ref());
+            state = begin(objective);
         }
-        let before = work::so_far();
-        work::start_from(begun.work);
-        course.work = begun.work;
-        let started = course.before.0;
-        let mut watched =
-            Watched { observer: &mut *observer, record, course: &mut *course, failed: None };
-        let ended = train::free_energy::train(
-            &mut states,
-            system,
-            optimiser.as_mut(),
-            &schedule,
-            &mut state,
-            |report, state| {
-                let row = IterationRow {
-                    iteration: done + report.iteration,
-                    energy: report.free_energy.mean(),
-                    standard_error: report.free_energy.standard_error(),
-                    variance: report.free_energy.variance(),
-                    gradient_norm: report.gradient_norm,
-                    step_norm: report.step_norm,
-                    tau: report.tau,
-                    seconds: started + self.clocks.wall(),
-                };
-                watched.told(row, done + spec.iterations, &report.faults, state)
-            },
-        );
-        let stopped = watched.ended(ended.map_err(of_temperature), state)?;
-        work::start_from(before.and(course.work));
-        let found =
-            estimate::free_energy::estimate(&states, system, &schedule, DENSITY_BINS, || {
-                goes_on(observer)
-            })
-            .map_err(of_temperature)?;
-        summary.work = work::so_far();
-        let exact = match spec.reference {
-            ReferenceSource::Exact => match self.exact_thermal(kt, observer)? {
-                Ok(exact) => {
-                    let error = exact.error_estimates.free_energy;
-                    self.certain(found.kinetic, error, summary, observer).then_some(exact)
-                }
-                Err(why) => {
-                    summary.no_reference = Some(why);
-                    None
-                }
-            },
-            _ => None,
-        };
-        type Part = fn(&crate::exact::thermal::Functions) -> f64;
-        let measured = |(value, standard_error): (f64, f64), part: Part| Measured {
-            value,
-            standard_error,
-            reference: exact.as_ref().map(|r| part(&r.functions)),
-            reference_error: exact.as_ref().map(|r| part(&r.error_estimates)),
-        };
-        let thermal = Thermal {
-            kt,
-            free_energy: measured(found.free_energy, |f| f.free_energy),
-            energy: measured(found.energy, |f| f.energy),
-            entropy: measured((found.entropy, 0.0), |f| f.entropy),
-            heat_capacity: measured(found.heat_capacity, |f| f.heat_capacity),
-            variance: found.variance,
-            excess: found.variance / (2.0 * kt),
-            truncation: states.truncation,
-            probabilities: states
-                .energies
-                .iter()
-                .copied()
-                .zip(states.probabilities.iter().copied())
-                .take(100)
-                .collect(),
-            occupations: states.occupations.clone(),
-            source: exact.as_ref().map(|r| r.method.clone()),
-        };
-        let particles = spec.sector.particles() as f64;
-        let mut checks = vec![left_out(found.rejected, found.samples)];
-        self.flow_checks(&mut checks, &[&states.state(0)]);
-        let unit = found.kinetic.max(f64::MIN_POSITIVE) / particles;
-        // What the free energy is about too high by, against what it is known to.
-        let limit = 1e-2 * unit.min(kt.max(1e-3 * unit));
-        checks.push(check(
-            ("excess", "Close to the Gibbs state", "Far from the Gibbs state"),
-            thermal.excess,
-            limit,
-            false,
-            format!(
-                "The variance of the local free energy says that F is about {:.1e} Ha too high (at most {limit:.1e}).",
-                thermal.excess
-            ),
-        ));
-        checks.push(check(
-            ("truncation", "Enough states", "Too few states"),
-            thermal.truncation,
-            limit,
-            false,
-            format!(
-                "The last enlargement of the space of base states lowered F by {:.1e} Ha (at most {limit:.1e}).",
-                thermal.truncation
-            ),
-        ));
-        let m = &thermal.free_energy;
-        if let Some(reference) = m.reference {
-            let error = m.standard_error.hypot(m.reference_error.unwrap_or(0.0));
-            let off = m.value - reference;
-            checks.push(deviation("The free energy", off, error, found.sets, unit));
-        }
-        summary.base = vec![crate::exact::thermal::Functions::of(&states.energies, kt).free_energy];
-        summary.orbitals = states.orbitals;
-        summary.samples += found.samples;
-        summary.sets = found.sets;
-        summary.values = states.parameters().to_vec();
-        summary.parameters = summary.values.len();
-        summary.iterations += course.training.iteration;
-        summary.stopped = stopped;
-        summary.rejected_samples += found.rejected;
-        summary.rejected_in_training += course.training.rejected;
-        summary.thermal = Some(thermal);
-        let [up, down] = found.density;
-        let curves = [("up", up, spec.sector.up), ("down", down, spec.sector.down)];
-        let curves = curves.into_iter().filter(|c| c.2 > 0).map(|c| (c.0.to_owned(), c.1));
-        let densities = Densities { edges: found.edges, curves: curves.collect() };
-        Ok(Point { checks, densities, faults: found.faults })
+        let started = watched.course.before.0;
+        let most = done + self.spec.iterations;
+        let ended = train(objective, &self.spec.schedule(), &mut state, |report, state| {
+            let row = IterationRow {
+                iteration: done + report.iteration,
+                energy: report.value.0,
+                standard_error: report.value.1,
+                variance: report.variance,
+                gradient_norm: report.gradient_norm,
+                step_norm: report.step_norm,
+                tau: report.tau,
+                seconds: started + self.clocks.wall(),
+            };
+            watched.told(row, most, &report.faults, state)
+        });
+        watched.ended(ended.map_err(of_ensemble), state)
     }
 
     fn outcome(
@@ -796,48 +404,6 @@ impl EnsembleRun {
         })
     }
 
-    /// Whether the flow undoes itself, and its samples are distributed as they should be.
-    fn flow_checks(&self, checks: &mut Vec<Check>, psis: &[&Weyl]) {
-        let (left, right) = psis[0].interval(&self.spec.geometry);
-        let limit = ROUND_TRIP * (right - left);
-        let worst = |values: Vec<f64>| {
-            values.into_iter().fold(0.0, |a: f64, b| if b.is_nan() || b > a { b } else { a })
-        };
-        let seed = self.spec.seed;
-        let back = worst(psis.iter().map(|psi| crate::estimate::round_trip(*psi, seed)).collect());
-        checks.push(check(
-            ("round_trip", "Flow inverts", "Flow does not invert"),
-            back,
-            limit,
-            true,
-            format!("The flow undoes itself to {back:.1e} bohr (at most {limit:.1e})."),
-        ));
-        let drift = worst(psis.iter().map(|psi| density_drift(*psi, seed)).collect());
-        checks.push(check(
-            ("density_drift", "Samples follow |psi|²", "Samples do not follow |psi|²"),
-            drift,
-            DRIFT,
-            true,
-            format!("The density of the samples is that of the states to {drift:.1e} (at most {DRIFT:.0e})."),
-        ));
-    }
-
-    fn exact_states(
-        &self,
-        count: usize,
-        observer: &mut dyn Observer,
-    ) -> Result<Result<ExactResult, String>, RunError> {
-        let (task, options) = asked(&self.spec, count);
-        observer.hear(Event::Phase("exact energies for comparison"));
-        let solved = solve_until(&task, &options, None, &|| observer.stops(), &mut |_| {})?;
-        observer.hear(Event::PhaseEnded);
-        match solved {
-            Ok(result) => Ok(Ok(result)),
-            Err(ExactError::Interrupted) => Err(INTERRUPTED),
-            Err(error) => Ok(Err(without(error, observer))),
-        }
-    }
-
     /// Whether a reference that may be off by `error` is known well enough to compare with; otherwise says why there is none.
     fn certain(
         &self,
@@ -855,69 +421,10 @@ impl EnsembleRun {
         summary.no_reference = why;
         certain
     }
-
-    fn exact_thermal(
-        &self,
-        kt: f64,
-        observer: &mut dyn Observer,
-    ) -> Result<Result<ThermalResult, String>, RunError> {
-        observer.hear(Event::Phase("exact free energy for comparison"));
-        let (task, _) = asked(&self.spec, 1);
-        let options = ThermalOptions {
-            states: REFERENCE_STATES,
-            tolerance: REFERENCE_TOLERANCE,
-            ..ThermalOptions::at(kt)
-        };
-        let solved = thermal_until(&task, &options, None, &|| observer.stops())?;
-        observer.hear(Event::PhaseEnded);
-        match solved {
-            Ok(result) => Ok(Ok(result)),
-            Err(ExactError::Interrupted) => Err(INTERRUPTED),
-            Err(error) => Ok(Err(without(error, observer))),
-        }
-    }
 }
-
-/// Most states of the reference at a temperature, and its error to aim at.
-const REFERENCE_STATES: usize = 2400;
-const REFERENCE_TOLERANCE: f64 = 1e-6;
 
 fn without(error: ExactError, observer: &mut dyn Observer) -> String {
     let why = error.to_string();
     observer.hear(Event::Message(&format!("no exact numbers: {why}")));
     why
-}
-
-fn check(words: Words, value: f64, limit: f64, refuses: bool, detail: String) -> Check {
-    let check = Check::new(words, value, limit, detail);
-    if refuses { check.refusing() } else { check }
-}
-
-fn left_out(rejected: usize, samples: usize) -> Check {
-    let share = rejected as f64 / (samples + rejected).max(1) as f64;
-    check(
-        ("rejected", "Samples are sound", "Samples were left out"),
-        share,
-        REJECTED,
-        true,
-        format!("{rejected} of {} final samples were left out.", samples + rejected),
-    )
-}
-
-/// How far an energy is from the exact one.
-fn deviation(name: &str, off: f64, error: f64, sets: usize, unit: f64) -> Check {
-    let bars = gaussian_bars(off / error.max(f64::MIN_POSITIVE), Some(sets.saturating_sub(1)));
-    let (least, words) = if off > 0.0 { (CLOSE, "above") } else { (BELOW, "below") };
-    let small = off.abs() < least * unit.max(f64::MIN_POSITIVE);
-    check(
-        ("reference", "Agrees with the exact energy", "Disagrees with the exact energy"),
-        if small { 0.0 } else { bars },
-        BARS,
-        false,
-        format!(
-            "{name} is {:.1e} Ha {words} the exact one, {:.1} error bars.",
-            off.abs(),
-            bars.abs()
-        ),
-    )
 }
