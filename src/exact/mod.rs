@@ -138,7 +138,7 @@ pub enum ExactError {
     /// No box was large enough: the state is not bound.
     #[error(
         "the state is not bound, or too weakly for a box of half-width {half_width:.4} bohr (energy still \
-         changes by {change:.1e} Hartree): give the walls with --half-width"
+         changes by {change:.1e} Hartree)"
     )]
     Unbound {
         /// The largest half-width tried, in bohr.

@@ -110,6 +110,9 @@ pub enum RunError {
     /// The wavefunction cannot be saved.
     #[error(transparent)]
     Saved(#[from] SavedError),
+    /// States or temperatures in one of several processes.
+    #[error("states and temperatures run in one process")]
+    Processes,
     /// States or a temperature that cannot be had.
     #[error("{0}")]
     Ensemble(String),

@@ -65,7 +65,7 @@ pub enum ScanError {
     },
     /// The folder holds another scan.
     #[error(
-        "`{}` holds the scan of another spec or other values; choose another folder with --out, or --overwrite",
+        "`{}` holds the scan of another spec or other values",
         folder.display()
     )]
     Other {
@@ -112,12 +112,10 @@ pub enum ScanError {
     #[error("`Conditional` is for scans of one parameter with two and more values")]
     OneParameter,
     /// The observer ended the training for all points.
-    #[error(
-        "interrupted in the training for all points: the same command with --resume goes on from there"
-    )]
+    #[error("interrupted in the training for all points")]
     InterruptedTraining,
     /// The observer ended the scan.
-    #[error("interrupted at point {number}: the same command with --resume goes on from there")]
+    #[error("interrupted at point {number}")]
     Interrupted {
         /// The point, from 1.
         number: usize,

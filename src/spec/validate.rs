@@ -3,7 +3,7 @@
 //! One function for each type, in the order of its fields. The structs are taken apart without `..`, so
 //! that a new field does not compile before its bound is thought of.
 
-use super::error::Problem;
+use super::error::{Known, Problem};
 use super::{
     ReferenceSource, ResolvedSpec, RunSpec, StateWeights, StatesSettings, TemperatureSettings,
     Temperatures, size,
@@ -243,22 +243,25 @@ pub fn ensemble(spec: &ResolvedSpec) -> Checked {
         (_, Some(_)) => "temperature",
         _ => return Ok(()),
     };
+    let refuse = |bound: &str, found: String, known: Known| {
+        let problem = Problem::NoEnsemble { bound: bound.to_owned(), found, known };
+        Err(Violation { field: field.to_owned(), problem })
+    };
     if spec.sector.is_many() {
-        let needs = "the sector must have two components at most: determinants know no others (`weylflow exact` finds the ground state)";
-        return violated(field, needs, spec.sector.components().len().to_string() + " components");
+        let bound = "the sector must have two components at most: determinants know no others";
+        let found = spec.sector.components().len().to_string() + " components";
+        return refuse(bound, found, Known::GroundState);
     }
     if contact::matters(&spec.hamiltonian, spec.sector) {
-        let needs = "the interaction must have no Contact: its states have cusps, and are no sums of determinants (`weylflow exact --states` gives \
-                     energies in a harmonic trap)";
-        return violated(field, needs, "Contact".to_owned());
+        let bound = "the interaction must have no Contact: its states have cusps, and are no sums of determinants";
+        return refuse(bound, "Contact".to_owned(), Known::TrapLevels);
     }
     let contact = spec.hamiltonian.interaction.value(0.0);
     if contact.is_finite() || spec.sector.particles() == 1 {
         return Ok(());
     }
-    let needs = "the interaction must be finite at contact: the states of one that diverges are no sums of determinants \
-                 (`weylflow exact --temperature` knows closed forms)";
-    violated(field, needs, format!("w(0) = {contact}"))
+    let bound = "the interaction must be finite at contact: the states of one that diverges are no sums of determinants";
+    refuse(bound, format!("w(0) = {contact}"), Known::ClosedForms)
 }
 
 /// Every number within its bounds, a run may still be too large.

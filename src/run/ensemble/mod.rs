@@ -158,9 +158,7 @@ impl EnsembleRun {
         }
         validate::trainable(&spec.hamiltonian, spec.sector).map_err(RunError::Untrainable)?;
         if team::current().is_some_and(|team| team.processes() > 1) {
-            return Err(RunError::Ensemble(
-                "states and temperatures run in one process: leave --mpi out".to_owned(),
-            ));
+            return Err(RunError::Processes);
         }
         let spec_text = write::to_ron(&spec)?;
         Ok(EnsembleRun { spec, spec_text, clocks, start: None })

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 /// Writes [`BaseSettings`], [`Base`] and what is asked of them from a list of both: states, and the settings that build them.
 macro_rules! bases {
     (
-        $($field:ident: $state:ident($base:ty, $trace:ident)
+        $($field:ident: $state:ident($base:ty, $($trace:ident)::+)
             { $($(#[$doc:meta])* $kind:ident $(($settings:ty))? $(= $about:path)?,)* })*
     ) => {
         /// The base of a flow and its settings.
@@ -81,7 +81,7 @@ macro_rules! bases {
         /// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
         #[derive(Clone, Debug, Default)]
         pub struct BaseTrace<T> {
-            $($field: $trace<T>,)*
+            $($field: $($trace)::+<T>,)*
         }
 
         impl Base {
