@@ -4,7 +4,7 @@ use super::{Event, Observer, RunError};
 use crate::estimate::judge::Scale;
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{
-    ExactError, ExactOptions, ExactResult, GroundState, Step, solve, solve_on_line,
+    ExactError, ExactOptions, ExactResult, GroundState, News, solve, solve_on_line,
 };
 use crate::spec::{ReferenceSource, ResolvedSpec};
 use crate::store::record::Reference;
@@ -40,8 +40,8 @@ pub struct Task {
     pub geometry: Option<Geometry>,
 }
 
-enum News {
-    Step(Step),
+enum Sent {
+    News(News),
     Done(Box<Result<ExactResult, ExactError>>),
 }
 
@@ -55,7 +55,7 @@ pub fn solve_until(
     options: &ExactOptions,
     pool: Option<Arc<rayon::ThreadPool>>,
     stops: &dyn Fn() -> bool,
-    show: &mut dyn FnMut(&Step),
+    show: &mut dyn FnMut(&News),
 ) -> io::Result<Result<ExactResult, ExactError>> {
     let (send, news) = channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -63,12 +63,12 @@ pub fn solve_until(
         let (task, options, stop) = (task.clone(), options.clone(), Arc::clone(&stop));
         std::thread::Builder::new().stack_size(STACK).spawn(move || {
             let mut spoken = Instant::now();
-            let mut progress = |step: &Step| {
-                let minor = matches!(step, Step::Work { .. });
+            let mut progress = |step: &News| {
+                let minor = matches!(step, News::Work { .. });
                 if !minor || spoken.elapsed() > TICK {
                     spoken = Instant::now();
                     // Nobody listens any more: the flag is up.
-                    let _ = send.send(News::Step(step.clone()));
+                    let _ = send.send(Sent::News(step.clone()));
                 }
                 match stop.load(Ordering::Relaxed) {
                     true => ControlFlow::Break(()),
@@ -83,14 +83,14 @@ pub fn solve_until(
                 Some(pool) => pool.install(work),
                 None => work(),
             };
-            let _ = send.send(News::Done(Box::new(result)));
+            let _ = send.send(Sent::Done(Box::new(result)));
         })?
     };
     let mut asked: Option<Instant> = None;
     loop {
         match news.recv_timeout(TICK) {
-            Ok(News::Step(step)) => show(&step),
-            Ok(News::Done(result)) => return Ok(*result),
+            Ok(Sent::News(step)) => show(&step),
+            Ok(Sent::Done(result)) => return Ok(*result),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => match solver.join() {
                 Ok(()) => return Ok(Err(ExactError::Interrupted)),
@@ -197,14 +197,14 @@ pub(super) fn reference(
             let observer = std::cell::RefCell::new(observer);
             let stops = || observer.borrow().stops();
             let solved = solve_until(&task, &options, None, &stops, &mut |step| match step {
-                Step::Predicted { determinants, .. } => {
+                News::Predicted { determinants, .. } => {
                     let note = format!("{determinants} determinants");
                     observer.borrow_mut().hear(Event::Note(&note));
                 }
-                Step::Work { done, limit } => {
+                News::Work { done, limit } => {
                     observer.borrow_mut().hear(Event::Share(done / limit));
                 }
-                Step::Iteration(_) | Step::Row(_) => {}
+                News::Iteration(_) | News::Row(_) => {}
             })?;
             let observer = observer.into_inner();
             observer.hear(Event::PhaseEnded);

@@ -302,7 +302,7 @@ impl Scan {
         &self,
         asked: &InScanFolder,
         same: bool,
-        work: &mut dyn Work<M>,
+        work: &mut dyn AtPoints<M>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<PointResult<M>>, ScanError> {
         let (folder, count) = (asked.place.folder.as_path(), self.points.len());
@@ -504,7 +504,7 @@ impl Scan {
 }
 
 /// What is done at the points of a scan.
-trait Work<M> {
+trait AtPoints<M> {
     /// The results of a point, from the state of another where there is one to start from.
     fn run(
         &mut self,
@@ -527,7 +527,7 @@ struct GroundStates<'a> {
     change: &'a dyn Fn(&mut ResolvedSpec),
 }
 
-impl Work<Measured> for GroundStates<'_> {
+impl AtPoints<Measured> for GroundStates<'_> {
     fn run(
         &mut self,
         point: &Point,

@@ -281,7 +281,7 @@ pub fn solve(
     }
     let mut half_width = half_width;
     for _ in 0..GROWTHS {
-        let problem = Problem { sector, hamiltonian, half_width, converged };
+        let problem = PairInBox { sector, hamiltonian, half_width, converged };
         let Some(state) = problem.solve()? else { return Ok(None) };
         let points: Vec<(f64, f64)> = (0..INTERVALS)
             .map(|i| middle(i, INTERVALS))
@@ -298,7 +298,7 @@ pub fn solve(
 }
 
 /// Two particles in a computational box.
-struct Problem<'a> {
+struct PairInBox<'a> {
     sector: Sector,
     hamiltonian: &'a Hamiltonian,
     half_width: f64,
@@ -343,7 +343,7 @@ impl Functions {
     }
 }
 
-impl Problem<'_> {
+impl PairInBox<'_> {
     /// `d angle / d (R, or half the distance)`, squared and halved twice: the kinetic energy of a wave is that times its square.
     fn kinetic(&self) -> f64 {
         (PI / (4.0 * self.half_width)).powi(2)
