@@ -15,7 +15,7 @@ const MAX_PARTS: usize = 256;
 ///
 /// # Errors
 ///
-/// The first [`Violation`].
+/// The first [`Violation`](super::Violation).
 pub fn hamiltonian(hamiltonian: &Hamiltonian) -> Checked {
     let Hamiltonian { title: _, external, interaction } = hamiltonian;
     // Sums of sums multiply, and every evaluation of the potential visits all of them.
@@ -135,7 +135,7 @@ fn check_interaction(path: &str, interaction: &Interaction) -> Checked {
 ///
 /// # Errors
 ///
-/// The first [`Violation`]; field paths start at the Hamiltonian.
+/// The first [`Violation`](super::Violation); field paths start at the Hamiltonian.
 pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked {
     nuclei_inside("external", &hamiltonian.external, geometry)?;
     if *geometry != Geometry::Line {
@@ -150,7 +150,7 @@ pub fn hamiltonian_in(hamiltonian: &Hamiltonian, geometry: &Geometry) -> Checked
 ///
 /// # Errors
 ///
-/// A [`Violation`] of the potential that is to blame; field paths start at the Hamiltonian.
+/// A [`Violation`](super::Violation) of the potential that is to blame; field paths start at the Hamiltonian.
 pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
     judgement::ground_state(hamiltonian, geometry, sector)
         .or_else(|reason| rule(reason.field(), &reason.to_string()))?;
@@ -170,7 +170,7 @@ pub fn ground_state(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sect
 ///
 /// # Errors
 ///
-/// A [`Violation`] of the potential that is in the way; field paths start at the Hamiltonian.
+/// A [`Violation`](super::Violation) of the potential that is in the way; field paths start at the Hamiltonian.
 pub fn contact_in(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector) -> Checked {
     // More components without a contact have the flow as well, which any potential is one for.
     if !contact::matters(hamiltonian, sector) || hamiltonian.interaction.contact() == 0.0 {
@@ -186,7 +186,7 @@ pub fn contact_in(hamiltonian: &Hamiltonian, geometry: &Geometry, sector: Sector
 ///
 /// # Errors
 ///
-/// A [`Violation`] of the interaction.
+/// A [`Violation`](super::Violation) of the interaction.
 pub fn trainable(hamiltonian: &Hamiltonian, sector: Sector) -> Checked {
     match judgement::beyond_flows(hamiltonian, sector) {
         Some(reason) => rule("interaction", &reason),

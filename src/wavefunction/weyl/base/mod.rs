@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 /// Writes [`BaseSettings`], [`Base`] and what is asked of them from a list of both: states, and the settings that build them.
 macro_rules! bases {
     (
-        $($field:ident: $state:ident($base:ty, $($trace:ident)::+)
+        $($(#[$about_state:meta])* $field:ident: $state:ident($base:ty, $($trace:ident)::+)
             { $($(#[$doc:meta])* $kind:ident $(($settings:ty))? $(= $about:path)?,)* })*
     ) => {
         /// The base of a flow and its settings.
@@ -72,10 +72,7 @@ macro_rules! bases {
         /// A base state.
         #[derive(Clone, Debug)]
         pub enum Base {
-            $(
-                #[doc = concat!("[`", stringify!($state), "`](", stringify!($field), ").")]
-                $state($base),
-            )*
+            $($(#[$about_state])* $state($base),)*
         }
 
         /// What the reverse sweep needs again, and scratch memory; each kind uses its own part.
@@ -140,6 +137,7 @@ macro_rules! bases {
 
 // The registry: a state an entry, with the settings that build it.
 bases! {
+    /// One determinant per spin.
     determinants: Determinants(Determinants, DeterminantsTrace) {
         /// Determinants of mean-field orbitals.
         MeanField(MeanFieldSettings),
@@ -149,20 +147,25 @@ bases! {
         /// strongly that they hardly ever meet. The ground state is lower by the energy of their exchange.
         Fermionised = fermionised::Fermionised,
     }
+    /// A sum of determinants.
     expansion: Expansion(Box<Expansion>, ExpansionTrace) {
         /// A sum of determinants.
         MultiDeterminant(MultiDeterminantSettings),
     }
+    /// Centre of mass and distance.
     relative: Relative(Box<RelativeMotion>, RelativeTrace) {
         /// Two particles by their centre of mass and their distance, on the line.
         RelativeMotion = relative::TwoOnTheLine,
     }
+    /// Centre of mass and distance in a harmonic trap.
     distance: Distance(Box<Distance>, DistanceTrace) {}
+    /// Powers of the distances.
     calogero: Calogero(Box<Calogero>, CalogeroTrace) {
         /// Equal spins that repel each other by the inverse square of their distance, on the line: the exact state in a harmonic trap, and
         /// the right power of the distance where two meet in any.
         Calogero = calogero::EqualSpins,
     }
+    /// Centre of mass and gaps.
     gaps: Gaps(Box<Gaps>, GapsTrace) {
         /// Two to four equal spins in a harmonic trap by their centre of mass and the gaps between neighbours, on the line: the exact
         /// state, however they interact.
