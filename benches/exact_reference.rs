@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 use std::time::Instant;
-use weylflow::exact::{ExactOptions, Step};
+use weylflow::exact::{ExactOptions, News};
 use weylflow::problems::reference_cases;
 
 /// Peak resident memory of the process so far, in MiB (Linux; zero elsewhere).
@@ -48,8 +48,8 @@ fn main() {
             ..ExactOptions::default()
         };
         let start = Instant::now();
-        let mut progress = |s: &Step| {
-            if table && let Step::Row(row) = s {
+        let mut progress = |s: &News| {
+            if table && let News::Row(row) = s {
                 eprintln!("   {:7.2} s {row:?}", start.elapsed().as_secs_f64());
             }
             ControlFlow::Continue(())

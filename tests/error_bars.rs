@@ -1,6 +1,6 @@
 //! Error bars where rare events make the error: at their cause, and by the tail test.
 
-use weylflow::estimate::{self, Estimate, gaussian_bars, rayleigh_quotient};
+use weylflow::estimate::{self, GroundStateEstimate, gaussian_bars, rayleigh_quotient};
 use weylflow::optimise::OptimiserSettings;
 use weylflow::sampling::Sampling;
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
@@ -29,7 +29,7 @@ fn schedule(sampling: Sampling, final_samples: usize, seed: u64) -> Schedule {
 }
 
 /// Error bars, as unlikely as Gaussian ones, between an estimate and the energy of the state.
-fn bars(estimate: &Estimate, exact: f64) -> f64 {
+fn bars(estimate: &GroundStateEstimate, exact: f64) -> f64 {
     let energy = &estimate.energy;
     gaussian_bars((energy.mean() - exact) / energy.standard_error(), energy.degrees_of_freedom())
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use weylflow::exact::{
-    ExactError, ExactOptions, ExactResult, Iteration, Method, Step, solve, solve_on_line,
+    ExactError, ExactOptions, ExactResult, Iteration, Method, News, solve, solve_on_line,
 };
 use weylflow::problems::{reference_case, reference_cases};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, Table};
@@ -517,18 +517,18 @@ fn iterations_are_reported_until_the_residual_is_small() {
             calculations += 1;
         }
     };
-    let mut see = |step: &Step| match step {
-        Step::Predicted { .. } => {
+    let mut see = |step: &News| match step {
+        News::Predicted { .. } => {
             arrived(&mut last);
             announced += 1;
         }
-        Step::Iteration(i) => {
+        News::Iteration(i) => {
             assert_eq!(i.number, last.map_or(1, |l: Iteration| l.number + 1));
             last = Some(*i);
         }
-        Step::Row(_) | Step::Work { .. } => {}
+        News::Row(_) | News::Work { .. } => {}
     };
-    let mut progress = |step: &Step| {
+    let mut progress = |step: &News| {
         see(step);
         ControlFlow::Continue(())
     };
@@ -577,7 +577,7 @@ fn the_lowest_of_nearly_degenerate_spin_states_is_found() {
     let geometry = Geometry::Box { half_width: 4.0 };
     let options = ExactOptions { tolerance: 1e-5, work_limit: 2e10, ..options() };
     let sector = Sector::new(2, 2);
-    let go_on = &mut |_: &Step| ControlFlow::Continue(());
+    let go_on = &mut |_: &News| ControlFlow::Continue(());
     let r = solve(&h, &geometry, sector, &options, go_on).unwrap();
     let deviation = (r.energies[0] - 22.257_430_865).abs();
     // The next state is 6.6e-4 above.
@@ -592,7 +592,7 @@ fn the_lowest_of_nearly_degenerate_spin_states_is_found() {
 #[test]
 fn states_are_labelled() {
     let inside = Geometry::Box { half_width: 8.0 };
-    let go_on = &mut |_: &Step| ControlFlow::Continue(());
+    let go_on = &mut |_: &News| ControlFlow::Continue(());
     let at = |tolerance: f64, states: usize| ExactOptions { tolerance, states, ..options() };
     let helium = file("helium");
     let sector = Sector::new(1, 1);
@@ -637,7 +637,7 @@ fn an_interruption_is_heard_everywhere() {
     let soft = "SoftCoulomb(strength: 1, softening: 1)";
     let go = |up: usize, down: usize, geometry: Option<Geometry>, after: usize| {
         let mut told = 0;
-        let mut progress = |_: &Step| {
+        let mut progress = |_: &News| {
             told += 1;
             if told > after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -671,8 +671,8 @@ fn an_interruption_is_heard_everywhere() {
 fn the_whole_work_is_limited() {
     let h = trap_with("SoftCoulomb(strength: 100, softening: 0.1)");
     let (mut most, mut allowed) = (0.0_f64, 0.0);
-    let mut progress = |step: &Step| {
-        if let Step::Work { done, limit } = step {
+    let mut progress = |step: &News| {
+        if let News::Work { done, limit } = step {
             assert!(*done >= most && done <= limit, "{done:e} of {limit:e}");
             (most, allowed) = (*done, *limit);
         }
@@ -915,7 +915,7 @@ fn tables_have_the_energies_of_their_formulas() {
         let energy = |external: External| {
             let interaction = Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 };
             let h = Hamiltonian { title: String::new(), external, interaction };
-            let mut go_on = |_: &Step| ControlFlow::Continue(());
+            let mut go_on = |_: &News| ControlFlow::Continue(());
             let result = match &geometry {
                 Some(g) => solve(&h, g, sector, &options(), &mut go_on),
                 None => solve_on_line(&h, sector, &options(), &mut go_on),

@@ -7,7 +7,7 @@ use weylflow::exact::{ExactOptions, ExactResult, solve};
 use weylflow::math::quadrature::GaussLegendre;
 use weylflow::observables::{Effort, Measurement, Quantity, REGISTRY, Setup, measure};
 use weylflow::optimise::OptimiserSettings;
-use weylflow::problems::{Problem, reference_case, reference_cases};
+use weylflow::problems::{ReferenceCase, reference_case, reference_cases};
 use weylflow::sampling::Sampling;
 use weylflow::spec::{ResolvedSpec, load};
 use weylflow::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
@@ -164,7 +164,7 @@ fn trap_three() {
 
 /// A Weyl flow with default settings, trained on a stored problem.
 fn trained_on(
-    problem: &Problem,
+    problem: &ReferenceCase,
     system: System,
     samples: usize,
     iterations: usize,
@@ -333,7 +333,7 @@ fn told_apart(occupations: &[f64], samples: usize) -> Vec<(f64, f64)> {
 /// Everything that is stored about a problem against a short training: (quantity, deviation in error bars). Nothing
 /// of this crate's exact solver takes part.
 fn against_the_store(
-    problem: &Problem,
+    problem: &ReferenceCase,
     samples: usize,
     iterations: usize,
     seed: u64,

@@ -1,4 +1,4 @@
-//! Errors of the library as Python exceptions, with the message that the command line shows.
+//! Errors of the library as Python exceptions, with its messages: the options that the command line adds as hints are none here.
 
 use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};

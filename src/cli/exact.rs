@@ -325,11 +325,12 @@ fn method(text: &str) -> Result<Method, String> {
     }
 }
 
-/// Which flag raises the limit.
+/// Which flag helps.
 fn hinted(error: &ExactError) -> String {
     match error {
         ExactError::Memory { .. } => format!("{error} (raise with --memory)"),
         ExactError::Work { .. } => format!("{error} (raise with --time)"),
+        ExactError::Unbound { .. } => format!("{error}: give the walls with --half-width"),
         _ => error.to_string(),
     }
 }

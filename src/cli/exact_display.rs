@@ -2,7 +2,7 @@
 //! between its lines a bar, or, where nobody watches a terminal, a line now and then.
 
 use super::note;
-use crate::exact::{ConvergenceRow, Iteration, Step};
+use crate::exact::{ConvergenceRow, Iteration, News};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -43,9 +43,9 @@ impl Display {
     }
 
     /// Shows one piece of news.
-    pub(super) fn show(&mut self, step: &Step) {
+    pub(super) fn show(&mut self, step: &News) {
         match step {
-            Step::Predicted { determinants, bytes, work } => {
+            News::Predicted { determinants, bytes, work } => {
                 let gib = *bytes as f64 / (1_u64 << 30) as f64;
                 let seconds = work / self.speed;
                 self.announced =
@@ -56,9 +56,9 @@ impl Display {
                     self.plain(&self.announced.clone());
                 }
             }
-            Step::Iteration(iteration) => self.iteration(iteration),
-            Step::Work { .. } => self.bar.tick(),
-            Step::Row(row) => {
+            News::Iteration(iteration) => self.iteration(iteration),
+            News::Work { .. } => self.bar.tick(),
+            News::Row(row) => {
                 if !self.quiet {
                     self.bar.suspend(|| note(&table_row(row)));
                 }

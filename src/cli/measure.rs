@@ -3,7 +3,7 @@
 use super::run::REFUSED;
 use super::{Exit, guard, read_saved, read_state};
 use crate::exact::{self, ExactOptions};
-use crate::observables::quantity::Estimates;
+use crate::observables::quantity::Values;
 use crate::observables::{
     Effort, Entry, FEWEST_REPLICATES, Measurement, Quantity, REGISTRY, Setup, extrapolation,
     measure, measure_ensemble,
@@ -373,7 +373,7 @@ impl Measure {
             ..ExactOptions::default()
         };
         let solve = |options: &ExactOptions| {
-            let progress = &mut |_: &exact::Step| ControlFlow::Continue(());
+            let progress = &mut |_: &exact::News| ControlFlow::Continue(());
             exact::solve(&spec.hamiltonian, &spec.geometry, spec.sector, options, progress)
         };
         if state {
@@ -472,7 +472,7 @@ fn along_the_run(source: &Path) -> Result<Option<Measurement>, Box<dyn Error>> {
     let rows: Vec<_> =
         read_energy(&path)?.iter().map(|r| (r.variance, r.energy, r.standard_error)).collect();
     Ok(extrapolation::extrapolate(&rows).map(|line| {
-        let energy = Estimates::one(line.energy, line.error);
+        let energy = Values::one(line.energy, line.error);
         let about = "energy extrapolated to zero variance along the iterations of the run";
         Measurement {
             observable: "extrapolation".into(),

@@ -6,6 +6,7 @@ mod evaluate;
 mod exact;
 mod exact_display;
 mod guard;
+pub mod hint;
 mod interrupt;
 mod measure;
 mod project;

@@ -62,7 +62,10 @@ impl Report {
             self.folders.iter().map(|f| RunFolder::read(f)).collect::<Result<_, _>>()?;
         for (run, folder) in runs.iter().zip(&self.folders) {
             super::warn_of_refusal(folder, &run.summary);
-            for notice in run.notices.iter().cloned().chain(run_beyond(folder)) {
+            let beyond = run_beyond(folder).map(|sentence| {
+                sentence + "; the same command with --resume instead of --overwrite ends it"
+            });
+            for notice in run.notices.iter().cloned().chain(beyond) {
                 super::note(&format!("note: `{}`: {notice}", folder.display()));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::guard;
+use super::hint::hinted;
 use super::run::{REFUSED, Run};
 use super::terminal::Terminal;
 use crate::run::{Event, InFolder, Observer};
@@ -43,13 +44,16 @@ pub(super) fn run(
     let at = scan.at(&place).map_err(|error| explained(error.into(), &terminal, &folder))?;
     let made = scan.complete(spec, &place, &at, &change, &mut terminal).map_err(|error| {
         let error = explained(error, &terminal, &folder);
-        match replace::unfinished(&folder).filter(|_| at.replaces) {
-            Some(sentence) => {
-                let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
-                Box::new(Exit { code, message: format!("{error}\n  {sentence}") })
-            }
-            None => error,
+        if !(at.replaces && replace::is_unfinished(&folder)) {
+            return error;
         }
+        let code = error.downcast_ref::<Exit>().map_or(1, |exit| exit.code);
+        let error = hinted(error.as_ref());
+        let message = format!(
+            "{error}\n  the earlier scan is untouched; the same command with --resume instead of --overwrite ends the one that was to \
+             replace it"
+        );
+        Box::new(Exit { code, message })
     })?;
     terminal.hear(Event::Trained);
     if !asked.is_quiet() {
@@ -79,7 +83,7 @@ fn explained(error: ScanError, terminal: &Terminal, folder: &Path) -> Box<dyn Er
             Box::new(Exit { code, message })
         }
         ScanError::InterruptedTraining => {
-            let message = error.to_string();
+            let message = format!("{error}: the same command with --resume goes on from there");
             Box::new(Exit { code: terminal.exit_code(), message })
         }
         ScanError::File(error @ FileError::NotEmpty { .. }) => format!(

@@ -1,6 +1,7 @@
 //! A run on a terminal: what it says, the signals that end it, and what to do about its errors.
 
 use super::Exit;
+use super::hint::hinted;
 use super::interrupt::Interrupt;
 use crate::report::progress::Progress;
 use crate::run::{Event, Observer, RunError};
@@ -31,8 +32,9 @@ impl Terminal {
         match error {
             RunError::Untouched { error, folder: results, new } => {
                 let error = self.explained(*error, folder);
+                let shown = hinted(error.as_ref());
                 let mut message =
-                    format!("{error}\n  the earlier results in `{}` are untouched", results.display());
+                    format!("{shown}\n  the earlier results in `{}` are untouched", results.display());
                 if let Some(new) = new {
                     message += &format!("; what there is of the new run is in `{}`", new.display());
                 }

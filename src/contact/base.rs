@@ -5,14 +5,12 @@
 //! of the conditions, found by QR with pivots.
 
 use super::cell::Cell;
-use super::half_line::HalfLine;
 use super::orders;
+use super::rules::{FINER, Rule, SMOOTH, face, is_polynomial, length, rule, rule_with};
 use super::symmetry::{Link, Orders};
 use super::{Gas, Space};
 use crate::math::linalg::{EigenFailure, mul, row_space, symmetric_eigen, symmetrised};
-use crate::math::quadrature::gauss_jacobi;
 use crate::math::scalar::{Jet, Scalar, with_jet_width};
-use crate::system::{External, Interaction};
 use faer::Mat;
 use rayon::prelude::*;
 
@@ -46,12 +44,6 @@ const EVEN: f64 = 1e-9;
 /// leave there is orthogonal, or that no even function meets, are zero but for rounding, which grows with the degree (1e-13 at 13 between walls) and
 /// would be a false condition once it has length one; the shortest true ones of four particles there are 1e-2.
 const CONDITION: f64 = 1e-10;
-
-/// Points in all gaps with weights.
-struct Rule {
-    points: Vec<Vec<f64>>,
-    weights: Vec<f64>,
-}
 
 impl Base {
     /// Number of coefficients of all cells with so many functions a gap, or polynomials of such a degree; of more orders than
@@ -566,105 +558,6 @@ fn squares(gas: &Gas, cell: &Cell, c: &[f64], rule: &Rule) -> (f64, f64) {
     all.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y))
 }
 
-/// Extra points in each direction where the potential is no polynomial, and more of them that tell what these miss.
-const SMOOTH: usize = 6;
-const FINER: usize = 3;
-
-fn is_polynomial(gas: &Gas) -> bool {
-    let bare = match &gas.space {
-        Space::Walls { external, .. } => *external == External::Free,
-        _ => true,
-    };
-    bare && gas.rest == Interaction::None
-}
-
-/// Quadrature over all gaps that is exact for products of the functions and of what `H` makes of them.
-fn rule(gas: &Gas, functions: usize, gaps: usize) -> Result<Rule, EigenFailure> {
-    rule_with(gas, functions, gaps, if is_polynomial(gas) { 0 } else { SMOOTH })
-}
-
-fn rule_with(gas: &Gas, functions: usize, gaps: usize, extra: usize) -> Result<Rule, EigenFailure> {
-    match gas.space {
-        Space::Trap { .. } => {
-            let widths: Vec<f64> = (0..gaps).map(|k| width(gaps + 1, k)).collect();
-            half_lines(&widths, functions + 2 + extra)
-        }
-        _ => simplex(gaps, functions + 1 + extra, length(&gas.space)),
-    }
-}
-
-fn length(space: &Space) -> f64 {
-    match space {
-        Space::Trap { .. } => f64::INFINITY,
-        Space::Ring { length } => *length,
-        Space::Walls { half_width, .. } => 2.0 * half_width,
-    }
-}
-
-/// `sqrt(c_k)` of the Gaussian of gap `k` between `n` particles.
-fn width(n: usize, k: usize) -> f64 {
-    let (n, k) = (n as f64, (k + 1) as f64);
-    (k * (n - k) / n).sqrt()
-}
-
-/// A product of rules on half-lines.
-fn half_lines(scales: &[f64], count: usize) -> Result<Rule, EigenFailure> {
-    let (points, weights) = HalfLine::gauss(count)?;
-    let mut rule = Rule { points: vec![vec![]], weights: vec![1.0] };
-    for scale in scales {
-        let mut next = Rule { points: vec![], weights: vec![] };
-        for (gaps, w) in rule.points.iter().zip(&rule.weights) {
-            for (s, v) in points.iter().zip(&weights) {
-                next.points.push(gaps.iter().copied().chain([s / scale]).collect());
-                // The functions bring the Gaussian.
-                next.weights.push(w * v * (s * s).exp() / scale);
-            }
-        }
-        rule = next;
-    }
-    Ok(rule)
-}
-
-/// Gauss rules on a simplex, by shares of what is left (A. H. Stroud, "Approximate Calculation of Multiple Integrals",
-/// Prentice-Hall 1971).
-fn simplex(gaps: usize, count: usize, length: f64) -> Result<Rule, EigenFailure> {
-    let mut rule = Rule { points: vec![vec![]], weights: vec![1.0] };
-    for j in 0..gaps - 1 {
-        let measure = gaps - 2 - j;
-        let (x, w) = gauss_jacobi(measure as f64, count)?;
-        let mut next = Rule { points: vec![], weights: vec![] };
-        for (before, v) in rule.points.iter().zip(&rule.weights) {
-            let rest = length - before.iter().sum::<f64>();
-            for (x, w) in x.iter().zip(&w) {
-                // The weight of the rule is that of the far end.
-                let t = 0.5 * (1.0 - x);
-                next.points.push(before.iter().copied().chain([t * rest]).collect());
-                next.weights.push(v * w * 0.5f64.powi(measure as i32 + 1) * length);
-            }
-        }
-        rule = next;
-    }
-    for point in &mut rule.points {
-        point.push(length - point.iter().sum::<f64>());
-    }
-    Ok(rule)
-}
-
-/// A rule on the face where a gap is zero.
-fn face(gas: &Gas, functions: usize, gaps: usize, gap: usize) -> Result<Rule, EigenFailure> {
-    let mut rule = match gas.space {
-        Space::Trap { .. } => {
-            let scales: Vec<f64> =
-                (0..gaps).filter(|&k| k != gap).map(|k| width(gaps + 1, k)).collect();
-            half_lines(&scales, functions + 1)?
-        }
-        _ if gaps == 2 => Rule { points: vec![vec![length(&gas.space)]], weights: vec![1.0] },
-        _ => simplex(gaps - 1, functions + 1, length(&gas.space))?,
-    };
-    rule.points.iter_mut().for_each(|p| p.insert(gap, 0.0));
-    Ok(rule)
-}
-
 /// What turns conditions at points of a face into as many as there are polynomials on it.
 fn face_functions(
     gas: &Gas,
@@ -740,6 +633,7 @@ fn null_space(conditions: &Mat<f64>, size: usize) -> Result<Mat<f64>, EigenFailu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::{External, Interaction};
 
     fn base(counts: &[usize], space: Space, strength: f64, functions: usize) -> Base {
         let gas = Gas { counts: counts.to_vec(), space, strength, rest: Interaction::None };

@@ -10,6 +10,7 @@ pub(crate) mod base;
 pub(crate) mod cell;
 pub(crate) mod half_line;
 pub(crate) mod orders;
+mod rules;
 pub(crate) mod sampler;
 pub(crate) mod symmetry;
 

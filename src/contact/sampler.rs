@@ -32,7 +32,7 @@ struct Grid {
 
 /// Scratch memory.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Work {
+pub(crate) struct Scratch {
     own: Vec<f64>,
     starts: Vec<usize>,
     level: Vec<f64>,
@@ -153,7 +153,7 @@ impl Sampler {
         coefficients: &[f64],
         uniforms: &[f64],
         out: &mut [f64],
-        work: &mut Work,
+        work: &mut Scratch,
     ) {
         self.walk(cell, coefficients, uniforms, out, work, false);
     }
@@ -165,7 +165,7 @@ impl Sampler {
         coefficients: &[f64],
         coordinates: &[f64],
         out: &mut [f64],
-        work: &mut Work,
+        work: &mut Scratch,
     ) {
         self.walk(cell, coefficients, coordinates, out, work, true);
     }
@@ -176,7 +176,7 @@ impl Sampler {
         coefficients: &[f64],
         given: &[f64],
         out: &mut [f64],
-        work: &mut Work,
+        work: &mut Scratch,
         back: bool,
     ) {
         work.level.clear();

@@ -1,9 +1,11 @@
 //! The final estimate of an ensemble, on fresh samples.
 
+use super::ensemble::{Bars, Tally, over_sets, sets};
 use crate::local_energy::{BatchId, Fault};
 use crate::math::statistics::{Moments, median};
-use crate::objective::free_energy::{ThermalBatch, ThermalError, affordable, draw};
-use crate::sampling::{Purpose, Sampling};
+use crate::objective::EnsembleError;
+use crate::objective::free_energy::{ThermalBatch, affordable, draw};
+use crate::sampling::Purpose;
 use crate::system::System;
 use crate::train::Schedule;
 use crate::wavefunction::Wavefunction;
@@ -41,34 +43,24 @@ pub struct ThermalEstimate {
     pub deviation: (f64, f64),
 }
 
-/// Independent sets where points are random.
-const RANDOM_SETS: usize = 16;
-
 /// Estimates the ensemble on fresh samples; `watch` may end it.
 ///
 /// # Errors
-/// [`ThermalError`].
+/// [`EnsembleError`].
 pub fn estimate(
     states: &GibbsStates,
     system: System,
     schedule: &Schedule,
     bins: usize,
-    mut watch: impl FnMut() -> ControlFlow<()>,
-) -> Result<ThermalEstimate, ThermalError> {
+    watch: impl FnMut() -> ControlFlow<()>,
+) -> Result<ThermalEstimate, EnsembleError> {
     let flow = states.flow();
-    let sector = flow.sector();
-    let n = sector.particles();
+    let n = flow.sector().particles();
     let kt = states.kt;
-    let sets = match schedule.sampling {
-        Sampling::QuasiRandom => schedule.scramblings,
-        Sampling::Random => RANDOM_SETS,
-    };
+    let sets = sets(schedule);
     let wanted = affordable(states, schedule.final_samples / FINAL_SHARE);
     let each = wanted.div_ceil(sets).max(FEWEST_OF_SET).next_power_of_two();
-    let (left, right) = flow.interval(system.geometry);
-    let edges: Vec<f64> =
-        (0..=bins).map(|b| left + (right - left) * b as f64 / bins as f64).collect();
-    let mut bars = [vec![0.0; bins], vec![0.0; bins]];
+    let mut bars = Bars::new(flow, system.geometry, bins, 1);
     // Levels of the ensemble and their moments, exactly.
     let level = |k: usize| -kt * states.probabilities[k].ln();
     let ensemble = |f: &dyn Fn(usize) -> f64| -> f64 {
@@ -79,21 +71,20 @@ pub fn estimate(
     let square = ensemble(&|k| (level(k) - mean).powi(2));
     let (mut free, mut correlated) = (Vec::new(), Vec::new());
     let mut moments = Moments::default();
-    let (mut samples, mut rejected, mut faults, mut kinetic) = (0, 0, Vec::new(), 0.0);
-    let mut all = Vec::new();
-    for set in 0..sets {
+    let (mut kinetic, mut all) = (0.0, Vec::new());
+    let Tally { samples, rejected, faults } = over_sets(sets, watch, |number| {
         let id = BatchId {
             sampling: schedule.sampling,
             seed: schedule.seed,
             purpose: Purpose::Estimate,
-            number: set as u64,
+            number,
             first: 0,
             tails: 0.0,
         };
         let ThermalBatch { batch, state, .. } = draw(states, system, id, each, false);
         let count = batch.samples();
         if count * 2 < each {
-            return Err(ThermalError::Faults { good: count, samples: each });
+            return Err(EnsembleError::Faults { good: count, samples: each });
         }
         let f = batch.local_energy.iter().sum::<f64>() / count as f64;
         free.push(f);
@@ -103,25 +94,9 @@ pub fn estimate(
         batch.local_energy.iter().for_each(|&e| moments.push(e));
         all.extend_from_slice(&batch.local_energy);
         kinetic += batch.kinetic.iter().sum::<f64>();
-        for x in batch.x.chunks_exact(n) {
-            for (spin, range) in sector.spins().enumerate() {
-                let spin = if sector.up == 0 { 1 } else { spin };
-                for &x in &x[range] {
-                    let bin = (x - left) / (right - left) * bins as f64;
-                    if bin >= 0.0 && (bin as usize) < bins {
-                        bars[spin][bin as usize] += 1.0;
-                    }
-                }
-            }
-        }
-        samples += count;
-        rejected += batch.rejected;
-        faults.extend(batch.faults);
-        faults.truncate(64);
-        if watch().is_break() {
-            return Err(ThermalError::Interrupted);
-        }
-    }
+        batch.x.chunks_exact(n).for_each(|x| bars.add(x, |sum| sum[0] += 1.0));
+        Ok(Tally { samples: count, rejected: batch.rejected, faults: batch.faults })
+    })?;
     let of = |values: &[f64]| {
         let m = Moments::of(values);
         (m.mean(), m.standard_error())
@@ -130,10 +105,6 @@ pub fn estimate(
     let (f, error) = of(&free);
     // Var(level) is known; what the local free energy adds is sampled.
     let (more, more_error) = of(&correlated);
-    let width = (right - left) / bins as f64;
-    for bar in bars.iter_mut().flatten() {
-        *bar /= samples as f64 * width;
-    }
     let largest = all.iter().map(|e| (e - f).abs()).fold(0.0, f64::max);
     let mut sizes: Vec<f64> = all.iter().map(|e| (e - f).abs()).collect();
     Ok(ThermalEstimate {
@@ -143,8 +114,8 @@ pub fn estimate(
         heat_capacity: ((square + more) / (kt * kt), more_error / (kt * kt)),
         variance: moments.variance(),
         kinetic: kinetic / samples as f64,
-        density: bars,
-        edges,
+        density: bars.densities(samples, |sum| sum[0]),
+        edges: bars.edges(),
         samples,
         rejected,
         faults,

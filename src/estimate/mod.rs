@@ -2,6 +2,7 @@
 
 pub mod density;
 pub mod energy;
+mod ensemble;
 pub mod free_energy;
 pub mod health;
 pub mod judge;
@@ -16,5 +17,5 @@ pub use judge::{Check, Drift, Evidence, Exact, Scale, Tails, Verdict, judge};
 pub(crate) use rayleigh::contact_energy;
 pub use rayleigh::rayleigh_quotient;
 pub(crate) use samples::final_batches;
-pub use samples::{Estimate, estimate, estimate_until, round_trip};
+pub use samples::{GroundStateEstimate, estimate, estimate_until, round_trip};
 pub use student::gaussian_bars;

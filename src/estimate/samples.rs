@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 
 /// The final estimate.
 #[derive(Clone, Debug)]
-pub struct Estimate {
+pub struct GroundStateEstimate {
     /// Energy, error bar and variance.
     pub energy: EnergyEstimate,
     /// One-body density.
@@ -55,7 +55,7 @@ pub fn estimate(
     system: System,
     schedule: &Schedule,
     bins: usize,
-) -> Estimate {
+) -> GroundStateEstimate {
     let run = |_: Option<(usize, &Batch)>| ControlFlow::Continue(());
     estimate_until(psi, system, schedule, bins, run).expect("nothing interrupts it")
 }
@@ -68,7 +68,7 @@ pub fn estimate_until(
     schedule: &Schedule,
     bins: usize,
     mut watch: impl FnMut(Option<(usize, &Batch)>) -> ControlFlow<()>,
-) -> Option<Estimate> {
+) -> Option<GroundStateEstimate> {
     let (sets, _) = schedule.final_sets();
     let mut energies = vec![Moments::default(); sets];
     let mut density = DensityEstimator::new(psi.sector(), psi.interval(system.geometry), bins);
@@ -113,7 +113,7 @@ pub fn estimate_until(
     for e in &mut kept {
         *e = (*e - mean).abs();
     }
-    Some(Estimate {
+    Some(GroundStateEstimate {
         energy,
         density,
         rejected,

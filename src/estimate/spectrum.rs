@@ -1,10 +1,12 @@
 //! The final estimate of a spectrum, on fresh samples.
 
+use super::ensemble::{Bars, Tally, over_sets, sets};
 use crate::local_energy::Fault;
 use crate::math::linalg::LinearError;
+use crate::objective::EnsembleError;
 use crate::objective::mixture::{MixtureId, draw_with};
-use crate::objective::spectrum::{Ritz, SpectrumError, product, samples_of_each};
-use crate::sampling::{Purpose, Sampling};
+use crate::objective::spectrum::{Ritz, product, samples_of_each};
+use crate::sampling::Purpose;
 use crate::system::System;
 use crate::train::Schedule;
 use crate::wavefunction::Wavefunction;
@@ -55,43 +57,32 @@ struct Sums {
     d: Mat<f64>,
 }
 
-/// Independent sets where points are random: their scatter is then the error bar as well.
-const RANDOM_SETS: usize = 16;
-
 /// Estimates the states on fresh samples; `watch` may end it, and none is returned.
 ///
 /// # Errors
-/// [`SpectrumError`].
+/// [`EnsembleError`].
 pub fn estimate(
     states: &LowestStates,
     system: System,
     schedule: &Schedule,
     bins: usize,
-    mut watch: impl FnMut() -> ControlFlow<()>,
-) -> Result<SpectrumEstimate, SpectrumError> {
+    watch: impl FnMut() -> ControlFlow<()>,
+) -> Result<SpectrumEstimate, EnsembleError> {
     let psis = &states.states;
     let k = psis.len();
-    let sector = psis[0].sector();
-    let n = sector.particles();
-    let sets = match schedule.sampling {
-        Sampling::QuasiRandom => schedule.scramblings,
-        Sampling::Random => RANDOM_SETS,
-    };
+    let n = psis[0].sector().particles();
+    let sets = sets(schedule);
     let each = (samples_of_each(schedule.final_samples, k)).div_ceil(sets).next_power_of_two();
-    let (left, right) = psis[0].interval(system.geometry);
-    let edges: Vec<f64> =
-        (0..=bins).map(|b| left + (right - left) * b as f64 / bins as f64).collect();
-    // Sums of u_k u_l in every bin, by spin.
-    let mut bars = [vec![0.0; bins * k * k], vec![0.0; bins * k * k]];
+    // Sums of u_k u_l.
+    let mut bars = Bars::new(&psis[0], system.geometry, bins, k * k);
     let mut sums = Vec::new();
     let untrained = states.untrained();
-    let (mut samples, mut rejected, mut faults) = (0, 0, Vec::new());
-    for set in 0..sets {
+    let Tally { samples, rejected, faults } = over_sets(sets, watch, |number| {
         let id = MixtureId {
             sampling: schedule.sampling,
             seed: schedule.seed,
             purpose: Purpose::Estimate,
-            number: set as u64,
+            number,
             tails: 0.0,
         };
         let rows = draw_with(psis, &untrained, system, id, each, false);
@@ -108,25 +99,10 @@ pub fn estimate(
             d: product(&rows, &rows.u, &xu),
         });
         for (x, u) in rows.x.chunks_exact(n).zip(rows.u.chunks_exact(k)) {
-            for (spin, range) in sector.spins().enumerate() {
-                let spin = if sector.up == 0 { 1 } else { spin };
-                for &x in &x[range] {
-                    let bin = (x - left) / (right - left) * bins as f64;
-                    if bin >= 0.0 && (bin as usize) < bins {
-                        let sum = &mut bars[spin][bin as usize * k * k..][..k * k];
-                        (0..k * k).for_each(|i| sum[i] += u[i / k] * u[i % k]);
-                    }
-                }
-            }
+            bars.add(x, |sum| (0..k * k).for_each(|i| sum[i] += u[i / k] * u[i % k]));
         }
-        samples += rows.samples();
-        rejected += rows.rejected;
-        faults.extend(rows.faults);
-        faults.truncate(64);
-        if watch().is_break() {
-            return Err(SpectrumError::Interrupted);
-        }
-    }
+        Ok(Tally { samples: rows.samples(), rejected: rows.rejected, faults: rows.faults })
+    })?;
     let pooled = |leave: Option<usize>, of: fn(&Sums) -> &Mat<f64>| {
         let count = (sets - usize::from(leave.is_some())) as f64;
         let mut sum = Mat::<f64>::zeros(k, k);
@@ -149,8 +125,9 @@ pub fn estimate(
         }));
         Ok((values, ritz))
     };
-    let (values, ritz) = all(None)?;
-    let parts = (0..sets).map(|j| Ok(all(Some(j))?.0)).collect::<Result<Vec<_>, LinearError>>()?;
+    let (values, ritz) = all(None).map_err(EnsembleError::Dependent)?;
+    let parts = (0..sets).map(|j| Ok(all(Some(j))?.0)).collect::<Result<Vec<_>, LinearError>>();
+    let parts = parts.map_err(EnsembleError::Dependent)?;
     let with_error = |i: usize| {
         let mean = parts.iter().map(|p| p[i]).sum::<f64>() / sets as f64;
         let square: f64 = parts.iter().map(|p| (p[i] - mean).powi(2)).sum();
@@ -164,18 +141,12 @@ pub fn estimate(
     let variance = ritz.rotation.transpose() * left_over * &ritz.rotation;
     let kinetic = ritz.turned(&s, &pooled(None, |s| &s.t));
     let overlap = overlap(&sums.iter().map(|s| &s.s).collect::<Vec<_>>());
-    let width = (right - left) / bins as f64;
     let c = &ritz.rotation;
-    let between = |q: usize, r: usize, spin: usize| -> Vec<f64> {
-        bars[spin]
-            .chunks_exact(k * k)
-            .map(|m| {
-                let sum: f64 = (0..k * k).map(|i| m[i] * c[(i / k, q)] * c[(i % k, r)]).sum();
-                sum / (samples as f64 * width)
-            })
-            .collect()
+    let pair = |q: usize, r: usize| {
+        bars.densities(samples, |m| {
+            (0..k * k).map(|i| m[i] * c[(i / k, q)] * c[(i % k, r)]).sum::<f64>()
+        })
     };
-    let pair = |q: usize, r: usize| [between(q, r, 0), between(q, r, 1)];
     Ok(SpectrumEstimate {
         energies: (0..k).map(with_error).collect(),
         gaps: (k..2 * k).map(with_error).collect(),
@@ -189,7 +160,7 @@ pub fn estimate(
             .flat_map(|q| (q + 1..k).map(move |r| (q, r)))
             .map(|(q, r)| pair(q, r))
             .collect(),
-        edges,
+        edges: bars.edges(),
         samples,
         rejected,
         faults,

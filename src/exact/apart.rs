@@ -1,9 +1,9 @@
 //! What separates into one coordinate at a time: one particle, particles without interaction, a pair in a harmonic trap.
 
+use super::calculation::Calculation;
 use super::dvr::finite_at_contact;
 use super::elements::{LeftEnd, Levels, Line, complete, edges_for, levels};
 use super::pair::{self, OnGrid};
-use super::problem::Problem;
 use super::refine::Sequence;
 use super::trap::{TrapEnergies, with_centre_of_mass};
 use super::{Components, ConvergenceRow, ErrorBudget, ExactError, Refinement};
@@ -21,7 +21,7 @@ pub(super) struct Apart {
     pub(super) half_width: f64,
 }
 
-impl Problem<'_> {
+impl Calculation<'_> {
     /// The energies, if the problem separates.
     pub(super) fn apart(
         &mut self,

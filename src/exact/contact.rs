@@ -8,8 +8,8 @@ use super::refine::Sequence;
 use super::trap::with_centre_of_mass;
 use super::watch::Watch;
 use super::{
-    Components, ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, Method,
-    Refinement, Step,
+    Components, ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, Method, News,
+    Refinement,
 };
 use crate::contact::base::Base;
 use crate::contact::orders;
@@ -145,7 +145,7 @@ fn in_cells(
         {
             break;
         }
-        watch.tell(&Step::Predicted { determinants: size as u64, bytes: bytes as u64, work });
+        watch.tell(&News::Predicted { determinants: size as u64, bytes: bytes as u64, work });
         if bytes > options.memory_limit_bytes as f64 {
             let (needed, limit) = (bytes as u64, options.memory_limit_bytes);
             return Err(ExactError::Memory { needed, limit });
@@ -171,7 +171,7 @@ fn in_cells(
             change: sequence.change(),
             discarded: None,
         };
-        watch.tell(&Step::Row(row.clone()));
+        watch.tell(&News::Row(row.clone()));
         table.push(row);
         best = Some(base);
         if sequence.has_ratio() && sequence.worst() < 0.4 * options.tolerance {
@@ -255,7 +255,7 @@ fn in_trap(
         if enough && !fits {
             break;
         }
-        watch.tell(&Step::Predicted { determinants: elements as u64, bytes: bytes as u64, work });
+        watch.tell(&News::Predicted { determinants: elements as u64, bytes: bytes as u64, work });
         if !fits {
             let (needed, limit) = (bytes as u64, options.memory_limit_bytes);
             return Err(ExactError::Memory { needed, limit });
@@ -288,7 +288,7 @@ fn in_trap(
             change: sequence.change(),
             discarded: None,
         };
-        watch.tell(&Step::Row(row.clone()));
+        watch.tell(&News::Row(row.clone()));
         table.push(row);
         best = Some((glued, level));
         if sequence.has_ratio() && sequence.worst() < 0.4 * options.tolerance {
@@ -372,7 +372,7 @@ mod tests {
         };
         let options = ExactOptions { states, closed_forms: false, ..ExactOptions::default() };
         let sector = Sector::new(up, down);
-        let go = &mut |_: &Step| ControlFlow::Continue(());
+        let go = &mut |_: &News| ControlFlow::Continue(());
         solve(&hamiltonian, &Geometry::Line, sector, &options, go).unwrap()
     }
 

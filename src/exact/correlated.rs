@@ -1,11 +1,11 @@
 //! Three particles and more: full configuration interaction in natural orbitals.
 
+use super::calculation::{CHECK_WORK, Calculation, GROWTH, MOST_FUNCTIONS, length};
 use super::ci::{CiSpace, PairDensities, PairMatrices};
 use super::davidson::{Eigenpairs, lowest, start_vectors};
 use super::dvr::{OneBodyBasis, PairGrid, one_body_matrix};
 use super::integrals::{transform, two_body};
 use super::natural::{MeanField, determinant_geminals, natural_geminals};
-use super::problem::{CHECK_WORK, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
 use super::strings::choose;
 use super::watch::{Finishing, Watch};
@@ -69,7 +69,7 @@ pub(super) fn pilot_orbitals(sector: Sector) -> usize {
 const NEGLIGIBLE: f64 = 1e-6;
 const MOST_IMPORTANT: usize = 12;
 
-impl Problem<'_> {
+impl Calculation<'_> {
     pub(super) fn correlated(&mut self, basis: OneBodyBasis) -> Result<Correlated, ExactError> {
         let sector = self.sector;
         let n = basis.size();

@@ -10,7 +10,7 @@
 //! vectors with a share of everything, orthogonal to what was found.
 
 use super::watch::Watch;
-use super::{ExactError, Iteration, Noise, Step};
+use super::{ExactError, Iteration, News, Noise};
 use crate::math::linalg::{add_scaled, dot, norm, symmetric_eigen};
 use faer::Mat;
 
@@ -387,7 +387,7 @@ where
             }
             let top = theta[states - 1];
             if below.is_none() {
-                watch.tell(&Step::Iteration(Iteration {
+                watch.tell(&News::Iteration(Iteration {
                     number: earlier + pass,
                     energy: theta[0],
                     residual,

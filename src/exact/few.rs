@@ -1,7 +1,7 @@
 //! One particle by dense diagonalisation, two in the complete one-body basis.
 
+use super::calculation::{CHECK_WORK, Calculation, FIRST_CUTOFF, GROWTH, MOST_FUNCTIONS, length};
 use super::dvr::{OneBodyBasis, one_body_matrix};
-use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, MOST_FUNCTIONS, Problem, length};
 use super::refine::Sequence;
 use super::watch::Watch;
 use super::{
@@ -22,7 +22,7 @@ pub(super) struct Level {
     degenerate: Vec<bool>,
 }
 
-impl Problem<'_> {
+impl Calculation<'_> {
     /// One particle, or two of `sector` in the complete basis.
     pub(super) fn small(
         &mut self,

@@ -1,17 +1,17 @@
 //! Few particles of both spins in a harmonic trap whose interaction is steep: gaps in spectral elements, glued where
 //! different spins meet.
 
+use super::calculation::Calculation;
 use super::davidson::DavidsonOptions;
 use super::gaps::{Field, GapBasis, Trap};
 use super::glued::{Functions, Glued, GluedLevel, cost};
-use super::problem::Problem;
 use super::trap::{FURTHER, InElements, POLYNOMIALS, Refined, TrapEnergies, with_centre_of_mass};
 use super::{Components, Density, ErrorBudget, ExactError};
 use crate::contact::{Gas, Space, orders};
 use crate::system::{External, Geometry, Interaction};
 
 /// Particles at most: beyond, one-body functions are cheaper, whatever the interaction.
-const MOST_PARTICLES: usize = 4;
+const MOST_GLUED: usize = 4;
 /// Products with the Hamiltonian that one state takes, for predictions of work.
 const PRODUCTS: f64 = 40.0;
 
@@ -22,7 +22,7 @@ pub(super) struct Mixed {
     walls: f64,
 }
 
-impl Problem<'_> {
+impl Calculation<'_> {
     /// The problem as one of glued gaps, if it is one.
     pub(super) fn as_mixed(
         &mut self,
@@ -33,7 +33,7 @@ impl Problem<'_> {
         let External::Harmonic { frequency } = self.hamiltonian.external else { return Ok(None) };
         let rest = self.hamiltonian.interaction.clone();
         if counts.len() != 2
-            || !(3..=MOST_PARTICLES).contains(&n)
+            || !(3..=MOST_GLUED).contains(&n)
             || rest == Interaction::None
             || !rest.value(0.0).is_finite()
         {
@@ -136,7 +136,7 @@ impl Problem<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::exact::{ExactOptions, ExactResult, Step, solve};
+    use crate::exact::{ExactOptions, ExactResult, News, solve};
     use crate::system::{External, Geometry, Hamiltonian, Sector};
     use std::ops::ControlFlow;
 
@@ -146,7 +146,7 @@ mod tests {
             external: External::Harmonic { frequency },
             interaction: ron::from_str(interaction).unwrap(),
         };
-        let go = &mut |_: &Step| ControlFlow::Continue(());
+        let go = &mut |_: &News| ControlFlow::Continue(());
         let sector = Sector::new(up, down);
         let options = ExactOptions { tolerance: 1e-7, ..ExactOptions::default() };
         solve(&hamiltonian, &Geometry::Line, sector, &options, go).unwrap()

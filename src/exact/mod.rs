@@ -13,6 +13,7 @@
 mod active_space;
 mod apart;
 mod bethe;
+mod calculation;
 mod ci;
 pub mod closed_forms;
 pub(crate) mod configurations;
@@ -32,7 +33,6 @@ mod mixed;
 mod mps;
 mod natural;
 mod pair;
-mod problem;
 mod refine;
 mod solve;
 mod state;
@@ -138,7 +138,7 @@ pub enum ExactError {
     /// No box was large enough: the state is not bound.
     #[error(
         "the state is not bound, or too weakly for a box of half-width {half_width:.4} bohr (energy still \
-         changes by {change:.1e} Hartree): give the walls with --half-width"
+         changes by {change:.1e} Hartree)"
     )]
     Unbound {
         /// The largest half-width tried, in bohr.
@@ -300,7 +300,7 @@ pub struct ConvergenceRow {
 
 /// News on the way.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum News {
     /// About to run a calculation of this predicted size.
     Predicted {
         /// Dimension of the eigenproblem.

@@ -1,13 +1,13 @@
 //! The driver: which route a problem takes, and what is made of their results.
 
+use super::calculation::{CHECK_WORK, Calculation, PLOTTED, Setting};
 use super::closed_forms::{self, ClosedForm};
 use super::dvr::finite_at_contact;
 use super::mps;
-use super::problem::{CHECK_WORK, PLOTTED, Problem, Setting};
 use super::trap::TrapEnergies;
 use super::units::{self, InUnits};
 use super::watch::{Allowance, Meter, Watch};
-use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, Step, whole_work};
+use super::{ErrorBudget, ExactError, ExactOptions, ExactResult, Method, News, whole_work};
 use crate::contact;
 use crate::system::hamiltonian::recognised;
 use crate::system::landscape::Landscape;
@@ -28,7 +28,7 @@ pub fn solve(
     geometry: &Geometry,
     sector: Sector,
     options: &ExactOptions,
-    progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(&News) -> ControlFlow<()>,
 ) -> Result<ExactResult, ExactError> {
     crate::parallel::pin_linear_algebra();
     if sector.particles() == 0 {
@@ -65,7 +65,7 @@ pub fn solve_on_line(
     hamiltonian: &Hamiltonian,
     sector: Sector,
     options: &ExactOptions,
-    progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+    progress: &mut dyn FnMut(&News) -> ControlFlow<()>,
 ) -> Result<ExactResult, ExactError> {
     solve(hamiltonian, &Geometry::Line, sector, options, progress)
 }
@@ -126,7 +126,7 @@ fn between_walls(
     }
     let apart = match options.method {
         Method::Auto => {
-            Problem::new(setting, hamiltonian, sector, options, watch).apart(Some(geometry))?
+            Calculation::new(setting, hamiltonian, sector, options, watch).apart(Some(geometry))?
         }
         _ => None,
     };
@@ -138,7 +138,7 @@ fn between_walls(
     if let Some(energies) = energies {
         let limited = for_densities(hamiltonian, options, separates, &energies);
         let densities = beside(&energies, &limited, watch, |limited, watch| {
-            Problem::new(setting, hamiltonian, sector, limited, watch)
+            Calculation::new(setting, hamiltonian, sector, limited, watch)
                 .solve(*geometry, vec![0.0; limited.states])
         });
         return energies.with_densities(
@@ -149,7 +149,7 @@ fn between_walls(
             options.tolerance,
         );
     }
-    let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+    let mut problem = Calculation::new(setting, hamiltonian, sector, options, watch);
     let found = problem.solve(*geometry, vec![0.0; options.states]);
     with_elements(found, setting, hamiltonian, Some(geometry), sector, options, watch)
 }
@@ -167,7 +167,7 @@ fn with_elements(
     if found.as_ref().is_ok_and(|r| r.converged) {
         return found;
     }
-    let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+    let mut problem = Calculation::new(setting, hamiltonian, sector, options, watch);
     let in_elements = if sector.particles() > MOST_IN_GAPS_FIRST && options.method == Method::Auto {
         match problem.as_mixed(geometry) {
             Ok(Some(mixed)) => problem.solve_mixed(&mixed),
@@ -254,7 +254,7 @@ fn in_gaps(
     options: &ExactOptions,
     watch: &mut dyn Watch,
 ) -> Result<Option<TrapEnergies>, ExactError> {
-    let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+    let mut problem = Calculation::new(setting, hamiltonian, sector, options, watch);
     if options.method == Method::Ci {
         return Ok(None);
     }
@@ -372,7 +372,9 @@ fn on_line(
         return Ok(result);
     }
     let apart = match options.method {
-        Method::Auto => Problem::new(setting, hamiltonian, sector, options, watch).apart(None)?,
+        Method::Auto => {
+            Calculation::new(setting, hamiltonian, sector, options, watch).apart(None)?
+        }
         _ => None,
     };
     let (energies, half_width) = match apart {
@@ -380,7 +382,7 @@ fn on_line(
         None => (in_gaps(setting, hamiltonian, None, sector, options, watch)?, None),
     };
     let determinants = |options: &ExactOptions, watch: &mut dyn Watch| {
-        let mut problem = Problem::new(setting, hamiltonian, sector, options, watch);
+        let mut problem = Calculation::new(setting, hamiltonian, sector, options, watch);
         let (half_width, walls) = match half_width {
             Some(half_width) => (half_width, vec![0.0; options.states]),
             None => problem.find_walls()?,
@@ -456,7 +458,7 @@ pub(super) fn bare_closed_form(
     }
 }
 
-impl Problem<'_> {
+impl Calculation<'_> {
     fn solve(&mut self, geometry: Geometry, walls: Vec<f64>) -> Result<ExactResult, ExactError> {
         self.look_closely(&geometry)?;
         if self.sector.particles() <= 2 {
@@ -482,7 +484,7 @@ mod tests {
         };
         let sector = Sector::new(1, 0);
         let options = ExactOptions { closed_forms: false, ..ExactOptions::default() };
-        let go_on = &mut |_: &Step| ControlFlow::Continue(());
+        let go_on = &mut |_: &News| ControlFlow::Continue(());
         let numbers = solve_on_line(&hamiltonian, sector, &options, go_on).unwrap();
         let landscape = Landscape::of(&hamiltonian, &Geometry::Line, sector);
         let frame = Frame::of(&landscape);

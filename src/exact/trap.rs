@@ -1,7 +1,7 @@
 //! Refinement of the route in gaps, and how its energies join the densities of the other route.
 
+use super::calculation::{Calculation, PLOTTED, Setting};
 use super::gaps::{self, Field, GapBasis, GapLevel, Trap};
-use super::problem::{PLOTTED, Problem, Setting};
 use super::refine::Sequence;
 use super::{
     Components, ConvergenceRow, Density, ErrorBudget, ExactError, ExactResult, GroundState,
@@ -77,7 +77,7 @@ pub(super) fn with_centre_of_mass(
     sums
 }
 
-impl Problem<'_> {
+impl Calculation<'_> {
     /// The problem as one in gaps, if it is one, and what hard walls of `geometry` cost.
     ///
     /// Two particles without a divergence at contact are left to the complete basis.

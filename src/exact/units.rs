@@ -1,7 +1,7 @@
 //! Results from the units of the system to bohr and Hartree.
 
 use super::watch::Watch;
-use super::{ConvergenceRow, Density, ExactError, ExactResult, GroundState, Iteration, Step};
+use super::{ConvergenceRow, Density, ExactError, ExactResult, GroundState, Iteration, News};
 use crate::system::{Frame, Geometry};
 
 fn geometry(frame: &Frame, geometry: Geometry) -> Geometry {
@@ -40,17 +40,17 @@ impl Watch for InUnits<'_> {
         self.watch.look()
     }
 
-    fn tell(&mut self, news: &Step) {
+    fn tell(&mut self, news: &News) {
         self.watch.tell(&step(&self.frame, news, self.particles));
     }
 }
 
 /// News of a calculation in the units of the system.
-fn step(frame: &Frame, news: &Step, particles: usize) -> Step {
+fn step(frame: &Frame, news: &News, particles: usize) -> News {
     let unit = frame.length * frame.length;
     match news {
-        Step::Row(r) => Step::Row(row(frame, r, particles)),
-        Step::Iteration(i) => Step::Iteration(Iteration {
+        News::Row(r) => News::Row(row(frame, r, particles)),
+        News::Iteration(i) => News::Iteration(Iteration {
             energy: frame.energy_out(i.energy, particles),
             residual: i.residual / unit,
             target: i.target / unit,

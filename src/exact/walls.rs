@@ -1,11 +1,11 @@
 //! The infinite line: walls are moved out until they do not matter.
 
-use super::problem::{CHECK_WORK, FIRST_CUTOFF, GROWTH, Problem};
+use super::calculation::{CHECK_WORK, Calculation, FIRST_CUTOFF, GROWTH};
 use super::refine::Sequence;
 use super::{ConvergenceRow, ExactError, Refinement};
 use crate::system::Geometry;
 
-impl Problem<'_> {
+impl Calculation<'_> {
     /// Half-width beyond which the walls do not matter, and what they still cost each state.
     pub(super) fn find_walls(&mut self) -> Result<(f64, Vec<f64>), ExactError> {
         // Hartree-Fock finds the right order of magnitude cheaply, by the pressure on the walls: a

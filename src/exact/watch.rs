@@ -1,6 +1,6 @@
 //! How much work a calculation may still do, and whether anybody still waits for it.
 
-use super::{ExactError, Step};
+use super::{ExactError, News};
 use std::ops::ControlFlow;
 
 /// What long calculations ask before each piece of work, often enough to stop within a second.
@@ -10,20 +10,20 @@ pub(crate) trait Watch {
     /// Before work that is not counted, such as the densities of a result that is there.
     fn look(&mut self) -> Result<(), ExactError>;
     /// News for whoever waits; what they answer is heard at the next piece of work.
-    fn tell(&mut self, step: &Step);
+    fn tell(&mut self, step: &News);
 }
 
 /// Counts work against a limit and asks the caller's `progress` whether to go on. Work, not time, so that
 /// what is found within the limit does not depend on the machine.
 pub(crate) struct Meter<'a> {
-    progress: &'a mut dyn FnMut(&Step) -> ControlFlow<()>,
+    progress: &'a mut dyn FnMut(&News) -> ControlFlow<()>,
     spent: f64,
     limit: f64,
     interrupted: bool,
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(progress: &'a mut dyn FnMut(&Step) -> ControlFlow<()>, limit: f64) -> Self {
+    pub(crate) fn new(progress: &'a mut dyn FnMut(&News) -> ControlFlow<()>, limit: f64) -> Self {
         Meter { progress, spent: 0.0, limit, interrupted: false }
     }
 }
@@ -39,11 +39,11 @@ impl Watch for Meter<'_> {
     }
 
     fn look(&mut self) -> Result<(), ExactError> {
-        self.tell(&Step::Work { done: self.spent, limit: self.limit });
+        self.tell(&News::Work { done: self.spent, limit: self.limit });
         if self.interrupted { Err(ExactError::Interrupted) } else { Ok(()) }
     }
 
-    fn tell(&mut self, step: &Step) {
+    fn tell(&mut self, step: &News) {
         self.interrupted |= (self.progress)(step).is_break();
     }
 }
@@ -60,7 +60,7 @@ impl Watch for Unwatched {
         Ok(())
     }
 
-    fn tell(&mut self, _: &Step) {}
+    fn tell(&mut self, _: &News) {}
 }
 
 /// Work for a result that is there, which is not counted any more.
@@ -75,7 +75,7 @@ impl Watch for Finishing<'_> {
         self.0.look()
     }
 
-    fn tell(&mut self, step: &Step) {
+    fn tell(&mut self, step: &News) {
         self.0.tell(step);
     }
 }
@@ -100,7 +100,7 @@ impl Watch for Allowance<'_> {
         self.watch.look()
     }
 
-    fn tell(&mut self, step: &Step) {
+    fn tell(&mut self, step: &News) {
         self.watch.tell(step);
     }
 }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_limit_and_an_interruption_end_the_work() {
-        let mut go_on = |_: &Step| ControlFlow::Continue(());
+        let mut go_on = |_: &News| ControlFlow::Continue(());
         let mut meter = Meter::new(&mut go_on, 10.0);
         assert_eq!(meter.spend(6.0), Ok(()));
         let refused = meter.spend(6.0);
@@ -123,7 +123,7 @@ mod tests {
         let mut little = Allowance { watch: &mut meter, left: 3.0 };
         assert_eq!(little.spend(2.0), Ok(()));
         assert_eq!(little.spend(2.0), Err(ExactError::Work { needed: 2.0, limit: 1.0 }));
-        let mut stop = |_: &Step| ControlFlow::Break(());
+        let mut stop = |_: &News| ControlFlow::Break(());
         let mut meter = Meter::new(&mut stop, 10.0);
         assert_eq!(meter.spend(1.0), Err(ExactError::Interrupted));
     }

@@ -7,12 +7,11 @@
 
 use super::mixture::spread;
 use crate::local_energy::{ABSURD, Batch, BatchId, FAULTS, Fault};
-use crate::math::linalg::LinearError;
 use crate::parallel;
 use crate::sampling::Points;
 use crate::system::System;
+use crate::wavefunction::Wavefunction;
 use crate::wavefunction::weyl::ensemble::GibbsStates;
-use crate::wavefunction::{Wavefunction, WavefunctionError};
 use crate::work;
 use std::collections::BTreeMap;
 
@@ -111,32 +110,6 @@ pub fn draw(
     all.batch.roughness = flow.roughness();
     all.batch.values = states.parameters().to_vec();
     all
-}
-
-/// Why there is no training or estimate.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ThermalError {
-    /// The observer ended it.
-    #[error("interrupted")]
-    Interrupted,
-    /// No step could be computed.
-    #[error("no step could be computed: {0}")]
-    Linear(#[from] LinearError),
-    /// A state to go on from that is none of this ensemble.
-    #[error("the state to go on from does not fit the ensemble")]
-    State,
-    /// Parameters that do not fit.
-    #[error(transparent)]
-    Wavefunction(#[from] WavefunctionError),
-    /// Nothing is left to estimate from.
-    #[error("only {good} of {samples} samples have a finite local energy")]
-    Faults {
-        /// Good samples.
-        good: usize,
-        /// Samples drawn.
-        samples: usize,
-    },
 }
 
 /// Determinants of the base beyond which fewer samples are drawn, in proportion: an evaluation costs as much.

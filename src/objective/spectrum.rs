@@ -7,7 +7,6 @@
 use super::mixture::Rows;
 use super::robust::Huber;
 use crate::math::linalg::LinearError;
-use crate::wavefunction::WavefunctionError;
 use faer::prelude::Solve;
 use faer::{Mat, Side};
 
@@ -163,24 +162,6 @@ impl Turned {
             .sum();
         energy + 0.5 * variance * squares
     }
-}
-
-/// Why there is no training.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SpectrumError {
-    /// The observer ended it.
-    #[error("interrupted")]
-    Interrupted,
-    /// A linear system without a solution: the states are no longer independent.
-    #[error("the states of the samples are not independent, or not finite: {0}")]
-    Linear(#[from] LinearError),
-    /// A state to go on from that is none of these states.
-    #[error("the state to go on from does not fit the states")]
-    State,
-    /// Parameters that do not fit.
-    #[error(transparent)]
-    Wavefunction(#[from] WavefunctionError),
 }
 
 /// Fewest samples of a state in an iteration.

@@ -7,7 +7,7 @@
 use super::replicates::Replicates;
 use super::{Bins, LETTERS, Observable, Quantity, Sample, Setup};
 use crate::math::linalg::EigenFailure;
-use crate::observables::quantity::{Axis, Estimates};
+use crate::observables::quantity::{Axis, Values};
 use crate::system::Geometry;
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -133,7 +133,7 @@ impl Observable for Contact {
                 "contact_density_of_state",
                 "1/bohr",
                 "the same mean from the coefficients of the state, without samples",
-                Estimates::without_errors(vec![self.exact]),
+                Values::without_errors(vec![self.exact]),
             ));
         }
         out.push(Quantity::new(
@@ -158,7 +158,7 @@ impl Observable for Contact {
         let points = (0..self.orders.len()).map(|i| i as f64).collect();
         let values = self.orders.iter().map(|(_, p)| *p).collect();
         out.push(
-            Quantity::new("order_probabilities", "", &about, Estimates::without_errors(values))
+            Quantity::new("order_probabilities", "", &about, Values::without_errors(values))
                 .along(Axis::points("order", "", points)),
         );
         Ok(out)

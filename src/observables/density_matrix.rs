@@ -35,7 +35,7 @@
 //! sum is right, each lies between the exact ones.
 
 use super::grid::first_high;
-use super::quantity::Estimates;
+use super::quantity::Values;
 use super::replicates::{Replicates, mean_and_error};
 use super::{Axis, Observable, Quantity, Sample, Setup};
 use crate::math::linalg::{EigenFailure, symmetric_eigen};
@@ -139,11 +139,7 @@ impl DensityMatrix {
         Ok(Mat::from_fn(g, count, |i, k| vectors[(i, g - 1 - k)]))
     }
 
-    fn occupations(
-        &self,
-        replicates: &Replicates,
-        count: usize,
-    ) -> Result<Estimates, EigenFailure> {
+    fn occupations(&self, replicates: &Replicates, count: usize) -> Result<Values, EigenFailure> {
         let g = self.grid.len();
         let (first, rest) = replicates.each().split_at(replicates.count().div_ceil(4));
         let all = self.orbitals(&Replicates::new(first.to_vec()).mean(), g)?;
@@ -309,7 +305,7 @@ const RESOLVED: f64 = 4.0;
 ///
 /// `rows` are the diagonal elements of each replicate and `elements` its whole rows of the matrix, in orbitals that come
 /// from other replicates, `share` times as many.
-fn second_order(rows: &[Vec<f64>], elements: &[Mat<f64>], share: f64) -> Estimates {
+fn second_order(rows: &[Vec<f64>], elements: &[Mat<f64>], share: f64) -> Values {
     let r = rows.len() as f64;
     let (count, all) = (elements[0].nrows(), elements[0].ncols());
     let mean = |k: usize, j: usize| elements.iter().map(|m| m[(k, j)]).sum::<f64>() / r;
@@ -423,7 +419,7 @@ impl Observable for DensityMatrix {
                 "natural_orbitals",
                 "1/bohr^(1/2)",
                 "natural orbitals; those of equal occupation are any orthonormal set of their span",
-                Estimates::without_errors(values),
+                Values::without_errors(values),
             )
             .along(Axis::points("orbital", "", (1..=shown).map(|k| k as f64).collect()))
             .along(points()),

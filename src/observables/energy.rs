@@ -96,7 +96,7 @@ impl Observable for Energy {
                 "first_excited",
                 "Ha",
                 "the E_1 of the lower bound",
-                super::quantity::Estimates::without_errors(vec![excited]),
+                super::quantity::Values::without_errors(vec![excited]),
             ));
         }
         Ok(out)

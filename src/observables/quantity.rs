@@ -65,7 +65,7 @@ pub struct Quantity {
 
 impl Quantity {
     /// A quantity without axes so far.
-    pub fn new(name: impl Into<String>, unit: &str, about: &str, estimates: Estimates) -> Self {
+    pub fn new(name: impl Into<String>, unit: &str, about: &str, estimates: Values) -> Self {
         Quantity {
             name: name.into(),
             unit: unit.into(),
@@ -116,22 +116,22 @@ impl Quantity {
 
 /// Values with their standard errors.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Estimates {
+pub struct Values {
     /// Values.
     pub values: Vec<f64>,
     /// Standard errors; empty where there are none.
     pub errors: Vec<f64>,
 }
 
-impl Estimates {
+impl Values {
     /// Values without errors.
     pub fn without_errors(values: Vec<f64>) -> Self {
-        Estimates { values, errors: vec![] }
+        Values { values, errors: vec![] }
     }
 
     /// One number with its error.
     pub fn one(value: f64, error: f64) -> Self {
-        Estimates { values: vec![value], errors: vec![error] }
+        Values { values: vec![value], errors: vec![error] }
     }
 
     /// One of the values alone.

@@ -1,6 +1,6 @@
 //! From means of independent replicates to values with error bars.
 
-use super::quantity::Estimates;
+use super::quantity::Values;
 
 /// Means of the same sums over independent replicates of equal size.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,14 +43,14 @@ impl Replicates {
     }
 
     /// Expectation of a *linear* function of the means: mean over the replicates, with its standard error.
-    pub fn linear(&self, f: impl Fn(&[f64]) -> Vec<f64>) -> Estimates {
+    pub fn linear(&self, f: impl Fn(&[f64]) -> Vec<f64>) -> Values {
         mean_and_error(&self.means.iter().map(|m| f(m)).collect::<Vec<_>>())
     }
 
     /// Any smooth function of the expectations, by the jackknife: first-order bias removed, standard error from
     /// the scatter when one replicate is left out (B. Efron, C. Stein, "The jackknife estimate of variance", Ann.
     /// Statist. 9, 586 (1981)).
-    pub fn jackknife(&self, f: impl Fn(&[f64]) -> Vec<f64>) -> Estimates {
+    pub fn jackknife(&self, f: impl Fn(&[f64]) -> Vec<f64>) -> Values {
         let r = self.count() as f64;
         let whole = f(&self.mean());
         let without: Vec<Vec<f64>> = self.leave_one_out().map(|m| f(&m)).collect();
@@ -58,12 +58,12 @@ impl Replicates {
         let values =
             whole.iter().zip(&scatter.values).map(|(w, m)| r * w - (r - 1.0) * m).collect();
         // Standard error of the mean of pseudo-values r f - (r - 1) f_k.
-        Estimates { values, errors: scatter.errors.iter().map(|e| e * (r - 1.0)).collect() }
+        Values { values, errors: scatter.errors.iter().map(|e| e * (r - 1.0)).collect() }
     }
 }
 
 /// Mean over rows and its standard error.
-pub(super) fn mean_and_error(rows: &[Vec<f64>]) -> Estimates {
+pub(super) fn mean_and_error(rows: &[Vec<f64>]) -> Values {
     let r = rows.len() as f64;
     let length = rows.first().map_or(0, Vec::len);
     let mut values = vec![0.0; length];
@@ -77,7 +77,7 @@ pub(super) fn mean_and_error(rows: &[Vec<f64>]) -> Estimates {
         }
     }
     errors.iter_mut().for_each(|e| *e = (*e / (r * (r - 1.0))).sqrt());
-    Estimates { values, errors }
+    Values { values, errors }
 }
 
 #[cfg(test)]

@@ -86,9 +86,9 @@ impl OptimiserSettings {
             _ if wavefunction.has_kinks() => {
                 OptimiserSettings::EnergyNaturalGradient(Default::default())
             }
-            WavefunctionSettings::Waveflow(_) => OptimiserSettings::RayleighGaussNewton(
-                RayleighGaussNewtonSettings::unbounded(),
-            ),
+            WavefunctionSettings::Waveflow(_) => {
+                OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings::unbounded())
+            }
             WavefunctionSettings::Weyl(_) | WavefunctionSettings::SectorBase(_) => {
                 OptimiserSettings::RayleighGaussNewton(Default::default())
             }

@@ -9,14 +9,14 @@ use faer::Mat;
 use faer::prelude::Solve;
 
 /// The linear system of a step.
-pub(crate) struct Step {
+pub(crate) struct Equations {
     pub(crate) force: Vec<f64>,
     curvature: Mat<f64>,
     metric: Mat<f64>,
     damped: Mat<f64>,
 }
 
-impl Step {
+impl Equations {
     /// `J_k = dh_k - sum_l du_l A_lk`; it and `du` are taken without their parts in the span of `u`. The force is
     /// `sum_k w_k <du_k rho_k + v J_k rho_k>`, the curvature `sum_k w_k <du_k J_k^T + v J_k J_k^T>`, and the metric
     /// `sum_k w_k <du_k du_k^T>`: for one state Rayleigh–Gauss–Newton.
@@ -74,7 +74,7 @@ impl Step {
                 }
             }
         }
-        Step { force, curvature, metric, damped }
+        Equations { force, curvature, metric, damped }
     }
 
     /// The step at a damping, within the trust radius, and its norm.

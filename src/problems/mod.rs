@@ -1,6 +1,6 @@
 //! Problems together with their known solutions: shared by tests, the regression suite and the docs.
 
-use crate::exact::{Components, ExactError, ExactOptions, ExactResult, Step, solve, solve_on_line};
+use crate::exact::{Components, ExactError, ExactOptions, ExactResult, News, solve, solve_on_line};
 use crate::system::{Geometry, Hamiltonian, Sector};
 use serde::Deserialize;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 /// the nuclei.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Problem {
+pub struct ReferenceCase {
     /// Short unique name.
     pub name: String,
     /// Numbers of particles.
@@ -46,7 +46,7 @@ pub struct DensityOnPoints {
     pub n: Vec<f64>,
 }
 
-impl Problem {
+impl ReferenceCase {
     /// Exact diagonalisation of this problem, on the line where it has no walls.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Problem {
     pub fn solve(
         &self,
         options: &ExactOptions,
-        progress: &mut dyn FnMut(&Step) -> ControlFlow<()>,
+        progress: &mut dyn FnMut(&News) -> ControlFlow<()>,
     ) -> Result<ExactResult, ExactError> {
         match &self.geometry {
             Some(g) => solve(&self.hamiltonian, g, self.sector, options, progress),
@@ -67,12 +67,12 @@ impl Problem {
 ///
 /// # Panics
 /// Never: the file is part of the crate and a test reads it.
-pub fn reference_cases() -> Vec<Problem> {
+pub fn reference_cases() -> Vec<ReferenceCase> {
     let text = include_str!("../../data/reference_energies.json");
     serde_json::from_str(text).expect("the data file is part of the crate and tested")
 }
 
 /// The reference case called `name`.
-pub fn reference_case(name: &str) -> Option<Problem> {
+pub fn reference_case(name: &str) -> Option<ReferenceCase> {
     reference_cases().into_iter().find(|p| p.name == name)
 }

@@ -32,7 +32,7 @@ pub use observer::{Event, Observer, each_iteration};
 pub use reference::{Task, solve_until, thermal_until};
 pub use state::{Samples, State, StateError};
 
-use crate::estimate::{self, Estimate, Evidence, Verdict, judge, rayleigh_quotient};
+use crate::estimate::{self, Evidence, GroundStateEstimate, Verdict, judge, rayleigh_quotient};
 use crate::exact::{Density, PairDensity};
 use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
 use crate::math::statistics::Moments;
@@ -110,6 +110,9 @@ pub enum RunError {
     /// The wavefunction cannot be saved.
     #[error(transparent)]
     Saved(#[from] SavedError),
+    /// States or temperatures in one of several processes.
+    #[error("states and temperatures run in one process")]
+    Processes,
     /// States or a temperature that cannot be had.
     #[error("{0}")]
     Ensemble(String),
@@ -549,7 +552,7 @@ fn row(report: &IterationReport, seconds: f64) -> IterationRow {
     }
 }
 
-fn profile(spec: &ResolvedSpec, estimate: &Estimate) -> DensityProfile {
+fn profile(spec: &ResolvedSpec, estimate: &GroundStateEstimate) -> DensityProfile {
     let of = |spin: usize, n: usize| {
         if n == 0 { Vec::new() } else { estimate.density.density(spin) }
     };

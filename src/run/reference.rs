@@ -4,7 +4,7 @@ use super::{Event, Observer, RunError};
 use crate::estimate::judge::Scale;
 use crate::exact::thermal::{ThermalOptions, ThermalResult, thermal};
 use crate::exact::{
-    ExactError, ExactOptions, ExactResult, GroundState, Step, solve, solve_on_line,
+    ExactError, ExactOptions, ExactResult, GroundState, News, solve, solve_on_line,
 };
 use crate::spec::{ReferenceSource, ResolvedSpec};
 use crate::store::record::Reference;
@@ -40,9 +40,53 @@ pub struct Task {
     pub geometry: Option<Geometry>,
 }
 
-enum News {
-    Step(Step),
-    Done(Box<Result<ExactResult, ExactError>>),
+/// What comes from the thread of a solver.
+enum Sent<N, T> {
+    News(N),
+    Done(T),
+}
+
+/// Runs `work` in a thread of its own, on the threads of `pool` or on those of the process, while `show` hears its news. None where `stops` says so: the
+/// flag that `work` is given is up then, and after `patience` the thread is left behind.
+fn until<N: Send + 'static, T: Send + 'static>(
+    work: impl FnOnce(&dyn Fn(N), &AtomicBool) -> T + Send + 'static,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    (stops, patience): (&dyn Fn() -> bool, Duration),
+    show: &mut dyn FnMut(&N),
+) -> io::Result<Option<T>> {
+    let (send, sent) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let solver = {
+        let stop = Arc::clone(&stop);
+        std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            // Where nobody listens any more the flag is up.
+            let tell = |news: N| drop(send.send(Sent::News(news)));
+            let work = || work(&tell, &stop);
+            let done = match pool {
+                Some(pool) => pool.install(work),
+                None => work(),
+            };
+            let _ = send.send(Sent::Done(done));
+        })?
+    };
+    let mut asked: Option<Instant> = None;
+    loop {
+        match sent.recv_timeout(TICK) {
+            Ok(Sent::News(news)) => show(&news),
+            Ok(Sent::Done(done)) => return Ok(Some(done)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => match solver.join() {
+                Ok(()) => return Ok(None),
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        }
+        if stops() {
+            stop.store(true, Ordering::Relaxed);
+            if asked.get_or_insert_with(Instant::now).elapsed() >= patience {
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// Solves `task`, on the threads of `pool` or on those of the process, while `show` hears the news.
@@ -55,55 +99,29 @@ pub fn solve_until(
     options: &ExactOptions,
     pool: Option<Arc<rayon::ThreadPool>>,
     stops: &dyn Fn() -> bool,
-    show: &mut dyn FnMut(&Step),
+    show: &mut dyn FnMut(&News),
 ) -> io::Result<Result<ExactResult, ExactError>> {
-    let (send, news) = channel();
-    let stop = Arc::new(AtomicBool::new(false));
-    let solver = {
-        let (task, options, stop) = (task.clone(), options.clone(), Arc::clone(&stop));
-        std::thread::Builder::new().stack_size(STACK).spawn(move || {
-            let mut spoken = Instant::now();
-            let mut progress = |step: &Step| {
-                let minor = matches!(step, Step::Work { .. });
-                if !minor || spoken.elapsed() > TICK {
-                    spoken = Instant::now();
-                    // Nobody listens any more: the flag is up.
-                    let _ = send.send(News::Step(step.clone()));
-                }
-                match stop.load(Ordering::Relaxed) {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
-            };
-            let mut work = || match &task.geometry {
-                Some(g) => solve(&task.hamiltonian, g, task.sector, &options, &mut progress),
-                None => solve_on_line(&task.hamiltonian, task.sector, &options, &mut progress),
-            };
-            let result = match pool {
-                Some(pool) => pool.install(work),
-                None => work(),
-            };
-            let _ = send.send(News::Done(Box::new(result)));
-        })?
-    };
-    let mut asked: Option<Instant> = None;
-    loop {
-        match news.recv_timeout(TICK) {
-            Ok(News::Step(step)) => show(&step),
-            Ok(News::Done(result)) => return Ok(*result),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => match solver.join() {
-                Ok(()) => return Ok(Err(ExactError::Interrupted)),
-                Err(panic) => std::panic::resume_unwind(panic),
-            },
-        }
-        if stops() {
-            stop.store(true, Ordering::Relaxed);
-            if asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                return Ok(Err(ExactError::Interrupted));
+    let (task, options) = (task.clone(), options.clone());
+    let work = move |tell: &dyn Fn(News), stop: &AtomicBool| {
+        let mut spoken = Instant::now();
+        let mut progress = |news: &News| {
+            let minor = matches!(news, News::Work { .. });
+            if !minor || spoken.elapsed() > TICK {
+                spoken = Instant::now();
+                tell(news.clone());
             }
+            match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        match &task.geometry {
+            Some(g) => solve(&task.hamiltonian, g, task.sector, &options, &mut progress),
+            None => solve_on_line(&task.hamiltonian, task.sector, &options, &mut progress),
         }
-    }
+    };
+    let solved = until(work, pool, (stops, PATIENCE), show)?;
+    Ok(solved.unwrap_or(Err(ExactError::Interrupted)))
 }
 
 /// The canonical ensemble of `task`, on the threads of `pool` or on those of the process.
@@ -117,37 +135,14 @@ pub fn thermal_until(
     pool: Option<Arc<rayon::ThreadPool>>,
     stops: &dyn Fn() -> bool,
 ) -> io::Result<Result<ThermalResult, ExactError>> {
-    let (send, news) = channel();
-    let stop = Arc::new(AtomicBool::new(false));
-    let solver = {
-        let (task, options, stop) = (task.clone(), *options, Arc::clone(&stop));
-        std::thread::Builder::new().stack_size(STACK).spawn(move || {
-            let geometry = task.geometry.unwrap_or(Geometry::Line);
-            let mut goes_on = |_| !stop.load(Ordering::Relaxed);
-            let mut work =
-                || thermal(&task.hamiltonian, &geometry, task.sector, &options, &mut goes_on);
-            let solved = match pool {
-                Some(pool) => pool.install(work),
-                None => work(),
-            };
-            // Nobody listens any more where it was stopped.
-            let _ = send.send(solved);
-        })?
+    let (task, options) = (task.clone(), *options);
+    let work = move |_: &dyn Fn(()), stop: &AtomicBool| {
+        let geometry = task.geometry.unwrap_or(Geometry::Line);
+        let mut goes_on = |_| !stop.load(Ordering::Relaxed);
+        thermal(&task.hamiltonian, &geometry, task.sector, &options, &mut goes_on)
     };
-    loop {
-        match news.recv_timeout(TICK) {
-            Ok(solved) => return Ok(solved),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => match solver.join() {
-                Ok(()) => return Ok(Err(ExactError::Interrupted)),
-                Err(panic) => std::panic::resume_unwind(panic),
-            },
-        }
-        if stops() {
-            stop.store(true, Ordering::Relaxed);
-            return Ok(Err(ExactError::Interrupted));
-        }
-    }
+    let solved = until(work, pool, (stops, Duration::ZERO), &mut |()| {})?;
+    Ok(solved.unwrap_or(Err(ExactError::Interrupted)))
 }
 
 /// The lowest states of a spec within what the reference of a report may cost.
@@ -196,15 +191,15 @@ pub(super) fn reference(
             observer.hear(Event::Phase("exact energy for comparison"));
             let observer = std::cell::RefCell::new(observer);
             let stops = || observer.borrow().stops();
-            let solved = solve_until(&task, &options, None, &stops, &mut |step| match step {
-                Step::Predicted { determinants, .. } => {
+            let solved = solve_until(&task, &options, None, &stops, &mut |news| match news {
+                News::Predicted { determinants, .. } => {
                     let note = format!("{determinants} determinants");
                     observer.borrow_mut().hear(Event::Note(&note));
                 }
-                Step::Work { done, limit } => {
+                News::Work { done, limit } => {
                     observer.borrow_mut().hear(Event::Share(done / limit));
                 }
-                Step::Iteration(_) | Step::Row(_) => {}
+                News::Iteration(_) | News::Row(_) => {}
             })?;
             let observer = observer.into_inner();
             observer.hear(Event::PhaseEnded);

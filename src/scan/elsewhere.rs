@@ -71,7 +71,7 @@ pub enum ElsewhereError {
         folder: PathBuf,
     },
     /// No state to start from.
-    #[error("no point of the scan in `{}` has a state yet: `weylflow run` with --resume finishes it", folder.display())]
+    #[error("no point of the scan in `{}` has a state yet", folder.display())]
     NoState {
         /// The folder.
         folder: PathBuf,

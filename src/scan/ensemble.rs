@@ -1,6 +1,6 @@
 //! Scans of several states, or of a temperature: curves of levels and of free energies.
 
-use super::{Failure, InScanFolder, Point, PointResult, Scan, ScanError, Work};
+use super::{AtPoints, Failure, InScanFolder, Point, PointResult, Scan, ScanError};
 use crate::run::{EnsembleEnded, EnsembleRun, Event, InFolder, Observer};
 use crate::spec::ResolvedSpec;
 use crate::store::ensemble::EnsembleSummary;
@@ -36,7 +36,7 @@ struct Ensembles<'a> {
     change: &'a dyn Fn(&mut ResolvedSpec),
 }
 
-impl Work<EnsembleSummary> for Ensembles<'_> {
+impl AtPoints<EnsembleSummary> for Ensembles<'_> {
     fn run(
         &mut self,
         point: &Point,

@@ -65,7 +65,7 @@ pub enum ScanError {
     },
     /// The folder holds another scan.
     #[error(
-        "`{}` holds the scan of another spec or other values; choose another folder with --out, or --overwrite",
+        "`{}` holds the scan of another spec or other values",
         folder.display()
     )]
     Other {
@@ -112,12 +112,10 @@ pub enum ScanError {
     #[error("`Conditional` is for scans of one parameter with two and more values")]
     OneParameter,
     /// The observer ended the training for all points.
-    #[error(
-        "interrupted in the training for all points: the same command with --resume goes on from there"
-    )]
+    #[error("interrupted in the training for all points")]
     InterruptedTraining,
     /// The observer ended the scan.
-    #[error("interrupted at point {number}: the same command with --resume goes on from there")]
+    #[error("interrupted at point {number}")]
     Interrupted {
         /// The point, from 1.
         number: usize,
@@ -304,7 +302,7 @@ impl Scan {
         &self,
         asked: &InScanFolder,
         same: bool,
-        work: &mut dyn Work<M>,
+        work: &mut dyn AtPoints<M>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<PointResult<M>>, ScanError> {
         let (folder, count) = (asked.place.folder.as_path(), self.points.len());
@@ -506,7 +504,7 @@ impl Scan {
 }
 
 /// What is done at the points of a scan.
-trait Work<M> {
+trait AtPoints<M> {
     /// The results of a point, from the state of another where there is one to start from.
     fn run(
         &mut self,
@@ -529,7 +527,7 @@ struct GroundStates<'a> {
     change: &'a dyn Fn(&mut ResolvedSpec),
 }
 
-impl Work<Measured> for GroundStates<'_> {
+impl AtPoints<Measured> for GroundStates<'_> {
     fn run(
         &mut self,
         point: &Point,

@@ -122,12 +122,9 @@ pub fn settle(folder: &Path) -> Result<(), FileError> {
     discard(&new)
 }
 
-/// A sentence about a scan that was to replace the one in a folder and has not ended.
-pub fn unfinished(folder: &Path) -> Option<String> {
-    is_folder(&folder.join(NEW_SCAN)).then(|| {
-        "the earlier scan is untouched; the same command with --resume instead of --overwrite ends the one that was to replace it"
-            .to_owned()
-    })
+/// Whether a scan that was to replace the one in a folder has not ended.
+pub fn is_unfinished(folder: &Path) -> bool {
+    is_folder(&folder.join(NEW_SCAN))
 }
 
 /// Removes the folder of a new scan.
@@ -248,10 +245,10 @@ mod tests {
         let dir = folder();
         settle(dir.path()).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("curve.csv")).unwrap(), "old");
-        assert!(unfinished(dir.path()).is_some());
+        assert!(is_unfinished(dir.path()));
         put_in_place(dir.path()).unwrap();
         check(dir.path());
-        assert!(unfinished(dir.path()).is_none());
+        assert!(!is_unfinished(dir.path()));
     }
 
     #[test]

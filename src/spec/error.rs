@@ -104,6 +104,16 @@ pub enum Problem {
         /// The value.
         found: String,
     },
+    /// States or a temperature that no run finds.
+    #[error("{bound}, found {found}")]
+    NoEnsemble {
+        /// What the spec has to satisfy.
+        bound: String,
+        /// What it says.
+        found: String,
+        /// What is known all the same.
+        known: Known,
+    },
     /// Values that are fine by themselves but not together, or not for what the run needs.
     #[error("{0}")]
     Rule(String),
@@ -123,6 +133,18 @@ pub enum Problem {
         /// Why it cannot be read.
         problem: FileProblem,
     },
+}
+
+/// What the exact solver knows of a system whose ensembles no run finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Known {
+    /// The ground state.
+    GroundState,
+    /// The lowest energies in a harmonic trap.
+    TrapLevels,
+    /// Closed forms at temperatures.
+    ClosedForms,
 }
 
 fn suggest(found: &str, expected: &[&'static str]) -> String {

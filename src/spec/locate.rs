@@ -23,7 +23,7 @@ pub struct Outline<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Value {
     parent: Option<usize>,
-    step: Step,
+    step: Branch,
     /// Where the field name starts; the value itself where there is none.
     key: usize,
     span: Range<usize>,
@@ -48,7 +48,7 @@ fn word(text: &str) -> &str {
 
 /// How a value is reached from its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+enum Branch {
     /// As the field with the name at these offsets.
     Field(Range<usize>),
     /// As an element of a list.
@@ -226,7 +226,7 @@ impl<'a> Outline<'a> {
     fn is_string_of(&self, value: &Value, choice: &str, field: &str) -> bool {
         let parent = value.parent.map(|p| word(&self.text[self.values[p].span.clone()]));
         let name = match &value.step {
-            Step::Field(name) => Some(field_name(&self.text[name.clone()])),
+            Branch::Field(name) => Some(field_name(&self.text[name.clone()])),
             _ => None,
         };
         value.is_string && parent == Some(choice) && name == Some(field)
@@ -272,11 +272,11 @@ impl<'a> Outline<'a> {
             let done = value.parent.map_or(Some(0), |p| matched[p]);
             matched.push(done.and_then(|done| {
                 match &value.step {
-                    Step::Content => Some(done),
-                    Step::Field(name) => (steps.get(done)
+                    Branch::Content => Some(done),
+                    Branch::Field(name) => (steps.get(done)
                         == Some(&PathStep::Field(field_name(&self.text[name.clone()]))))
                     .then_some(done + 1),
-                    Step::Element(n) => {
+                    Branch::Element(n) => {
                         (steps.get(done) == Some(&PathStep::Element(*n))).then_some(done + 1)
                     }
                 }
@@ -297,7 +297,7 @@ impl<'a> Outline<'a> {
         let mut next = self.innermost(offset);
         while let Some(i) = next {
             match &self.values[i].step {
-                Step::Content => {}
+                Branch::Content => {}
                 step => steps.push(step),
             }
             next = self.values[i].parent;
@@ -305,14 +305,14 @@ impl<'a> Outline<'a> {
         let mut path = String::new();
         for step in steps.into_iter().rev().take(MAX_STEPS_SHOWN) {
             match step {
-                Step::Field(name) => {
+                Branch::Field(name) => {
                     if !path.is_empty() {
                         path.push('.');
                     }
                     path += field_name(&self.text[name.clone()]);
                 }
-                Step::Element(n) => path += &format!("[{n}]"),
-                Step::Content => {}
+                Branch::Element(n) => path += &format!("[{n}]"),
+                Branch::Content => {}
             }
         }
         path
@@ -359,7 +359,7 @@ impl Frame {
 fn push(values: &mut Vec<Value>, stack: &mut [Frame], token: &Token) -> usize {
     let mut value = Value {
         parent: None,
-        step: Step::Content,
+        step: Branch::Content,
         key: token.span.start,
         span: token.span.clone(),
         is_string: token.kind == Kind::String,
@@ -369,9 +369,9 @@ fn push(values: &mut Vec<Value>, stack: &mut [Frame], token: &Token) -> usize {
         value.parent = Some(frame.value);
         if let Some(name) = frame.field.take() {
             value.key = name.start;
-            value.step = Step::Field(name);
+            value.step = Branch::Field(name);
         } else if frame.bracket != b'(' {
-            value.step = Step::Element(frame.element);
+            value.step = Branch::Element(frame.element);
         }
     }
     values.push(value);

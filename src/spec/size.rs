@@ -3,8 +3,8 @@
 use super::RunSpec;
 use crate::system::{Geometry, Sector};
 use crate::wavefunction::WavefunctionSettings;
-use crate::wavefunction::waveflow::{Bijection, WaveflowSettings};
 use crate::wavefunction::waveflow::conditioner::Conditioner;
+use crate::wavefunction::waveflow::{Bijection, WaveflowSettings};
 use crate::wavefunction::weyl::{LayerKind, Sizes, WeylSettings, default_pair_cells};
 
 /// Most memory, in bytes, that the matrices of a training may take by the estimate: 16 GiB.

@@ -149,7 +149,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The output folder holds results of another kind, which no files of this one replace.
-    #[error("the output folder `{path}` holds the results of a {what}: choose another with --out")]
+    #[error("the output folder `{path}` holds the results of a {what}")]
     OfAnotherKind {
         /// The folder.
         path: PathBuf,

@@ -272,40 +272,45 @@ pub fn set_stale_aside(folder: &Path, fingerprint: Option<&str>) -> Result<(), F
     Ok(())
 }
 
-/// Why a folder without this file is none of a finished run, with what is there and what helps.
-pub fn not_finished(folder: &Path, missing: &str) -> String {
+/// A folder that is none of a finished run, with what is there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct NotFinished {
+    why: String,
+    /// The folder of a run that has not ended, if it is one, and of its checkpoint, if there is any, the iterations done and asked for.
+    pub goes_on: Option<(PathBuf, Option<(usize, usize)>)>,
+}
+
+/// Why a folder without this file is none of a finished run.
+pub fn not_finished(folder: &Path, missing: &str) -> NotFinished {
     let shown = folder.display();
+    let never = |why: String| NotFinished { why, goes_on: None };
     if !folder.is_dir() {
         let what = if is_there(folder) { "not a folder" } else { "no such folder" };
-        return format!(
+        return never(format!(
             "`{shown}`: {what}, and so not the output folder of a finished `weylflow run`"
-        );
+        ));
     }
-    let mut text = format!("`{shown}` holds no file `{missing}`");
+    let mut why = format!("`{shown}` holds no file `{missing}`");
     if missing == names::WAVEFUNCTION && is_there(&folder.join(names::SUMMARY)) {
-        return text
-            + ", without which there is nothing to go on with; runs of several states or of a temperature leave none";
+        return never(
+            why + ", without which there is nothing to go on with; runs of several states or of a temperature leave none",
+        );
     }
     let here: Vec<&str> = names::ALL.into_iter().filter(|n| is_there(&folder.join(n))).collect();
     let unfinished = replace::unfinished(folder);
     if here.is_empty() && unfinished.is_none() {
-        return text + ": it is not the output folder of a finished `weylflow run`";
+        return never(why + ": it is not the output folder of a finished `weylflow run`");
     }
-    text += ": it is not the output folder of a finished `weylflow run`, but of one that was interrupted, or is at work";
+    why += ": it is not the output folder of a finished `weylflow run`, but of one that was interrupted, or is at work";
     let of = unfinished.as_deref().unwrap_or(folder);
     let saved = [names::CHECKPOINT, names::CHECKPOINT_PREVIOUS].map(|name| of.join(name));
     let after = saved.iter().find_map(|path| Checkpoint::read(path).ok());
     if !here.is_empty() {
-        text += &format!("\n  there are {}", here.join(", "));
+        why += &format!("\n  there are {}", here.join(", "));
     }
-    text += &match after {
-        Some(checkpoint) => format!(
-            "\n  `weylflow run SPEC --out {shown} --resume` goes on from its checkpoint, after {} of {} iterations",
-            checkpoint.training.iteration, checkpoint.spec.iterations
-        ),
-        None => format!("\n  `weylflow run SPEC --out {shown} --resume` goes on with it"),
-    };
-    text
+    let after = after.map(|c| (c.training.iteration, c.spec.iterations));
+    NotFinished { why, goes_on: Some((folder.to_owned(), after)) }
 }
 
 /// A sentence about a run that has gone on from the results in a folder and has not ended.
@@ -316,7 +321,7 @@ pub fn run_beyond(folder: &Path) -> Option<String> {
     let checkpoint = checkpoint(of).filter(|c| place.is_some() || !c.finished)?;
     let what = if place.is_some() { "to replace these results" } else { "beyond these results" };
     Some(format!(
-        "a run {what} has come to {} of {} iterations; the same command with --resume instead of --overwrite ends it",
+        "a run {what} has come to {} of {} iterations",
         checkpoint.training.iteration, checkpoint.spec.iterations
     ))
 }

@@ -129,19 +129,19 @@ pub fn read_observables(path: &Path) -> Result<Observables, FileError> {
 mod tests {
     use super::*;
     use crate::observables::Axis;
-    use crate::observables::quantity::Estimates;
+    use crate::observables::quantity::Values;
 
     fn observables() -> Observables {
-        let values = Estimates { values: vec![1.0, 2.0, 0.1 + 0.2, -4.0], errors: vec![0.5; 4] };
+        let values = Values { values: vec![1.0, 2.0, 0.1 + 0.2, -4.0], errors: vec![0.5; 4] };
         let quantities = vec![
-            Quantity::new("energy", "Ha", "an energy", Estimates::one(-1.5, 1e-3)),
+            Quantity::new("energy", "Ha", "an energy", Values::one(-1.5, 1e-3)),
             Quantity::new("pairs", "1/bohr²", "a table", values)
                 .along(Axis::edges("x", "bohr", vec![0.0, 1.0, 2.0]))
                 .along(Axis::points("y", "bohr", vec![-1.0, 1.0])),
-            Quantity::new("orbitals", "", "a row", Estimates::one(2.5, 0.5))
+            Quantity::new("orbitals", "", "a row", Values::one(2.5, 0.5))
                 .along(Axis::points("orbital", "", vec![3.0]))
                 .along(Axis::edges("x", "bohr", vec![0.0, 1.0])),
-            Quantity::new("bare", "", "no errors", Estimates::without_errors(vec![7.0])),
+            Quantity::new("bare", "", "no errors", Values::without_errors(vec![7.0])),
         ];
         let measurements = vec![Measurement { observable: "all".into(), quantities }];
         Observables {

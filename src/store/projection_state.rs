@@ -29,7 +29,7 @@ pub enum ProjectionStateError {
     #[error(transparent)]
     File(#[from] FileError),
     /// It is not one of this projection.
-    #[error("`{}` is no usable checkpoint: {reason}; project without --resume", path.display())]
+    #[error("`{}` is no usable checkpoint: {reason}", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,

@@ -3,6 +3,7 @@
 //! Knows no clock, file or terminal: the caller watches through a callback.
 
 mod choice;
+pub mod ensemble;
 pub mod free_energy;
 mod joint;
 mod merit;

@@ -1,167 +1,162 @@
 //! Training of the lowest states together.
 
-use super::{Schedule, StopReason, Stopping, TrainingState};
-use crate::local_energy::Fault;
+use super::Schedule;
+use super::ensemble::{Drawn, Left, Objective, Proposal};
 use crate::math::statistics::median;
+use crate::objective::EnsembleError;
 use crate::objective::mixture::{MixtureId, draw};
 use crate::objective::robust::{unit, variance_weight};
-use crate::objective::spectrum::{SpectrumError, Turned, samples_of_each};
-use crate::optimise::RayleighGaussNewtonSettings;
+use crate::objective::spectrum::{Turned, samples_of_each};
 use crate::optimise::damping::Damping;
-use crate::optimise::spectrum::Step;
+use crate::optimise::spectrum::Equations;
+use crate::optimise::{RayleighGaussNewtonSettings, Step};
 use crate::sampling::Purpose;
 use crate::system::System;
-use crate::wavefunction::Wavefunction;
 use crate::wavefunction::weyl::ensemble::LowestStates;
-use std::ops::ControlFlow;
+use crate::wavefunction::{Wavefunction, WavefunctionError};
 
-/// What an iteration found before its step.
-#[derive(Clone, Debug)]
-pub struct SpectrumReport {
-    /// Number of the iteration, from 0.
-    pub iteration: usize,
-    /// Energies, in Hartree.
-    pub energies: Vec<f64>,
-    /// Variances, in Hartree².
-    pub variances: Vec<f64>,
-    /// Norm of the force.
-    pub gradient_norm: f64,
-    /// Norm of the step taken, in the metric of the states; zero where none was.
-    pub step_norm: f64,
-    /// Imaginary-time step.
-    pub tau: f64,
-    /// Samples.
-    pub samples: usize,
-    /// Samples left out.
-    pub rejected: usize,
-    /// Some of them.
-    pub faults: Vec<Fault>,
+/// The weighted sum of the lowest energies, with that of their variances.
+pub struct Spectrum<'a> {
+    /// The states.
+    pub states: LowestStates,
+    system: System<'a>,
+    /// Weights that sum to one.
+    weights: &'a [f64],
+    settings: RayleighGaussNewtonSettings,
+    damping: Damping,
+}
+
+impl<'a> Spectrum<'a> {
+    /// The objective of states with `weights` that sum to one.
+    pub fn new(
+        states: LowestStates,
+        system: System<'a>,
+        weights: &'a [f64],
+        settings: RayleighGaussNewtonSettings,
+    ) -> Self {
+        Spectrum { states, system, weights, settings, damping: Damping(1.0) }
+    }
+}
+
+/// Samples of all states, their kinetic energy, and the sum of their variances.
+pub struct Weighed {
+    turned: Turned,
+    kinetic: f64,
+    spread: f64,
+}
+
+/// The sum of energies and robust variances on samples of their own.
+pub struct Sums {
+    trial: MixtureId,
+    each: usize,
+    variance: f64,
+    width: f64,
 }
 
 /// Summed variance, in units of the kinetic energy squared, below which nothing is left to learn: its square root is the
 /// scale of an energy's error only where a gap is as small.
 const EIGENSTATES: f64 = 1e-11;
-/// Iterations without a step after which a training stops, and those that are compared with as many before.
-const STUCK: usize = 4;
-const WINDOW: usize = 3;
-/// What the variance must have lost by then.
-const PROGRESS: f64 = 0.9;
-/// A training of the states that has not begun.
-pub fn begin(states: &LowestStates) -> TrainingState {
-    TrainingState::remembering(states.parameters(), vec![1.0])
-}
 
-/// Trains the states together from where `state` stands, with `weights` that sum to one.
-///
-/// `watch` sees every iteration with the state after it and may end the training there; a later call with that state goes
-/// on as if nothing had happened.
-///
-/// # Errors
-/// See [`SpectrumError`].
-pub fn train(
-    states: &mut LowestStates,
-    system: System,
-    settings: &RayleighGaussNewtonSettings,
-    schedule: &Schedule,
-    weights: &[f64],
-    state: &mut TrainingState,
-    mut watch: impl FnMut(&SpectrumReport, &TrainingState) -> ControlFlow<()>,
-) -> Result<StopReason, SpectrumError> {
-    let k = states.states.len();
-    let each = samples_of_each(schedule.samples, k);
-    let p = states.parameters().len();
-    let roughness = states.states[0].roughness();
-    let [damping] = state.optimiser[..] else { return Err(SpectrumError::State) };
-    if !state.fits(p) || !damping.is_finite() {
-        return Err(SpectrumError::State);
-    }
-    let mut damping = Damping(damping);
-    states.set_parameters(&state.parameters)?;
-    while state.iteration < schedule.iterations && !state.settled {
-        let iteration = state.iteration;
-        let id = MixtureId {
+impl Spectrum<'_> {
+    fn id(&self, schedule: &Schedule, iteration: usize) -> MixtureId {
+        MixtureId {
             sampling: schedule.sampling,
             seed: schedule.seed,
             purpose: Purpose::Training,
             number: iteration as u64,
-            tails: settings.tails,
-        };
-        let turned = Turned::new(draw(&states.states, system, id, each, true))?;
-        state.rejected += turned.rows.rejected;
-        let variances = turned.variances();
-        let kinetic = turned.kinetic(weights);
-        let spread: f64 = weights.iter().zip(&variances).map(|(w, v)| w * v).sum();
-        let mut report = SpectrumReport {
-            iteration,
-            energies: turned.energies.clone(),
-            variances,
-            gradient_norm: f64::NAN,
-            step_norm: 0.0,
-            tau: 0.0,
-            samples: turned.rows.samples(),
-            rejected: turned.rows.rejected,
-            faults: turned.rows.faults.clone(),
-        };
-        state.iteration += 1;
-        if p == 0 || spread < EIGENSTATES * kinetic * kinetic {
-            (state.settled, state.stuck) = (true, 0);
-            if watch(&report, state).is_break() {
-                return Err(SpectrumError::Interrupted);
-            }
-            break;
-        }
-        let (middle, width) = {
-            let mut sizes: Vec<f64> = turned.residuals.iter().map(|r| r.abs()).collect();
-            let middle = median(&mut sizes);
-            (middle, settings.clip * middle.max(0.2 * spread.sqrt()))
-        };
-        let unit = unit(kinetic, spread);
-        let variance = variance_weight(settings.variance, unit, spread, spread.sqrt().max(middle));
-        let step = Step::new(turned, weights, variance, width, &roughness, settings, unit);
-        report.gradient_norm = 2.0 * step.force.iter().map(|f| f * f).sum::<f64>().sqrt();
-        let trial = MixtureId { purpose: Purpose::Trial, ..id };
-        let merit = |states: &LowestStates| {
-            let rows = draw(&states.states, system, trial, each.div_ceil(2), false);
-            let enough = rows.samples() as f64 > 0.9 * (k * each.div_ceil(2)) as f64;
-            match Turned::new(rows) {
-                Ok(turned) if enough => turned.merit(weights, variance, width),
-                _ => f64::INFINITY,
-            }
-        };
-        let mut best = (merit(states), None);
-        for (index, strength) in damping.tried().into_iter().enumerate() {
-            let Some((change, norm)) = step.solve(strength, settings.trust_radius) else {
-                continue;
-            };
-            let there: Vec<f64> =
-                state.parameters.iter().zip(&change).map(|(v, c)| v - c).collect();
-            states.set_parameters(&there)?;
-            let found = merit(states);
-            if found < best.0 {
-                best = (found, Some((index, there, norm, settings.tau / (strength * unit))));
-            }
-        }
-        damping.took(best.1.as_ref().map(|best| best.0));
-        state.optimiser = vec![damping.0];
-        match best.1 {
-            Some((_, there, norm, tau)) => {
-                (state.parameters, report.step_norm, report.tau, state.stuck) =
-                    (there, norm, tau, 0);
-                state.variances.push(spread);
-            }
-            None => state.stuck += 1,
-        }
-        states.set_parameters(&state.parameters)?;
-        if schedule.stopping == Stopping::Plateau {
-            let lost = state.variances.len().checked_sub(2 * WINDOW).is_none_or(|start| {
-                let (before, after) = state.variances[start..].split_at(WINDOW);
-                after.iter().sum::<f64>() < PROGRESS * before.iter().sum::<f64>()
-            });
-            state.settled = state.stuck >= STUCK || !lost;
-        }
-        if watch(&report, state).is_break() {
-            return Err(SpectrumError::Interrupted);
+            tails: self.settings.tails,
         }
     }
-    Ok(state.stopped_of_several(STUCK))
+
+    fn sum(&self, of_states: &[f64]) -> f64 {
+        self.weights.iter().zip(of_states).map(|(w, v)| w * v).sum()
+    }
+}
+
+impl Objective for Spectrum<'_> {
+    type Samples = Weighed;
+    type Measure = Sums;
+    const STUCK: usize = 4;
+
+    fn parameters(&self) -> &[f64] {
+        self.states.parameters()
+    }
+
+    fn set_parameters(&mut self, values: &[f64]) -> Result<(), WavefunctionError> {
+        self.states.set_parameters(values)
+    }
+
+    fn memory(&self) -> Vec<f64> {
+        vec![self.damping.0]
+    }
+
+    fn recall(&mut self, memory: &[f64]) -> bool {
+        let [damping] = *memory else { return false };
+        self.damping = Damping(damping);
+        damping.is_finite()
+    }
+
+    fn draw(&self, schedule: &Schedule, iteration: usize) -> Result<Drawn<Weighed>, EnsembleError> {
+        let psis = &self.states.states;
+        let each = samples_of_each(schedule.samples, psis.len());
+        let rows = draw(psis, self.system, self.id(schedule, iteration), each, true);
+        let turned = Turned::new(rows).map_err(EnsembleError::Dependent)?;
+        let kinetic = turned.kinetic(self.weights);
+        let spread = self.sum(&turned.variances());
+        let settled = self.parameters().is_empty() || spread < EIGENSTATES * kinetic * kinetic;
+        let error = (spread / turned.rows.samples().max(1) as f64).sqrt();
+        Ok(Drawn {
+            value: (self.sum(&turned.energies), error),
+            variance: spread,
+            progress: spread,
+            rejected: turned.rows.rejected,
+            faults: turned.rows.faults.clone(),
+            left: if settled { Left::Nothing } else { Left::More },
+            samples: Weighed { turned, kinetic, spread },
+        })
+    }
+
+    fn propose(
+        &mut self,
+        samples: Weighed,
+        schedule: &Schedule,
+        iteration: usize,
+    ) -> Result<Proposal<Sums>, EnsembleError> {
+        let Weighed { turned, kinetic, spread } = samples;
+        let settings = &self.settings;
+        let mut sizes: Vec<f64> = turned.residuals.iter().map(|r| r.abs()).collect();
+        let middle = median(&mut sizes);
+        let width = settings.clip * middle.max(0.2 * spread.sqrt());
+        let unit = unit(kinetic, spread);
+        let variance = variance_weight(settings.variance, unit, spread, spread.sqrt().max(middle));
+        let roughness = self.states.states[0].roughness();
+        let equations =
+            Equations::new(turned, self.weights, variance, width, &roughness, settings, unit);
+        let gradient_norm = 2.0 * equations.force.iter().map(|f| f * f).sum::<f64>().sqrt();
+        let step = |(number, strength): (usize, f64)| {
+            let (downhill, step_norm) = equations.solve(strength, settings.trust_radius)?;
+            let change = downhill.iter().map(|c| -c).collect();
+            let tau = settings.tau / (strength * unit);
+            Some((number, Step { change, gradient_norm, step_norm, tau }))
+        };
+        let steps = self.damping.tried().into_iter().enumerate().filter_map(step).collect();
+        let trial = MixtureId { purpose: Purpose::Trial, ..self.id(schedule, iteration) };
+        let each = samples_of_each(schedule.samples, self.states.states.len()).div_ceil(2);
+        Ok(Proposal { measure: Sums { trial, each, variance, width }, gradient_norm, steps })
+    }
+
+    fn merit(&self, measure: &Sums) -> f64 {
+        let Sums { trial, each, variance, width } = *measure;
+        let psis = &self.states.states;
+        let rows = draw(psis, self.system, trial, each, false);
+        let enough = rows.samples() as f64 > 0.9 * (psis.len() * each) as f64;
+        match Turned::new(rows) {
+            Ok(turned) if enough => turned.merit(self.weights, variance, width),
+            _ => f64::INFINITY,
+        }
+    }
+
+    fn took(&mut self, choice: Option<usize>) {
+        self.damping.took(choice);
+    }
 }

@@ -9,7 +9,7 @@ use super::untrained::no_parameters;
 use super::{Evaluator, Wavefunction, WavefunctionError};
 use crate::contact::base::{Base, gaps_of};
 use crate::contact::cell::Tables;
-use crate::contact::sampler::{Sampler, Work};
+use crate::contact::sampler::{Sampler, Scratch};
 use crate::contact::{Gas, Space, symmetry};
 use crate::math::gamma::normal;
 use crate::math::scalar::{Jet, Scalar, with_jet_width};
@@ -104,7 +104,7 @@ const ROUNDING: f64 = 1e-12;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trace<T> {
     tables: Tables<T>,
-    work: Work,
+    work: Scratch,
     at: Vec<f64>,
     index: Vec<usize>,
     sequence: Vec<u8>,
@@ -269,7 +269,7 @@ impl SectorBase {
     }
 
     /// One configuration from uniforms.
-    fn draw(&self, uniforms: &[f64], work: &mut Work, x: &mut [f64]) {
+    fn draw(&self, uniforms: &[f64], work: &mut Scratch, x: &mut [f64]) {
         let total = self.cumulative[self.cumulative.len() - 1];
         let wanted = uniforms[0] * total;
         let orders = self.base.orders.all.len();

@@ -4,9 +4,9 @@
 //! J. Chem. Phys. 91, 3571 (1989), for odd numbers of points.
 
 use super::mpo::Operator;
+use crate::exact::calculation::{FIRST_CUTOFF, GROWTH, Setting};
 use crate::exact::dvr::{OneBodyBasis, UniformGrid, cells_that_see, finite_at_contact};
 use crate::exact::hartree_fock::{HartreeFock, HartreeFockOptions, self_consistent};
-use crate::exact::problem::{FIRST_CUTOFF, GROWTH, Setting};
 use crate::exact::watch::Watch;
 use crate::exact::{ExactError, ExactOptions};
 use crate::math::linalg::mul;

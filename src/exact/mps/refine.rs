@@ -4,14 +4,14 @@ use super::grid::{Grid, MOST_POINTS, Start, applies, start};
 use super::measure::Measured;
 use super::sweep::Chain;
 use super::truncation::{Converged, Goal, NOISE_OF_BOUND, converge, to_the_left};
+use crate::exact::calculation::Setting;
 use crate::exact::dvr::OneBodyBasis;
-use crate::exact::problem::Setting;
 use crate::exact::state::even;
 use crate::exact::strings::choose;
 use crate::exact::watch::{Finishing, Watch};
 use crate::exact::{
     Components, ConvergenceRow, Density, Entanglement, ErrorBudget, ExactError, ExactOptions,
-    ExactResult, GroundState, Labels, PairDensity, Refinement, Step,
+    ExactResult, GroundState, Labels, News, PairDensity, Refinement,
 };
 use crate::math::linalg::{mul, symmetric_eigen};
 use crate::system::{Geometry, Hamiltonian, Sector};
@@ -148,7 +148,7 @@ impl Solver<'_> {
             Some(row) => (self.bytes as f64 * n as f64 / row.functions as f64) as u64,
             None => operator.block_bytes(EXPECTED_STATES),
         };
-        self.watch.tell(&Step::Predicted { determinants, bytes, work: expected });
+        self.watch.tell(&News::Predicted { determinants, bytes, work: expected });
         let orbitals = start.field.on(&grid);
         let mut chain = Chain::new(operator, &orbitals, START_PROBABILITY, START_STATES)
             .ok_or(ExactError::NotOnGrid)?;
@@ -171,7 +171,7 @@ impl Solver<'_> {
             change,
             discarded: Some(found.discarded),
         };
-        self.watch.tell(&Step::Row(row.clone()));
+        self.watch.tell(&News::Row(row.clone()));
         self.table.push(row);
         Ok(Level { grid, chain, found })
     }

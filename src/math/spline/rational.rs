@@ -132,8 +132,7 @@ impl RationalBasis {
         // Of numerator, steep and denominator.
         let of_numerator = value_bar_cell * ratio;
         let of_steep = slope_bar * ratio * ratio;
-        let of_denominator =
-            -(of_numerator * numerator + of_steep * steep * 2.0) * inverse;
+        let of_denominator = -(of_numerator * numerator + of_steep * steep * 2.0) * inverse;
         let mut of_s = (value_bar_cell * numerator + slope_bar * ratio * steep * 2.0) * inverse;
         of_s += of_numerator * xi * xi + of_steep * a * 2.0;
         of_s += of_denominator * (-(a * 2.0) + 1.0);

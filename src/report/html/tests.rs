@@ -331,12 +331,12 @@ fn the_exact_density_stands_beside_the_sampled_one() {
 
 #[test]
 fn a_smooth_density_takes_the_place_of_bins() {
-    use crate::observables::quantity::Estimates;
+    use crate::observables::quantity::Values;
     use crate::observables::{Axis, Measurement, Quantity};
     let mut run = run();
     let (x, values) = points();
     let errors = vec![1e-3; values.len()];
-    let quantity = Quantity::new("smooth_density_up", "1/bohr", "", Estimates { values, errors });
+    let quantity = Quantity::new("smooth_density_up", "1/bohr", "", Values { values, errors });
     run.observables = Some(Observables {
         title: String::new(),
         version: String::new(),

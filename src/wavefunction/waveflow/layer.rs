@@ -179,7 +179,9 @@ impl SplineLayer {
     /// Undoes the layer for some samples, dimension by dimension: the conditioner is fed with what has been inverted.
     pub fn inverse(&self, y: &mut [f64], trace: &mut LayerTrace<f64>) {
         let (n, k) = (self.conditioner.dimensions(), self.splines.logits());
-        let LayerTrace { activations, weights: own, exponentials, inverse, previous, shape, .. } = trace;
+        let LayerTrace {
+            activations, weights: own, exponentials, inverse, previous, shape, ..
+        } = trace;
         own.resize(k, 0.0);
         for i in 0..n {
             previous.clear();

@@ -125,7 +125,10 @@ impl WaveflowSettings {
             }
             // Behind a layer that is trained the kinks would move with the parameters, and derivatives by these have jumps.
             Bijection::RationalQuadratic if self.layers > 1 => Err(WavefunctionError::Base {
-                problem: format!("RationalQuadratic needs at most one layer, found {}", self.layers),
+                problem: format!(
+                    "RationalQuadratic needs at most one layer, found {}",
+                    self.layers
+                ),
             }),
             Bijection::RationalQuadratic => {
                 let basis = RationalBasis::uniform(self.knots, self.slope_floor)?;
@@ -795,7 +798,11 @@ mod tests {
                     energies(&flow).0
                 };
                 let exact = 0.5 * (moved(1e-3) - moved(-1e-3)) / 2e-3;
-                assert!((found[k] - exact).abs() < 10.0 * tolerance * size, "{k}: {} {exact}", found[k]);
+                assert!(
+                    (found[k] - exact).abs() < 10.0 * tolerance * size,
+                    "{k}: {} {exact}",
+                    found[k]
+                );
             }
         }
     }

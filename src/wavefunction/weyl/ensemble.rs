@@ -6,10 +6,10 @@
 //! the orbitals of the potential itself.
 
 use super::super::{Wavefunction, WavefunctionError};
-use super::base::Base;
 use super::base::expansion::Expansion;
 use super::base::mean_field::in_angles;
 use super::base::series::Domain;
+use super::base::{Base, BaseState};
 use super::place::Place;
 use super::{Weyl, WeylSettings};
 use crate::exact::ExactError;

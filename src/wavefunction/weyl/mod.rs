@@ -457,8 +457,9 @@ impl OneBody {
         let wanted =
             kinds.iter().any(|k| matches!(k, LayerKind::ToMeanField | LayerKind::FromMeanField));
         let other;
-        let field = if wanted && settings.base == BaseSettings::FreeFermions {
-            let orbitals = settings.base.orbitals(system.hamiltonian);
+        let (kind, _) = settings.base.kind();
+        let field = if wanted && !kind.knows_density() {
+            let orbitals = kind.orbitals(system.hamiltonian);
             other = Base::Determinants(determinants(orbitals, sector, system)?);
             &other
         } else {

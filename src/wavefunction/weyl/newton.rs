@@ -21,10 +21,10 @@ pub fn solve(
     t: &mut [f64],
     mut f: impl FnMut(&[f64], &mut [f64]),
     mut step: impl FnMut(&[f64], &mut [f64]),
-    scratch: &mut NewtonWork,
+    scratch: &mut NewtonScratch,
 ) {
     let n = y.len();
-    let NewtonWork { residual, direction, trial, trial_residual } = scratch;
+    let NewtonScratch { residual, direction, trial, trial_residual } = scratch;
     for v in [&mut *residual, direction, trial, trial_residual] {
         v.resize(n, 0.0);
     }
@@ -71,7 +71,7 @@ pub fn solve(
 
 /// Scratch memory of [`solve`].
 #[derive(Clone, Debug, Default)]
-pub struct NewtonWork {
+pub struct NewtonScratch {
     residual: Vec<f64>,
     direction: Vec<f64>,
     trial: Vec<f64>,

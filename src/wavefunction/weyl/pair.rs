@@ -10,7 +10,7 @@
 
 use super::displacement::{Displacement, DisplacementAdjoint};
 use super::layer::{Kind, Layer, Making};
-use super::newton::{self, NewtonWork};
+use super::newton::{self, NewtonScratch};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{cholesky, cholesky_inverse, cholesky_solve};
@@ -45,7 +45,7 @@ pub struct PairTrace<T> {
     plain: Vec<f64>,
     plain_factor: Vec<f64>,
     target: Vec<f64>,
-    newton: NewtonWork,
+    newton: NewtonScratch,
     adjoints: [DisplacementAdjoint<T>; 2],
 }
 

@@ -3,7 +3,7 @@
 //! Orbitals are found in the units of the system; as functions of an angle they have none.
 
 use super::super::WavefunctionError;
-use super::base::BaseSettings;
+use super::base::BaseKind;
 use super::base::calogero::half_extent;
 use super::base::mean_field::line_half_width;
 use crate::system::landscape::Landscape;
@@ -25,8 +25,8 @@ impl Place {
     ///
     /// # Errors
     /// [`WavefunctionError::Unbound`] on the line where no box is wide enough, and what a mean field may meet.
-    pub fn of(
-        base: &BaseSettings,
+    pub(crate) fn of(
+        base: &dyn BaseKind,
         sector: Sector,
         system: System,
     ) -> Result<Self, WavefunctionError> {
@@ -41,11 +41,10 @@ impl Place {
                 _ => f64::INFINITY,
             };
             let natural = frame.hamiltonian(hamiltonian);
-            let found = match (base, &natural.external) {
-                (
-                    BaseSettings::RelativeMotion | BaseSettings::Calogero | BaseSettings::Gaps,
-                    External::Harmonic { frequency },
-                ) => Ok(half_extent(1, 0.0, *frequency)),
+            let found = match natural.external {
+                External::Harmonic { frequency } if base.places_itself() => {
+                    Ok(half_extent(1, 0.0, frequency))
+                }
                 _ => {
                     let orbitals = base.orbitals(hamiltonian);
                     line_half_width(orbitals, sector, &natural, region, most)

@@ -14,7 +14,7 @@
 //! real waves `1, cos t, sin t, cos 2t, ..` of either angle instead of cosines, and 1 in the place of the sine in front.
 
 use super::layer::{Kind, Layer};
-use super::newton::{self, NewtonWork};
+use super::newton::{self, NewtonScratch};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
@@ -64,7 +64,7 @@ pub struct TwoBodyTrace<T> {
     pairs: PairWork,
     target: Vec<f64>,
     solution: Vec<f64>,
-    newton: NewtonWork,
+    newton: NewtonScratch,
 }
 
 /// Scratch memory of the evaluation pair by pair.

@@ -6,9 +6,15 @@
 //! integral: the eigenvalues of a symmetric tridiagonal matrix of independent normal and chi variates (I. Dumitriu and
 //! A. Edelman, "Matrix models for beta ensembles", J. Math. Phys. 43, 5830 (2002)), `2 n - 1` uniforms.
 
+use super::super::place::Place;
+use super::kind::on_the_line_only;
+use super::mean_field::Orbitals;
+use super::trapped::trapped;
+use super::{BaseKind, BaseState, Built};
 use crate::math::gamma::{Gamma, ln_gamma, normal};
 use crate::math::scalar::Scalar;
-use crate::system::Interaction;
+use crate::system::{Geometry, Hamiltonian, Interaction, Sector, System};
+use crate::wavefunction::WavefunctionError;
 use nalgebra::DMatrix;
 use std::f64::consts::{FRAC_PI_2, LN_2, PI};
 
@@ -24,6 +30,62 @@ pub struct Calogero {
     log_norm: f64,
     /// Distributions of the squares off the diagonal.
     off_diagonal: Vec<Gamma>,
+}
+
+/// The angles, for the reverse sweep.
+#[derive(Clone, Debug, Default)]
+pub struct CalogeroTrace<T> {
+    angles: Vec<T>,
+}
+
+/// Equal spins that repel each other have no settings.
+pub(super) struct EqualSpins;
+
+impl BaseKind for EqualSpins {
+    fn exists_on(&self, geometry: &Geometry) -> Result<(), WavefunctionError> {
+        on_the_line_only("Calogero", geometry)
+    }
+
+    fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
+        if sector.particles() < 2 || (sector.up > 0 && sector.down > 0) {
+            return Err(WavefunctionError::Base {
+                problem: format!(
+                    "Calogero is of two and more particles of one spin, found {} and {}",
+                    sector.up, sector.down
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn orbitals(&self, _: &Hamiltonian) -> Orbitals {
+        // No mean field of an interaction that diverges.
+        Orbitals::NonInteracting
+    }
+
+    fn places_itself(&self) -> bool {
+        true
+    }
+
+    fn build(
+        &self,
+        sector: Sector,
+        place: Place,
+        system: System,
+    ) -> Result<Option<Built>, WavefunctionError> {
+        let Place { frame, walls: Geometry::Box { half_width }, on_line: true } = place else {
+            return Ok(None);
+        };
+        let Some(power) = contact_power(&system.hamiltonian.interaction) else {
+            return Ok(None);
+        };
+        let (half_width, base) = trapped(sector, system.hamiltonian, power, half_width);
+        Ok(Some((Place::on_line(frame, half_width), base)))
+    }
+
+    fn needs(&self) -> &'static str {
+        "Calogero needs an interaction that diverges at contact like the inverse square of the distance"
+    }
 }
 
 /// `y` beyond the classical edge where the density has fallen below 1e-24 of its peak.
@@ -96,28 +158,33 @@ impl Calogero {
         }
     }
 
-    /// Number of uniforms of a sample.
-    pub fn uniforms(&self) -> usize {
-        2 * self.particles - 1
+    fn scaled<T: Scalar>(&self, angle: T) -> T {
+        (angle - self.middle) * self.stretch
+    }
+}
+
+impl BaseState for Calogero {
+    type Trace<T: Scalar> = CalogeroTrace<T>;
+
+    fn spins(&self) -> usize {
+        1
     }
 
     /// The density at an angle, per radian: that of free fermions, as wide as this one. It says where knots belong.
-    pub fn density(&self, theta: f64) -> f64 {
+    fn density(&self, _: usize, theta: f64) -> f64 {
         let scale = self.stretch / self.power.max(1.0).sqrt();
         free_density(self.particles, (theta - self.middle) * scale) * scale
     }
 
     /// Number of particles below each point of an even grid of angles.
-    pub fn below(&self) -> Vec<f64> {
-        counted(|theta| self.density(theta))
-    }
-
-    fn scaled<T: Scalar>(&self, angle: T) -> T {
-        (angle - self.middle) * self.stretch
+    fn below(&self) -> Vec<f64> {
+        counted(|theta| self.density(0, theta))
     }
 
     /// `log |psi_0|` of angles in ascending order, and sign.
-    pub fn forward<T: Scalar>(&self, angles: &[T]) -> (T, f64) {
+    fn forward<T: Scalar>(&self, angles: &[T], _: bool, trace: &mut CalogeroTrace<T>) -> (T, f64) {
+        trace.angles.clear();
+        trace.angles.extend_from_slice(angles);
         let mut log = T::constant(self.log_norm);
         for (j, &b) in angles.iter().enumerate() {
             let y = self.scaled(b);
@@ -130,7 +197,8 @@ impl Calogero {
     }
 
     /// Adjoints of the angles.
-    pub fn backward<T: Scalar>(&self, angles: &[T], bar: &mut [T]) {
+    fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut CalogeroTrace<T>) {
+        let angles = &trace.angles;
         for (i, &a) in angles.iter().enumerate() {
             let mut sum = self.scaled(a) * -self.stretch;
             for (j, &b) in angles.iter().enumerate() {
@@ -142,8 +210,13 @@ impl Calogero {
         }
     }
 
+    /// Number of uniforms of a sample.
+    fn uniforms(&self, _: usize) -> usize {
+        2 * self.particles - 1
+    }
+
     /// Turns uniforms into angles distributed as `|psi_0|²`, in ascending order.
-    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         let n = self.particles;
         let (diagonal, off) = uniforms.split_at(n);
         let mut matrix = DMatrix::zeros(n, n);
@@ -217,7 +290,8 @@ mod tests {
         for i in 0..cells {
             for j in i + 1..cells {
                 let angles = [(i as f64 + 0.5) * h, (j as f64 + 0.5) * h];
-                sum += (2.0 * state.forward(&angles).0).exp() * h * h;
+                sum +=
+                    (2.0 * state.forward(&angles, false, &mut Default::default()).0).exp() * h * h;
             }
         }
         assert!((sum - 1.0).abs() < 1e-4, "{sum}");

@@ -6,6 +6,7 @@
 //! M. Krishnapur, Y. Peres, B. Virág, "Determinantal processes and independence", Probability Surveys 3, 206
 //! (2006)). The cumulative distribution is a Fourier series too: one uniform makes one particle.
 
+use super::BaseState;
 use super::series::{Domain, Products, QuantileWork, Series};
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse};
@@ -59,9 +60,13 @@ impl Determinants {
             .collect();
         Determinants { sector, shells }
     }
+}
+
+impl BaseState for Determinants {
+    type Trace<T: Scalar> = DeterminantsTrace<T>;
 
     /// The density of one spin (numbered among those that have particles) at an angle, per radian.
-    pub fn density(&self, spin: usize, theta: f64) -> f64 {
+    fn density(&self, spin: usize, theta: f64) -> f64 {
         let series = &self.shells[spin].series;
         let mut values = [vec![0.0; series.functions()], Vec::new(), Vec::new(), Vec::new()];
         series.evaluate(theta, 1, &mut values);
@@ -69,7 +74,7 @@ impl Determinants {
     }
 
     /// Number of particles below each point of an even grid of angles.
-    pub fn below(&self) -> Vec<f64> {
+    fn below(&self) -> Vec<f64> {
         let mut below: Vec<f64> = Vec::new();
         for shell in &self.shells {
             let one: Vec<f64> = shell.products.below(&unit(shell.series.functions())).collect();
@@ -80,17 +85,17 @@ impl Determinants {
     }
 
     /// First and last angle.
-    pub fn ends(&self) -> (f64, f64) {
+    fn ends(&self) -> (f64, f64) {
         self.shells[0].series.domain().ends()
     }
 
     /// Number of spins that have particles.
-    pub fn spins(&self) -> usize {
+    fn spins(&self) -> usize {
         self.shells.len()
     }
 
     /// `log |psi_0|` and sign.
-    pub fn forward<T: Scalar>(
+    fn forward<T: Scalar>(
         &self,
         angles: &[T],
         reverse: bool,
@@ -125,7 +130,7 @@ impl Determinants {
     }
 
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
-    pub fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut DeterminantsTrace<T>) {
+    fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut DeterminantsTrace<T>) {
         let DeterminantsTrace { values, slopes, inverse, pivots, .. } = trace;
         let mut start = 0;
         for (spin, pivots) in self.sector.spins().zip(pivots) {
@@ -144,7 +149,7 @@ impl Determinants {
     }
 
     /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
-    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         for (shell, spin) in self.shells.iter().zip(self.sector.spins()) {
             shell.sample(&uniforms[spin.clone()], &mut angles[spin.clone()]);
             angles[spin].sort_by(f64::total_cmp);

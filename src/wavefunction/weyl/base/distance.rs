@@ -6,6 +6,7 @@
 //!
 //! Samples: `u²` is a polynomial in each element, and so is its integral; one uniform makes the distance, another the centre of mass.
 
+use super::BaseState;
 use super::calogero::half_extent;
 use super::determinants::lift;
 use super::series::{legendre_coefficients, root};
@@ -185,13 +186,22 @@ impl Distance {
         (self.density, self.below) = (density, below);
     }
 
+    fn element(&self, d: f64) -> Option<&Element> {
+        let after = self.pieces.partition_point(|e| e.end < d);
+        self.pieces.get(after).filter(|e| d >= e.start)
+    }
+}
+
+impl BaseState for Distance {
+    type Trace<T: Scalar> = DistanceTrace<T>;
+
     /// Number of spins that have particles.
-    pub fn spins(&self) -> usize {
+    fn spins(&self) -> usize {
         self.sector.spins().count()
     }
 
     /// The density of one spin at an angle, per radian.
-    pub fn density(&self, theta: f64) -> f64 {
+    fn density(&self, _: usize, theta: f64) -> f64 {
         let at = (theta / PI).clamp(0.0, 1.0) * POINTS as f64;
         let (i, part) = ((at as usize).min(POINTS - 1), at.fract());
         let part = if at >= POINTS as f64 { 1.0 } else { part };
@@ -200,17 +210,12 @@ impl Distance {
     }
 
     /// Number of particles below each point of an even grid of angles.
-    pub fn below(&self) -> Vec<f64> {
+    fn below(&self) -> Vec<f64> {
         self.below.iter().step_by(2).copied().collect()
     }
 
-    fn element(&self, d: f64) -> Option<&Element> {
-        let after = self.pieces.partition_point(|e| e.end < d);
-        self.pieces.get(after).filter(|e| d >= e.start)
-    }
-
     /// `log |psi_0|` and sign.
-    pub fn forward<T: Scalar>(&self, angles: &[T], trace: &mut DistanceTrace<T>) -> (T, f64) {
+    fn forward<T: Scalar>(&self, angles: &[T], _: bool, trace: &mut DistanceTrace<T>) -> (T, f64) {
         let middle = (angles[0] + angles[1]) * 0.5 - FRAC_PI_2;
         trace.centre = middle * self.per_angle;
         let distance = (angles[0] - angles[1]) * self.per_angle;
@@ -232,15 +237,19 @@ impl Distance {
     }
 
     /// Adjoints of the angles, after [`Self::forward`].
-    pub fn backward<T: Scalar>(&self, bar: &mut [T], trace: &DistanceTrace<T>) {
+    fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut DistanceTrace<T>) {
         let centre = trace.centre * (-self.frequency * self.per_angle);
         let slope = trace.slope * (trace.sign * self.per_angle);
         bar[0] = centre + slope;
         bar[1] = centre - slope;
     }
 
+    fn orders(&self, _: Sector) -> f64 {
+        1.0
+    }
+
     /// Turns two uniforms into angles distributed as `|psi_0|²`, ascending within each spin.
-    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         let opposite = self.spins() == 2;
         // Which is on the right is the sign of the first uniform about one half.
         let (target, sign) = if opposite {

@@ -12,6 +12,7 @@
 //! quantisation, and for a single determinant the sampler of J. B. Hough, M. Krishnapur, Y. Peres and B. Virág
 //! (Probability Surveys 3, 206 (2006)). The cumulative distribution is a Fourier series: one uniform makes one particle.
 
+use super::BaseState;
 use super::determinants::lift;
 use super::series::{Domain, Products, QuantileWork, Series};
 use crate::exact::strings::{StringSpace, colexicographic};
@@ -204,11 +205,6 @@ impl Expansion {
         Expansion { sector, series, products, levels, coefficients, rows, densities }
     }
 
-    /// Number of spins that have particles.
-    pub fn spins(&self) -> usize {
-        self.densities.len()
-    }
-
     /// One-body density matrix of a spin (numbered among those that have particles), row-major.
     pub fn density_matrix(&self, spin: usize) -> &[f64] {
         &self.densities[spin]
@@ -219,9 +215,18 @@ impl Expansion {
         self.densities = densities;
         self
     }
+}
+
+impl BaseState for Expansion {
+    type Trace<T: Scalar> = ExpansionTrace<T>;
+
+    /// Number of spins that have particles.
+    fn spins(&self) -> usize {
+        self.densities.len()
+    }
 
     /// The density of one spin (numbered among those that have particles) at an angle, per radian.
-    pub fn density(&self, spin: usize, theta: f64) -> f64 {
+    fn density(&self, spin: usize, theta: f64) -> f64 {
         let m = self.series.functions();
         let mut values = [vec![0.0; m], Vec::new(), Vec::new(), Vec::new()];
         self.series.evaluate(theta, 1, &mut values);
@@ -230,7 +235,7 @@ impl Expansion {
     }
 
     /// Number of particles below each point of an even grid of angles.
-    pub fn below(&self) -> Vec<f64> {
+    fn below(&self) -> Vec<f64> {
         let m = self.series.functions();
         let sum: Vec<f64> =
             (0..m * m).map(|pq| self.densities.iter().map(|d| d[pq]).sum()).collect();
@@ -238,12 +243,12 @@ impl Expansion {
     }
 
     /// First and last angle.
-    pub fn ends(&self) -> (f64, f64) {
+    fn ends(&self) -> (f64, f64) {
         self.series.domain().ends()
     }
 
     /// `log |psi_0|` and sign.
-    pub fn forward<T: Scalar>(
+    fn forward<T: Scalar>(
         &self,
         angles: &[T],
         reverse: bool,
@@ -286,16 +291,16 @@ impl Expansion {
         // What each determinant of spin up is multiplied by: also its adjoint.
         bar.clear();
         bar.extend(
-            self.rows.iter().map(|row| {
-                row.iter().fold(T::zero(), |sum, &(j, c)| sum.add_scaled(c, down[j]))
-            }),
+            self.rows
+                .iter()
+                .map(|row| row.iter().fold(T::zero(), |sum, &(j, c)| sum.add_scaled(c, down[j]))),
         );
         *psi = bar.iter().zip(up).fold(T::zero(), |sum, (&b, &u)| sum + b * u);
         (psi.abs().ln(), if psi.value() < 0.0 { -1.0 } else { 1.0 })
     }
 
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
-    pub fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut ExpansionTrace<T>) {
+    fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut ExpansionTrace<T>) {
         let ExpansionTrace { values, slopes, minors, psi, bars, .. } = trace;
         let m = self.series.functions();
         let inverse = psi.recip();
@@ -337,7 +342,7 @@ impl Expansion {
     }
 
     /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
-    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         let m = self.series.functions();
         let mut state = State { rows: self.coefficients.clone(), scratch: Vec::new() };
         let mut phi = [vec![0.0; m], Vec::new(), Vec::new(), Vec::new()];

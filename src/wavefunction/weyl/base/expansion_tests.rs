@@ -4,6 +4,7 @@ use super::*;
 use crate::math::scalar::Jet;
 use crate::math::statistics::Moments;
 use crate::sampling::open_uniform;
+use crate::wavefunction::weyl::base::BaseState;
 use crate::wavefunction::weyl::base::determinants::{Determinants, DeterminantsTrace};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

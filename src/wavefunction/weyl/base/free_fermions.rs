@@ -7,9 +7,53 @@
 //! functions, to save O(n) of a cost that the layers above dominate.
 
 use super::determinants::Determinants;
+use super::mean_field::Orbitals;
 use super::series::Domain;
-use crate::system::Sector;
+use super::{Base, BaseKind, Built};
+use crate::system::{Geometry, Hamiltonian, Sector, System};
+use crate::wavefunction::WavefunctionError;
+use crate::wavefunction::weyl::place::Place;
 use faer::Mat;
+
+/// Free fermions have no settings.
+pub(super) struct FreeFermions;
+
+impl BaseKind for FreeFermions {
+    fn exists_on(&self, geometry: &Geometry) -> Result<(), WavefunctionError> {
+        match geometry {
+            Geometry::Line => Err(WavefunctionError::NotOnGeometry {
+                what: "the base FreeFermions, which nothing would hold together,".to_owned(),
+                geometry: "Line",
+            }),
+            Geometry::Box { .. } | Geometry::Ring { .. } => Ok(()),
+        }
+    }
+
+    fn knows_many(&self) -> bool {
+        true
+    }
+
+    fn orbitals(&self, _: &Hamiltonian) -> Orbitals {
+        Orbitals::HartreeFock
+    }
+
+    fn knows_density(&self) -> bool {
+        false
+    }
+
+    fn build(
+        &self,
+        sector: Sector,
+        place: Place,
+        _: System,
+    ) -> Result<Option<Built>, WavefunctionError> {
+        let domain = match place.walls {
+            Geometry::Ring { .. } => Domain::Circle,
+            Geometry::Box { .. } | Geometry::Line => Domain::Walls,
+        };
+        Ok(Some((place, Base::Determinants(determinants(sector, domain)))))
+    }
+}
 
 /// The closed shells of each spin.
 pub fn determinants(sector: Sector, domain: Domain) -> Determinants {

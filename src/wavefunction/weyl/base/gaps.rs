@@ -6,13 +6,18 @@
 //!
 //! Samples: gap after gap by the chain rule of probability, as in [`super::expansion`], one uniform each, and one for the centre of mass.
 
-use super::calogero::half_extent;
-use super::calogero::{counted, free_density};
+use super::super::place::Place;
+use super::calogero::{counted, free_density, half_extent};
 use super::determinants::lift;
+use super::kind::on_the_line_only;
+use super::mean_field::Orbitals;
 use super::series::{Products, QuantileWork};
-use crate::exact::gap_state::GapState;
+use super::{Base, BaseKind, BaseState, Built};
+use crate::exact::gap_state::{GapState, trap_state};
 use crate::math::gamma::normal;
 use crate::math::scalar::Scalar;
+use crate::system::{External, Geometry, Hamiltonian, Sector, System};
+use crate::wavefunction::WavefunctionError;
 use std::f64::consts::{FRAC_PI_2, PI};
 
 /// Centre of mass and gaps.
@@ -30,6 +35,61 @@ pub struct Gaps {
     first: Vec<f64>,
     /// Frequency of the trap in which as many free fermions are as far spread.
     spread: f64,
+}
+
+/// A few equal spins in a trap have no settings.
+pub(super) struct FewEqualSpins;
+
+impl BaseKind for FewEqualSpins {
+    fn exists_on(&self, geometry: &Geometry) -> Result<(), WavefunctionError> {
+        on_the_line_only("Gaps", geometry)
+    }
+
+    fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
+        if !(2..=4).contains(&sector.particles()) || (sector.up > 0 && sector.down > 0) {
+            return Err(WavefunctionError::Base {
+                problem: format!(
+                    "Gaps is of two to four particles of one spin, found {} and {}",
+                    sector.up, sector.down
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn orbitals(&self, _: &Hamiltonian) -> Orbitals {
+        // No mean field of an interaction that diverges.
+        Orbitals::NonInteracting
+    }
+
+    fn places_itself(&self) -> bool {
+        true
+    }
+
+    fn build(
+        &self,
+        sector: Sector,
+        place: Place,
+        system: System,
+    ) -> Result<Option<Built>, WavefunctionError> {
+        Ok(trapped(sector, place, system))
+    }
+
+    fn needs(&self) -> &'static str {
+        "Gaps needs a harmonic trap whose walls, if any, are too far out to matter, and an interaction that psi can vanish \
+         under at contact"
+    }
+}
+
+/// The state of equal spins in gaps; none where it does not exist.
+pub(super) fn trapped(sector: Sector, place: Place, system: System) -> Option<Built> {
+    let External::Harmonic { frequency } = system.hamiltonian.external else { return None };
+    let particles = sector.particles();
+    let found = trap_state(frequency, &system.hamiltonian.interaction, particles);
+    let state = found.ok().flatten().filter(|s| s.coefficients.iter().all(|c| c.is_finite()))?;
+    let (half_width, base) = Gaps::new(particles, frequency, state);
+    let built = (Place::on_line(place.frame, half_width), Base::Gaps(Box::new(base)));
+    place.on_line.then_some(built)
 }
 
 /// What the reverse sweep needs again, and scratch memory.
@@ -72,17 +132,6 @@ impl Gaps {
         )
     }
 
-    /// The density at an angle, per radian: that of free fermions, as wide as this one. It says where knots belong.
-    pub fn density(&self, theta: f64) -> f64 {
-        let scale = self.spread.sqrt() * self.per_angle;
-        free_density(self.particles, (theta - FRAC_PI_2) * scale) * scale
-    }
-
-    /// Number of particles below each point of an even grid of angles.
-    pub fn below(&self) -> Vec<f64> {
-        counted(|theta| self.density(theta))
-    }
-
     /// `sum_ab.. c_ab.. f_a f_b ..` with functions of each gap that `of` gives.
     fn sum<'a, T: Scalar>(&self, work: &mut [Vec<T>; 2], of: impl Fn(usize) -> &'a [T]) -> T {
         let [from, to] = work;
@@ -105,9 +154,28 @@ impl Gaps {
         }
         from[0]
     }
+}
+
+impl BaseState for Gaps {
+    type Trace<T: Scalar> = GapsTrace<T>;
+
+    fn spins(&self) -> usize {
+        1
+    }
+
+    /// The density at an angle, per radian: that of free fermions, as wide as this one. It says where knots belong.
+    fn density(&self, _: usize, theta: f64) -> f64 {
+        let scale = self.spread.sqrt() * self.per_angle;
+        free_density(self.particles, (theta - FRAC_PI_2) * scale) * scale
+    }
+
+    /// Number of particles below each point of an even grid of angles.
+    fn below(&self) -> Vec<f64> {
+        counted(|theta| self.density(0, theta))
+    }
 
     /// `log |psi_0|` of angles in ascending order, and sign.
-    pub fn forward<T: Scalar>(
+    fn forward<T: Scalar>(
         &self,
         angles: &[T],
         reverse: bool,
@@ -140,7 +208,7 @@ impl Gaps {
     }
 
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
-    pub fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut GapsTrace<T>) {
+    fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut GapsTrace<T>) {
         let GapsTrace { values, slopes, psi, centre, work, .. } = trace;
         let m = self.state.functions[0].functions();
         if values.len() < m * (self.particles - 1) {
@@ -159,8 +227,12 @@ impl Gaps {
         }
     }
 
+    fn orders(&self, _: Sector) -> f64 {
+        1.0
+    }
+
     /// Turns one uniform per particle into angles distributed as `|psi_0|²`, in ascending order.
-    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         let n = self.particles;
         let mut gaps = [0.0; 3];
         let mut work = QuantileWork::default();

@@ -3,9 +3,10 @@
 //! Right tails, right shell structure, and no variance at all without interaction, for any potential.
 
 use super::super::circle::anchor;
-use super::Base;
+use super::super::place::Place;
 use super::determinants::Determinants;
 use super::series::Domain;
+use super::{Base, BaseKind, Built};
 use crate::exact::dvr::{OneBodyBasis, solve_one_body};
 use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
 use crate::math::linalg::EigenFailure;
@@ -31,6 +32,40 @@ pub enum Orbitals {
 pub struct MeanFieldSettings {
     /// The orbitals of the determinants.
     pub orbitals: Orbitals,
+}
+
+impl BaseKind for MeanFieldSettings {
+    fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
+        if sector.is_many() && self.orbitals == Orbitals::HartreeFock {
+            return Err(WavefunctionError::Base {
+                problem: "Hartree-Fock is of two components: more need MeanField(orbitals: NonInteracting)"
+                    .to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn knows_many(&self) -> bool {
+        true
+    }
+
+    fn orbitals(&self, _: &Hamiltonian) -> Orbitals {
+        self.orbitals
+    }
+
+    fn build(
+        &self,
+        sector: Sector,
+        place: Place,
+        system: System,
+    ) -> Result<Option<Built>, WavefunctionError> {
+        let state = determinants(self.orbitals, sector, system)?;
+        Ok(Some((place, Base::Determinants(state))))
+    }
+
+    fn label(&self, name: &str) -> String {
+        format!("{name}({:?})", self.orbitals)
+    }
 }
 
 impl Orbitals {

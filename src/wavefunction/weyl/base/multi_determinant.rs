@@ -7,9 +7,11 @@
 //! pair it is the valence-bond function of W. Heitler and F. London.
 
 use super::super::super::WavefunctionError;
+use super::super::place::Place;
 use super::expansion::{Expansion, minors};
 use super::mean_field::{CUTOFFS, converged, most_functions};
 use super::series::Domain;
+use super::{Base, BaseKind, Built};
 use crate::exact::active_space;
 use crate::exact::dvr::OneBodyBasis;
 use crate::exact::hartree_fock::{HartreeFock, HartreeFockOptions, hartree_fock};
@@ -200,6 +202,35 @@ fn that_count(
     ([that(up, up_counts), that(down, down_counts)], kept)
 }
 
+impl BaseKind for MultiDeterminantSettings {
+    fn exists_on(&self, geometry: &Geometry) -> Result<(), WavefunctionError> {
+        self.exist_on(geometry)
+    }
+
+    fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
+        self.exist_for(sector)
+    }
+
+    fn build(
+        &self,
+        sector: Sector,
+        place: Place,
+        system: System,
+    ) -> Result<Option<Built>, WavefunctionError> {
+        let state = MultiDeterminantSettings::build(self, sector, system)?;
+        Ok(Some((place, Base::Expansion(Box::new(state)))))
+    }
+
+    fn label(&self, _: &str) -> String {
+        match self.determinants {
+            DeterminantSum::HalfProjected => "HalfProjected".to_owned(),
+            DeterminantSum::ConfigurationInteraction { orbitals } => {
+                format!("ConfigurationInteraction({orbitals})")
+            }
+        }
+    }
+}
+
 /// The shortest sum of determinants that three and more particles get without asking, if any.
 ///
 /// Interacting particles in a box or on the line: a configuration interaction, of both spins in fourteen
@@ -284,6 +315,7 @@ fn half_projected(a: &Mat<f64>, b: &Mat<f64>) -> (Mat<f64>, Vec<f64>) {
 mod tests {
     use super::*;
     use crate::system::{External, Hamiltonian};
+    use crate::wavefunction::weyl::base::BaseState;
     use crate::wavefunction::weyl::base::expansion::ExpansionTrace;
     use std::f64::consts::PI;
 

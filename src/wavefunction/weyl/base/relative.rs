@@ -10,11 +10,17 @@
 //! `v = (theta_1 - theta_2)/2 + pi/2`, both in `(0, pi)`, and both functions are sine series. Samples: `u` from its marginal density, `v`
 //! from the conditional one; either distribution is a Fourier series, one uniform each.
 
+use super::super::place::Place;
+use super::calogero::contact_power;
 use super::determinants::lift;
+use super::distance::Distance;
+use super::kind::on_the_line_only;
 use super::series::{Domain, Products, QuantileWork, Series};
+use super::{Base, BaseKind, BaseState, Built};
 use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
 use crate::math::scalar::Scalar;
-use crate::system::{Hamiltonian, Sector};
+use crate::system::{External, Geometry, Hamiltonian, Sector, System};
+use crate::wavefunction::WavefunctionError;
 use faer::Mat;
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -29,6 +35,67 @@ pub struct RelativeMotion {
     weights: Vec<f64>,
     /// Functions of the distance on a grid, row-major in (point, function).
     distances: Vec<f64>,
+}
+
+/// Two particles on the line have no settings.
+pub(super) struct TwoOnTheLine;
+
+impl BaseKind for TwoOnTheLine {
+    fn exists_on(&self, geometry: &Geometry) -> Result<(), WavefunctionError> {
+        on_the_line_only("RelativeMotion", geometry)
+    }
+
+    fn exists_for(&self, sector: Sector) -> Result<(), WavefunctionError> {
+        match sector.particles() {
+            2 => Ok(()),
+            found => Err(WavefunctionError::Base {
+                problem: format!("RelativeMotion is of two particles, found {found}"),
+            }),
+        }
+    }
+
+    fn places_itself(&self) -> bool {
+        true
+    }
+
+    fn build(
+        &self,
+        sector: Sector,
+        place: Place,
+        system: System,
+    ) -> Result<Option<Built>, WavefunctionError> {
+        let Place { frame, walls: Geometry::Box { half_width }, on_line: true } = place else {
+            return Ok(None);
+        };
+        let relative = |converged: bool| -> Result<_, WavefunctionError> {
+            let found = solve(sector, system.hamiltonian, half_width, converged)?;
+            Ok(found.map(|(half_width, state)| {
+                (Place::on_line(frame, half_width), Base::Relative(Box::new(state)))
+            }))
+        };
+        // Sine functions have the smoother second derivatives; elements follow kinks and cores.
+        let External::Harmonic { frequency } = system.hamiltonian.external else {
+            return relative(false);
+        };
+        if let Some(found) = relative(true)? {
+            return Ok(Some(found));
+        }
+        let found = contact_power(&system.hamiltonian.interaction)
+            .is_none()
+            .then(|| Distance::new(sector, frequency, system.hamiltonian));
+        match found.flatten() {
+            Some((half_width, state)) => {
+                let place = Place::on_line(frame, half_width);
+                Ok(Some((place, Base::Distance(Box::new(state)))))
+            }
+            None => relative(false),
+        }
+    }
+
+    fn needs(&self) -> &'static str {
+        "RelativeMotion needs an interaction that is finite at contact, and a potential that binds the two particles far from any \
+         walls"
+    }
 }
 
 /// What the reverse sweep needs again, and scratch memory.
@@ -64,13 +131,22 @@ impl RelativeMotion {
         RelativeMotion { sector, parts, products, weights, distances }
     }
 
+    fn sum<T: Scalar>(&self, centre: &[T], distance: &[T]) -> T {
+        let terms = self.weights.iter().zip(centre).zip(distance);
+        terms.fold(T::zero(), |sum, ((&s, &a), &b)| sum + a * b * s)
+    }
+}
+
+impl BaseState for RelativeMotion {
+    type Trace<T: Scalar> = RelativeTrace<T>;
+
     /// Number of spins that have particles.
-    pub fn spins(&self) -> usize {
+    fn spins(&self) -> usize {
         self.sector.spins().count()
     }
 
     /// The density of one spin at an angle, per radian.
-    pub fn density(&self, _spin: usize, theta: f64) -> f64 {
+    fn density(&self, _spin: usize, theta: f64) -> f64 {
         let m = self.weights.len();
         let mut work = std::array::from_fn(|_| vec![0.0; m]);
         let mut sum = 0.0;
@@ -88,7 +164,7 @@ impl RelativeMotion {
     }
 
     /// Number of particles below each point of an even grid of angles.
-    pub fn below(&self) -> Vec<f64> {
+    fn below(&self) -> Vec<f64> {
         let h = PI / INTERVALS as f64;
         let mut below = vec![0.0];
         let mut sum = 0.0;
@@ -100,13 +176,8 @@ impl RelativeMotion {
         below
     }
 
-    /// First and last angle.
-    pub fn ends(&self) -> (f64, f64) {
-        Domain::Walls.ends()
-    }
-
     /// `log |psi_0|` and sign.
-    pub fn forward<T: Scalar>(
+    fn forward<T: Scalar>(
         &self,
         angles: &[T],
         reverse: bool,
@@ -136,13 +207,8 @@ impl RelativeMotion {
         (psi.abs().ln() + log_norm, sign)
     }
 
-    fn sum<T: Scalar>(&self, centre: &[T], distance: &[T]) -> T {
-        let terms = self.weights.iter().zip(centre).zip(distance);
-        terms.fold(T::zero(), |sum, ((&s, &a), &b)| sum + a * b * s)
-    }
-
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
-    pub fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut RelativeTrace<T>) {
+    fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut RelativeTrace<T>) {
         let RelativeTrace { values, slopes, psi, .. } = trace;
         let inverse = psi.recip() * 0.5;
         let centre = self.sum(&slopes[0], &values[1]) * inverse;
@@ -152,7 +218,7 @@ impl RelativeMotion {
     }
 
     /// Turns two uniforms into angles distributed as `|psi_0|²`, ascending within each spin.
-    pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
         let m = self.weights.len();
         let mut work = QuantileWork::default();
         let mut phi = std::array::from_fn(|_| vec![0.0; m]);
@@ -215,7 +281,7 @@ pub fn solve(
     }
     let mut half_width = half_width;
     for _ in 0..GROWTHS {
-        let problem = Problem { sector, hamiltonian, half_width, converged };
+        let problem = PairInBox { sector, hamiltonian, half_width, converged };
         let Some(state) = problem.solve()? else { return Ok(None) };
         let points: Vec<(f64, f64)> = (0..INTERVALS)
             .map(|i| middle(i, INTERVALS))
@@ -232,7 +298,7 @@ pub fn solve(
 }
 
 /// Two particles in a computational box.
-struct Problem<'a> {
+struct PairInBox<'a> {
     sector: Sector,
     hamiltonian: &'a Hamiltonian,
     half_width: f64,
@@ -277,7 +343,7 @@ impl Functions {
     }
 }
 
-impl Problem<'_> {
+impl PairInBox<'_> {
     /// `d angle / d (R, or half the distance)`, squared and halved twice: the kinetic energy of a wave is that times its square.
     fn kinetic(&self) -> f64 {
         (PI / (4.0 * self.half_width)).powi(2)

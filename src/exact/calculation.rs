@@ -6,7 +6,7 @@ use super::hartree_fock::{HartreeFock, HartreeFockOptions, self_consistent};
 use super::watch::Watch;
 use super::{
     ConvergenceRow, ErrorBudget, ExactError, ExactOptions, ExactResult, ExactState, GroundState,
-    Labels, Step,
+    Labels, News,
 };
 use crate::system::{Frame, Geometry, Hamiltonian, Sector};
 
@@ -50,7 +50,7 @@ impl Setting {
 }
 
 /// Everything a level of the calculation needs.
-pub(super) struct Problem<'a> {
+pub(super) struct Calculation<'a> {
     pub(super) setting: Setting,
     pub(super) hamiltonian: &'a Hamiltonian,
     pub(super) sector: Sector,
@@ -68,7 +68,7 @@ pub(super) fn length(geometry: &Geometry) -> f64 {
     b - a
 }
 
-impl<'a> Problem<'a> {
+impl<'a> Calculation<'a> {
     pub(super) fn new(
         setting: Setting,
         hamiltonian: &'a Hamiltonian,
@@ -76,7 +76,7 @@ impl<'a> Problem<'a> {
         options: &'a ExactOptions,
         watch: &'a mut dyn Watch,
     ) -> Self {
-        Problem {
+        Calculation {
             setting,
             hamiltonian,
             sector,
@@ -150,7 +150,7 @@ impl<'a> Problem<'a> {
     }
 
     pub(super) fn record(&mut self, row: ConvergenceRow) {
-        self.watch.tell(&Step::Row(row.clone()));
+        self.watch.tell(&News::Row(row.clone()));
         self.table.push(row);
     }
 
@@ -160,7 +160,7 @@ impl<'a> Problem<'a> {
         bytes: u64,
         work: f64,
     ) -> Result<(), ExactError> {
-        self.watch.tell(&Step::Predicted { determinants, bytes, work });
+        self.watch.tell(&News::Predicted { determinants, bytes, work });
         if bytes > self.options.memory_limit_bytes {
             return Err(ExactError::Memory {
                 needed: bytes,
