@@ -9,8 +9,19 @@ use crate::math::vector;
 /// `y_i = spline(u_i; weights(u_{<i}))`, with `log |det dy/du|` the sum of the log slopes.
 #[derive(Clone, Debug)]
 pub struct ISplineLayer {
-    basis: MonotoneBasis,
-    conditioner: Conditioner,
+    pub(super) basis: MonotoneBasis,
+    pub(super) conditioner: Conditioner,
+    /// Of the first dimension, which depends on no other.
+    pub(super) first: FirstWeights,
+}
+
+/// Weights that are the same everywhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstWeights {
+    /// Unnormalised.
+    pub weights: Vec<f64>,
+    /// Sums of those before each, and of all.
+    pub before: Vec<f64>,
 }
 
 /// What the reverse sweep of a layer needs again.
@@ -33,13 +44,19 @@ impl<T> LayerTrace<T> {
     pub fn input(&self) -> &[T] {
         &self.input
     }
+
+    /// Says what the layer was given, where it was given that elsewhere.
+    pub fn set_input(&mut self, input: impl Iterator<Item = T>) {
+        self.input.clear();
+        self.input.extend(input);
+    }
 }
 
 impl ISplineLayer {
     /// A layer over `dimensions` coordinates.
     pub fn new(basis: MonotoneBasis, dimensions: usize, hidden: &[usize]) -> Self {
         let conditioner = Conditioner::new(&vec![basis.weights(); dimensions], hidden);
-        ISplineLayer { basis, conditioner }
+        ISplineLayer { basis, conditioner, first: FirstWeights::default() }
     }
 
     /// The network that shapes the splines.
@@ -47,9 +64,19 @@ impl ISplineLayer {
         &self.conditioner
     }
 
-    /// The network that shapes the splines, to hand it new parameters.
-    pub fn conditioner_mut(&mut self) -> &mut Conditioner {
-        &mut self.conditioner
+    /// Takes new parameters; those handed to the other methods must be the same.
+    pub fn set_parameters(&mut self, parameters: &[f64]) {
+        self.conditioner.set_parameters(parameters);
+        let logits: Vec<f64> = self.conditioner.first_group(parameters).collect();
+        let mut weights = vec![0.0; logits.len()];
+        self.weights(&logits, &mut Vec::new(), &mut weights);
+        let mut total = 0.0;
+        let mut before = vec![total];
+        before.extend(weights.iter().map(|w| {
+            total += w;
+            total
+        }));
+        self.first = FirstWeights { weights, before };
     }
 
     /// Unnormalised positive weights from the logits of one group; the largest is about one.
