@@ -1,7 +1,7 @@
 //! Loops over plain numbers that use the widest vectors of the processor at hand.
 //!
 //! The build targets the least processor of its kind, so wider vectors are found at run time. Every element goes
-//! through the same operations whatever the width, and no sum is split among lanes. Multiplications with a following
+//! through the same operations whatever the width, and no sum is split into more or fewer parts for it. Multiplications with a following
 //! addition are fused, rounded once, where the processor has that: results are the same, bit for bit, on all that do (of
 //! x86, those with AVX2, since 2013).
 
@@ -50,7 +50,7 @@ macro_rules! widest {
 pub(crate) use widest;
 
 pub mod lanes;
-
+pub mod mixtures;
 
 /// `a b + c`.
 #[inline(always)]

@@ -13,7 +13,7 @@
 //! (Probability Surveys 3, 206 (2006)). The cumulative distribution is a Fourier series: one uniform makes one particle.
 
 use super::determinants::lift;
-use super::series::{Domain, Products, QuantileWork, Series};
+use super::series::{Domain, Mixture, Products, QuantileWork, Series};
 use crate::exact::strings::{StringSpace, colexicographic};
 use crate::math::scalar::Scalar;
 use crate::system::Sector;
@@ -96,6 +96,8 @@ pub struct Expansion {
     coefficients: Vec<f64>,
     /// One-body density matrices of the spins that have particles, row-major.
     densities: Vec<Vec<f64>>,
+    /// The density of the particle that is drawn first.
+    first: Option<Mixture>,
 }
 
 /// What the reverse sweep needs again, and scratch memory.
@@ -171,7 +173,8 @@ impl Expansion {
                 densities.push(State { rows, scratch: Vec::new() }.density(level, m));
             }
         }
-        Expansion { sector, series, products, levels, coefficients, densities }
+        let first = densities.first().map(|gamma| products.mixture(gamma));
+        Expansion { sector, series, products, levels, coefficients, densities, first }
     }
 
     /// Number of spins that have particles.
@@ -312,9 +315,16 @@ impl Expansion {
         let mut next = 0;
         for levels in self.levels.iter() {
             for level in levels.iter().rev() {
-                let gamma = state.density(level, m);
-                let trace: f64 = (0..m).map(|p| gamma[p * m + p]).sum();
-                angles[next] = self.products.quantile(&gamma, uniforms[next] * trace, &mut work);
+                angles[next] = match &self.first {
+                    Some(first) if next == 0 => {
+                        self.products.quantile_of(first, uniforms[0] * first.whole())
+                    }
+                    _ => {
+                        let gamma = state.density(level, m);
+                        let trace: f64 = (0..m).map(|p| gamma[p * m + p]).sum();
+                        self.products.quantile(&gamma, uniforms[next] * trace, &mut work)
+                    }
+                };
                 self.series.evaluate(angles[next], 1, &mut phi);
                 state.place(level, &phi[0]);
                 next += 1;
@@ -338,6 +348,15 @@ impl State {
         let mut gamma = vec![0.0; m * m];
         for additions in &level.additions {
             // The amplitudes of a_p Psi at this rest, for every column.
+            if width == 1 {
+                for (k, &(p, s, sign)) in additions.iter().enumerate() {
+                    let left = sign * self.rows[s];
+                    for &(q, t, other) in &additions[..=k] {
+                        gamma[p * m + q] += left * (other * self.rows[t]);
+                    }
+                }
+                continue;
+            }
             for (k, &(p, s, sign)) in additions.iter().enumerate() {
                 let left = &self.rows[s * width..(s + 1) * width];
                 for &(q, t, other) in &additions[..=k] {
