@@ -2,6 +2,7 @@
 //!
 //! `E_L = -1/2 (Δ log |psi| + |∇ log |psi||²) + V`; its mean over samples of `|psi|²` is the energy.
 
+use crate::math::vector::lanes::LANES;
 use crate::parallel::{self, SAMPLE_CHUNK};
 use crate::parcel::{Reader, Writer};
 use crate::sampling::{Points, Purpose, Sampling};
@@ -162,8 +163,8 @@ pub fn draw(
     joined(psi, derivatives, chunks)
 }
 
-/// Samples that are drawn before the first of them is evaluated.
-const DRAWN_AT_ONCE: usize = 8;
+/// Samples that are drawn, and then evaluated, together.
+const TOGETHER: usize = LANES;
 
 /// [`draw`] in this process alone, in chunks.
 fn draw_here(
@@ -181,11 +182,12 @@ fn draw_here(
         let mut chunk = Chunk::new(psi, system, derivatives);
         let (n, d) = (psi.sector().particles(), psi.uniforms());
         let mut point = vec![0.0; points.dimensions()];
-        let mut uniforms = vec![0.0; DRAWN_AT_ONCE * d];
-        let mut x = vec![0.0; DRAWN_AT_ONCE * n];
+        let mut uniforms = vec![0.0; TOGETHER * d];
+        let mut x = vec![0.0; TOGETHER * n];
+        let mut weights = Vec::with_capacity(TOGETHER);
         let mut left = range.len();
         while left > 0 {
-            let count = left.min(DRAWN_AT_ONCE);
+            let count = left.min(TOGETHER);
             let (uniforms, x) = (&mut uniforms[..count * d], &mut x[..count * n]);
             for uniforms in uniforms.chunks_exact_mut(d) {
                 points.next(&mut point);
@@ -195,9 +197,9 @@ fn draw_here(
                 }
             }
             chunk.evaluator.sample(uniforms, x);
-            for (x, uniforms) in x.chunks_exact(n).zip(uniforms.chunks_exact(d)) {
-                chunk.push(x, importance(uniforms, id.tails));
-            }
+            weights.clear();
+            weights.extend(uniforms.chunks_exact(d).map(|u| importance(u, id.tails)));
+            chunk.push(x, &weights);
             left -= count;
         }
         chunk.batch
@@ -230,8 +232,8 @@ fn at_here(
     let n = psi.sector().particles();
     parallel::map_chunks(x.len() / n, SAMPLE_CHUNK, |_, range| {
         let mut chunk = Chunk::new(psi, system, derivatives);
-        for x in x[range.start * n..range.end * n].chunks_exact(n) {
-            chunk.push(x, 1.0);
+        for x in x[range.start * n..range.end * n].chunks(TOGETHER * n) {
+            chunk.push(x, &[1.0; TOGETHER][..x.len() / n]);
         }
         chunk.batch
     })
@@ -275,7 +277,8 @@ struct Chunk<'a> {
     derivatives: Derivatives,
     evaluator: Box<dyn Evaluator + 'a>,
     batch: Batch,
-    gradient: Vec<f64>,
+    kinetic: [f64; TOGETHER],
+    /// Of as many samples as are evaluated together.
     factors: Vec<f64>,
     o: Vec<f64>,
     de: Vec<f64>,
@@ -293,33 +296,58 @@ impl<'a> Chunk<'a> {
             system,
             derivatives,
             evaluator: psi.evaluator(),
-            factors: vec![0.0; tangent.factors()],
+            factors: vec![0.0; TOGETHER * tangent.factors()],
             batch: Batch { particles: n, parameters: p, tangent, ..Batch::default() },
-            gradient: vec![0.0; n],
+            kinetic: [0.0; TOGETHER],
             o: rows(dense, p),
             de: rows(derivatives == Derivatives::LocalEnergy, p),
             mixed: rows(derivatives == Derivatives::Mixed, n * p),
         }
     }
 
-    fn push(&mut self, x: &[f64], weight: f64) {
+    /// Takes as many samples as there are weights.
+    fn push(&mut self, x: &[f64], weights: &[f64]) {
+        let (count, n) = (weights.len(), self.batch.particles);
+        let size = self.factors.len() / TOGETHER;
+        let kinetic = &mut self.kinetic[..count];
+        match self.derivatives {
+            Derivatives::None => self.evaluator.kinetic_energies(x, kinetic),
+            Derivatives::LogPsi => {
+                self.evaluator.tangents(x, &mut self.factors[..count * size], kinetic);
+            }
+            Derivatives::LocalEnergy | Derivatives::Mixed => {}
+        }
+        for (s, (x, &weight)) in x.chunks_exact(n).zip(weights).enumerate() {
+            let e = &mut self.evaluator;
+            let (log_psi, kinetic) = match self.derivatives {
+                Derivatives::None | Derivatives::LogPsi => (None, self.kinetic[s]),
+                Derivatives::LocalEnergy => {
+                    let (log, kinetic) = e.kinetic_parameter_gradient(x, &mut self.o, &mut self.de);
+                    (Some(log.log_abs), kinetic)
+                }
+                Derivatives::Mixed => {
+                    (None, e.mixed_parameter_gradient(x, &mut self.o, &mut self.mixed))
+                }
+            };
+            self.keep(x, weight, log_psi, kinetic, s * size..(s + 1) * size);
+        }
+    }
+
+    /// Takes a sample whose derivatives are there; its factors are at the given place.
+    fn keep(
+        &mut self,
+        x: &[f64],
+        weight: f64,
+        log_psi: Option<f64>,
+        kinetic: f64,
+        factors: Range<usize>,
+    ) {
         work::local_energy();
-        let e = &mut self.evaluator;
-        let (log_psi, kinetic) = match self.derivatives {
-            Derivatives::None => (None, e.kinetic_energy(x, &mut self.gradient)),
-            Derivatives::LogPsi => (None, e.tangent(x, &mut self.factors).1),
-            Derivatives::LocalEnergy => {
-                let (log, kinetic) = e.kinetic_parameter_gradient(x, &mut self.o, &mut self.de);
-                (Some(log.log_abs), kinetic)
-            }
-            Derivatives::Mixed => {
-                (None, e.mixed_parameter_gradient(x, &mut self.o, &mut self.mixed))
-            }
-        };
+        let factors = &self.factors[factors];
         let energy = kinetic + self.system.hamiltonian.potential(self.system.geometry, x);
         let mut derivatives = self.o.iter().chain(&self.de).chain(&self.mixed);
         // Without an early end: there are many, and none is large.
-        let bounded = self.factors.iter().fold(true, |all, f| all & (f.abs() < LARGEST_FACTOR));
+        let bounded = factors.iter().fold(true, |all, f| all & (f.abs() < LARGEST_FACTOR));
         let batch = &mut self.batch;
         // What is not a number is not below it either.
         if energy.abs() < ABSURD && bounded && derivatives.all(|v| v.is_finite()) {
@@ -328,12 +356,16 @@ impl<'a> Chunk<'a> {
             batch.kinetic.push(kinetic);
             batch.log_psi.extend(log_psi);
             batch.weight.push(weight);
-            batch.tangent.push(&self.factors);
+            batch.tangent.push(factors);
             batch.log_gradient.extend_from_slice(&self.o);
             batch.energy_gradient.extend_from_slice(&self.de);
             batch.mixed.extend_from_slice(&self.mixed);
-            if self.derivatives == Derivatives::Mixed && e.kinks(&mut self.gradient) {
-                batch.kinks.extend_from_slice(&self.gradient);
+            let known = batch.kinks.len();
+            if self.derivatives == Derivatives::Mixed {
+                batch.kinks.resize(known + batch.particles, 0.0);
+                if !self.evaluator.kinks(&mut batch.kinks[known..]) {
+                    batch.kinks.truncate(known);
+                }
             }
         } else {
             batch.rejected += 1;

@@ -76,6 +76,12 @@ pub(crate) fn spline() {
     SPLINE_EVALUATIONS.set(SPLINE_EVALUATIONS.get() + 1);
 }
 
+/// Some more points of splines.
+#[inline]
+pub(crate) fn splines(count: usize) {
+    SPLINE_EVALUATIONS.set(SPLINE_EVALUATIONS.get() + count as u64);
+}
+
 /// One more step of Newton's method.
 #[inline]
 pub(crate) fn newton() {

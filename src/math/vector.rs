@@ -1,11 +1,11 @@
 //! Loops over plain numbers that use the widest vectors of the processor at hand.
 //!
 //! The build targets the least processor of its kind, so wider vectors are found at run time. Every element goes
-//! through the same operations whatever the width, and no sum is split among lanes. Multiplications with a following
+//! through the same operations whatever the width, and no sum is split into more or fewer parts for it. Multiplications with a following
 //! addition are fused, rounded once, where the processor has that: results are the same, bit for bit, on all that do (of
 //! x86, those with AVX2, since 2013).
 
-/// Rows of a tile of [`Dense`]: accumulators for four planes of them fit the registers.
+/// Rows of a tile of [`Dense`]: accumulators for two or four planes of them fit the registers.
 pub const TILE: usize = 16;
 
 /// Compiles a function three times, for vectors of 512, 256 and 128 bits, and calls the widest that works here.
@@ -14,19 +14,20 @@ macro_rules! widest {
         $(#[$meta])*
         #[allow(unsafe_code)]
         $vis fn $name($($arg: $kind),*) {
-            // Whether multiplications and additions are fused; where that is no instruction it would be very slow.
+            // Whether multiplications and additions are fused; where that is no instruction it would be very slow. And whether
+            // there are twice as many registers, twice as long.
             #[inline(always)]
             #[allow(clippy::extra_unused_type_parameters)]
-            fn body<const FUSED: bool>($($arg: $kind),*) $body
+            fn body<const FUSED: bool, const WIDE: bool>($($arg: $kind),*) $body
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")]
                 fn wide($($arg: $kind),*) {
-                    body::<true>($($arg),*)
+                    body::<true, true>($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 fn half($($arg: $kind),*) {
-                    body::<true>($($arg),*)
+                    body::<true, false>($($arg),*)
                 }
                 let fused = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
                 if fused
@@ -42,10 +43,14 @@ macro_rules! widest {
                     return unsafe { half($($arg),*) };
                 }
             }
-            body::<{ cfg!(any(target_arch = "aarch64", target_feature = "fma")) }>($($arg),*)
+            body::<{ cfg!(any(target_arch = "aarch64", target_feature = "fma")) }, false>($($arg),*)
         }
     };
 }
+pub(crate) use widest;
+
+pub mod lanes;
+pub mod mixtures;
 
 /// `a b + c`.
 #[inline(always)]
@@ -135,7 +140,7 @@ impl Dense {
 
     /// Applies the rows of `range` to the vectors in `below`. Results go to the same places of vectors of all rows in `out`.
     #[inline(always)]
-    fn apply<const FUSED: bool>(
+    fn apply<const FUSED: bool, const WIDE: bool>(
         &self,
         range: std::ops::Range<usize>,
         planes: Planes,
@@ -143,14 +148,20 @@ impl Dense {
         out: &mut [f64],
     ) {
         let wanted = |tile: &Tile| tile.first < range.end && tile.first + tile.rows > range.start;
-        let fours = planes.count / 4 * 4;
+        // As many planes at a time as the registers hold the sums of.
+        let together = if WIDE { 4 } else { 2 };
+        let whole = planes.count / together * together;
         for tile in self.tiles.iter().filter(|tile| wanted(tile)) {
-            for plane in (0..fours).step_by(4) {
-                self.tile::<4, FUSED>(tile, &range, planes, plane, below, out);
+            for plane in (0..whole).step_by(together) {
+                if WIDE {
+                    self.tile::<4, FUSED>(tile, &range, planes, plane, below, out);
+                } else {
+                    self.tile::<2, FUSED>(tile, &range, planes, plane, below, out);
+                }
             }
         }
         // A vector by itself meets as many tiles at once as possible: the sums of one are too few to keep busy.
-        for plane in fours..planes.count {
+        for plane in whole..planes.count {
             let mut tiles = &self.tiles[..];
             while let Some((tile, rest)) = tiles.split_first() {
                 let four = tiles
@@ -187,12 +198,11 @@ impl Dense {
         for c in 0..C {
             below[c] = &below[c][(plane + c) * planes.stride..][..tile.columns];
         }
-        for (k, column) in columns.chunks_exact(TILE).enumerate() {
+        for (k, column) in columns.as_chunks::<TILE>().0.iter().enumerate() {
             for c in 0..C {
-                let b = below[c][k];
-                for r in 0..TILE {
-                    sums[c][r] = multiply_add::<FUSED>(column[r], b, sums[c][r]);
-                }
+                // A whole array anew: element by element compilers keep the sums in memory.
+                let (b, old) = (below[c][k], sums[c]);
+                sums[c] = std::array::from_fn(|r| multiply_add::<FUSED>(column[r], b, old[r]));
             }
         }
         for c in 0..C {
@@ -277,7 +287,7 @@ widest! {
         below: &[f64],
         out: &mut [f64],
     ) {
-        matrix.apply::<FUSED>(range, planes, below, out)
+        matrix.apply::<FUSED, WIDE>(range, planes, below, out)
     }
 }
 

@@ -55,6 +55,7 @@ use crate::wavefunction::weyl::WeylSettings;
 use crate::wavefunction::{Wavefunction, WavefunctionError, WavefunctionSettings};
 use crate::work::{self, Work};
 use clocks::Clocks;
+use reference::Beside;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -293,6 +294,11 @@ impl Run {
             counted(spec.iterations, "iteration"),
             spec.samples_per_iteration
         )));
+        // Neither the training nor the solver keeps all threads busy by itself.
+        let exact = match rayon::current_num_threads() {
+            1 => None,
+            _ => Beside::begin(spec)?,
+        };
         let schedule = spec.schedule();
         let mut failed = None;
         let mut state = course.training.clone();
@@ -322,7 +328,7 @@ impl Run {
         match (failed, ended) {
             (Some(error), _) => Err(error),
             (None, None) => Err(RunError::Interrupted { checkpoint: None }),
-            (None, Some(ended)) => Ok(Trained { run: self, course, ended, observer }),
+            (None, Some(ended)) => Ok(Trained { run: self, course, ended, exact, observer }),
         }
     }
 }
@@ -332,6 +338,8 @@ pub struct Trained<O> {
     run: Run,
     course: Course,
     ended: train::Trained,
+    /// The solver of the reference, where it has begun.
+    exact: Option<Beside>,
     observer: O,
 }
 
@@ -351,7 +359,7 @@ impl<O: Observer> Trained<O> {
     /// # Errors
     /// [`RunError`]: an observer that ends it, a wavefunction whose parameters are not finite.
     pub fn estimate(self) -> Result<Outcome, RunError> {
-        let Trained { run, course, ended, mut observer } = self;
+        let Trained { run, course, ended, exact, mut observer } = self;
         let Run { spec, psi, clocks, .. } = run;
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let schedule = spec.schedule();
@@ -384,7 +392,7 @@ impl<O: Observer> Trained<O> {
         // What follows are checks of the result, no part of it.
         let work = work::so_far();
         let (reference, exact, no_reference) =
-            match reference::reference(&spec, energy, &mut observer)? {
+            match reference::reference(&spec, energy, exact, &mut observer)? {
                 Ok((reference, ground)) => (Some(reference), ground, None),
                 Err(why) => (None, None, why),
             };

@@ -13,7 +13,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Arithmetic one refinement of the exact energy of a report may cost, some ten seconds on two cores; the whole of it
@@ -161,17 +162,83 @@ pub(super) fn asked(spec: &ResolvedSpec, states: usize) -> (Task, ExactOptions) 
     (task, options)
 }
 
+/// A solver that works while something else goes on, and is told to stop where nobody waits for it.
+pub(super) struct Beside {
+    stop: Arc<AtomicBool>,
+    sent: Receiver<Sent<News, Result<ExactResult, ExactError>>>,
+    solver: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Beside {
+    /// Begins with the reference of a spec, where it asks for exact diagonalisation.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub(super) fn begin(spec: &ResolvedSpec) -> io::Result<Option<Self>> {
+        if spec.reference != ReferenceSource::Exact {
+            return Ok(None);
+        }
+        let (task, mut options) = asked(spec, 1);
+        options.pair_density = spec.sector.particles() > 1;
+        let (send, sent) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked_to = Arc::clone(&stop);
+        let solver = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+            let stops = || asked_to.load(Ordering::Relaxed);
+            // Nobody listens any more where it was stopped.
+            let mut show = |news: &News| drop(send.send(Sent::News(news.clone())));
+            let solved = solve_until(&task, &options, None, &stops, &mut show)?;
+            let _ = send.send(Sent::Done(solved));
+            Ok(())
+        })?;
+        Ok(Some(Beside { stop, sent, solver: Some(solver) }))
+    }
+
+    /// Waits for the solver, as [`solve_until`] does.
+    fn wait(
+        mut self,
+        stops: &dyn Fn() -> bool,
+        show: &mut dyn FnMut(&News),
+    ) -> io::Result<Result<ExactResult, ExactError>> {
+        loop {
+            match self.sent.recv_timeout(TICK) {
+                Ok(Sent::News(news)) => show(&news),
+                Ok(Sent::Done(result)) => return Ok(result),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    match self.solver.take().map(JoinHandle::join) {
+                        Some(Err(panic)) => std::panic::resume_unwind(panic),
+                        Some(Ok(ended)) => ended?,
+                        None => {}
+                    }
+                    return Ok(Err(ExactError::Interrupted));
+                }
+            }
+            if stops() {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 /// The exact energy, with what else is known of its state, or why there is none, where one was asked for.
 type Compared = Result<(Reference, Option<GroundState>), Option<String>>;
 
 /// The exact energy, with what else is known of its state, or why there is none: a literal of the spec, or exact
-/// diagonalisation where it is cheap enough.
+/// diagonalisation where it is cheap enough, which may have begun already.
 ///
 /// # Errors
 /// [`RunError::Interrupted`] where the observer ends it, and where no thread can be started.
 pub(super) fn reference(
     spec: &ResolvedSpec,
     energy: f64,
+    begun: Option<Beside>,
     observer: &mut dyn Observer,
 ) -> Result<Compared, RunError> {
     match &spec.reference {
@@ -186,12 +253,14 @@ pub(super) fn reference(
             Ok(Ok((reference, None)))
         }
         ReferenceSource::Exact => {
-            let (task, mut options) = asked(spec, 1);
-            options.pair_density = spec.sector.particles() > 1;
             observer.hear(Event::Phase("exact energy for comparison"));
+            let begun = match begun {
+                None => Beside::begin(spec)?,
+                begun => begun,
+            };
             let observer = std::cell::RefCell::new(observer);
             let stops = || observer.borrow().stops();
-            let solved = solve_until(&task, &options, None, &stops, &mut |news| match news {
+            let mut show = |news: &News| match news {
                 News::Predicted { determinants, .. } => {
                     let note = format!("{determinants} determinants");
                     observer.borrow_mut().hear(Event::Note(&note));
@@ -200,7 +269,11 @@ pub(super) fn reference(
                     observer.borrow_mut().hear(Event::Share(done / limit));
                 }
                 News::Iteration(_) | News::Row(_) => {}
-            })?;
+            };
+            let solved = match begun {
+                Some(begun) => begun.wait(&stops, &mut show)?,
+                None => Err(ExactError::Interrupted),
+            };
             let observer = observer.into_inner();
             observer.hear(Event::PhaseEnded);
             match solved {

@@ -1,13 +1,17 @@
 //! What every flow shares: its formulas, generic over the scalar, become values, samples and derivatives here.
 
 use super::slopes::Slopes;
-use super::{Evaluator, LogPsi, kinetic_from_jet};
+use super::{Evaluator, LogPsi, kinetic_from_jet, one_by_one, tangents_one_by_one};
 use crate::math::scalar::{Jet, Scalar};
+use crate::math::vector::lanes::LANES;
 
 /// A flow over a base, written once for all scalars.
 pub(crate) trait Flow: Send + Sync {
     /// Intermediate values of one evaluation.
     type Trace<T: Scalar>: Default;
+
+    /// Intermediate values of a block of configurations; nothing where there is no kernel for several.
+    type Block: Default;
 
     /// `log |psi|` and sign; `reverse` says whether [`Self::backward`] follows.
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Self::Trace<T>) -> (T, f64);
@@ -22,6 +26,21 @@ pub(crate) trait Flow: Send + Sync {
     fn values<T: Scalar>(&self, x: &[f64], _known: &Self::Trace<T>, trace: &mut Self::Trace<f64>) {
         self.forward(x, true, trace);
     }
+
+    /// Kinetic local energies of as many configurations as `kinetic` has room for, at most [`LANES`]; false where there is no
+    /// kernel for several.
+    fn kinetic_energies<const N: usize>(
+        &self,
+        _x: &[f64],
+        _jets: &mut Self::Trace<Jet<N>>,
+        _block: &mut Self::Block,
+        _kinetic: &mut [f64],
+    ) -> bool {
+        false
+    }
+
+    /// What [`Self::values`] needs to know of a configuration, after [`Self::kinetic_energies`].
+    fn one_of_block(&self, _block: &Self::Block, _sample: usize, _trace: &mut Self::Trace<f64>) {}
 
     /// Derivatives of `log |psi|` with respect to the parameters, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, trace: &mut Self::Trace<T>, parameters_bar: &mut [T]);
@@ -66,7 +85,9 @@ pub(crate) fn variables<const N: usize>(x: &[f64]) -> Vec<Jet<N>> {
 pub(crate) struct FlowEvaluator<'a, F: Flow, const N: usize> {
     flow: &'a F,
     plain: F::Trace<f64>,
+    known: F::Trace<f64>,
     jets: F::Trace<Jet<N>>,
+    block: F::Block,
     x: Vec<Jet<N>>,
     gradient: Vec<Jet<N>>,
 }
@@ -77,6 +98,8 @@ impl<'a, F: Flow, const N: usize> FlowEvaluator<'a, F, N> {
         FlowEvaluator {
             flow,
             plain: Default::default(),
+            known: Default::default(),
+            block: Default::default(),
             jets: Default::default(),
             x: Vec::new(),
             gradient: Vec::new(),
@@ -133,6 +156,34 @@ impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
         self.flow.values(x, &self.jets, &mut self.plain);
         self.flow.backward_factors(&mut self.plain, factors);
         (LogPsi { log_abs: log.value, sign }, kinetic_from_jet(&log))
+    }
+
+    fn kinetic_energies(&mut self, x: &[f64], kinetic: &mut [f64]) {
+        let n = x.len() / kinetic.len().max(1);
+        for (x, kinetic) in x.chunks(LANES * n.max(1)).zip(kinetic.chunks_mut(LANES)) {
+            let FlowEvaluator { flow, jets, block, .. } = self;
+            if !flow.kinetic_energies(x, jets, block, kinetic) {
+                one_by_one(self, x, kinetic);
+            }
+        }
+    }
+
+    fn tangents(&mut self, x: &[f64], factors: &mut [f64], kinetic: &mut [f64]) {
+        let (n, f) = (x.len() / kinetic.len().max(1), factors.len() / kinetic.len().max(1));
+        let blocks = x.chunks(LANES * n.max(1)).zip(kinetic.chunks_mut(LANES));
+        for ((x, kinetic), factors) in blocks.zip(factors.chunks_mut(LANES * f.max(1))) {
+            let FlowEvaluator { flow, plain, known, jets, block, .. } = self;
+            if !flow.kinetic_energies(x, jets, block, kinetic) {
+                tangents_one_by_one(self, x, factors, kinetic);
+                continue;
+            }
+            let samples = x.chunks_exact(n).zip(factors.chunks_exact_mut(f));
+            for (s, (x, factors)) in samples.enumerate() {
+                flow.one_of_block(block, s, known);
+                flow.values(x, known, plain);
+                flow.backward_factors(plain, factors);
+            }
+        }
     }
 
     fn kinetic_parameter_gradient(

@@ -300,6 +300,42 @@ pub trait Evaluator {
         let (_, laplacian) = self.derivatives(x, gradient);
         -0.5 * (laplacian + gradient.iter().map(|g| g * g).sum::<f64>())
     }
+
+    /// [`Self::kinetic_energy`] of as many configurations as `kinetic` has room for. Each is the same, bit for bit, whatever
+    /// is beside it; by a kernel for several, where there is one, which may round otherwise than that for one.
+    fn kinetic_energies(&mut self, x: &[f64], kinetic: &mut [f64]) {
+        one_by_one(self, x, kinetic);
+    }
+
+    /// [`Self::tangent`] of as many configurations as `kinetic` has room for, their factors one after the other, with the
+    /// kinetic energies of [`Self::kinetic_energies`].
+    fn tangents(&mut self, x: &[f64], factors: &mut [f64], kinetic: &mut [f64]) {
+        tangents_one_by_one(self, x, factors, kinetic);
+    }
+}
+
+/// [`Evaluator::kinetic_energies`] without a kernel for several.
+fn one_by_one<E: Evaluator + ?Sized>(evaluator: &mut E, x: &[f64], kinetic: &mut [f64]) {
+    let n = x.len() / kinetic.len().max(1);
+    let mut gradient = vec![0.0; n];
+    for (s, kinetic) in kinetic.iter_mut().enumerate() {
+        *kinetic = evaluator.kinetic_energy(&x[s * n..(s + 1) * n], &mut gradient);
+    }
+}
+
+/// [`Evaluator::tangents`] without a kernel for several.
+fn tangents_one_by_one<E: Evaluator + ?Sized>(
+    evaluator: &mut E,
+    x: &[f64],
+    factors: &mut [f64],
+    kinetic: &mut [f64],
+) {
+    let samples = kinetic.len().max(1);
+    let (n, f) = (x.len() / samples, factors.len() / samples);
+    for (s, kinetic) in kinetic.iter_mut().enumerate() {
+        let factors = &mut factors[s * f..(s + 1) * f];
+        *kinetic = evaluator.tangent(&x[s * n..(s + 1) * n], factors).1;
+    }
 }
 
 /// Kinetic local energy from the jet of `log |psi|`.

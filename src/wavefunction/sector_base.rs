@@ -293,6 +293,7 @@ impl SectorBase {
 
 impl Flow for SectorBase {
     type Trace<T: Scalar> = Trace<T>;
+    type Block = ();
 
     fn forward<T: Scalar>(&self, x: &[T], _reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
         trace.at.clear();

@@ -87,6 +87,12 @@ impl BSplineBasis {
         &self.knots
     }
 
+    /// `1 / (t_i - t_{i-k})` for every knot `i`, zero where knots coincide.
+    pub(super) fn inverse_widths(&self, k: usize) -> &[f64] {
+        let n = self.knots.len();
+        &self.inverse[k * n..(k + 1) * n]
+    }
+
     /// Number of the span that holds `u`; points outside belong to the end spans.
     #[inline]
     pub fn span(&self, u: f64) -> usize {

@@ -58,6 +58,16 @@ impl MonotoneBasis {
         self.basis.functions() - 1
     }
 
+    /// The B-splines that the map is made of, one degree above the M-splines.
+    pub fn splines(&self) -> &BSplineBasis {
+        &self.basis
+    }
+
+    /// Smallest slope of a map.
+    pub fn floor(&self) -> f64 {
+        self.floor
+    }
+
     /// Log-weights of the identity map.
     pub fn identity_logits(&self) -> &[f64] {
         &self.identity

@@ -51,6 +51,13 @@ pub struct SquareScratch {
     integral: Vec<f64>,
 }
 
+impl Square {
+    /// Coefficients in B-splines of the normalised combination.
+    pub fn coefficients(&self) -> &[f64] {
+        &self.coefficients
+    }
+}
+
 impl OSplineBasis {
     /// O-splines of the given degree on equidistant knots.
     ///

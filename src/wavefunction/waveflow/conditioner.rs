@@ -5,6 +5,7 @@
 //! uses the first `prefix(r)` entries of the layer below and only those weights exist.
 
 use crate::math::scalar::Scalar;
+use crate::math::vector::lanes::{self, Lanes, Part};
 use crate::math::vector::{self, Dense, Planes};
 use crate::tangent::Outer;
 use rand::{Rng, RngExt};
@@ -43,6 +44,26 @@ pub struct Activations<T> {
     adjoint: Vec<Vec<T>>,
     /// Inputs, hidden units layer by layer and outputs, taken apart into values and derivatives.
     planes: Vec<Vec<f64>>,
+}
+
+/// Activations of eight samples side by side.
+///
+/// Planes of each layer, one after the other: values, second derivatives contracted with the Gram matrix of the gradients of
+/// the inputs, then derivatives by each input but the last. Of each plane only what is not zero by the masks is there.
+#[derive(Clone, Debug, Default)]
+pub struct LaneActivations {
+    /// What the network was given.
+    input: Vec<Lanes>,
+    /// Normalised inputs, hidden units layer by layer and outputs.
+    planes: Vec<Vec<Lanes>>,
+    parts: Vec<Part>,
+}
+
+impl LaneActivations {
+    /// What the network was given.
+    pub fn input(&self) -> &[Lanes] {
+        &self.input
+    }
 }
 
 impl Conditioner {
@@ -127,9 +148,12 @@ impl Conditioner {
         }
     }
 
+    /// Slope of what inputs go through first.
+    const SLOPE: f64 = 2.0;
+
     /// Inputs in `[0, 1]` are spread over `[-1, 1]`.
     fn normalise<T: Scalar>(u: T) -> T {
-        u * 2.0 - 1.0
+        u * Self::SLOPE - 1.0
     }
 
     fn prepare<T: Scalar>(&self, act: &mut Activations<T>) {
@@ -256,6 +280,78 @@ impl Conditioner {
         for (r, o) in act.output.iter_mut().enumerate() {
             *o = Self::row(output, r, parameters, below);
         }
+    }
+
+    /// All groups but the first, of eight samples, with derivatives by the inputs; `gram` is the row-major matrix that second
+    /// derivatives are contracted with.
+    pub fn forward_lanes(&self, inputs: &[Lanes], gram: &[Lanes], act: &mut LaneActivations) {
+        let n = inputs.len();
+        let LaneActivations { input, planes, parts } = act;
+        input.clear();
+        input.extend_from_slice(inputs);
+        let last = self.layers.len() - 1;
+        planes.resize_with(self.layers.len() + 1, Vec::new);
+        planes[0].clear();
+        planes[0].resize((n + 1) * n, lanes::each(|_| 0.0));
+        for (i, u) in inputs.iter().enumerate() {
+            planes[0][i] = u.map(Self::normalise);
+            if i + 1 < n {
+                planes[0][(2 + i) * n + i] = lanes::each(|_| Self::SLOPE);
+            }
+        }
+        for (l, layer) in self.layers.iter().enumerate() {
+            let units = layer.dense.rows();
+            // The first group of outputs depends on nothing, hidden units on one input at least.
+            let row = |inputs: usize| match self.visible.get(l) {
+                Some(visible) => visible[inputs],
+                None => self.groups[inputs + 1],
+            };
+            let column = |input: usize| if l == 0 { input } else { self.visible[l - 1][input] };
+            parts.clear();
+            parts.extend([Part { row: row(0), column: 0 }; 2]);
+            parts.extend((1..n).map(|b| Part { row: row(b - 1), column: column(b - 1) }));
+            let (below, out) = planes.split_at_mut(l + 1);
+            out[0].resize((n + 1) * units, lanes::each(|_| 0.0));
+            lanes::affine(&layer.dense, parts, &below[l], &mut out[0]);
+            if l < last {
+                for slopes in 1..n {
+                    let range = self.visible[l][slopes - 1]..self.visible[l][slopes];
+                    lanes::tanh(range, slopes, gram, n, units, &mut out[0]);
+                }
+            }
+        }
+    }
+
+    /// Planes of all outputs, one after the other, after [`Self::forward_lanes`]; the first group is not there.
+    pub fn lane_outputs<'a>(&self, act: &'a LaneActivations) -> &'a [Lanes] {
+        &act.planes[self.layers.len()]
+    }
+
+    /// The first group of outputs, which depends on no input.
+    pub fn first_group<'a>(&'a self, parameters: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
+        let offset = self.layers.last().map_or(&[][..], |layer| &layer.offset);
+        offset[..self.groups[1]].iter().map(|&offset| parameters[offset])
+    }
+
+    /// The values of one sample, as [`Self::forward`] leaves them for [`Self::values`].
+    pub fn one_of_lanes(
+        &self,
+        parameters: &[f64],
+        sample: usize,
+        known: &LaneActivations,
+        act: &mut Activations<f64>,
+    ) {
+        self.prepare(act);
+        self.prepare_planes(1, act);
+        let copy = |to: &mut [f64], from: &[Lanes]| {
+            to.iter_mut().zip(from).for_each(|(t, f)| *t = f[sample]);
+        };
+        copy(&mut act.input, &known.planes[0]);
+        for (to, from) in act.planes[1..].iter_mut().zip(&known.planes[1..]) {
+            copy(to, from);
+        }
+        copy(&mut act.output, self.lane_outputs(known));
+        act.output.iter_mut().zip(self.first_group(parameters)).for_each(|(t, f)| *t = f);
     }
 
     /// Number of inputs.

@@ -29,8 +29,19 @@ impl Splines {
 /// `y_i = spline(u_i; logits(u_{<i}))`, with `log |det dy/du|` the sum of the log slopes.
 #[derive(Clone, Debug)]
 pub struct SplineLayer {
-    splines: Splines,
-    conditioner: Conditioner,
+    pub(super) splines: Splines,
+    pub(super) conditioner: Conditioner,
+    /// Of the first dimension, which depends on no other; nothing but for I-splines.
+    pub(super) first: FirstWeights,
+}
+
+/// Weights that are the same everywhere.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstWeights {
+    /// Unnormalised.
+    pub weights: Vec<f64>,
+    /// Sums of those before each, and of all.
+    pub before: Vec<f64>,
 }
 
 /// What the reverse sweep of a layer needs again.
@@ -56,6 +67,12 @@ impl<T> LayerTrace<T> {
     pub fn input(&self) -> &[T] {
         &self.input
     }
+
+    /// Says what the layer was given, where it was given that elsewhere.
+    pub fn set_input(&mut self, input: impl Iterator<Item = T>) {
+        self.input.clear();
+        self.input.extend(input);
+    }
 }
 
 /// Unnormalised positive weights from the logits of one group; the largest is about one.
@@ -80,7 +97,7 @@ impl SplineLayer {
     /// A layer over `dimensions` coordinates.
     pub fn new(splines: Splines, dimensions: usize, hidden: &[usize]) -> Self {
         let conditioner = Conditioner::new(&vec![splines.logits(); dimensions], hidden);
-        SplineLayer { splines, conditioner }
+        SplineLayer { splines, conditioner, first: FirstWeights::default() }
     }
 
     /// The network that shapes the splines.
@@ -88,9 +105,20 @@ impl SplineLayer {
         &self.conditioner
     }
 
-    /// The network that shapes the splines, to hand it new parameters.
-    pub fn conditioner_mut(&mut self) -> &mut Conditioner {
-        &mut self.conditioner
+    /// Takes new parameters; those handed to the other methods must be the same.
+    pub fn set_parameters(&mut self, parameters: &[f64]) {
+        self.conditioner.set_parameters(parameters);
+        let Splines::ISpline(basis) = &self.splines else { return };
+        let logits: Vec<f64> = self.conditioner.first_group(parameters).collect();
+        let mut own = vec![0.0; logits.len()];
+        weights(basis, &logits, &mut Vec::new(), &mut own);
+        let mut total = 0.0;
+        let mut before = vec![total];
+        before.extend(own.iter().map(|w| {
+            total += w;
+            total
+        }));
+        self.first = FirstWeights { weights: own, before };
     }
 
     /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::adjoints`] follows; `known` is

@@ -7,6 +7,7 @@
 
 pub mod chart;
 pub mod conditioner;
+mod lanes;
 pub mod layer;
 pub mod prior;
 
@@ -26,6 +27,7 @@ use crate::wavefunction::slopes::Slopes;
 pub use chart::Chart;
 use chart::Face;
 use conditioner::{Activations, Conditioner};
+use lanes::Block;
 use layer::{LayerTrace, SplineLayer, Splines};
 use prior::{OSplinePrior, PriorTrace};
 use rand::SeedableRng;
@@ -249,7 +251,7 @@ impl Waveflow {
         let count = self.layers.len();
         let part = |l: usize| &self.parameters[self.offsets[l]..self.offsets[l + 1]];
         for (l, layer) in self.layers.iter_mut().enumerate() {
-            layer.conditioner_mut().set_parameters(part(l));
+            layer.set_parameters(part(l));
         }
         self.prior.set_parameters(part(count));
     }
@@ -336,6 +338,7 @@ impl Waveflow {
 
 impl Flow for Waveflow {
     type Trace<T: Scalar> = Trace<T>;
+    type Block = Block;
 
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
         let mut log_det = self.to_cube(x, trace);
@@ -365,6 +368,52 @@ impl Flow for Waveflow {
         let parameters = self.layer_parameters(self.layers.len());
         let networks = Some(&known.prior.activations);
         self.prior.forward(parameters, &trace.u, true, networks, &mut trace.prior);
+    }
+
+    fn kinetic_energies<const N: usize>(
+        &self,
+        x: &[f64],
+        jets: &mut Trace<Jet<N>>,
+        block: &mut Block,
+        kinetic: &mut [f64],
+    ) -> bool {
+        // Lanes have no rational quadratic splines.
+        if self.kinked {
+            return false;
+        }
+        let n = self.sector.particles();
+        block.clear(n, kinetic.len());
+        for (s, x) in x.chunks_exact(n).enumerate() {
+            let log_det = self.to_cube(&variables(x), jets);
+            block.set(s, &jets.u, log_det * 0.5);
+        }
+        block.fill();
+        for (l, layer) in self.layers.iter().enumerate() {
+            if l > 0 {
+                block.reverse();
+            }
+            block.through(l, layer);
+        }
+        block.over(self.layers.len(), &self.prior);
+        for (s, kinetic) in kinetic.iter_mut().enumerate() {
+            *kinetic = block.kinetic(s);
+        }
+        true
+    }
+
+    fn one_of_block(&self, block: &Block, sample: usize, trace: &mut Trace<f64>) {
+        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
+        for (l, (layer, trace)) in self.layers.iter().zip(&mut trace.layers).enumerate() {
+            let (parameters, known) = (self.layer_parameters(l), block.network(l));
+            trace.set_input(known.input().iter().map(|u| u[sample]));
+            let act = &mut trace.activations;
+            layer.conditioner().one_of_lanes(parameters, sample, known, act);
+        }
+        let l = self.layers.len();
+        let (parameters, known) = (self.layer_parameters(l), block.network(l));
+        trace.prior.set_input(known.input().iter().map(|u| u[sample]));
+        let act = &mut trace.prior.activations;
+        self.prior.conditioner().one_of_lanes(parameters, sample, known, act);
     }
 
     fn backward<T: Scalar>(&self, trace: &mut Trace<T>, parameters_bar: &mut [T]) {
@@ -568,6 +617,50 @@ mod tests {
     }
 
     #[test]
+    fn several_energies_at_once_are_those_of_one_whatever_is_beside_it() {
+        let more = [(4, 0), (5, 0)].map(|(up, down)| {
+            shaken(Chart::Gaps, Sector::new(up, down), CoordinateKind::MeanField)
+        });
+        for flow in cases().into_iter().chain(more) {
+            let n = flow.sector.particles();
+            let x = samples(&flow, 78, 17);
+            let mut evaluator = flow.evaluator();
+            let mut gradient = vec![0.0; n];
+            let mut alone = Vec::new();
+            for x in &x {
+                let mut one = [f64::NAN];
+                evaluator.kinetic_energies(x, &mut one);
+                let (_, laplacian) = evaluator.derivatives(x, &mut gradient);
+                let square = gradient.iter().map(|g| g * g).sum::<f64>();
+                let exact = -0.5 * (laplacian + square);
+                let scale = (laplacian.abs() + square).max(1.0);
+                assert!((one[0] - exact).abs() < 1e-12 * scale, "{one:?} {exact} {scale}");
+                alone.push(one[0]);
+            }
+            for count in 1..=x.len() {
+                // In another order for each, and in an evaluator that has seen others.
+                let order = |s: usize| (5 * s + count) % x.len();
+                let block: Vec<f64> = (0..count).flat_map(|s| x[order(s)].clone()).collect();
+                let mut found = vec![f64::NAN; count];
+                evaluator.kinetic_energies(&block, &mut found);
+                for (s, found) in found.iter().enumerate() {
+                    assert_eq!(*found, alone[order(s)]);
+                }
+                let size = flow.tangent_layout().factors;
+                let mut factors = vec![f64::NAN; count * size];
+                let mut again = vec![f64::NAN; count];
+                evaluator.tangents(&block, &mut factors, &mut again);
+                assert_eq!(again, found);
+                let (mut one, mut energy) = (vec![f64::NAN; size], [f64::NAN]);
+                for (s, factors) in factors.chunks_exact(size).enumerate() {
+                    evaluator.tangents(&x[order(s)], &mut one, &mut energy);
+                    assert_eq!(one, factors);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn slopes_are_those_of_the_layers_alone() {
         for mut flow in cases() {
             let mut largest = Slopes::NONE;
@@ -660,6 +753,14 @@ mod tests {
                 let mut factors = vec![f64::NAN; flow.tangent_layout().factors];
                 let (log, kinetic) = evaluator.tangent(&x, &mut factors);
                 assert_eq!(kinetic, evaluator.kinetic_energy(&x, &mut vec![0.0; x.len()]));
+                let (mut several, mut energy) = (vec![f64::NAN; factors.len()], [0.0]);
+                evaluator.tangents(&x, &mut several, &mut energy);
+                for (a, b) in several.iter().zip(&factors) {
+                    assert!((a - b).abs() < 1e-11 * (1.0 + b.abs()), "{a} {b}");
+                }
+                let mut alone = [0.0];
+                evaluator.kinetic_energies(&x, &mut alone);
+                assert_eq!(energy, alone);
                 tangent.push(&factors);
                 let mut o = vec![f64::NAN; flow.parameters.len()];
                 let exact_log = evaluator.parameter_gradient(&x, &mut o);

@@ -4,17 +4,20 @@ use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
 use crate::math::spline::ospline::{Square, SquareScratch};
 use crate::math::spline::{LocalBasis, OSplineBasis};
+use crate::math::vector::Dense;
 
 /// `psi_0(u) = prod_i f_i(u_i | u_{<i})` with `int f_i² = 1` and `f_i(0) = f_i(1) = 0`.
 #[derive(Clone, Debug)]
 pub struct OSplinePrior {
     /// One basis per dimension.
-    bases: Vec<OSplineBasis>,
-    conditioner: Conditioner,
+    pub(super) bases: Vec<OSplineBasis>,
+    pub(super) conditioner: Conditioner,
     /// Coefficients at vanishing network output, group by group.
-    start: Vec<f64>,
+    pub(super) start: Vec<f64>,
     /// The function of the first dimension, which depends on no other.
-    first: Square,
+    pub(super) first: Square,
+    /// From the coefficients of each dimension to those of B-splines.
+    pub(super) transforms: Vec<Dense>,
 }
 
 /// What the reverse sweep needs again.
@@ -39,6 +42,12 @@ impl<T> PriorTrace<T> {
     pub fn input(&self) -> &[T] {
         &self.input
     }
+
+    /// Says where the prior was evaluated, where that was elsewhere.
+    pub fn set_input(&mut self, input: impl Iterator<Item = T>) {
+        self.input.clear();
+        self.input.extend(input);
+    }
 }
 
 impl OSplinePrior {
@@ -59,7 +68,13 @@ impl OSplinePrior {
                 c.into_iter().map(move |v| v / norm)
             })
             .collect();
-        OSplinePrior { bases, conditioner, start, first: Square::default() }
+        let transform = |basis: &OSplineBasis| {
+            let mut dense = Dense::new(&vec![basis.functions(); basis.basis().functions()]);
+            dense.set(|r| (0.0, basis.transform_row(r)));
+            dense
+        };
+        let transforms = bases.iter().map(transform).collect();
+        OSplinePrior { bases, conditioner, start, first: Square::default(), transforms }
     }
 
     /// The network that sets the coefficients.

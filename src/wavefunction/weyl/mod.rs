@@ -352,6 +352,7 @@ impl Weyl {
 
 impl Flow for Weyl {
     type Trace<T: Scalar> = Trace<T>;
+    type Block = ();
 
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
         let (scale, origin) = (self.space.scale(), self.space.origin());

@@ -14,7 +14,7 @@
 
 use super::BaseState;
 use super::determinants::lift;
-use super::series::{Domain, Products, QuantileWork, Series};
+use super::series::{Domain, Mixture, Products, QuantileWork, Series};
 use crate::exact::strings::{StringSpace, colexicographic};
 use crate::math::scalar::Scalar;
 use crate::system::Sector;
@@ -99,6 +99,8 @@ pub struct Expansion {
     rows: Rows,
     /// One-body density matrices of the spins that have particles, row-major.
     densities: Vec<Vec<f64>>,
+    /// The density of the particle that is drawn first.
+    first: Option<Mixture>,
 }
 
 /// The coefficients that are not zero, row by row.
@@ -202,7 +204,8 @@ impl Expansion {
             }
         }
         let rows = Rows::new(&coefficients, columns);
-        Expansion { sector, series, products, levels, coefficients, rows, densities }
+        let first = densities.first().map(|gamma| products.mixture(gamma));
+        Expansion { sector, series, products, levels, coefficients, rows, densities, first }
     }
 
     /// One-body density matrix of a spin (numbered among those that have particles), row-major.
@@ -350,9 +353,16 @@ impl BaseState for Expansion {
         let mut next = 0;
         for levels in self.levels.iter() {
             for level in levels.iter().rev() {
-                let gamma = state.density(level, m);
-                let trace: f64 = (0..m).map(|p| gamma[p * m + p]).sum();
-                angles[next] = self.products.quantile(&gamma, uniforms[next] * trace, &mut work);
+                angles[next] = match &self.first {
+                    Some(first) if next == 0 => {
+                        self.products.quantile_of(first, uniforms[0] * first.whole())
+                    }
+                    _ => {
+                        let gamma = state.density(level, m);
+                        let trace: f64 = (0..m).map(|p| gamma[p * m + p]).sum();
+                        self.products.quantile(&gamma, uniforms[next] * trace, &mut work)
+                    }
+                };
                 self.series.evaluate(angles[next], 1, &mut phi);
                 state.place(level, &phi[0]);
                 next += 1;
@@ -376,6 +386,15 @@ impl State {
         let mut gamma = vec![0.0; m * m];
         for additions in &level.additions {
             // The amplitudes of a_p Psi at this rest, for every column.
+            if width == 1 {
+                for (k, &(p, s, sign)) in additions.iter().enumerate() {
+                    let left = sign * self.rows[s];
+                    for &(q, t, other) in &additions[..=k] {
+                        gamma[p * m + q] += left * (other * self.rows[t]);
+                    }
+                }
+                continue;
+            }
             for (k, &(p, s, sign)) in additions.iter().enumerate() {
                 let left = &self.rows[s * width..(s + 1) * width];
                 for &(q, t, other) in &additions[..=k] {

@@ -11,11 +11,12 @@ use super::calogero::{counted, free_density, half_extent};
 use super::determinants::lift;
 use super::kind::on_the_line_only;
 use super::mean_field::Orbitals;
-use super::series::{Products, QuantileWork};
+use super::series::{Mixture, Products, QuantileWork};
 use super::{Base, BaseKind, BaseState, Built};
 use crate::exact::gap_state::{GapState, trap_state};
 use crate::math::gamma::normal;
 use crate::math::scalar::Scalar;
+use crate::math::vector::mixtures;
 use crate::system::{External, Geometry, Hamiltonian, Sector, System};
 use crate::wavefunction::WavefunctionError;
 use std::f64::consts::{FRAC_PI_2, PI};
@@ -31,8 +32,8 @@ pub struct Gaps {
     /// Of the centre of mass, with coordinates turned into angles.
     log_norm: f64,
     products: Vec<Products>,
-    /// Weights of the products in the density of the first gap.
-    first: Vec<f64>,
+    /// The density of the first gap.
+    first: Mixture,
     /// Frequency of the trap in which as many free fermions are as far spread.
     spread: f64,
 }
@@ -123,9 +124,10 @@ impl Gaps {
                 out.iter_mut().zip(&found).for_each(|(o, v)| *o = v[0]);
             })
         });
-        let products = products.collect();
+        let products: Vec<Products> = products.collect();
         let log_norm = 0.25 * (n * frequency / PI).ln() + 0.5 * n * per_angle.ln();
         let first = gram(&state.coefficients, state.functions[0].functions());
+        let first = products[0].mixture(&first);
         (
             half_width,
             Gaps { particles, frequency, state, per_angle, log_norm, products, first, spread },
@@ -237,22 +239,23 @@ impl BaseState for Gaps {
         let mut gaps = [0.0; 3];
         let mut work = QuantileWork::default();
         let mut found = Vec::new();
-        let mut rest = Vec::new();
+        let (mut given, mut rest, mut next) = (Vec::new(), Vec::new(), Vec::new());
         for (k, f) in self.state.functions.iter().enumerate() {
             let m = f.functions();
-            let next;
-            let weights = if k == 0 {
-                &self.first
+            gaps[k] = if k == 0 {
+                self.products[0].quantile_of(&self.first, uniforms[0] * self.first.whole())
             } else {
-                next = gram(&rest, m);
-                &next
+                let weights = gram(&rest, m);
+                let trace: f64 = (0..m).map(|a| weights[a * m + a]).sum();
+                self.products[k].quantile(&weights, uniforms[k] * trace, &mut work)
             };
-            let trace: f64 = (0..m).map(|a| weights[a * m + a]).sum();
-            gaps[k] = self.products[k].quantile(weights, uniforms[k] * trace, &mut work);
             f.evaluate(gaps[k], &mut found);
             let from = if k == 0 { &self.state.coefficients } else { &rest };
-            let given = |row: &[f64]| row.iter().zip(&found).map(|(c, f)| c * f[0]).sum::<f64>();
-            rest = from.chunks_exact(m).map(given).collect();
+            given.clear();
+            given.extend(found.iter().map(|f: &[f64; 4]| f[0]));
+            next.resize(from.len() / m, 0.0);
+            mixtures::products(from, &given, &mut next);
+            std::mem::swap(&mut rest, &mut next);
             // The scale does not matter, but must not underflow.
             let size = rest.iter().map(|r: &f64| r * r).sum::<f64>().sqrt();
             rest.iter_mut().for_each(|r| *r /= size.max(f64::MIN_POSITIVE));

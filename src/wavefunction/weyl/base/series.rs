@@ -7,6 +7,7 @@
 
 use crate::math::quadrature::GaussLegendre;
 use crate::math::vector;
+use crate::math::vector::mixtures;
 use crate::work;
 use faer::Mat;
 use std::f64::consts::PI;
@@ -143,12 +144,27 @@ pub struct Products {
     ends: (f64, f64),
     functions: usize,
     cells: usize,
-    /// The functions at the nodes, row-major in (cell, node, function).
-    values: Vec<f64>,
+    /// The functions at the nodes, row-major in (cell, function).
+    values: Vec<[f64; mixtures::NODES]>,
     /// Integrals of the products from the start to the beginning of each cell and to the end, row-major in (cell, pair).
     table: Vec<f64>,
-    /// Coefficients in Legendre polynomials from values at the nodes, row-major in (polynomial, node).
-    legendre: Vec<f64>,
+    /// Coefficients in Legendre polynomials from values at the nodes, one row a node.
+    legendre: Vec<[f64; mixtures::NODES]>,
+}
+
+/// A combination of products, to draw from it more than once.
+#[derive(Clone, Debug)]
+pub struct Mixture {
+    weights: Vec<f64>,
+    /// Its integrals to the beginning of each cell and to the end.
+    below: Vec<f64>,
+}
+
+impl Mixture {
+    /// Its integral.
+    pub fn whole(&self) -> f64 {
+        self.below.last().copied().unwrap_or(0.0)
+    }
 }
 
 impl Products {
@@ -178,16 +194,17 @@ impl Products {
         let rule = GaussLegendre::new(NODES);
         let unit: Vec<(f64, f64)> = rule.on(-1.0, 1.0).collect();
         let mut phi = vec![0.0; n];
-        let mut values = Vec::with_capacity(cells * NODES * n);
+        let mut values = vec![[0.0; mixtures::NODES]; cells * n];
         let pairs = n * (n + 1) / 2;
         let mut table = Vec::with_capacity((cells + 1) * pairs);
         let mut below = vec![0.0; pairs];
         for cell in 0..cells {
             table.extend_from_slice(&below);
             let middle = start + width * (cell as f64 + 0.5);
-            for &(x, w) in &unit {
+            for (node, &(x, w)) in unit.iter().enumerate() {
                 evaluate(middle + 0.5 * width * x, &mut phi);
-                values.extend_from_slice(&phi);
+                let cell = &mut values[cell * n..(cell + 1) * n];
+                cell.iter_mut().zip(&phi).for_each(|(values, f)| values[node] = *f);
                 let mut pair = below.iter_mut();
                 for i in 0..n {
                     let scaled = 0.5 * width * w * phi[i];
@@ -199,10 +216,12 @@ impl Products {
         }
         table.extend_from_slice(&below);
         let unit_values = |k: usize| (0..NODES).map(move |l| f64::from(u8::from(k == l)));
-        let columns: Vec<Vec<f64>> = (0..NODES)
-            .map(|k| legendre_coefficients(&unit, &unit_values(k).collect::<Vec<_>>()))
+        let legendre = (0..NODES)
+            .map(|k| {
+                let c = legendre_coefficients(&unit, &unit_values(k).collect::<Vec<_>>());
+                std::array::from_fn(|l| c.get(l).copied().unwrap_or(0.0))
+            })
             .collect();
-        let legendre = (0..NODES * NODES).map(|lk| columns[lk % NODES][lk / NODES]).collect();
         Products { ends, functions: n, cells, values, table, legendre }
     }
 
@@ -215,11 +234,8 @@ impl Products {
 
     /// Integrals of the density `sum_ij m_ij phi_i phi_j` (`m` symmetric, row-major) over the angles below each point
     /// of an even grid.
-    pub fn below(&self, m: &[f64]) -> impl Iterator<Item = f64> + '_ {
-        let mut weights = Vec::new();
-        self.weights(m, &mut weights);
-        let sum = move |row: &[f64]| row.iter().zip(&weights).map(|(c, w)| c * w).sum();
-        self.table.chunks_exact(self.pairs()).step_by(self.cells / TABLE).map(sum)
+    pub fn below(&self, m: &[f64]) -> impl Iterator<Item = f64> {
+        self.mixture(m).below.into_iter().step_by(self.cells / TABLE)
     }
 
     fn pairs(&self) -> usize {
@@ -240,37 +256,38 @@ impl Products {
     /// The angle below which the density `sum_ij m_ij phi_i phi_j` (`m` symmetric, row-major) has the integral
     /// `target`. `work` is scratch memory.
     pub fn quantile(&self, m: &[f64], target: f64, work: &mut QuantileWork) -> f64 {
-        let (n, pairs) = (self.functions, self.pairs());
-        let weights = &mut work.weights;
-        self.weights(m, weights);
-        let below = |cell: usize| {
-            let row = &self.table[cell * pairs..(cell + 1) * pairs];
-            row.iter().zip(&*weights).map(|(c, w)| c * w).sum::<f64>()
-        };
-        let (mut lo, mut hi) = (0, self.cells);
-        let mut start = 0.0;
-        while hi - lo > 1 {
-            let mid = (lo + hi) / 2;
-            let sum = below(mid);
-            if sum > target { hi = mid } else { (lo, start) = (mid, sum) }
-        }
-        // The density at the nodes of the cell, then its Legendre coefficients.
-        let rows = self.values[lo * NODES * n..(lo + 1) * NODES * n].chunks_exact(n);
-        let mut density = [0.0; NODES];
-        for (density, phi) in density.iter_mut().zip(rows) {
-            let mut weights = weights.iter();
-            for (i, a) in phi.iter().enumerate() {
-                let row = weights.by_ref().take(i + 1).zip(phi);
-                *density += a * row.map(|(w, b)| w * b).sum::<f64>();
-            }
-        }
-        let rows = self.legendre.chunks_exact(NODES);
-        let mut coefficients = [0.0; NODES];
-        for (c, row) in coefficients.iter_mut().zip(rows) {
-            *c = row.iter().zip(&density).map(|(a, b)| a * b).sum();
-        }
-        let (left, width) = self.place(lo);
-        let x = root(&coefficients, (target - start) / (0.5 * width), 0.5 * width);
+        self.weights(m, &mut work.weights);
+        let mut found = (0, 0.0);
+        let cells = &self.table[..self.cells * self.pairs()];
+        mixtures::last_below(cells, &work.weights, target, &mut found);
+        self.in_cell(&work.weights, target, found)
+    }
+
+    /// The density `sum_ij m_ij phi_i phi_j` (`m` symmetric, row-major), for [`Self::quantile_of`].
+    pub fn mixture(&self, m: &[f64]) -> Mixture {
+        let mut weights = Vec::new();
+        self.weights(m, &mut weights);
+        let mut below = vec![0.0; self.cells + 1];
+        mixtures::products(&self.table, &weights, &mut below);
+        Mixture { weights, below }
+    }
+
+    /// As [`Self::quantile`].
+    pub fn quantile_of(&self, mixture: &Mixture, target: f64) -> f64 {
+        let starts = &mixture.below[..self.cells];
+        let cell = starts.partition_point(|&b| b <= target).max(1) - 1;
+        self.in_cell(&mixture.weights, target, (cell, starts[cell]))
+    }
+
+    /// The angle, in a cell below which the density has the integral `start`.
+    fn in_cell(&self, weights: &[f64], target: f64, (cell, start): (usize, f64)) -> f64 {
+        let n = self.functions;
+        // The density at the nodes of the cell becomes its Legendre coefficients.
+        let mut coefficients = [0.0; mixtures::NODES];
+        let values = &self.values[cell * n..(cell + 1) * n];
+        mixtures::at_nodes(weights, values, &self.legendre, &mut coefficients);
+        let (left, width) = self.place(cell);
+        let x = root(&coefficients[..NODES], (target - start) / (0.5 * width), 0.5 * width);
         left + 0.5 * width * (x + 1.0)
     }
 }
@@ -290,12 +307,32 @@ pub(super) fn legendre_coefficients(rule: &[(f64, f64)], values: &[f64]) -> Vec<
     coefficients
 }
 
+/// Polynomials of [`root`] at most.
+const POLYNOMIALS: usize = 64;
+
+/// Of each Legendre polynomial `P_l`, `l = 1, 2, ..`: `(2 l + 1) / (l + 1)`, `l / (l + 1)` and `1 / (2 l + 1)`.
+const RECURRENCE: [[f64; 3]; POLYNOMIALS - 1] = {
+    let mut all = [[0.0; 3]; POLYNOMIALS - 1];
+    let mut i = 0;
+    while i < all.len() {
+        let l = (i + 1) as f64;
+        all[i] = [(2.0 * l + 1.0) / (l + 1.0), l / (l + 1.0), 1.0 / (2.0 * l + 1.0)];
+        i += 1;
+    }
+    all
+};
+
+/// A step of Newton's method after which no other is needed, as an angle.
+const LAST_STEP: f64 = 1e-11;
+
 /// Where in `[-1, 1]` the integral from -1 of a sum of Legendre polynomials reaches `target`: safeguarded Newton, to rounding of an
-/// angle that goes by `scale`.
+/// angle that goes by `scale`. At most [`POLYNOMIALS`].
 pub(super) fn root(coefficients: &[f64], target: f64, scale: f64) -> f64 {
     let (mut lo, mut hi) = (-1.0f64, 1.0f64);
-    let whole = 2.0 * coefficients[0];
-    let guess = 2.0 * target / whole - 1.0;
+    // The root where the density is its first two polynomials.
+    let c = |l: usize| coefficients.get(l).copied().unwrap_or(0.0);
+    let (square, constant) = (0.5 * c(1), c(0) - 0.5 * c(1) - target);
+    let guess = -2.0 * constant / (c(0) + (c(0) * c(0) - 4.0 * square * constant).sqrt());
     let mut x = if guess > -1.0 && guess < 1.0 { guess } else { 0.0 };
     for _ in 0..60 {
         work::newton();
@@ -303,11 +340,9 @@ pub(super) fn root(coefficients: &[f64], target: f64, scale: f64) -> f64 {
         let (mut before, mut now) = (1.0, x);
         let mut sum = coefficients[0] * (x + 1.0);
         let mut slope = coefficients[0];
-        for (l, &c) in coefficients.iter().enumerate().skip(1) {
-            let k = l as f64;
-            let odd = 2.0 * k + 1.0;
-            let next = (odd * x * now - k * before) / (k + 1.0);
-            sum += c * (next - before) / odd;
+        for (&c, [forth, back, share]) in coefficients[1..].iter().zip(&RECURRENCE) {
+            let next = forth * (x * now) - back * before;
+            sum += c * share * (next - before);
             slope += c * now;
             (before, now) = (now, next);
         }
@@ -318,10 +353,16 @@ pub(super) fn root(coefficients: &[f64], target: f64, scale: f64) -> f64 {
             lo = lo.max(x);
         }
         let newton = x - residual / slope;
-        if (newton - x).abs() * scale <= 1e-15 || hi - lo <= 2.0 * f64::EPSILON {
+        let step = (newton - x).abs() * scale;
+        if step <= 1e-15 || hi - lo <= 2.0 * f64::EPSILON {
             break;
         }
-        x = if newton > lo && newton < hi { newton } else { 0.5 * (lo + hi) };
+        let inside = newton > lo && newton < hi;
+        x = if inside { newton } else { 0.5 * (lo + hi) };
+        // The next step would be about the square of this one.
+        if inside && step <= LAST_STEP {
+            break;
+        }
     }
     x
 }

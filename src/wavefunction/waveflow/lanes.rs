@@ -1,0 +1,514 @@
+//! Kinetic local energies of eight configurations side by side.
+//!
+//! Between the layers a coordinate carries its value, its gradient and its Laplacian in the positions of the particles. Within a
+//! layer everything is a function of the layer's inputs `u`: group `i` of a network depends on `u_<i` alone and carries
+//! derivatives by these only, and of its second derivatives no more than `sum_ab f_ab G_ab` with `G_ab = grad u_a . grad u_b` (its
+//! bend). By `grad f = sum_a f_a grad u_a` and `lap f = sum_ab f_ab G_ab + sum_a f_a lap u_a` that becomes derivatives in positions again.
+
+use super::conditioner::{Conditioner, LaneActivations};
+use super::layer::{FirstWeights, SplineLayer, Splines};
+use super::prior::OSplinePrior;
+use crate::math::scalar::Jet;
+use crate::math::spline::{LaneBasis, MonotoneBasis};
+use crate::math::vector::lanes::{
+    self, LANES, Lanes, Part, add_product, bend, each, exp, product, scaled, sum,
+};
+use crate::math::vector::widest;
+use crate::work;
+
+const ZERO: Lanes = [0.0; LANES];
+
+/// Coordinates with derivatives in the positions.
+#[derive(Clone, Debug, Default)]
+struct Points {
+    value: Vec<Lanes>,
+    laplacian: Vec<Lanes>,
+    /// Row-major, one row a coordinate.
+    gradient: Vec<Lanes>,
+}
+
+/// A function of the inputs of a layer without its value.
+#[derive(Clone, Debug, Default)]
+struct Slopes {
+    bend: Lanes,
+    /// By each input.
+    by: Vec<Lanes>,
+}
+
+/// Scratch memory of one dimension of a layer or of the prior.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    local: LaneBasis,
+    /// Of the planes of a network's group: exponentials, or coefficients of O-splines.
+    weights: Vec<Lanes>,
+    /// Coefficients of B-splines.
+    coefficients: Vec<Lanes>,
+    /// Those of one plane that belong to the splines at hand.
+    gathered: Vec<Lanes>,
+    /// Sums of the weights before those, and of all, plane by plane.
+    before: Vec<Lanes>,
+    total: Vec<Lanes>,
+    /// Sums of products of the gathered ones with the splines and their derivatives, plane by plane.
+    moments: Vec<[Lanes; 4]>,
+    value: Slopes,
+    slope: Slopes,
+    parts: Vec<Part>,
+}
+
+/// Eight configurations on their way through the layers.
+#[derive(Clone, Debug, Default)]
+struct State {
+    /// Number of coordinates.
+    n: usize,
+    points: Points,
+    mapped: Points,
+    /// Of the gradients of the points, row-major.
+    gram: Vec<Lanes>,
+    /// Of `log |psi|`, in the positions.
+    laplacian: Lanes,
+    gradient: Vec<Lanes>,
+    /// What a layer adds to them.
+    log: Slopes,
+    scratch: Scratch,
+}
+
+/// Intermediate values of a block of configurations.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Block {
+    samples: usize,
+    state: State,
+    networks: Vec<LaneActivations>,
+}
+
+impl Block {
+    /// Begins anew, for so many configurations of `n` particles.
+    pub(super) fn clear(&mut self, n: usize, samples: usize) {
+        self.samples = samples;
+        let state = &mut self.state;
+        state.n = n;
+        for points in [&mut state.points, &mut state.mapped] {
+            points.value.resize(n, ZERO);
+            points.laplacian.resize(n, ZERO);
+            points.gradient.resize(n * n, ZERO);
+        }
+        state.gram.resize(n * n, ZERO);
+        state.gradient.resize(n, ZERO);
+        for slopes in [&mut state.log, &mut state.scratch.value, &mut state.scratch.slope] {
+            slopes.by.resize(n, ZERO);
+        }
+    }
+
+    /// Takes a configuration's image in the cube and what is known of its `log |psi|`.
+    pub(super) fn set<const N: usize>(&mut self, s: usize, u: &[Jet<N>], log: Jet<N>) {
+        let State { n, points, laplacian, gradient, .. } = &mut self.state;
+        for (i, u) in u.iter().enumerate() {
+            points.value[i][s] = u.value;
+            points.laplacian[i][s] = u.laplacian;
+            let row = &mut points.gradient[i * *n..][..*n];
+            row.iter_mut().zip(&u.gradient).for_each(|(to, from)| to[s] = *from);
+        }
+        laplacian[s] = log.laplacian;
+        gradient.iter_mut().zip(&log.gradient).for_each(|(to, from)| to[s] = *from);
+    }
+
+    /// Lanes without a configuration follow the first.
+    pub(super) fn fill(&mut self) {
+        let State { points, laplacian, gradient, .. } = &mut self.state;
+        let all = points.value.iter_mut().chain(&mut points.laplacian);
+        for lanes in all.chain(&mut points.gradient).chain(gradient).chain([laplacian]) {
+            let first = lanes[0];
+            lanes[self.samples..].fill(first);
+        }
+    }
+
+    /// The coordinates in reverse order.
+    pub(super) fn reverse(&mut self) {
+        let State { n, points, .. } = &mut self.state;
+        points.value.reverse();
+        points.laplacian.reverse();
+        // The components of each stay as they are.
+        for i in 0..*n / 2 {
+            let (left, right) = points.gradient.split_at_mut((*n - 1 - i) * *n);
+            left[i * *n..][..*n].swap_with_slice(&mut right[..*n]);
+        }
+    }
+
+    /// Evaluates network number `l` at the points.
+    fn network_of(&mut self, l: usize, conditioner: &Conditioner) {
+        let State { n, points, gram, .. } = &mut self.state;
+        work::splines(*n * self.samples);
+        products(*n, &points.gradient, gram);
+        self.networks.resize_with(self.networks.len().max(l + 1), LaneActivations::default);
+        conditioner.forward_lanes(&points.value, gram, &mut self.networks[l]);
+    }
+
+    /// Through a layer of I-splines, whose network is number `l`; others have no kernel for several configurations.
+    pub(super) fn through(&mut self, l: usize, layer: &SplineLayer) {
+        let Splines::ISpline(basis) = &layer.splines else { return };
+        self.network_of(l, &layer.conditioner);
+        let logits = layer.conditioner.lane_outputs(&self.networks[l]);
+        map(basis, &layer.first, logits, &mut self.state);
+    }
+
+    /// Through the prior, whose network is number `l`.
+    pub(super) fn over(&mut self, l: usize, prior: &OSplinePrior) {
+        self.network_of(l, &prior.conditioner);
+        let outputs = prior.conditioner.lane_outputs(&self.networks[l]);
+        base(prior, outputs, &mut self.state);
+    }
+
+    /// Of a configuration, in Hartree.
+    pub(super) fn kinetic(&self, s: usize) -> f64 {
+        let square: f64 = self.state.gradient.iter().map(|g| g[s] * g[s]).sum();
+        -0.5 * (self.state.laplacian[s] + square)
+    }
+
+    /// Activations of a network.
+    pub(super) fn network(&self, l: usize) -> &LaneActivations {
+        &self.networks[l]
+    }
+}
+
+widest! {
+    /// The inner products of rows of `n`.
+    fn products(n: usize, rows: &[Lanes], gram: &mut [Lanes]) {
+        for a in 0..n {
+            for b in 0..=a {
+                let mut total = ZERO;
+                for (x, y) in rows[a * n..][..n].iter().zip(&rows[b * n..][..n]) {
+                    total = add_product::<FUSED>(x, y, &total);
+                }
+                gram[a * n + b] = total;
+                gram[b * n + a] = total;
+            }
+        }
+    }
+}
+
+widest! {
+    /// A layer: its splines with weights from the logits.
+    fn map(basis: &MonotoneBasis, first: &FirstWeights, logits: &[Lanes], state: &mut State) {
+        state.log.clear();
+        let (free, floor) = (1.0 - basis.floor(), basis.floor());
+        for i in 0..state.n {
+            let u = state.points.value[i];
+            state.scratch.local.evaluate(basis.splines(), &u, 3);
+            state.scratch.local.accumulate();
+            if i == 0 {
+                state.scratch.constant_weights::<FUSED>(first);
+            } else {
+                exponentials::<FUSED>(basis.identity_logits(), logits, i, state);
+            }
+            let State { n, points, mapped, gram, log, scratch, .. } = &mut *state;
+            let n = *n;
+            let Scratch { before, total, moments, value, slope, .. } = scratch;
+            // The spline and its slope.
+            let spline = sum(&moments[0][0], &before[0]);
+            gather_slopes::<FUSED, 0>(moments, i, gram, n, value);
+            for b in 0..i {
+                value.by[b] = sum(&value.by[b], &before[2 + b]);
+            }
+            value.bend = sum(&value.bend, &before[1]);
+            gather_slopes::<FUSED, 1>(moments, i, gram, n, slope);
+            let steepness = moments[0][1];
+            // Both over the sum of the weights.
+            let inverse = each(|s| 1.0 / total[0][s]);
+            let spline = value.divide::<FUSED>(&spline, &inverse, total, i, gram, n);
+            let steepness = slope.divide::<FUSED>(&steepness, &inverse, total, i, gram, n);
+            mapped.value[i] = each(|s| spline[s] * free + u[s] * floor);
+            for by in &mut value.by[..=i] {
+                *by = scaled(free, by);
+            }
+            value.by[i] = each(|s| value.by[i][s] + floor);
+            value.bend = scaled(free, &value.bend);
+            let steepness = each(|s| free / (steepness[s] * free + floor));
+            slope.logarithm::<FUSED>(&steepness, i, gram, n);
+            log.add::<FUSED>(0.5, slope, i);
+            let (gradient, row) = (&points.gradient, &mut mapped.gradient[i * n..][..n]);
+            mapped.laplacian[i] = value.in_positions::<FUSED>(i, &points.laplacian, gradient, row, false);
+        }
+        state.add_log::<FUSED>();
+        std::mem::swap(&mut state.points, &mut state.mapped);
+    }
+}
+
+widest! {
+    /// The prior from the outputs of its network.
+    fn base(prior: &OSplinePrior, outputs: &[Lanes], state: &mut State) {
+        state.log.clear();
+        let n = state.n;
+        let rows = outputs.len() / (n + 1);
+        for i in 0..n {
+            let basis = &prior.bases[i];
+            state.scratch.local.evaluate(basis.basis(), &state.points.value[i], 2);
+            let State { gram, log, scratch, .. } = &mut *state;
+            let Scratch { local, weights, coefficients, gathered, moments, value, slope, parts, .. } =
+                scratch;
+            moments.resize((n + 2).max(moments.len()), [ZERO; 4]);
+            gathered.resize(local.width(), ZERO);
+            if i == 0 {
+                let all = prior.first.coefficients();
+                local.gather(0, |r, _| all[r], gathered);
+                moments[0] = products_with::<FUSED, 3>(gathered, local, 0);
+                moments[1] = [ZERO; 4];
+            } else {
+                let group = prior.conditioner.group(i);
+                let (count, functions) = (group.len(), basis.basis().functions());
+                weights.clear();
+                for c in 0..i + 2 {
+                    weights.extend_from_slice(&outputs[c * rows..][group.clone()]);
+                }
+                for (w, start) in weights.iter_mut().zip(&prior.start[group]) {
+                    *w = each(|s| w[s] + start);
+                }
+                // Half the square norm.
+                let (mut norm, by) = (ZERO, &mut slope.by[..i]);
+                by.fill(ZERO);
+                slope.bend = ZERO;
+                for j in 0..count {
+                    let w = weights[j];
+                    norm = add_product::<FUSED>(&w, &w, &norm);
+                    slope.bend = add_product::<FUSED>(&w, &weights[count + j], &slope.bend);
+                    let bent = bend::<FUSED>(gram, n, i, |b| weights[(2 + b) * count + j]);
+                    slope.bend = sum(&slope.bend, &bent);
+                    for (b, by) in by.iter_mut().enumerate() {
+                        *by = add_product::<FUSED>(&w, &weights[(2 + b) * count + j], by);
+                    }
+                }
+                let inverse = each(|s| 2.0 / norm[s]);
+                // It does not depend on the last input.
+                slope.by[i] = ZERO;
+                slope.logarithm::<FUSED>(&inverse, i, gram, n);
+                log.add::<FUSED>(-0.5, slope, i);
+                parts.clear();
+                parts.resize(i + 2, Part { row: 0, column: 0 });
+                coefficients.resize((i + 2) * functions, ZERO);
+                lanes::affine(&prior.transforms[i], parts, weights, coefficients);
+                for c in 0..i + 2 {
+                    let plane = &coefficients[c * functions..][..functions];
+                    local.gather(0, |r, s| plane[r][s], gathered);
+                    moments[c] = products_with::<FUSED, 3>(gathered, local, 0);
+                }
+            }
+            gather_slopes::<FUSED, 0>(moments, i, gram, n, value);
+            let inverse = each(|s| 1.0 / moments[0][0][s]);
+            value.logarithm::<FUSED>(&inverse, i, gram, n);
+            log.add::<FUSED>(1.0, value, i);
+        }
+        state.add_log::<FUSED>();
+    }
+}
+
+/// Sums of products of numbers with the splines, from number `ahead` on, and with their first `D - 1` derivatives.
+#[inline(always)]
+fn products_with<const FUSED: bool, const D: usize>(
+    numbers: &[Lanes],
+    local: &LaneBasis,
+    ahead: usize,
+) -> [Lanes; 4] {
+    let mut sums = [ZERO; 4];
+    for (r, w) in numbers.iter().enumerate() {
+        for d in 0..D {
+            sums[d] = add_product::<FUSED>(w, &local.row(d)[ahead + r], &sums[d]);
+        }
+    }
+    sums
+}
+
+/// The slopes of the `D`-th derivative, by the last input, of a spline whose coefficients depend on those before.
+#[inline(always)]
+fn gather_slopes<const FUSED: bool, const D: usize>(
+    moments: &[[Lanes; 4]],
+    i: usize,
+    gram: &[Lanes],
+    n: usize,
+    out: &mut Slopes,
+) {
+    let mut mixed = ZERO;
+    for b in 0..i {
+        out.by[b] = moments[2 + b][D];
+        mixed = add_product::<FUSED>(&moments[2 + b][D + 1], &gram[b * n + i], &mixed);
+    }
+    out.by[i] = moments[0][D + 1];
+    let own = add_product::<FUSED>(&moments[0][D + 2], &gram[i * n + i], &moments[1][D]);
+    out.bend = each(|s| own[s] + 2.0 * mixed[s]);
+}
+
+/// Weights of dimension `i` with their derivatives, their sums, and what they make of the splines at hand.
+#[inline(always)]
+fn exponentials<const FUSED: bool>(
+    identity: &[f64],
+    logits: &[Lanes],
+    i: usize,
+    state: &mut State,
+) {
+    let State { n, gram, scratch, .. } = state;
+    let (n, k) = (*n, identity.len());
+    let Scratch { local, weights, gathered, before, total, moments, .. } = scratch;
+    let logit = |c: usize, j: usize| &logits[c * (logits.len() / (n + 1)) + i * k + j];
+    weights.resize((i + 2) * k, ZERO);
+    let mut largest = [f64::NEG_INFINITY; LANES];
+    for j in 0..k {
+        let l = each(|s| logit(0, j)[s] + identity[j]);
+        largest = each(|s| if l[s] > largest[s] { l[s] } else { largest[s] });
+        weights[j] = l;
+    }
+    for weight in &mut weights[..k] {
+        *weight = each(|s| weight[s] - largest[s]);
+    }
+    exp::<FUSED>(&mut weights[..k]);
+    for j in 0..k {
+        let e = weights[j];
+        let bent = bend::<FUSED>(gram, n, i, |b| *logit(2 + b, j));
+        weights[k + j] = product(&e, &sum(&bent, logit(1, j)));
+        for b in 0..i {
+            weights[(2 + b) * k + j] = product(&e, logit(2 + b, j));
+        }
+    }
+    let planes = i + 2;
+    for sums in [&mut *before, &mut *total] {
+        sums.clear();
+        sums.resize(planes, ZERO);
+    }
+    moments.resize(planes.max(moments.len()), [ZERO; 4]);
+    gathered.resize(local.width() - 1, ZERO);
+    let first: Lanes = each(|s| local.first()[s] as f64);
+    for c in 0..planes {
+        let plane = &weights[c * k..][..k];
+        let (mut all, mut some) = (ZERO, ZERO);
+        for (j, w) in plane.iter().enumerate() {
+            let j = j as f64;
+            some = each(|s| if j < first[s] { some[s] + w[s] } else { some[s] });
+            all = sum(&all, w);
+        }
+        (before[c], total[c]) = (some, all);
+        local.gather(1, |r, s| plane[r][s], gathered);
+        moments[c] = match c {
+            0 => products_with::<FUSED, 4>(gathered, local, 1),
+            _ => products_with::<FUSED, 3>(gathered, local, 1),
+        };
+    }
+}
+
+impl Scratch {
+    /// As [`exponentials`], where the weights depend on no input.
+    #[inline(always)]
+    fn constant_weights<const FUSED: bool>(&mut self, first: &FirstWeights) {
+        let Scratch { local, gathered, before, total, moments, .. } = self;
+        let FirstWeights { weights, before: sums } = first;
+        gathered.resize(local.width() - 1, ZERO);
+        local.gather(1, |r, _| weights[r], gathered);
+        moments.resize(2.max(moments.len()), [ZERO; 4]);
+        moments[0] = products_with::<FUSED, 4>(gathered, local, 1);
+        moments[1] = [ZERO; 4];
+        for values in [&mut *before, &mut *total] {
+            values.clear();
+            values.resize(2, ZERO);
+        }
+        before[0] = each(|s| sums[local.first()[s]]);
+        total[0] = [sums[weights.len()]; LANES];
+    }
+}
+
+impl State {
+    /// What the inputs of a layer add to `log |psi|`, in positions.
+    #[inline(always)]
+    fn add_log<const FUSED: bool>(&mut self) {
+        let State { n, points, laplacian, gradient, log, .. } = self;
+        let added =
+            log.in_positions::<FUSED>(*n - 1, &points.laplacian, &points.gradient, gradient, true);
+        *laplacian = sum(laplacian, &added);
+    }
+}
+
+impl Slopes {
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.bend = ZERO;
+        self.by.fill(ZERO);
+    }
+
+    /// Adds a multiple of a function of the inputs up to number `i`.
+    #[inline(always)]
+    fn add<const FUSED: bool>(&mut self, weight: f64, other: &Slopes, i: usize) {
+        let weight = [weight; LANES];
+        self.bend = add_product::<FUSED>(&weight, &other.bend, &self.bend);
+        for (by, other) in self.by[..=i].iter_mut().zip(&other.by) {
+            *by = add_product::<FUSED>(&weight, other, by);
+        }
+    }
+
+    /// Those of the quotient by a function of the inputs before `i` (its value, bend and slopes in `total`), whose value is
+    /// returned.
+    #[inline(always)]
+    fn divide<const FUSED: bool>(
+        &mut self,
+        value: &Lanes,
+        inverse: &Lanes,
+        total: &[Lanes],
+        i: usize,
+        gram: &[Lanes],
+        n: usize,
+    ) -> Lanes {
+        let quotient = product(value, inverse);
+        for b in 0..i {
+            let by = self.by[b];
+            self.by[b] = each(|s| (by[s] - quotient[s] * total[2 + b][s]) * inverse[s]);
+        }
+        self.by[i] = product(&self.by[i], inverse);
+        let mut mixed = ZERO;
+        for b in 0..i {
+            let mut inner = ZERO;
+            for a in 0..=i {
+                inner = add_product::<FUSED>(&self.by[a], &gram[a * n + b], &inner);
+            }
+            mixed = add_product::<FUSED>(&inner, &total[2 + b], &mixed);
+        }
+        let bend = self.bend;
+        self.bend = each(|s| (bend[s] - quotient[s] * total[1][s] - 2.0 * mixed[s]) * inverse[s]);
+        quotient
+    }
+
+    /// Those of the logarithm, from the inverse of the value.
+    #[inline(always)]
+    fn logarithm<const FUSED: bool>(
+        &mut self,
+        inverse: &Lanes,
+        i: usize,
+        gram: &[Lanes],
+        n: usize,
+    ) {
+        for by in &mut self.by[..=i] {
+            *by = product(by, inverse);
+        }
+        let square = bend::<FUSED>(gram, n, i + 1, |b| self.by[b]);
+        let bend = self.bend;
+        self.bend = each(|s| bend[s] * inverse[s] - square[s]);
+    }
+
+    /// Of a function of the inputs up to number `i`, the gradient in positions, or what is added to it, and the Laplacian
+    /// (returned).
+    #[inline(always)]
+    fn in_positions<const FUSED: bool>(
+        &self,
+        i: usize,
+        laplacian: &[Lanes],
+        gradient: &[Lanes],
+        out: &mut [Lanes],
+        add: bool,
+    ) -> Lanes {
+        let n = out.len();
+        let mut total = self.bend;
+        for (by, laplacian) in self.by[..=i].iter().zip(laplacian) {
+            total = add_product::<FUSED>(by, laplacian, &total);
+        }
+        for (c, out) in out.iter_mut().enumerate() {
+            let mut sum = if add { *out } else { ZERO };
+            for (b, by) in self.by[..=i].iter().enumerate() {
+                sum = add_product::<FUSED>(by, &gradient[b * n + c], &sum);
+            }
+            *out = sum;
+        }
+        total
+    }
+}
