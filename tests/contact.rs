@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use weylflow::cli::hint::hinted;
 use weylflow::estimate::{estimate, rayleigh_quotient};
 use weylflow::exact::{ExactOptions, solve};
 use weylflow::observables::{Effort, REGISTRY, Setup, measure};
@@ -178,7 +179,7 @@ fn what_cannot_have_a_cusp_is_refused_where_it_stands() {
             "MeanField(orbitals: NonInteracting)",
         ),
     ] {
-        let error = parse(&text, Path::new("t.ron")).unwrap_err().to_string();
+        let error = hinted(&parse(&text, Path::new("t.ron")).unwrap_err());
         assert!(error.contains(place) && error.contains(what), "{text}\n{error}");
     }
 }
