@@ -810,7 +810,7 @@ mod tests {
 
     /// A grid on which sums are integrals but for the jumps at kinks: points, and the volume of each.
     fn grid(particles: usize, half_width: f64) -> (Vec<Vec<f64>>, f64) {
-        let points: usize = if particles == 1 { 40_000 } else { 400 };
+        let points: usize = if particles == 1 { 160_000 } else { 200 };
         let step = 2.0 * half_width / points as f64;
         let at = |i: usize| -half_width + (i as f64 + 0.5) * step;
         let all = (0..points.pow(particles as u32))
@@ -823,7 +823,8 @@ mod tests {
     fn kinks_are_counted_in_the_energy_and_in_its_gradient() {
         use crate::local_energy::{self, Derivatives};
         use crate::optimise::energy_natural_gradient::unclipped_force;
-        for (sector, tolerance) in [(Sector::new(1, 0), 1e-4), (Sector::new(1, 1), 2e-2)] {
+        // Jumps are seen to within the spacing of the grid.
+        for (sector, tolerance) in [(Sector::new(1, 0), 2e-4), (Sector::new(1, 1), 2e-2)] {
             let hamiltonian = helium();
             let geometry = Geometry::Box { half_width: 6.0 };
             let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
@@ -872,7 +873,7 @@ mod tests {
                 of_kinks += volume * (2.0 * log.log_abs).exp() * product;
             }
             drop(evaluator);
-            assert!(of_kinks.abs() > 10.0 * tolerance * squares, "{of_kinks}");
+            assert!(of_kinks.abs() > 3.0 * tolerance * squares, "{of_kinks}");
 
             // The gradient that the optimiser sees, on the grid as a weighted batch, of kinetic energies alone.
             let free = Hamiltonian {
@@ -891,7 +892,7 @@ mod tests {
             drop(evaluator);
             let found = unclipped_force(&batch);
             let size = found.iter().fold(0.0f64, |a, f| a.max(f.abs()));
-            for k in (0..start.len()).step_by(5) {
+            for k in (0..start.len()).step_by(7) {
                 let mut moved = |h: f64| {
                     let mut p = start.clone();
                     p[k] += h;
@@ -900,7 +901,7 @@ mod tests {
                 };
                 let exact = 0.5 * (moved(1e-3) - moved(-1e-3)) / 2e-3;
                 assert!(
-                    (found[k] - exact).abs() < 10.0 * tolerance * size,
+                    (found[k] - exact).abs() < 5.0 * tolerance * size,
                     "{k}: {} {exact}",
                     found[k]
                 );
