@@ -133,6 +133,21 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     ("(up: 2, down: 1)", "(up: 2, @Components: [1])", "unknown field `Components`"),
     ("(up: 2, down: 1)", "/* a */ Components ([2, 1, @[]])", "expected a whole number"),
     (
+        "Waveflow(layers: 2,",
+        "Waveflow(bijection: RationalQuadratic, layers: @2,",
+        "must be at most 1 with RationalQuadratic",
+    ),
+    (
+        "layers: 2, hidden: [8, 8]),\n    optimiser: Sto",
+        "bijection: RationalQuadratic),\n    optimiser: @Sto",
+        "needs EnergyNaturalGradient",
+    ),
+    (
+        "Waveflow(layers: 2",
+        "Waveflow(bijection: @RationalQuadratc, layers: 2",
+        "did you mean `RationalQuadratic`?",
+    ),
+    (
         "(up: 2, down: 1),\n    geometry: Box(half_width: 10.0),\n    wavefunction: Waveflow(",
         "Components([1, 1, 1]),\n    geometry: Box(half_width: 10.0),\n    wavefunction: @Waveflow(",
         "two components: choose SectorBase() or Weyl()",
