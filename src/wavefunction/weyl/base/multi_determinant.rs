@@ -169,6 +169,8 @@ impl MultiDeterminantSettings {
 
 /// Weight, of the whole sum, of the determinants that are left out because they are too small to matter.
 const NEGLIGIBLE: f64 = 1e-11;
+/// The same for two particles, whose sums are short and whose local energies vary so little that more would show.
+const NEGLIGIBLE_OF_PAIRS: f64 = 1e-14;
 
 /// The strings of each spin that occur, and their coefficients, without the smallest ones: symmetries make half of all zero, and in
 /// natural orbitals most of the others are small.
@@ -179,7 +181,8 @@ fn that_count(
 ) -> ([Vec<Vec<usize>>; 2], Vec<f64>) {
     let mut sizes: Vec<f64> = coefficients.iter().map(|c| c.abs()).collect();
     sizes.sort_unstable_by(f64::total_cmp);
-    let most = NEGLIGIBLE * sizes.iter().map(|c| c * c).sum::<f64>();
+    let share = if sector.particles() > 2 { NEGLIGIBLE } else { NEGLIGIBLE_OF_PAIRS };
+    let most = share * sizes.iter().map(|c| c * c).sum::<f64>();
     let mut left_out = 0.0;
     let small = sizes.iter().take_while(|&&c| {
         left_out += c * c;
