@@ -243,7 +243,9 @@ impl Evidence {
 
     /// Gaussian error bars as unlikely as a deviation with an error bar estimated as the energy's.
     fn bars(&self, deviation: f64, other_error: f64) -> f64 {
-        let rounding = ROUNDING * self.size();
+        // An offset of the potential costs last digits of every energy, whatever the scale of the state.
+        let offset = 2.0 * f64::EPSILON * self.energy.abs();
+        let rounding = (ROUNDING * self.size()).max(offset);
         let error = self.standard_error.hypot(other_error).hypot(rounding);
         gaussian_bars(deviation / error, self.freedom)
     }
@@ -555,6 +557,26 @@ mod tests {
             ..healthy()
         };
         assert_eq!(failed(&bare), (Verdict::Good, vec![]));
+    }
+
+    #[test]
+    fn an_offset_of_the_potential_is_no_fault() {
+        let offset = 1e6;
+        // The spacing of numbers of that size.
+        let digit = 1e6 * f64::EPSILON;
+        let h = healthy();
+        let shifted = |rise: f64| Evidence {
+            energy: offset + rise,
+            standard_error: 1e-13,
+            tails: Some(Tails { energy: offset, standard_error: 1e-13, missing: 0.0 }),
+            start: Some((offset, 1e-13)),
+            exact: None,
+            quadrature: None,
+            ..h
+        };
+        assert_eq!(failed(&shifted(digit)), (Verdict::Good, vec![]));
+        let names = ["tails", "start"].map(str::to_owned).to_vec();
+        assert_eq!(failed(&shifted(100.0 * digit)), (Verdict::Doubtful, names));
     }
 
     #[test]
