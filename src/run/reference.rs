@@ -47,44 +47,69 @@ enum Sent<N, T> {
     Done(T),
 }
 
-/// Runs `work` in a thread of its own, on the threads of `pool` or on those of the process, while `show` hears its news. None where `stops` says so: the
-/// flag that `work` is given is up then, and after `patience` the thread is left behind.
-fn until<N: Send + 'static, T: Send + 'static>(
-    work: impl FnOnce(&dyn Fn(N), &AtomicBool) -> T + Send + 'static,
-    pool: Option<Arc<rayon::ThreadPool>>,
-    (stops, patience): (&dyn Fn() -> bool, Duration),
-    show: &mut dyn FnMut(&N),
-) -> io::Result<Option<T>> {
-    let (send, sent) = channel();
-    let stop = Arc::new(AtomicBool::new(false));
-    let solver = {
-        let stop = Arc::clone(&stop);
-        std::thread::Builder::new().stack_size(STACK).spawn(move || {
+/// A solver in a thread of its own, which is told to stop where nobody waits for it any more.
+struct Solver<N, T> {
+    stop: Arc<AtomicBool>,
+    sent: Receiver<Sent<N, T>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<N, T> Drop for Solver<N, T> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<N: Send + 'static, T: Send + 'static> Solver<N, T> {
+    /// Begins with `work`, on the threads of `pool` or on those of the process; it tells its news, and is given the flag that says whether to
+    /// stop.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    fn begin(
+        work: impl FnOnce(&dyn Fn(N), &AtomicBool) -> T + Send + 'static,
+        pool: Option<Arc<rayon::ThreadPool>>,
+    ) -> io::Result<Self> {
+        let (send, sent) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
             // Where nobody listens any more the flag is up.
             let tell = |news: N| drop(send.send(Sent::News(news)));
-            let work = || work(&tell, &stop);
+            let work = || work(&tell, &asked);
             let done = match pool {
                 Some(pool) => pool.install(work),
                 None => work(),
             };
             let _ = send.send(Sent::Done(done));
-        })?
-    };
-    let mut asked: Option<Instant> = None;
-    loop {
-        match sent.recv_timeout(TICK) {
-            Ok(Sent::News(news)) => show(&news),
-            Ok(Sent::Done(done)) => return Ok(Some(done)),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => match solver.join() {
-                Ok(()) => return Ok(None),
-                Err(panic) => std::panic::resume_unwind(panic),
-            },
-        }
-        if stops() {
-            stop.store(true, Ordering::Relaxed);
-            if asked.get_or_insert_with(Instant::now).elapsed() >= patience {
-                return Ok(None);
+        })?;
+        Ok(Solver { stop, sent, thread: Some(thread) })
+    }
+
+    /// Waits for what it finds, while `show` hears its news. None where `stops` says so: after `patience` the thread is left behind.
+    fn wait(
+        mut self,
+        (stops, patience): (&dyn Fn() -> bool, Duration),
+        show: &mut dyn FnMut(&N),
+    ) -> Option<T> {
+        let mut asked: Option<Instant> = None;
+        loop {
+            match self.sent.recv_timeout(TICK) {
+                Ok(Sent::News(news)) => show(&news),
+                Ok(Sent::Done(done)) => return Some(done),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    match self.thread.take().map(JoinHandle::join) {
+                        Some(Err(panic)) => std::panic::resume_unwind(panic),
+                        Some(Ok(())) | None => return None,
+                    }
+                }
+            }
+            if stops() {
+                self.stop.store(true, Ordering::Relaxed);
+                if asked.get_or_insert_with(Instant::now).elapsed() >= patience {
+                    return None;
+                }
             }
         }
     }
@@ -102,8 +127,16 @@ pub fn solve_until(
     stops: &dyn Fn() -> bool,
     show: &mut dyn FnMut(&News),
 ) -> io::Result<Result<ExactResult, ExactError>> {
-    let (task, options) = (task.clone(), options.clone());
-    let work = move |tell: &dyn Fn(News), stop: &AtomicBool| {
+    let solver = Solver::begin(solving(task.clone(), options.clone()), pool)?;
+    Ok(solver.wait((stops, PATIENCE), show).unwrap_or(Err(ExactError::Interrupted)))
+}
+
+/// The work of solving `task`.
+fn solving(
+    task: Task,
+    options: ExactOptions,
+) -> impl FnOnce(&dyn Fn(News), &AtomicBool) -> Result<ExactResult, ExactError> + Send {
+    move |tell: &dyn Fn(News), stop: &AtomicBool| {
         let mut spoken = Instant::now();
         let mut progress = |news: &News| {
             let minor = matches!(news, News::Work { .. });
@@ -120,9 +153,7 @@ pub fn solve_until(
             Some(g) => solve(&task.hamiltonian, g, task.sector, &options, &mut progress),
             None => solve_on_line(&task.hamiltonian, task.sector, &options, &mut progress),
         }
-    };
-    let solved = until(work, pool, (stops, PATIENCE), show)?;
-    Ok(solved.unwrap_or(Err(ExactError::Interrupted)))
+    }
 }
 
 /// The canonical ensemble of `task`, on the threads of `pool` or on those of the process.
@@ -142,7 +173,7 @@ pub fn thermal_until(
         let mut goes_on = |_| !stop.load(Ordering::Relaxed);
         thermal(&task.hamiltonian, &geometry, task.sector, &options, &mut goes_on)
     };
-    let solved = until(work, pool, (stops, Duration::ZERO), &mut |()| {})?;
+    let solved = Solver::begin(work, pool)?.wait((stops, Duration::ZERO), &mut |()| {});
     Ok(solved.unwrap_or(Err(ExactError::Interrupted)))
 }
 
@@ -162,18 +193,8 @@ pub(super) fn asked(spec: &ResolvedSpec, states: usize) -> (Task, ExactOptions) 
     (task, options)
 }
 
-/// A solver that works while something else goes on, and is told to stop where nobody waits for it.
-pub(super) struct Beside {
-    stop: Arc<AtomicBool>,
-    sent: Receiver<Sent<News, Result<ExactResult, ExactError>>>,
-    solver: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
+/// The exact energy of a spec, which is sought while something else goes on.
+pub(super) struct Beside(Solver<News, Result<ExactResult, ExactError>>);
 
 impl Beside {
     /// Begins with the reference of a spec, where it asks for exact diagonalisation.
@@ -186,44 +207,16 @@ impl Beside {
         }
         let (task, mut options) = asked(spec, 1);
         options.pair_density = spec.sector.particles() > 1;
-        let (send, sent) = channel();
-        let stop = Arc::new(AtomicBool::new(false));
-        let asked_to = Arc::clone(&stop);
-        let solver = std::thread::Builder::new().stack_size(STACK).spawn(move || {
-            let stops = || asked_to.load(Ordering::Relaxed);
-            // Nobody listens any more where it was stopped.
-            let mut show = |news: &News| drop(send.send(Sent::News(news.clone())));
-            let solved = solve_until(&task, &options, None, &stops, &mut show)?;
-            let _ = send.send(Sent::Done(solved));
-            Ok(())
-        })?;
-        Ok(Some(Beside { stop, sent, solver: Some(solver) }))
+        Ok(Some(Beside(Solver::begin(solving(task, options), None)?)))
     }
 
     /// Waits for the solver, as [`solve_until`] does.
     fn wait(
-        mut self,
+        self,
         stops: &dyn Fn() -> bool,
         show: &mut dyn FnMut(&News),
-    ) -> io::Result<Result<ExactResult, ExactError>> {
-        loop {
-            match self.sent.recv_timeout(TICK) {
-                Ok(Sent::News(news)) => show(&news),
-                Ok(Sent::Done(result)) => return Ok(result),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    match self.solver.take().map(JoinHandle::join) {
-                        Some(Err(panic)) => std::panic::resume_unwind(panic),
-                        Some(Ok(ended)) => ended?,
-                        None => {}
-                    }
-                    return Ok(Err(ExactError::Interrupted));
-                }
-            }
-            if stops() {
-                self.stop.store(true, Ordering::Relaxed);
-            }
-        }
+    ) -> Result<ExactResult, ExactError> {
+        self.0.wait((stops, PATIENCE), show).unwrap_or(Err(ExactError::Interrupted))
     }
 }
 
@@ -271,7 +264,7 @@ pub(super) fn reference(
                 News::Iteration(_) | News::Row(_) => {}
             };
             let solved = match begun {
-                Some(begun) => begun.wait(&stops, &mut show)?,
+                Some(begun) => begun.wait(&stops, &mut show),
                 None => Err(ExactError::Interrupted),
             };
             let observer = observer.into_inner();

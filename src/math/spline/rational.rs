@@ -40,7 +40,26 @@ pub struct RationalPoint<T> {
     xi: T,
 }
 
-/// Slopes grow and fall by at most this factor per unit of their logit.
+/// What value and slope of a map are made of, with the letters of the front page.
+struct Parts<T> {
+    s: T,
+    left: T,
+    right: T,
+    /// `1 - xi`.
+    rest: T,
+    a: T,
+    /// `d_k + d_{k+1} - 2 s`.
+    bend: T,
+    /// `1 / D`.
+    inverse: T,
+    numerator: T,
+    /// What `y'` has in parentheses.
+    steep: T,
+    /// `s / D`.
+    ratio: T,
+}
+
+/// Slope at a knot.
 fn slope<T: Scalar>(floor: f64, logit: T) -> T {
     logit.exp() * (1.0 - floor) + floor
 }
@@ -89,18 +108,23 @@ impl RationalBasis {
         [rise * self.cells as f64, shape.slopes[cell], shape.slopes[cell + 1]]
     }
 
+    fn parts<T: Scalar>(&self, shape: &RationalShape<T>, cell: usize, xi: T) -> Parts<T> {
+        let [s, left, right] = self.cell(shape, cell);
+        let rest = -xi + 1.0;
+        let a = xi * rest;
+        let bend = left + right - s * 2.0;
+        let inverse = (s + bend * a).recip();
+        let numerator = s * xi * xi + left * a;
+        let steep = right * xi * xi + s * a * 2.0 + left * rest * rest;
+        Parts { s, left, right, rest, a, bend, inverse, numerator, steep, ratio: s * inverse }
+    }
+
     /// The map and its slope at `u`.
     pub fn forward<T: Scalar>(&self, shape: &RationalShape<T>, u: T) -> RationalPoint<T> {
         let cells = self.cells as f64;
         let cell = ((u.value() * cells) as usize).min(self.cells - 1);
         let xi = u * cells - cell as f64;
-        let [s, left, right] = self.cell(shape, cell);
-        let rest = -xi + 1.0;
-        let a = xi * rest;
-        let inverse = (s + (left + right - s * 2.0) * a).recip();
-        let numerator = s * xi * xi + left * a;
-        let steep = right * xi * xi + s * a * 2.0 + left * rest * rest;
-        let ratio = s * inverse;
+        let Parts { numerator, steep, ratio, .. } = self.parts(shape, cell, xi);
         RationalPoint {
             value: shape.values[cell] + ratio * numerator * (1.0 / cells),
             slope: ratio * ratio * steep,
@@ -120,14 +144,8 @@ impl RationalBasis {
     ) -> T {
         let cells = self.cells as f64;
         let &RationalPoint { cell, xi, .. } = point;
-        let [s, left, right] = self.cell(shape, cell);
-        let rest = -xi + 1.0;
-        let a = xi * rest;
-        let bend = left + right - s * 2.0;
-        let inverse = (s + bend * a).recip();
-        let numerator = s * xi * xi + left * a;
-        let steep = right * xi * xi + s * a * 2.0 + left * rest * rest;
-        let ratio = s * inverse;
+        let Parts { s, left, right, rest, a, bend, inverse, numerator, steep, ratio } =
+            self.parts(shape, cell, xi);
         let value_bar_cell = value_bar * (1.0 / cells);
         // Of numerator, steep and denominator.
         let of_numerator = value_bar_cell * ratio;

@@ -142,12 +142,13 @@ impl Block {
         conditioner.forward_lanes(&points.value, gram, &mut self.networks[l]);
     }
 
-    /// Through a layer of I-splines, whose network is number `l`; others have no kernel for several configurations.
-    pub(super) fn through(&mut self, l: usize, layer: &SplineLayer) {
-        let Splines::ISpline(basis) = &layer.splines else { return };
+    /// Through a layer, whose network is number `l`; false where there is no kernel for its splines.
+    pub(super) fn through(&mut self, l: usize, layer: &SplineLayer) -> bool {
+        let Splines::ISpline(basis) = &layer.splines else { return false };
         self.network_of(l, &layer.conditioner);
         let logits = layer.conditioner.lane_outputs(&self.networks[l]);
         map(basis, &layer.first, logits, &mut self.state);
+        true
     }
 
     /// Through the prior, whose network is number `l`.

@@ -377,7 +377,7 @@ impl Flow for Waveflow {
         block: &mut Block,
         kinetic: &mut [f64],
     ) -> bool {
-        // Lanes have no rational quadratic splines.
+        // Their layers have no kernel: nothing needs to begin.
         if self.kinked {
             return false;
         }
@@ -392,7 +392,9 @@ impl Flow for Waveflow {
             if l > 0 {
                 block.reverse();
             }
-            block.through(l, layer);
+            if !block.through(l, layer) {
+                return false;
+            }
         }
         block.over(self.layers.len(), &self.prior);
         for (s, kinetic) in kinetic.iter_mut().enumerate() {
