@@ -98,7 +98,7 @@ fn peak(path: &str) {
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let mut psi = spec.wavefunction.build(spec.sector, system, 0).expect("it can be built");
     let before = support::peak_memory();
-    let mut optimiser = spec.optimiser.build();
+    let mut optimiser = spec.optimiser.minimising(spec.objective);
     train::train(psi.as_mut(), system, optimiser.as_mut(), &spec.schedule(), |_| ())
         .expect("two iterations succeed");
     println!(

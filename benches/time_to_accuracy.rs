@@ -41,7 +41,7 @@ fn training(path: &Path, seed: u64, exact: f64) -> Vec<Point> {
     spec.seed = seed;
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let mut psi = spec.wavefunction.build(spec.sector, system, seed).expect("it can be built");
-    let mut optimiser = spec.optimiser.build();
+    let mut optimiser = spec.optimiser.minimising(spec.objective);
     let mut state = TrainingState::new(psi.parameters(), optimiser.as_ref());
     // What training works with must not be touched while it runs.
     let before = clock.elapsed().as_secs_f64();

@@ -194,7 +194,7 @@ fn a_run_is_the_exact_state_and_its_contact_is_measured() {
     assert!(said[0].contains("coefficients"), "{said:?}");
     let mut psi = spec.wavefunction.build(spec.sector, system, 0).unwrap();
     let schedule = spec.schedule();
-    let mut optimiser = spec.optimiser.build();
+    let mut optimiser = spec.optimiser.minimising(spec.objective);
     let trained = train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| {}).unwrap();
     assert_eq!(trained.iterations, 1);
     let found = estimate(psi.as_ref(), system, &schedule, 50);

@@ -404,6 +404,22 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
         "@Waveflow(hidden: [1024, 1024]),\n    optimiser: RayleighGaussNewton()",
         "field wavefunction: the matrices of a step may take 16 GiB",
     ),
+    (
+        "StochasticReconfiguration(tau: 0.1)",
+        "StochasticReconfiguration(tau: 0.1),\n    objective: @Variance()",
+        "field objective: an optimiser that knows of the variance is needed: RayleighGaussNewton or Lbfgs, with `variance` above 0, \
+         found variance with Stochastic reconfiguration",
+    ),
+    (
+        "StochasticReconfiguration(tau: 0.1)",
+        "RayleighGaussNewton(variance: 0),\n    objective: @Variance()",
+        "found variance with Rayleigh-Gauss-Newton",
+    ),
+    (
+        "StochasticReconfiguration(tau: 0.1)",
+        "RayleighGaussNewton(),\n    objective: @Varience()",
+        "Variance",
+    ),
     ("iteration: 128", "iteration: @16777217", "must be between 2 and 16777216"),
     ("iterations: 10", "iterations: @10000001", "must be between 0 and 10000000"),
     ("scramblings: 16", "scramblings: @1", "must be between 2 and 1024"),

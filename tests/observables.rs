@@ -22,7 +22,7 @@ fn trained(run: &str, samples: usize, iterations: usize) -> (ResolvedSpec, Box<d
     (spec.samples_per_iteration, spec.iterations) = (samples, iterations);
     let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
     let mut psi = spec.wavefunction.build(spec.sector, system, spec.seed).unwrap();
-    let mut optimiser = spec.optimiser.build();
+    let mut optimiser = spec.optimiser.minimising(spec.objective);
     train::train(psi.as_mut(), system, optimiser.as_mut(), &spec.schedule(), |_| ()).unwrap();
     (spec, psi)
 }

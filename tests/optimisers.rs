@@ -1,6 +1,7 @@
 //! Every optimiser finds the ground state of two fermions in a trap, from the same start.
 
 use weylflow::estimate::rayleigh_quotient;
+use weylflow::objective::{ObjectiveSettings, variance::Variance};
 use weylflow::optimise::{
     AdamSettings, EnergyNaturalGradientSettings, LbfgsSettings, OptimiserSettings,
     RayleighGaussNewtonSettings, SolveSpace, StochasticReconfigurationSettings,
@@ -15,7 +16,11 @@ use weylflow::wavefunction::weyl::{BaseSettings, MeanFieldSettings, Orbitals, We
 const EXACT: f64 = 2.5538317143;
 
 /// Energy by quadrature above the exact one, before and after training.
-fn excess(optimiser: &OptimiserSettings, iterations: usize) -> (f64, f64) {
+fn excess(
+    optimiser: &OptimiserSettings,
+    objective: ObjectiveSettings,
+    iterations: usize,
+) -> (f64, f64) {
     let hamiltonian = Hamiltonian {
         title: "trap".into(),
         external: External::Harmonic { frequency: 1.0 },
@@ -39,7 +44,7 @@ fn excess(optimiser: &OptimiserSettings, iterations: usize) -> (f64, f64) {
         faults: Default::default(),
         seed: 5,
     };
-    let mut optimiser = optimiser.build();
+    let mut optimiser = optimiser.minimising(objective);
     train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| ()).unwrap();
     let after = rayleigh_quotient(psi.as_ref(), system).unwrap();
     assert!((after.norm - 1.0).abs() < 1e-8, "norm {}", after.norm);
@@ -70,9 +75,25 @@ fn every_optimiser_finds_the_ground_state() {
         (OptimiserSettings::Lbfgs(LbfgsSettings::default()), 15, 1e-6),
     ] {
         let name = optimiser.settings().name();
-        let (before, after) = excess(&optimiser, iterations);
+        let (before, after) = excess(&optimiser, Default::default(), iterations);
         println!("{name}: {before:.3e} Ha before, {after:.3e} Ha after {iterations} steps");
         // The stored energy is exact to 1e-10.
         assert!(before > 1e-3 && after > -1e-9 && after < bound, "{name}: {before} to {after}");
+    }
+}
+
+#[test]
+fn the_state_of_least_variance_is_the_ground_state() {
+    let objective = ObjectiveSettings::Variance(Variance {});
+    for (optimiser, bound) in [
+        (OptimiserSettings::RayleighGaussNewton(RayleighGaussNewtonSettings::default()), 1e-6),
+        (OptimiserSettings::Lbfgs(LbfgsSettings::default()), 1e-6),
+    ] {
+        let name = optimiser.settings().name();
+        let (before, after) = excess(&optimiser, objective, 15);
+        println!("{name}: {before:.3e} Ha before, {after:.3e} Ha after");
+        assert!(before > 1e-3 && after > -1e-9 && after < bound, "{name}: {before} to {after}");
+        let (_, by_energy) = excess(&optimiser, Default::default(), 15);
+        assert!(by_energy != after, "{name} knows no objective");
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use weylflow::estimate::{self, rayleigh_quotient};
 use weylflow::local_energy::{self, BatchId, Derivatives};
 use weylflow::math::statistics::Moments;
+use weylflow::objective::{ObjectiveSettings, variance::Variance};
 use weylflow::optimise::{
     AdamSettings, EnergyNaturalGradientSettings, LbfgsSettings, OptimiserSettings,
     RayleighGaussNewtonSettings, SolveSpace, StochasticReconfigurationSettings,
@@ -268,6 +269,11 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
         let (external, interaction, sector, geometry, wavefunction) = physics;
         // Half of those that can be refined are.
         let refinements = usize::from(wavefunction.can_refine() && numbers.3 % 2 == 1);
+        // And half of those whose optimiser knows of the variance minimise that.
+        let objective = match optimiser.settings().variance() > 0.0 && numbers.3 / 2 % 2 == 1 {
+            true => ObjectiveSettings::Variance(Variance {}),
+            false => ObjectiveSettings::default(),
+        };
         RunSpec {
             title: "random".to_owned(),
             hamiltonian: Hamiltonian { title: String::new(), external, interaction },
@@ -275,6 +281,7 @@ fn spec() -> impl Strategy<Value = ResolvedSpec> {
             geometry,
             wavefunction,
             optimiser,
+            objective,
             samples_per_iteration: numbers.0,
             iterations: ITERATIONS,
             final_samples: numbers.1,
@@ -315,7 +322,7 @@ fn life(spec: &ResolvedSpec) -> Outcome {
         return Outcome::NotBuilt;
     };
     let schedule = spec.schedule();
-    let mut optimiser = spec.optimiser.build();
+    let mut optimiser = spec.optimiser.minimising(spec.objective);
     let mut seen = 0;
     let trained = train::train(psi.as_mut(), system, optimiser.as_mut(), &schedule, |_| seen += 1);
     match trained {

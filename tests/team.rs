@@ -89,7 +89,7 @@ fn bits(spec: &ResolvedSpec) -> (Vec<u64>, Work) {
     let ((parameters, energies), work) = work::counted(|| {
         let mut psi = spec.wavefunction.build(spec.sector, system(spec), spec.seed).unwrap();
         let mut energies = Vec::new();
-        let mut optimiser = spec.optimiser.build();
+        let mut optimiser = spec.optimiser.minimising(spec.objective);
         let schedule = spec.schedule();
         train::train(psi.as_mut(), system(spec), optimiser.as_mut(), &schedule, |report| {
             energies.extend([report.energy.mean(), report.gradient_norm, report.step_norm]);

@@ -1,10 +1,11 @@
-//! The energy of one state, with a share of its variance: `E + weight/2 Var(E_L)`, robust against rare huge local energies.
+//! Energy and variance of one state in an [`Objective`], `energy E + variance/2 Var(E_L)`, robust against rare huge local energies.
 //!
 //! Written once, in the four forms in which training meets it: what a step sees (`Clipped`) of a batch, the
 //! least squares (`Residual`) of its variance, the value by which steps are chosen (`Merit`), and value and gradient
 //! on the samples of another state (`reweighted`).
 
-use super::robust::{CLIP, Huber, clip_range, unit, variance_weight};
+use super::robust::{CLIP, Huber, clip_range, unit};
+use super::{Objective, Outlook, Weights};
 use crate::local_energy::Batch;
 use crate::math::statistics::{Moments, median};
 
@@ -54,9 +55,9 @@ impl Clipped {
         Clipped { weight, root, energy, width, inside, variance, unit }
     }
 
-    /// The [weight of the variance](variance_weight) of the state.
-    pub(crate) fn variance_weight(&self, relative: f64) -> f64 {
-        variance_weight(relative, self.unit, self.variance, self.variance.sqrt())
+    /// What an objective weighs in the state, where the optimiser gives the variance such a share.
+    pub(crate) fn weights(&self, objective: &dyn Objective, share: f64) -> Weights {
+        objective.weights(&Outlook { unit: self.unit, variance: self.variance, share })
     }
 
     /// Whether the state is far from an eigenstate: the variance, though it bounds the error of the energy, says little
@@ -117,8 +118,8 @@ impl Residual {
 /// Share of good samples below which a state is not compared.
 const GOOD_SHARE: f64 = 0.9;
 
-/// What is minimised, on given samples: the energy plus a share of the variance, both robust against rare
-/// huge local energies.
+/// What is minimised, on given samples: energy and variance by their weights, both robust against rare huge local
+/// energies.
 ///
 /// Energies far below count as clipped: they promise what is not there. Those far above count in full where steps are chosen among, or a step
 /// that sends a few samples up would pass for a good one.
@@ -130,15 +131,15 @@ pub(crate) struct Merit {
     width: f64,
     /// Highest deviation that counts.
     highest: f64,
-    variance_weight: f64,
+    weights: Weights,
 }
 
 impl Merit {
-    pub(crate) fn new(batch: &Batch, variance_weight: f64, choosy: bool) -> Self {
+    pub(crate) fn new(batch: &Batch, weights: Weights, choosy: bool) -> Self {
         let (low, high) = clip_range(&batch.local_energy, CLIP);
         let width = 0.5 * (high - low);
         let highest = if choosy { f64::INFINITY } else { width };
-        Merit { middle: 0.5 * (low + high), width, highest, variance_weight }
+        Merit { middle: 0.5 * (low + high), width, highest, weights }
     }
 
     /// The merit of the state of a batch and its standard error; infinite where samples are missing.
@@ -154,11 +155,13 @@ impl Merit {
         let huber = Huber { width: self.width };
         let losses = deviations.iter().map(|d| huber.loss(d - mean)).sum::<f64>();
         let variance = losses / deviations.len() as f64;
-        (mean + 0.5 * self.variance_weight * variance, moments.standard_error())
+        let Weights { energy, variance: of_variance } = self.weights;
+        let merit = energy * mean + 0.5 * of_variance * variance;
+        (merit, energy * moments.standard_error())
     }
 }
 
-/// `E + variance/2 Var(E_L)` of the state of `there`, on samples of the state of `start`, and its gradient.
+/// `energy E + variance/2 Var(E_L)` of the state of `there`, on samples of the state of `start`, and its gradient.
 ///
 /// In the energy, local energies are clipped to `range`; in the variance, those beyond its width count linearly, so that
 /// making them worse is never free. Importance weights are left out of the variance, where the tails count in full. None
@@ -167,7 +170,7 @@ pub(crate) fn reweighted(
     start: &Batch,
     there: &Batch,
     (low, high): (f64, f64),
-    variance: f64,
+    Weights { energy, variance }: Weights,
     effective_share: f64,
 ) -> Option<(f64, Vec<f64>)> {
     let (n, p) = (start.samples(), start.parameters);
@@ -192,7 +195,7 @@ pub(crate) fn reweighted(
         // The derivative of a mean of v with weights w is the mean of dv/dp + 2 (v - mean) O.
         let inside = f64::from(u8::from(clipped(i) == e[i]));
         let (loss, slope) = (huber.loss(e[i] - mean), huber.slope(e[i] - mean));
-        let of_mean = weight(i) * (1.0 - 0.5 * variance * pull);
+        let of_mean = weight(i) * (energy - 0.5 * variance * pull);
         let of_spread = 0.5 * variance * even(i);
         let of_energy = of_mean * inside + of_spread * slope;
         let of_log = 2.0 * (of_mean * (clipped(i) - mean) + of_spread * (loss - spread));
@@ -202,13 +205,14 @@ pub(crate) fn reweighted(
             *g += of_energy * de + of_log * o;
         }
     }
-    Some((mean + 0.5 * variance * spread, gradient))
+    Some((energy * mean + 0.5 * variance * spread, gradient))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::local_energy::{self, BatchId, Derivatives};
+    use crate::objective::ObjectiveSettings;
     use crate::sampling::{Purpose, Sampling};
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
     use crate::wavefunction::weyl::{Weyl, WeylSettings};
@@ -231,7 +235,8 @@ mod tests {
                 ..Batch::default()
             }
         };
-        let weight = |b: &Batch| Clipped::new(b, CLIP).variance_weight(1.0);
+        let objective = ObjectiveSettings::default();
+        let weight = |b: &Batch| Clipped::new(b, CLIP).weights(objective.objective(), 1.0).variance;
         for spread in [1e-6, 1e-3, 1.0, 30.0] {
             let one = weight(&batch(1.0, 0.0, spread));
             for energy in [1e-4, 1e4] {
@@ -269,27 +274,30 @@ mod tests {
         // A clip that some samples meet: the gradient must know.
         let range = clip_range(&start.local_energy, 4.0);
         let p: Vec<f64> = (0..start.parameters).map(|k| 0.02 * (k as f64).sin()).collect();
-        let mut at = |p: &[f64]| {
-            psi.set_parameters(p).unwrap();
-            let there = local_energy::at(&psi, system, &start.x, Derivatives::LocalEnergy);
-            assert!(there.local_energy.iter().any(|e| *e > range.1));
-            reweighted(&start, &there, range, 0.7, 0.2).unwrap()
-        };
-        let (_, gradient) = at(&p);
-        let size = gradient.iter().fold(0.0f64, |a, g| a.max(g.abs()));
-        for k in 0..p.len() {
-            let best = (3..=6)
-                .map(|e| {
-                    let h = 10f64.powi(-e);
-                    let mut moved = |h: f64| {
-                        let mut q = p.clone();
-                        q[k] += h;
-                        at(&q).0
-                    };
-                    ((moved(h) - moved(-h)) / (2.0 * h) - gradient[k]).abs()
-                })
-                .fold(f64::INFINITY, f64::min);
-            assert!(best < 1e-6 * size, "parameter {k}: {best} of {size}");
+        for weights in [(1.0, 0.7), (0.0, 0.7), (0.3, 0.0)] {
+            let weights = Weights { energy: weights.0, variance: weights.1 };
+            let mut at = |p: &[f64]| {
+                psi.set_parameters(p).unwrap();
+                let there = local_energy::at(&psi, system, &start.x, Derivatives::LocalEnergy);
+                assert!(there.local_energy.iter().any(|e| *e > range.1));
+                reweighted(&start, &there, range, weights, 0.2).unwrap()
+            };
+            let (_, gradient) = at(&p);
+            let size = gradient.iter().fold(0.0f64, |a, g| a.max(g.abs()));
+            for k in 0..p.len() {
+                let best = (3..=6)
+                    .map(|e| {
+                        let h = 10f64.powi(-e);
+                        let mut moved = |h: f64| {
+                            let mut q = p.clone();
+                            q[k] += h;
+                            at(&q).0
+                        };
+                        ((moved(h) - moved(-h)) / (2.0 * h) - gradient[k]).abs()
+                    })
+                    .fold(f64::INFINITY, f64::min);
+                assert!(best < 1e-6 * size, "parameter {k}: {best} of {size}");
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::tangents::CentredTangent;
 use super::{Bound, Labels, Landscape, Optimiser, Pace, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::LinearError;
+use crate::objective::ObjectiveSettings;
 use serde::{Deserialize, Serialize};
 
 /// Settings of Adam.
@@ -58,7 +59,7 @@ impl Settings for AdamSettings {
         3.0 * samples * parameters
     }
 
-    fn build(&self) -> Box<dyn Optimiser> {
+    fn build(&self, _objective: ObjectiveSettings) -> Box<dyn Optimiser> {
         Box::new(Adam::new(self.clone()))
     }
 }

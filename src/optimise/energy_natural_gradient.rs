@@ -8,6 +8,7 @@ use super::damping::Damping;
 use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::objective::ObjectiveSettings;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the energy natural gradient.
@@ -59,7 +60,7 @@ impl Settings for EnergyNaturalGradientSettings {
         (3.0 + 2.0 * particles) * samples * parameters + 5.0 * parameters * parameters
     }
 
-    fn build(&self) -> Box<dyn Optimiser> {
+    fn build(&self, _objective: ObjectiveSettings) -> Box<dyn Optimiser> {
         Box::new(EnergyNaturalGradient::new(self.clone()))
     }
 }

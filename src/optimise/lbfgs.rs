@@ -11,6 +11,7 @@ use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{Factor, LinearError};
 use crate::objective::ground_state::reweighted;
 use crate::objective::robust::clip_range;
+use crate::objective::{ObjectiveSettings, Weights};
 use argmin::core::{CostFunction, Error, Executor, Gradient, State};
 use argmin::solver::linesearch::{BacktrackingLineSearch, condition::ArmijoCondition};
 use argmin::solver::quasinewton::LBFGS;
@@ -98,8 +99,12 @@ impl Settings for LbfgsSettings {
         6.0 * samples * parameters + (3.0 * parameters + 2.0 * self.memory as f64) * parameters
     }
 
-    fn build(&self) -> Box<dyn Optimiser> {
-        Box::new(Lbfgs::new(self.clone()))
+    fn variance(&self) -> f64 {
+        self.variance
+    }
+
+    fn build(&self, objective: ObjectiveSettings) -> Box<dyn Optimiser> {
+        Box::new(Lbfgs::new(self.clone(), objective))
     }
 }
 
@@ -111,14 +116,15 @@ const SHARES: [f64; 3] = [1.0, 0.5, 0.2];
 pub struct Lbfgs {
     settings: LbfgsSettings,
     damping: Damping,
-    /// Weight of the variance in the last steps.
-    weight: f64,
+    objective: ObjectiveSettings,
+    /// What the last steps weighed.
+    weights: Weights,
 }
 
 impl Lbfgs {
     /// A fresh start.
-    pub fn new(settings: LbfgsSettings) -> Self {
-        Lbfgs { settings, damping: Damping(1.0), weight: 0.0 }
+    pub fn new(settings: LbfgsSettings, objective: ObjectiveSettings) -> Self {
+        Lbfgs { settings, damping: Damping(1.0), objective, weights: Weights::ENERGY }
     }
 }
 
@@ -131,8 +137,8 @@ impl Optimiser for Lbfgs {
         self.settings.tails
     }
 
-    fn variance_weight(&self) -> f64 {
-        self.weight
+    fn weights(&self) -> Weights {
+        self.weights
     }
 
     fn steps(
@@ -144,14 +150,14 @@ impl Optimiser for Lbfgs {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
         let force = centred.force();
-        self.weight = centred.clipped.variance_weight(s.variance);
+        self.weights = centred.clipped.weights(self.objective.objective(), s.variance);
         let metric = Factor::new(&centred.metric(batch, s.tau, s.shift, s.smoothing))?;
         let search = Search {
             start: batch,
             range: clip_range(&batch.local_energy, s.clip),
             settings: s,
             metric: &metric,
-            variance: self.weight,
+            weights: self.weights,
             damping: self.damping.0,
             seen: RefCell::new(Seen {
                 landscape,
@@ -201,8 +207,7 @@ struct Search<'a> {
     range: (f64, f64),
     settings: &'a LbfgsSettings,
     metric: &'a Factor,
-    /// Weight of the variance.
-    variance: f64,
+    weights: Weights,
     damping: f64,
     seen: RefCell<Seen<'a>>,
 }
@@ -233,7 +238,7 @@ impl Search<'_> {
         let s = self.settings;
         let there = seen.landscape.at(&p);
         let found = there.and_then(|there| {
-            reweighted(self.start, &there, self.range, self.variance, s.effective_share)
+            reweighted(self.start, &there, self.range, self.weights, s.effective_share)
         });
         // Infinite where the weights are not trusted: the line search turns back.
         let (cost, gradient) = match found {

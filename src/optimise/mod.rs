@@ -23,6 +23,7 @@ pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettin
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use crate::objective::ground_state::Clipped;
+use crate::objective::{ObjectiveSettings, Weights};
 use crate::wavefunction::WavefunctionSettings;
 use faer::Mat;
 use serde::{Deserialize, Serialize};
@@ -95,9 +96,14 @@ impl OptimiserSettings {
         };
     }
 
-    /// The optimiser at the start of a run.
+    /// The optimiser at the start of a run that minimises the energy.
     pub fn build(&self) -> Box<dyn Optimiser> {
-        self.settings().build()
+        self.minimising(ObjectiveSettings::default())
+    }
+
+    /// The optimiser at the start of a run with an objective.
+    pub fn minimising(&self, objective: ObjectiveSettings) -> Box<dyn Optimiser> {
+        self.settings().build(objective)
     }
 }
 
@@ -139,9 +145,9 @@ pub trait Optimiser: Send {
         0.0
     }
 
-    /// Weight of the variance of the local energy, in inverse Hartree, in what the last [`Self::steps`] minimise.
-    fn variance_weight(&self) -> f64 {
-        0.0
+    /// What counts in the objective that the last [`Self::steps`] lower.
+    fn weights(&self) -> Weights {
+        Weights::ENERGY
     }
 
     /// Alternatives for the next step; at least one.

@@ -9,6 +9,7 @@ use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, schedule
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use crate::objective::ground_state::Residual;
+use crate::objective::{ObjectiveSettings, Weights};
 use serde::{Deserialize, Serialize};
 
 /// Settings of Rayleigh–Gauss–Newton.
@@ -97,8 +98,12 @@ impl Settings for RayleighGaussNewtonSettings {
         6.0 * samples * parameters + 6.0 * parameters * parameters
     }
 
-    fn build(&self) -> Box<dyn Optimiser> {
-        Box::new(RayleighGaussNewton::new(self.clone()))
+    fn variance(&self) -> f64 {
+        self.variance
+    }
+
+    fn build(&self, objective: ObjectiveSettings) -> Box<dyn Optimiser> {
+        Box::new(RayleighGaussNewton::new(self.clone(), objective))
     }
 }
 
@@ -109,8 +114,9 @@ pub struct RayleighGaussNewton {
     damping: Damping,
     /// Factor on the weight of the variance, 1 unless no step could be taken.
     lean: f64,
-    /// Weight of the variance in the last steps, and whether their state was far from an eigenstate.
-    weight: f64,
+    objective: ObjectiveSettings,
+    /// What the last steps weighed, and whether their state was far from an eigenstate.
+    weights: Weights,
     far: bool,
 }
 
@@ -122,8 +128,15 @@ const FINAL_FRACTION: f64 = 0.03;
 
 impl RayleighGaussNewton {
     /// A fresh start.
-    pub fn new(settings: RayleighGaussNewtonSettings) -> Self {
-        RayleighGaussNewton { settings, damping: Damping(1.0), lean: 1.0, weight: 0.0, far: false }
+    pub fn new(settings: RayleighGaussNewtonSettings, objective: ObjectiveSettings) -> Self {
+        RayleighGaussNewton {
+            settings,
+            damping: Damping(1.0),
+            lean: 1.0,
+            objective,
+            weights: Weights::ENERGY,
+            far: false,
+        }
     }
 }
 
@@ -136,8 +149,8 @@ impl Optimiser for RayleighGaussNewton {
         self.settings.tails
     }
 
-    fn variance_weight(&self) -> f64 {
-        self.weight
+    fn weights(&self) -> Weights {
+        self.weights
     }
 
     fn steps(
@@ -161,9 +174,13 @@ impl Optimiser for RayleighGaussNewton {
                 *w = keep * (root * *w + e / root * o);
             }
         }
-        let mut curvature = linalg::product(o.transpose(), linalg::rows(&weighted, n, p), scale);
-        let weight = self.lean * centred.clipped.variance_weight(s.variance);
-        (self.weight, self.far) = (weight, centred.clipped.is_far());
+        let asked = centred.clipped.weights(self.objective.objective(), s.variance);
+        self.weights = Weights { variance: self.lean * asked.variance, ..asked };
+        self.far = centred.clipped.is_far();
+        let Weights { energy, variance: weight } = self.weights;
+        let rows = linalg::rows(&weighted, n, p);
+        let mut curvature = linalg::product(o.transpose(), rows, energy * scale);
+        force.iter_mut().for_each(|f| *f *= energy);
         if weight > 0.0 {
             let residual = Residual::new(batch, centred.clipped.width);
             let g = linalg::gram(linalg::rows(&residual.jacobian, n, p), weight * scale);

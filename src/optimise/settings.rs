@@ -1,6 +1,7 @@
 //! What every optimiser's settings say of themselves.
 
 use super::Optimiser;
+use crate::objective::ObjectiveSettings;
 
 /// Settings of one optimiser.
 pub trait Settings {
@@ -19,8 +20,13 @@ pub trait Settings {
     /// them, and square matrices with their parts and factors.
     fn numbers(&self, samples: f64, particles: f64, parameters: f64) -> f64;
 
-    /// The optimiser at the start of a run.
-    fn build(&self) -> Box<dyn Optimiser>;
+    /// Share of the variance of the local energy in what is minimised; zero where steps follow the energy alone.
+    fn variance(&self) -> f64 {
+        0.0
+    }
+
+    /// The optimiser at the start of a run. One without a [`Self::variance`] minimises the energy, whatever the objective.
+    fn build(&self, objective: ObjectiveSettings) -> Box<dyn Optimiser>;
 }
 
 /// Labels of a figure of the steps.

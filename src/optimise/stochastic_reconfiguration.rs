@@ -8,6 +8,7 @@ use super::tangents::CentredTangent;
 use super::{Bound, Landscape, Optimiser, Pace, Settings, Step, norm, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::objective::ObjectiveSettings;
 use serde::{Deserialize, Serialize};
 
 /// Settings of stochastic reconfiguration.
@@ -90,7 +91,7 @@ impl Settings for StochasticReconfigurationSettings {
         3.0 * samples * parameters + 3.0 * size * size
     }
 
-    fn build(&self) -> Box<dyn Optimiser> {
+    fn build(&self, _objective: ObjectiveSettings) -> Box<dyn Optimiser> {
         Box::new(StochasticReconfiguration::new(self.clone()))
     }
 }

@@ -173,7 +173,7 @@ impl Run {
         let mut settled = spec.clone();
         let (choices, psi) =
             settled.wavefunction.settle_and_build(spec.sector, system, spec.seed)?;
-        let optimiser = settled.optimiser.build();
+        let optimiser = settled.optimiser.minimising(settled.objective);
         let spec_text = write::to_ron(&settled)?;
         Ok(Run { spec: settled, spec_text, choices, psi, optimiser, clocks, held: false })
     }
@@ -194,7 +194,8 @@ impl Run {
         let mut run = match built {
             Some(psi) => {
                 spec.validate()?;
-                let (spec_text, optimiser) = (write::to_ron(&spec)?, spec.optimiser.build());
+                let spec_text = write::to_ron(&spec)?;
+                let optimiser = spec.optimiser.minimising(spec.objective);
                 Run { spec, spec_text, choices: Vec::new(), psi, optimiser, clocks, held: true }
             }
             None => Run { held: true, clocks, ..Run::new(spec)? },

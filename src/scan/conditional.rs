@@ -191,7 +191,7 @@ pub(super) fn train(
         .map(|(psi, spec)| Member {
             psi,
             system: System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry },
-            optimiser: spec.optimiser.build(),
+            optimiser: spec.optimiser.minimising(spec.objective),
         })
         .collect();
     let whole = specs[0].schedule();

@@ -21,6 +21,7 @@ pub use error::SpecError;
 pub use family::Family;
 pub use read::{load, load_hamiltonian};
 
+use crate::objective::ObjectiveSettings;
 use crate::optimise::OptimiserSettings;
 use crate::sampling::Sampling;
 use crate::system::{Geometry, Hamiltonian, Sector};
@@ -49,6 +50,9 @@ pub struct RunSpec<H = HamiltonianSource> {
     /// The optimiser and its settings; without any those that suit the wavefunction.
     #[serde(default = "OptimiserSettings::automatic")]
     pub optimiser: OptimiserSettings,
+    /// What the training minimises.
+    #[serde(default, skip_serializing_if = "ObjectiveSettings::is_default")]
+    pub objective: ObjectiveSettings,
     /// Samples drawn afresh at every iteration.
     #[serde(default = "defaults::samples_per_iteration")]
     pub samples_per_iteration: usize,
@@ -125,6 +129,7 @@ impl<H> RunSpec<H> {
             geometry: self.geometry,
             wavefunction: self.wavefunction,
             optimiser: self.optimiser,
+            objective: self.objective,
             samples_per_iteration: self.samples_per_iteration,
             iterations: self.iterations,
             final_samples: self.final_samples,

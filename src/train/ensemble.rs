@@ -8,7 +8,7 @@ use crate::wavefunction::WavefunctionError;
 use std::ops::ControlFlow;
 
 /// An ensemble with what is minimised of it.
-pub trait Objective {
+pub trait EnsembleObjective {
     /// Samples that a step is computed from.
     type Samples;
     /// What tells good steps on other samples.
@@ -124,7 +124,7 @@ const WINDOW: usize = 3;
 const PROGRESS: f64 = 0.9;
 
 /// A training that has not begun.
-pub fn begin(objective: &impl Objective) -> TrainingState {
+pub fn begin(objective: &impl EnsembleObjective) -> TrainingState {
     TrainingState::remembering(objective.parameters(), objective.memory())
 }
 
@@ -135,7 +135,7 @@ pub fn begin(objective: &impl Objective) -> TrainingState {
 ///
 /// # Errors
 /// See [`EnsembleError`].
-pub fn train<O: Objective>(
+pub fn train<O: EnsembleObjective>(
     objective: &mut O,
     schedule: &Schedule,
     state: &mut TrainingState,

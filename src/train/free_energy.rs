@@ -1,7 +1,7 @@
 //! Training of a Gibbs ensemble: its free energy falls as an energy does.
 
 use super::Schedule;
-use super::ensemble::{Drawn, Left, Objective, Proposal};
+use super::ensemble::{Drawn, EnsembleObjective, Left, Proposal};
 use crate::local_energy::{Batch, BatchId};
 use crate::math::statistics::Moments;
 use crate::objective::EnsembleError;
@@ -68,7 +68,7 @@ fn drawn(batch: Batch, moments: Moments, left: Left) -> Drawn<Batch> {
     }
 }
 
-impl Objective for FreeEnergy<'_> {
+impl EnsembleObjective for FreeEnergy<'_> {
     type Samples = Batch;
     type Measure = FreeMerit;
     const STUCK: usize = 3;
@@ -124,7 +124,7 @@ impl Objective for FreeEnergy<'_> {
         let steps = self.optimiser.steps(&batch, pace, &mut Nowhere)?;
         let id = schedule.batch(iteration, self.optimiser.tails());
         let measure = FreeMerit {
-            merit: Merit::new(&batch, self.optimiser.variance_weight(), true),
+            merit: Merit::new(&batch, self.optimiser.weights(), true),
             trial: BatchId { purpose: Purpose::Trial, ..id },
             samples: affordable(&self.states, schedule.samples).div_ceil(2),
         };

@@ -205,8 +205,8 @@ fn offer(
         .map_err(|error| TrainError::Step { iteration, error })?;
     psi.set_parameters(&here)?;
     let trial = BatchId { purpose: Purpose::Trial, ..id };
-    let weight = optimiser.variance_weight();
-    let (allowed, values) = merits(psi.as_mut(), *system, trial, samples, &steps, weight)?;
+    let weights = optimiser.weights();
+    let (allowed, values) = merits(psi.as_mut(), *system, trial, samples, &steps, weights)?;
     psi.set_parameters(&here)?;
     // Not a number is no gain.
     let gain = |v: &f64| if (v - allowed).is_nan() { f64::INFINITY } else { v - allowed };

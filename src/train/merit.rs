@@ -1,6 +1,7 @@
 //! Which of the steps on offer is best, on fresh samples.
 
 use crate::local_energy::{self, BatchId, Derivatives};
+use crate::objective::Weights;
 use crate::objective::ground_state::Merit;
 use crate::optimise::Step;
 use crate::system::System;
@@ -18,9 +19,9 @@ pub(super) fn choose(
     id: BatchId,
     samples: usize,
     steps: &[Step],
-    variance_weight: f64,
+    weights: Weights,
 ) -> Result<Option<usize>, WavefunctionError> {
-    let (mut best, values) = merits(psi, system, id, samples, steps, variance_weight)?;
+    let (mut best, values) = merits(psi, system, id, samples, steps, weights)?;
     let mut choice = None;
     for (index, value) in values.into_iter().enumerate() {
         if value < best {
@@ -39,12 +40,12 @@ pub(super) fn merits(
     id: BatchId,
     samples: usize,
     steps: &[Step],
-    variance_weight: f64,
+    weights: Weights,
 ) -> Result<(f64, Vec<f64>), WavefunctionError> {
     let samples = samples.div_ceil(2);
     let start = psi.parameters().to_vec();
     let here = local_energy::draw(psi, system, id, samples, Derivatives::None);
-    let merit = Merit::new(&here, variance_weight, steps.len() > 1);
+    let merit = Merit::new(&here, weights, steps.len() > 1);
     let (now, error) = merit.of(&here, samples);
     // Steps of an optimiser that offers no choice are noisy by nature; small rises belong to them.
     let allowed = if steps.len() == 1 { now + RISE * error } else { now };

@@ -309,8 +309,8 @@ fn iterate(
                 .map_err(|error| TrainError::Step { iteration, error })?;
             psi.set_parameters(&state.parameters)?;
             let trial = BatchId { purpose: Purpose::Trial, ..id };
-            let weight = optimiser.variance_weight();
-            let choice = choose(psi, system, trial, schedule.samples, &steps, weight)?;
+            let weights = optimiser.weights();
+            let choice = choose(psi, system, trial, schedule.samples, &steps, weights)?;
             optimiser.took(choice);
             state.caution = if choice.is_some() {
                 (2.0 * state.caution).min(1.0)

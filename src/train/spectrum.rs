@@ -1,7 +1,7 @@
 //! Training of the lowest states together.
 
 use super::Schedule;
-use super::ensemble::{Drawn, Left, Objective, Proposal};
+use super::ensemble::{Drawn, EnsembleObjective, Left, Proposal};
 use crate::math::statistics::median;
 use crate::objective::EnsembleError;
 use crate::objective::mixture::{MixtureId, draw};
@@ -73,7 +73,7 @@ impl Spectrum<'_> {
     }
 }
 
-impl Objective for Spectrum<'_> {
+impl EnsembleObjective for Spectrum<'_> {
     type Samples = Weighed;
     type Measure = Sums;
     const STUCK: usize = 4;

@@ -28,7 +28,7 @@ use crate::store::record::IterationRow;
 use crate::store::saved::SavedWavefunction;
 use crate::store::summary::read_ensemble_summary;
 use crate::team;
-use crate::train::ensemble::{Objective, begin, train};
+use crate::train::ensemble::{EnsembleObjective, begin, train};
 use crate::train::{Schedule, StopReason, TrainingState};
 use crate::work::{self, Work};
 use std::ops::ControlFlow;
@@ -332,7 +332,7 @@ impl EnsembleRun {
 
     /// Trains an objective after `done` iterations of others, from where `begun` stands; what begins starts from parameters of another
     /// run where their score is lower. What that comparison takes is no work of the run.
-    fn trained<O: Objective>(
+    fn trained<O: EnsembleObjective>(
         &self,
         objective: &mut O,
         begun: TrainingState,

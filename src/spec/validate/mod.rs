@@ -16,6 +16,7 @@ use super::{
 use crate::contact::base::Base;
 use crate::contact::{self, Gas};
 use crate::math::spline::circular::FEWEST_CELLS;
+use crate::objective::ObjectiveSettings;
 use crate::objective::mixture::MOST_STATES;
 use crate::optimise::{Bound, OptimiserSettings};
 use crate::system::sector::MOST_PARTICLES;
@@ -79,6 +80,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
         geometry,
         wavefunction,
         optimiser,
+        objective,
         samples_per_iteration,
         iterations,
         final_samples,
@@ -103,6 +105,7 @@ pub fn run<H>(spec: &RunSpec<H>) -> Checked {
     periodicity(sector, geometry)?;
     check_wavefunction(wavefunction, sector, geometry)?;
     check_optimiser(optimiser)?;
+    check_objective(objective, optimiser, wavefunction)?;
     if wavefunction.has_kinks()
         && !matches!(
             optimiser,
@@ -203,6 +206,10 @@ fn check_ensemble<H>(
             let needs = format!("`{field}` needs the optimiser RayleighGaussNewton");
             return violated("optimiser", needs, other.settings().name().to_owned());
         }
+    }
+    if !spec.objective.is_default() {
+        let needs = format!("with `{field}` energies are minimised: leave it out");
+        return violated("objective", needs, spec.objective.objective().name().to_owned());
     }
     if spec.refinements > 0 {
         let needs = format!("with `{field}` it must be 0");
@@ -459,6 +466,29 @@ fn waveflow(settings: &WaveflowSettings) -> Checked {
     between("wavefunction.slope_floor", *slope_floor, 0.0, 1.0)?;
     positive("wavefunction.valley_power", *valley_power)?;
     positive("wavefunction.coordinate_power", *coordinate_power)
+}
+
+/// Whether the optimiser can minimise the objective.
+fn check_objective(
+    objective: &ObjectiveSettings,
+    optimiser: &OptimiserSettings,
+    wavefunction: &WavefunctionSettings,
+) -> Checked {
+    if !objective.objective().needs_variance() {
+        return Ok(());
+    }
+    let mut optimiser = optimiser.clone();
+    optimiser.complete(wavefunction);
+    let settings = optimiser.settings();
+    if settings.variance() > 0.0 {
+        return Ok(());
+    }
+    let needs = "an optimiser that knows of the variance is needed: RayleighGaussNewton or Lbfgs, with `variance` above 0";
+    violated(
+        "objective",
+        needs,
+        format!("{} with {}", objective.objective().name(), settings.name()),
+    )
 }
 
 fn check_optimiser(optimiser: &OptimiserSettings) -> Checked {

@@ -105,6 +105,7 @@ fn specs_made_in_code_are_checked_with_the_paths_of_an_inline_hamiltonian() {
         geometry: Geometry::Box { half_width: 5.0 },
         wavefunction: WavefunctionSettings::default(),
         optimiser: OptimiserSettings::default(),
+        objective: Default::default(),
         samples_per_iteration: 2,
         iterations: 0,
         final_samples: 2,
