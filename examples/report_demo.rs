@@ -8,10 +8,9 @@ use std::path::Path;
 use weylflow::optimise::OptimiserSettings;
 use weylflow::report::html::{ReportInput, render};
 use weylflow::report::links::Links;
-use weylflow::report::progress::Progress;
 use weylflow::sampling::Sampling;
-use weylflow::store::csv::EnergyCsv;
 use weylflow::store::density::write_density;
+use weylflow::store::energy::EnergyCsv;
 use weylflow::store::files::{Existing, create_output_folder, names, write_atomic};
 use weylflow::store::record::{DensityProfile, ErrorBar, Health, IterationRow, Reference, Summary};
 use weylflow::store::summary::write_summary;
@@ -135,7 +134,6 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
     let mut normal = move || (0..12).map(|_| rng.random::<f64>()).sum::<f64>() - 6.0;
     let _lock = create_output_folder(folder, Existing::Overwrite)?;
     let mut table = EnergyCsv::create(folder, &[])?;
-    let mut progress = Progress::new(false);
     let mut rows = vec![];
     for i in 0..case.iterations {
         let left = (-(i as f64) / case.rate).exp() + case.bias;
@@ -153,10 +151,8 @@ fn write(folder: &Path, case: &Case) -> Result<(), Box<dyn Error>> {
             seconds: 0.15 * (i + 1) as f64,
         };
         table.push(&row)?;
-        progress.iteration(&row, case.iterations);
         rows.push(row);
     }
-    progress.finish();
     table.finish()?;
 
     let variance = 0.6 * case.bias * case.bias + 0.02 * case.bias;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use weylflow::spec::{read::parse, write::to_ron};
 use weylflow::store::checkpoint::Checkpoint;
-use weylflow::store::csv::format_table;
+use weylflow::store::energy::format_table;
 use weylflow::store::npz;
 use weylflow::store::npz::Array;
 use weylflow::store::record::IterationRow;

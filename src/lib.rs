@@ -37,7 +37,6 @@ pub mod objective;
 pub mod observables;
 pub mod optimise;
 pub mod parallel;
-mod parcel;
 pub mod problems;
 pub mod project;
 pub mod regress;

@@ -4,17 +4,17 @@
 
 use crate::math::vector::lanes::LANES;
 use crate::parallel::{self, SAMPLE_CHUNK};
-use crate::parcel::{Reader, Writer};
 use crate::sampling::{Points, Purpose, Sampling};
 use crate::system::System;
 use crate::tangent::Tangent;
 use crate::team;
 use crate::wavefunction::{Evaluator, Wavefunction};
 use crate::work::{self, Work};
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Which derivatives with respect to the parameters a batch carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Derivatives {
     /// None.
     None,
@@ -26,18 +26,15 @@ pub enum Derivatives {
     Mixed,
 }
 
-impl Derivatives {
-    /// All of them, in the order that processes number them by.
-    const ALL: [Self; 4] = [Self::None, Self::LogPsi, Self::LocalEnergy, Self::Mixed];
-}
-
 /// Samples with their local energies. Matrices are row-major, one row a sample.
-#[derive(Clone, Debug, Default)]
+///
+/// What it consists of besides samples does not go with it from one process to another: who asked for them knows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Batch {
     /// Number of coordinates of a configuration.
     pub particles: usize,
     /// Number of parameters.
-    pub parameters: usize,
+    pub parameter_count: usize,
     /// Configurations, `samples x particles`, in bohr.
     pub x: Vec<f64>,
     /// Local energies in Hartree.
@@ -49,6 +46,7 @@ pub struct Batch {
     /// `log |psi|` with [`Derivatives::LocalEnergy`].
     pub log_psi: Vec<f64>,
     /// `O_k` with [`Derivatives::LogPsi`].
+    #[serde(skip)]
     pub tangent: Tangent,
     /// `O_k`, `samples x parameters`, with the other derivatives.
     pub log_gradient: Vec<f64>,
@@ -64,9 +62,11 @@ pub struct Batch {
     /// The first of them in each chunk.
     pub faults: Vec<Fault>,
     /// The wavefunction's measure of rough changes: see [`Wavefunction::roughness`].
+    #[serde(skip)]
     pub roughness: Vec<Vec<(usize, f64)>>,
     /// The parameters the batch was drawn at.
-    pub values: Vec<f64>,
+    #[serde(skip)]
+    pub parameters: Vec<f64>,
 }
 
 impl Batch {
@@ -93,7 +93,7 @@ impl Batch {
 }
 
 /// A sample without a sensible local energy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     /// The configuration, in bohr.
     pub x: Vec<f64>,
@@ -107,7 +107,7 @@ pub const ABSURD: f64 = 1e9;
 pub(crate) const FAULTS: usize = 4;
 
 /// Names one batch: the same name gives the same samples.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BatchId {
     /// Kind of points the samples are made from.
     pub sampling: Sampling,
@@ -242,7 +242,7 @@ fn at_here(
 fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) -> Batch {
     Batch {
         roughness: if derivatives == Derivatives::None { Vec::new() } else { psi.roughness() },
-        values: psi.parameters().to_vec(),
+        parameters: psi.parameters().to_vec(),
         ..concatenated(psi, derivatives, chunks)
     }
 }
@@ -251,7 +251,7 @@ fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) 
 fn concatenated(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) -> Batch {
     let mut batch = Batch {
         particles: psi.sector().particles(),
-        parameters: psi.parameters().len(),
+        parameter_count: psi.parameters().len(),
         tangent: tangent(psi, derivatives),
         ..Batch::default()
     };
@@ -297,7 +297,7 @@ impl<'a> Chunk<'a> {
             derivatives,
             evaluator: psi.evaluator(),
             factors: vec![0.0; TOGETHER * tangent.factors()],
-            batch: Batch { particles: n, parameters: p, tangent, ..Batch::default() },
+            batch: Batch { particles: n, parameter_count: p, tangent, ..Batch::default() },
             kinetic: [0.0; TOGETHER],
             o: rows(dense, p),
             de: rows(derivatives == Derivatives::LocalEnergy, p),
@@ -377,6 +377,7 @@ impl<'a> Chunk<'a> {
 }
 
 /// What another process of a [team] shall do.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Order {
     /// [`draw_here`] that many samples.
     Draw(BatchId, usize),
@@ -384,58 +385,20 @@ enum Order {
     At(Vec<f64>),
 }
 
-impl Order {
-    fn to_bytes(&self, psi: &dyn Wavefunction, derivatives: Derivatives) -> Vec<u8> {
-        let mut to = Writer::default();
-        to.reals(psi.parameters());
-        to.size(Derivatives::ALL.iter().position(|d| *d == derivatives).unwrap_or_default());
-        match self {
-            Order::Draw(id, samples) => {
-                to.number(0);
-                to.size(Sampling::ALL.iter().position(|s| *s == id.sampling).unwrap_or_default());
-                to.number(id.seed);
-                to.size(Purpose::ALL.iter().position(|p| *p == id.purpose).unwrap_or_default());
-                to.number(id.number);
-                to.size(id.first);
-                to.real(id.tails);
-                to.size(*samples);
-            }
-            Order::At(x) => {
-                to.number(1);
-                to.reals(x);
-            }
-        }
-        to.finish()
-    }
+/// An order, with the parameters to carry it out at and the derivatives to carry.
+type Task = (Vec<f64>, Derivatives, Order);
 
-    /// The parameters to carry it out at, the derivatives to carry, and the order.
-    fn read(bytes: &[u8]) -> Option<(Vec<f64>, Derivatives, Self)> {
-        let from = &mut Reader::new(bytes);
-        let parameters = from.reals()?;
-        let derivatives = *Derivatives::ALL.get(from.size()?)?;
-        let order = match from.number()? {
-            0 => {
-                let id = BatchId {
-                    sampling: *Sampling::ALL.get(from.size()?)?,
-                    seed: from.number()?,
-                    purpose: *Purpose::ALL.get(from.size()?)?,
-                    number: from.number()?,
-                    first: from.size()?,
-                    tails: from.real()?,
-                };
-                Order::Draw(id, from.size()?)
-            }
-            1 => Order::At(from.reals()?),
-            _ => return None,
-        };
-        from.is_empty().then_some((parameters, derivatives, order))
+impl Order {
+    fn to_bytes(self, psi: &dyn Wavefunction, derivatives: Derivatives) -> Vec<u8> {
+        let task: Task = (psi.parameters().to_vec(), derivatives, self);
+        team::packed(&task)
     }
 }
 
 /// Carries out the order of the process that leads the [team] and returns the answer; none if it is no order for this
 /// wavefunction.
 pub fn serve(psi: &mut dyn Wavefunction, system: System, order: &[u8]) -> Option<Vec<u8>> {
-    let (parameters, derivatives, order) = Order::read(order)?;
+    let (parameters, derivatives, order): Task = team::unpacked(order)?;
     psi.set_parameters(&parameters).ok()?;
     let n = psi.sector().particles();
     let (chunks, work) = work::counted(|| match order {
@@ -448,55 +411,16 @@ pub fn serve(psi: &mut dyn Wavefunction, system: System, order: &[u8]) -> Option
 impl Batch {
     /// The samples and the work they were, for the process that asked for them.
     fn answer(&self, work: &Work) -> Vec<u8> {
-        let mut to = Writer::default();
-        work.write(&mut to);
-        for values in [
-            &self.x[..],
-            &self.local_energy,
-            &self.kinetic,
-            &self.weight,
-            &self.log_psi,
-            self.tangent.as_slice(),
-            &self.log_gradient,
-            &self.energy_gradient,
-            &self.mixed,
-            &self.kinks,
-        ] {
-            to.reals(values);
-        }
-        to.size(self.rejected);
-        to.size(self.faults.len());
-        for fault in &self.faults {
-            to.reals(&fault.x);
-            to.real(fault.local_energy);
-        }
-        to.finish()
+        team::packed(&(work, self.tangent.as_slice(), self))
     }
 
     /// The samples of an [`Self::answer`]; its work goes to the counts of this thread.
     ///
     /// `tangent` has no samples yet.
     fn answered(bytes: &[u8], tangent: Tangent) -> Option<Self> {
-        let from = &mut Reader::new(bytes);
-        let work = Work::read(from)?;
-        let mut batch = Batch {
-            x: from.reals()?,
-            local_energy: from.reals()?,
-            kinetic: from.reals()?,
-            weight: from.reals()?,
-            log_psi: from.reals()?,
-            tangent: tangent.with_factors(from.reals()?)?,
-            log_gradient: from.reals()?,
-            energy_gradient: from.reals()?,
-            mixed: from.reals()?,
-            kinks: from.reals()?,
-            rejected: from.size()?,
-            ..Batch::default()
-        };
-        for _ in 0..from.size()? {
-            batch.faults.push(Fault { x: from.reals()?, local_energy: from.real()? });
-        }
-        work::add(work);
-        from.is_empty().then_some(batch)
+        let (counted, factors, batch): (Work, Vec<f64>, Batch) = team::unpacked(bytes)?;
+        let batch = Batch { tangent: tangent.with_factors(factors)?, ..batch };
+        work::add(counted);
+        Some(batch)
     }
 }

@@ -9,6 +9,8 @@
 #[cfg(feature = "mpi")]
 pub mod mpi;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
@@ -97,9 +99,37 @@ pub(crate) fn share<R>(
     results
 }
 
+/// What goes from one process to another, as bytes: every number keeps its bits.
+pub(crate) fn packed(value: &impl Serialize) -> Vec<u8> {
+    // Plain data in memory has no way to fail.
+    postcard::to_stdvec(value).unwrap_or_default()
+}
+
+/// What was packed; nothing where the bytes are not all of it.
+pub(crate) fn unpacked<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes).ok()?;
+    rest.is_empty().then_some(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_bit_survives_and_missing_bytes_are_noticed() {
+        let values = [0.0, -0.0, f64::from_bits(0x7ff8_0000_0000_0123), f64::MIN_POSITIVE / 4.0];
+        let bytes = packed(&(u64::MAX, values.to_vec(), f64::NEG_INFINITY));
+        let (count, read, last): (u64, Vec<f64>, f64) = unpacked(&bytes).unwrap();
+        assert_eq!((count, last), (u64::MAX, f64::NEG_INFINITY));
+        assert!(read.iter().map(|v| v.to_bits()).eq(values.map(f64::to_bits)));
+        for end in 0..bytes.len() {
+            assert!(unpacked::<(u64, Vec<f64>, f64)>(&bytes[..end]).is_none());
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(unpacked::<(u64, Vec<f64>, f64)>(&longer).is_none());
+        // A length that no memory could hold.
+        assert!(unpacked::<Vec<f64>>(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_none());
+    }
 
     #[test]
     fn parts_are_whole_chunks_in_order_and_even() {

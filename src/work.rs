@@ -4,7 +4,6 @@
 //! to whoever asked for the task. The thread that runs a training so ends up with all of it, and the numbers are
 //! the same for any number of threads and processes.
 
-use crate::parcel::{Reader, Writer};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 
@@ -35,24 +34,6 @@ impl Work {
             newton_iterations: self.newton_iterations + other.newton_iterations,
             factorisations: self.factorisations + other.factorisations,
         }
-    }
-
-    /// For another process.
-    pub(crate) fn write(&self, to: &mut Writer) {
-        let Work { local_energies, spline_evaluations, newton_iterations, factorisations } = *self;
-        for count in [local_energies, spline_evaluations, newton_iterations, factorisations] {
-            to.number(count);
-        }
-    }
-
-    /// From another process.
-    pub(crate) fn read(from: &mut Reader) -> Option<Self> {
-        Some(Work {
-            local_energies: from.number()?,
-            spline_evaluations: from.number()?,
-            newton_iterations: from.number()?,
-            factorisations: from.number()?,
-        })
     }
 }
 

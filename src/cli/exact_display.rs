@@ -2,8 +2,9 @@
 //! between its lines a bar, or, where nobody watches a terminal, a line now and then.
 
 use super::note;
+use super::progress::hundredths;
 use crate::exact::{ConvergenceRow, Iteration, News};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::time::{Duration, Instant};
 
 const TABLE_HEAD: &str =
@@ -31,10 +32,7 @@ pub(super) struct Display {
 impl Display {
     /// `speed` in floating-point operations per second turns work into time.
     pub(super) fn new(quiet: bool, speed: f64) -> Self {
-        let bar = ProgressBar::new(100);
-        if let Ok(style) = ProgressStyle::with_template("{bar:20} {elapsed:>4} {wide_msg}") {
-            bar.set_style(style);
-        }
+        let bar = hundredths();
         if !quiet {
             bar.suspend(|| note(TABLE_HEAD));
         }

@@ -1,5 +1,6 @@
 //! `weylflow measure`: observables of a trained wavefunction, with error bars.
 
+use super::progress::counted;
 use super::run::REFUSED;
 use super::{Exit, guard, read_saved, read_state};
 use crate::exact::{self, ExactOptions};
@@ -11,7 +12,7 @@ use crate::observables::{
 use crate::report::links::Links;
 use crate::report::number::{format_known, format_with_uncertainty};
 use crate::spec::{ResolvedSpec, load, read};
-use crate::store::csv::read_energy;
+use crate::store::energy::read_energy;
 use crate::store::files::{Existing, create_output_folder, names, write_atomic};
 use crate::store::folder::RunFolder;
 use crate::store::lock::FolderLock;
@@ -151,11 +152,8 @@ impl Measure {
             replicates: usize::try_from(self.replicates)?,
             seed,
         };
-        let bar = if self.quiet {
-            indicatif::ProgressBar::hidden()
-        } else {
-            indicatif::ProgressBar::new(self.replicates)
-        };
+        let bar = counted(self.quiet);
+        bar.set_length(self.replicates);
         let watch = |done: usize| bar.set_position(done as u64);
         let mut measurements = match &subject {
             Subject::State(psi) => measure(psi.as_ref(), &setup, &observables, effort, watch)?,

@@ -9,6 +9,7 @@ mod guard;
 pub mod hint;
 mod interrupt;
 mod measure;
+mod progress;
 mod project;
 mod regress;
 mod report;

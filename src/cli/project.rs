@@ -1,6 +1,7 @@
 //! `weylflow project`: the exact energy beyond a trained wavefunction.
 
 use super::interrupt::Interrupt;
+use super::progress::counted;
 use super::run::REFUSED;
 use super::{Exit, read_wavefunction, warn_of_refused_state};
 use crate::project::{
@@ -169,7 +170,7 @@ impl Project {
         let system = System { hamiltonian: &spec.hamiltonian, geometry: &spec.geometry };
         let given = by_quadrature(known, psi.as_ref(), system, settings.samples);
 
-        let bar = self.bar();
+        let bar = counted(self.quiet);
         let checkpoint = folder.join(names::PROJECTION_STATE);
         let mut written = Instant::now();
         let mut trouble: Option<FileError> = None;
@@ -259,20 +260,6 @@ impl Project {
             return Ok(None);
         }
         Ok(Some(ProjectionState::read(&path, fingerprint, settings)?))
-    }
-
-    fn bar(&self) -> indicatif::ProgressBar {
-        if self.quiet {
-            return indicatif::ProgressBar::hidden();
-        }
-        let bar = indicatif::ProgressBar::new(0);
-        // A literal template: the fallback is never taken.
-        let style =
-            indicatif::ProgressStyle::with_template("{bar:20.cyan} {pos}/{len}  {wide_msg}")
-                .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar())
-                .progress_chars("━╸ ");
-        bar.set_style(style);
-        bar
     }
 
     fn record(

@@ -3,7 +3,7 @@
 use super::Exit;
 use super::hint::hinted;
 use super::interrupt::Interrupt;
-use crate::report::progress::Progress;
+use super::progress::Progress;
 use crate::run::{Event, Observer, RunError};
 use crate::store::files::{FileError, names};
 use std::error::Error;

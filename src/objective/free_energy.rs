@@ -65,7 +65,7 @@ pub fn draw(
         let entropy = states.kt * states.probabilities[k].ln();
         let mut evaluator = psi.evaluator();
         let mut out = ThermalBatch {
-            batch: Batch { particles: n, parameters: p, ..Batch::default() },
+            batch: Batch { particles: n, parameter_count: p, ..Batch::default() },
             ..ThermalBatch::default()
         };
         let (mut x, mut gradient) = (vec![0.0; n], vec![0.0; n]);
@@ -106,9 +106,9 @@ pub fn draw(
         all.number.extend(part.number);
     }
     all.batch.particles = n;
-    all.batch.parameters = p;
+    all.batch.parameter_count = p;
     all.batch.roughness = flow.roughness();
-    all.batch.values = states.parameters().to_vec();
+    all.batch.parameters = states.parameters().to_vec();
     all
 }
 

@@ -90,7 +90,7 @@ pub(crate) struct Residual {
 impl Residual {
     /// Residuals beyond `width` keep their direction but lose influence (Huber's weights).
     pub(crate) fn new(batch: &Batch, width: f64) -> Self {
-        let (n, p) = (batch.samples(), batch.parameters);
+        let (n, p) = (batch.samples(), batch.parameter_count);
         let middle = median(&mut batch.local_energy.clone());
         let huber = Huber { width };
         let weight: Vec<f64> =
@@ -173,7 +173,7 @@ pub(crate) fn reweighted(
     Weights { energy, variance }: Weights,
     effective_share: f64,
 ) -> Option<(f64, Vec<f64>)> {
-    let (n, p) = (start.samples(), start.parameters);
+    let (n, p) = (start.samples(), start.parameter_count);
     let ratio: Vec<f64> =
         (0..n).map(|i| (2.0 * (there.log_psi[i] - start.log_psi[i])).exp()).collect();
     let [sum, square] = [1, 2].map(|power| ratio.iter().map(|r| r.powi(power)).sum::<f64>());
@@ -273,7 +273,7 @@ mod tests {
         let start = local_energy::draw(&psi, system, id, 400, Derivatives::LocalEnergy);
         // A clip that some samples meet: the gradient must know.
         let range = clip_range(&start.local_energy, 4.0);
-        let p: Vec<f64> = (0..start.parameters).map(|k| 0.02 * (k as f64).sin()).collect();
+        let p: Vec<f64> = (0..start.parameter_count).map(|k| 0.02 * (k as f64).sin()).collect();
         for weights in [(1.0, 0.7), (0.0, 0.7), (0.3, 0.0)] {
             let weights = Weights { energy: weights.0, variance: weights.1 };
             let mut at = |p: &[f64]| {

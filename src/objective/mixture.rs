@@ -36,7 +36,7 @@ pub struct Rows {
     /// States.
     pub states: usize,
     /// Parameters of the derivatives; zero without any.
-    pub parameters: usize,
+    pub parameter_count: usize,
     /// Importance weights, with mean one.
     pub weight: Vec<f64>,
     /// Configurations.
@@ -103,7 +103,7 @@ pub fn draw_with(
     let parts = parallel::map_chunks(k * chunks, 1, |index, _| {
         let (component, first) = (index / chunks, index % chunks * SAMPLE_CHUNK);
         let mut stream = points[component].starting_at(first);
-        let mut out = Rows { states: k, parameters: p, ..Rows::default() };
+        let mut out = Rows { states: k, parameter_count: p, ..Rows::default() };
         let mut evaluators: Vec<_> = psis.iter().map(|psi| psi.evaluator()).collect();
         let mut base = untrained.get(component).map(|psi| psi.evaluator());
         let mut image = vec![0.0; n];
@@ -174,7 +174,7 @@ pub fn draw_with(
         }
         out
     });
-    let mut all = Rows { states: k, parameters: p, ..Rows::default() };
+    let mut all = Rows { states: k, parameter_count: p, ..Rows::default() };
     for part in parts {
         all.weight.extend(part.weight);
         all.x.extend(part.x);

@@ -117,7 +117,7 @@ impl Turned {
     pub(crate) fn new(mut rows: Rows) -> Result<Self, LinearError> {
         let (s, h) = (product(&rows, &rows.u, &rows.u), product(&rows, &rows.u, &rows.h));
         let Ritz { energies, rotation, .. } = Ritz::of(&s, &h)?;
-        let p = rows.parameters;
+        let p = rows.parameter_count;
         for (values, width) in [
             (&mut rows.u, 1),
             (&mut rows.h, 1),

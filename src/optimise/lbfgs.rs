@@ -163,7 +163,7 @@ impl Optimiser for Lbfgs {
                 landscape,
                 evaluations: 0,
                 last: None,
-                best: (f64::INFINITY, batch.values.clone()),
+                best: (f64::INFINITY, batch.parameters.clone()),
             }),
         };
         let line = BacktrackingLineSearch::new(ArmijoCondition::new(1e-4).expect("in (0, 1)"))
@@ -179,7 +179,7 @@ impl Optimiser for Lbfgs {
         let best = search.seen.into_inner().best.1;
         // The way to the minimum on these samples is judged on others: the last part of it may be their noise.
         let along = |share: f64| {
-            let change = best.iter().zip(&batch.values).map(|(b, a)| share * (b - a)).collect();
+            let change = best.iter().zip(&batch.parameters).map(|(b, a)| share * (b - a)).collect();
             centred.finish(change, &force, s.trust_radius, s.tau / centred.clipped.unit)
         };
         Ok(SHARES.map(along).to_vec())
@@ -234,7 +234,7 @@ impl Search<'_> {
         }
         seen.evaluations += 1;
         let change = self.metric.solve_transposed(q);
-        let p: Vec<f64> = self.start.values.iter().zip(&change).map(|(p, c)| p + c).collect();
+        let p: Vec<f64> = self.start.parameters.iter().zip(&change).map(|(p, c)| p + c).collect();
         let s = self.settings;
         let there = seen.landscape.at(&p);
         let found = there.and_then(|there| {

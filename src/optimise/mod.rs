@@ -216,7 +216,7 @@ struct Centred {
 
 impl Centred {
     fn new(batch: &Batch, clip: f64) -> Self {
-        let (samples, parameters) = (batch.samples(), batch.parameters);
+        let (samples, parameters) = (batch.samples(), batch.parameter_count);
         let clipped = Clipped::new(batch, clip);
         let mut o = batch.log_gradient.clone();
         centre(&mut o, parameters, &clipped);

@@ -194,7 +194,7 @@ impl Optimiser for RayleighGaussNewton {
         let metric = centred.metric(batch, s.tau, s.shift, s.smoothing);
         let penalty = s.penalty * centred.clipped.unit;
         for form in &batch.roughness {
-            let size: f64 = form.iter().map(|&(k, a)| a * batch.values[k]).sum();
+            let size: f64 = form.iter().map(|&(k, a)| a * batch.parameters[k]).sum();
             for &(i, a) in form {
                 force[i] += penalty * a * size;
                 for &(j, b) in form {

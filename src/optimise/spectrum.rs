@@ -30,7 +30,7 @@ impl Equations {
         unit: f64,
     ) -> Self {
         let Turned { mut rows, overlap, a, residuals, .. } = turned;
-        let (k, p, n) = (rows.states, rows.parameters, rows.samples());
+        let (k, p, n) = (rows.states, rows.parameter_count, rows.samples());
         let mut jacobian = std::mem::take(&mut rows.dh);
         minus(&mut jacobian, &rows.du, &a, p);
         let inverse = overlap.partial_piv_lu().solve(Mat::<f64>::identity(k, k));
@@ -92,7 +92,7 @@ impl Equations {
 
 /// Takes the parts in the span of `u` out of rows of parameters.
 fn project(target: &mut [f64], rows: &Rows, inverse: &Mat<f64>) {
-    let (k, p, n) = (rows.states, rows.parameters, rows.samples());
+    let (k, p, n) = (rows.states, rows.parameter_count, rows.samples());
     // <u_l target_q>, then S^-1 of that.
     let mut overlap = vec![0.0; k * k * p];
     for i in 0..n {

@@ -9,6 +9,7 @@ use super::number::{
 };
 use super::svg::{Axis, Colour, Figure, Layer};
 use super::verdict;
+use crate::store::csv::{Table, maybe};
 use crate::store::files::names;
 use crate::store::folder::RunFolder;
 use crate::wavefunction::WavefunctionSettings;
@@ -205,9 +206,9 @@ fn infidelity(run: &RunFolder) -> Option<(f64, f64)> {
 
 /// The comparison as a table for programs: a run a row, energies in Hartree, full digits, nothing where nothing is known.
 pub fn to_csv(runs: &[RunFolder]) -> String {
-    let number = |x: f64| if x.is_finite() { format!("{x:?}") } else { String::new() };
+    let number = |x: f64| maybe(x.is_finite().then_some(x));
     let optional = |x: Option<f64>| x.map(number).unwrap_or_default();
-    let mut text = String::new();
+    let mut table: Option<Table> = None;
     for run in runs {
         let s = &run.summary;
         let reference = s.reference.as_ref();
@@ -246,24 +247,10 @@ pub fn to_csv(runs: &[RunFolder]) -> String {
             ("seed", s.seed.to_string()),
             ("version", s.version.clone()),
         ];
-        let line = |f: &dyn Fn(&(&str, String)) -> String| {
-            cells.iter().map(f).collect::<Vec<_>>().join(",") + "\n"
-        };
-        if text.is_empty() {
-            text += &line(&|c| c.0.to_owned());
-        }
-        text += &line(&|c| field(&c.1));
+        let (columns, fields): (Vec<&str>, Vec<String>) = cells.into_iter().unzip();
+        table.get_or_insert_with(|| Table::new(columns)).row(fields);
     }
-    text
-}
-
-/// A field of a table, in quotes where it needs them (Y. Shafranovich, RFC 4180).
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
+    table.map(Table::text).unwrap_or_default()
 }
 
 /// Colour of the curve of a run, and whether it is dashed: colours repeat dashed.

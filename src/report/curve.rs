@@ -8,6 +8,7 @@ use super::number::{
 };
 use super::svg::{Axis, Colour, Figure, Layer};
 use crate::estimate::Verdict;
+use crate::store::csv::{Table, digits, maybe};
 use crate::store::record::DensityProfile;
 use crate::store::scan::{Judged, Measured, PointResult, files};
 use std::fmt::Write;
@@ -17,47 +18,56 @@ use std::fmt::Write;
 pub fn to_csv(results: &[PointResult], parameters: &[&str]) -> String {
     let single = parameters.len() == 1;
     let slope_names = |name: &str| match single {
-        true => "derivative,derivative_error,total_derivative,reference_derivative".to_owned(),
-        false => format!(
-            "derivative_{name},derivative_{name}_error,total_derivative_{name},reference_derivative_{name}"
-        ),
+        true => ["derivative", "derivative_error", "total_derivative", "reference_derivative"]
+            .map(str::to_owned),
+        false => [
+            format!("derivative_{name}"),
+            format!("derivative_{name}_error"),
+            format!("total_derivative_{name}"),
+            format!("reference_derivative_{name}"),
+        ],
     };
-    let mut text = parameters.join(",");
-    text += ",energy,standard_error,variance,reference,deviation,";
-    text += &parameters.iter().map(|name| slope_names(name)).collect::<Vec<_>>().join(",");
-    text += ",nuclear_repulsion,total_energy,trained,verdict,cpu_seconds\n";
-    let number = |x: Option<f64>| x.map_or_else(String::new, |x| format!("{x:?}"));
+    let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    let mut columns = owned(parameters);
+    columns.extend(owned(&["energy", "standard_error", "variance", "reference", "deviation"]));
+    columns.extend(parameters.iter().flat_map(|name| slope_names(name)));
+    columns.extend(owned(&[
+        "nuclear_repulsion",
+        "total_energy",
+        "trained",
+        "verdict",
+        "cpu_seconds",
+    ]));
+    let mut table = Table::new(columns);
     for result in results {
-        let values = result.point.values.iter().map(|(_, v)| number(Some(*v)));
-        let mut cells: Vec<String> = values.collect();
+        let mut cells: Vec<String> = result.point.values.iter().map(|(_, v)| digits(*v)).collect();
         let measured = result.measured();
         let summary = measured.map(|m| &m.summary);
         let reference = summary.and_then(|s| s.reference.as_ref());
         cells.extend([
-            number(summary.map(|s| s.energy)),
-            number(summary.map(|s| s.standard_error)),
-            number(summary.map(|s| s.variance)),
-            number(reference.map(|r| r.energy)),
-            number(reference.map(|r| r.deviation)),
+            maybe(summary.map(|s| s.energy)),
+            maybe(summary.map(|s| s.standard_error)),
+            maybe(summary.map(|s| s.variance)),
+            maybe(reference.map(|r| r.energy)),
+            maybe(reference.map(|r| r.deviation)),
         ]);
         for i in 0..parameters.len() {
             let slope = measured.and_then(|m| *m.slopes.get(i)?);
-            cells.push(number(slope.map(|s| s.electronic)));
-            cells.push(number(slope.map(|s| s.standard_error)));
-            cells.push(number(slope.map(|s| s.electronic + s.repulsion)));
-            cells.push(number(slope.and_then(|s| s.exact)));
+            cells.push(maybe(slope.map(|s| s.electronic)));
+            cells.push(maybe(slope.map(|s| s.standard_error)));
+            cells.push(maybe(slope.map(|s| s.electronic + s.repulsion)));
+            cells.push(maybe(slope.and_then(|s| s.exact)));
         }
         cells.extend([
-            number(summary.map(|s| s.nuclear_repulsion)),
-            number(summary.map(|s| s.total_energy)),
+            maybe(summary.map(|s| s.nuclear_repulsion)),
+            maybe(summary.map(|s| s.total_energy)),
             measured.map_or("", |m| if m.trained { "yes" } else { "no" }).to_owned(),
             summary.map_or("failed", |s| word(s.verdict)).to_owned(),
-            number(summary.map(|s| s.cpu_seconds)),
+            maybe(summary.map(|s| s.cpu_seconds)),
         ]);
-        text += &cells.join(",");
-        text.push('\n');
+        table.row(cells);
     }
-    text
+    table.text()
 }
 
 pub(super) fn word(verdict: Option<Verdict>) -> &'static str {

@@ -6,6 +6,7 @@ use super::escape::escape;
 use super::html::{head, put_figures};
 use super::number::{format_difference, format_significant, format_with_uncertainty};
 use super::svg::{Axis, Colour, Figure, Layer};
+use crate::store::csv::{Table, digits, maybe};
 use crate::store::ensemble::{EnsembleSummary, StateRow, Thermal};
 use crate::store::scan::{PointResult, files};
 use std::fmt::Write;
@@ -52,59 +53,56 @@ fn of_temperature(results: &[Result]) -> bool {
 pub fn to_csv(results: &[Result], parameters: &[&str]) -> String {
     let thermal = of_temperature(results);
     let columns: &[&str] = if thermal { &THERMAL } else { &STATES };
-    let mut text = parameters.iter().chain(columns).copied().collect::<Vec<_>>().join(",");
-    text += ",verdict,cpu_seconds\n";
-    let number = |x: f64| format!("{x:?}");
-    let maybe = |x: Option<f64>| x.map_or_else(String::new, number);
+    let mut table = Table::new(parameters.iter().chain(columns).chain(&["verdict", "cpu_seconds"]));
     for result in results {
-        let at: Vec<String> = result.point.values.iter().map(|(_, v)| number(*v)).collect();
+        let at: Vec<String> = result.point.values.iter().map(|(_, v)| digits(*v)).collect();
         let mut put = |own: Vec<String>, verdict: &str, seconds: String| {
-            let row: Vec<String> = at.iter().cloned().chain(own).collect();
-            let _ = writeln!(text, "{},{verdict},{seconds}", row.join(","));
+            let cells = at.iter().chain(&own).map(String::as_str);
+            table.row(cells.chain([verdict, seconds.as_str()]));
         };
         let Some(m) = result.measured() else {
             put(vec![String::new(); columns.len()], "failed", String::new());
             continue;
         };
-        let (verdict, seconds) = (word(Some(m.verdict)), number(m.cpu_seconds));
+        let (verdict, seconds) = (word(Some(m.verdict)), digits(m.cpu_seconds));
         for (k, s) in m.states.iter().enumerate() {
             let reference = s.reference.as_ref();
             let own = vec![
                 k.to_string(),
-                number(s.energy),
-                number(s.standard_error),
-                number(s.variance),
+                digits(s.energy),
+                digits(s.standard_error),
+                digits(s.variance),
                 maybe(reference.map(|r| r.energy)),
                 maybe(reference.map(|r| r.deviation)),
-                number(s.gap.energy),
-                number(s.gap.standard_error),
-                number(m.nuclear_repulsion),
-                number(s.energy + m.nuclear_repulsion),
+                digits(s.gap.energy),
+                digits(s.gap.standard_error),
+                digits(m.nuclear_repulsion),
+                digits(s.energy + m.nuclear_repulsion),
             ];
             put(own, verdict, seconds.clone());
         }
         for t in m.temperatures() {
             let (f, e, c) = (&t.free_energy, &t.energy, &t.heat_capacity);
             let own = vec![
-                number(t.kt),
-                number(f.value),
-                number(f.standard_error),
+                digits(t.kt),
+                digits(f.value),
+                digits(f.standard_error),
                 maybe(f.reference),
                 maybe(f.reference.map(|r| f.value - r)),
-                number(e.value),
-                number(e.standard_error),
+                digits(e.value),
+                digits(e.standard_error),
                 maybe(e.reference),
-                number(t.entropy.value),
+                digits(t.entropy.value),
                 maybe(t.entropy.reference),
-                number(c.value),
-                number(c.standard_error),
+                digits(c.value),
+                digits(c.standard_error),
                 maybe(c.reference),
-                number(m.nuclear_repulsion),
+                digits(m.nuclear_repulsion),
             ];
             put(own, verdict, seconds.clone());
         }
     }
-    text
+    table.text()
 }
 
 /// The page about such a scan, beside its table and the folders of its points.

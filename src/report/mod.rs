@@ -11,6 +11,5 @@ pub mod html;
 pub mod levels;
 pub mod links;
 pub mod number;
-pub mod progress;
 pub mod svg;
 pub mod verdict;

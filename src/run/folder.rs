@@ -9,8 +9,8 @@ use crate::report::html::{ReportInput, render};
 use crate::report::links::Links;
 use crate::spec::ResolvedSpec;
 use crate::store::checkpoint::Checkpoint;
-use crate::store::csv::{EnergyCsv, format_table, write_timing};
 use crate::store::density::write_density;
+use crate::store::energy::{EnergyCsv, format_table, write_timing};
 use crate::store::ensemble::{Gap, Level, StateRow};
 use crate::store::faults::FaultsCsv;
 use crate::store::files::{

@@ -6,9 +6,10 @@ pub mod sobol;
 pub use points::{Points, Sampling};
 use rand::{Rng, RngExt};
 use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
 
 /// What a batch of samples is for; batches of different purpose never share a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// Samples of an optimisation step.
     Training,
@@ -22,18 +23,6 @@ pub enum Purpose {
     Health,
     /// Samples for observables and for the analyses of users.
     Analysis,
-}
-
-impl Purpose {
-    /// All of them, in the order that processes number them by.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Training,
-        Self::Trial,
-        Self::Selection,
-        Self::Estimate,
-        Self::Health,
-        Self::Analysis,
-    ];
 }
 
 /// The random stream of one part of one batch.

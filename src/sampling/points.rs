@@ -21,11 +21,6 @@ pub enum Sampling {
     Random,
 }
 
-impl Sampling {
-    /// All kinds, in the order that processes number them by.
-    pub(crate) const ALL: [Self; 2] = [Self::QuasiRandom, Self::Random];
-}
-
 /// The points of one batch.
 #[derive(Clone, Debug)]
 pub struct Points {

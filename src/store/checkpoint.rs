@@ -5,7 +5,7 @@
 
 use crate::input;
 use crate::spec::ResolvedSpec;
-use crate::store::csv::format_row;
+use crate::store::energy::format_row;
 use crate::store::files::{FileError, names, write_atomic};
 use crate::store::record::IterationRow;
 use crate::train::TrainingState;
@@ -101,7 +101,7 @@ impl Checkpoint {
     /// # Errors
     /// A row that is malformed, or a number of rows that does not fit the iterations.
     pub fn rows(&self, path: &Path) -> Result<Vec<IterationRow>, CheckpointError> {
-        let rows = crate::store::csv::parse_energy(path, &self.energy, &self.seconds)?;
+        let rows = crate::store::energy::parse_energy(path, &self.energy, &self.seconds)?;
         let done = self.iterations();
         if rows.len() != done || self.seconds.len() != done {
             let reason = format!("{} rows of energy for {done} iterations", rows.len());

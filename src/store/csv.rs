@@ -1,203 +1,131 @@
-//! `energy.csv`: one row an iteration, written while the run goes on.
-//!
-//! During the run the rows go to `energy.csv.partial`, one flush a row; [`EnergyCsv::finish_in`] syncs
-//! it and gives it its name. So `energy.csv` is complete whenever it exists, `tail -f` works on a
-//! running one, a run that dies leaves the rows it made, and the cost stays linear in the number of
-//! rows (rewriting the table atomically at intervals would give up all but the first).
+//! Tables as text with commas (Y. Shafranovich, RFC 4180), by the crate of that name: fields with commas or quotes are quoted, and read back.
 
-use super::files::{FileError, names, read_text, remove, sync_folder, write_atomic};
-use super::record::IterationRow;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use super::files::FileError;
+use csv::{ReaderBuilder, StringRecord, Terminator, Trim, Writer, WriterBuilder};
+use std::path::Path;
 
-/// First line of `energy.csv`. Times are in `timing.csv`: the same spec and seed give the same bytes here.
-pub const HEADER: &str = "iteration,energy,standard_error,variance,gradient_norm,step_norm,tau";
-/// First line of `timing.csv`.
-pub const TIMING_HEADER: &str = "iteration,seconds";
+/// A table in the making.
+pub(crate) struct Table(Writer<Vec<u8>>);
 
-/// A row as text, without the end of line: the shortest digits that read back as the same numbers.
-pub fn format_row(row: &IterationRow) -> String {
-    format!(
-        "{},{:?},{:?},{:?},{:?},{:?},{:?}",
-        row.iteration,
-        row.energy,
-        row.standard_error,
-        row.variance,
-        row.gradient_norm,
-        row.step_norm,
-        row.tau
-    )
-}
-
-/// The table of a run in the making.
-#[derive(Debug)]
-pub struct EnergyCsv {
-    file: File,
-    partial: PathBuf,
-}
-
-impl EnergyCsv {
-    /// Starts the table of the run that writes into `folder`, with the rows there are already.
-    ///
-    /// # Errors
-    /// [`FileError::Io`] if the file cannot be created.
-    pub fn create(folder: &Path, rows: &[IterationRow]) -> Result<Self, FileError> {
-        let partial = folder.join(names::ENERGY_PARTIAL);
-        // A file of our own: what is there may be a link.
-        remove(&partial)?;
-        let file = File::create_new(&partial).map_err(FileError::io("create", &partial))?;
-        let mut table = EnergyCsv { file, partial };
-        table.line(format_table(rows).trim_end())?;
-        Ok(table)
+impl Table {
+    /// One with a heading.
+    pub(crate) fn new<T: AsRef<[u8]>>(heading: impl IntoIterator<Item = T>) -> Self {
+        let mut table = Table::headless();
+        table.row(heading);
+        table
     }
 
-    /// Appends a row. It can be read at once.
-    ///
-    /// # Errors
-    /// [`FileError::Io`] if the file cannot be written.
-    pub fn push(&mut self, row: &IterationRow) -> Result<(), FileError> {
-        self.line(&format_row(row))
+    /// Rows to append to another.
+    pub(crate) fn headless() -> Self {
+        let mut builder = WriterBuilder::new();
+        builder.terminator(Terminator::Any(b'\n')).flexible(true);
+        Table(builder.from_writer(Vec::new()))
     }
 
-    /// Ends the table and gives it its name, whose path is returned.
-    ///
-    /// # Errors
-    /// [`FileError::Io`] if the file cannot be synced or renamed.
-    pub fn finish(self) -> Result<PathBuf, FileError> {
-        let folder = self.partial.parent().map(Path::to_owned).unwrap_or_default();
-        self.finish_in(&folder)
+    /// Appends a row.
+    pub(crate) fn row<T: AsRef<[u8]>>(&mut self, fields: impl IntoIterator<Item = T>) {
+        // Rows of any length in memory have no way to fail.
+        let _ = self.0.write_record(fields);
     }
 
-    /// The same in another folder of the same file system.
-    ///
-    /// # Errors
-    /// [`FileError::Io`] if the file cannot be synced or renamed.
-    pub fn finish_in(self, folder: &Path) -> Result<PathBuf, FileError> {
-        let path = folder.join(names::ENERGY);
-        self.file.sync_all().map_err(FileError::io("write", &self.partial))?;
-        fs::rename(&self.partial, &path).map_err(FileError::io("write", &path))?;
-        sync_folder(folder);
-        Ok(path)
-    }
-
-    /// One call of the system a line: a reader, and a run that dies, see whole lines.
-    fn line(&mut self, line: &str) -> Result<(), FileError> {
-        self.file
-            .write_all(format!("{line}\n").as_bytes())
-            .map_err(FileError::io("write", &self.partial))
+    /// All of it, each row a line.
+    pub(crate) fn text(self) -> String {
+        let bytes = self.0.into_inner().unwrap_or_default();
+        String::from_utf8(bytes).unwrap_or_default()
     }
 }
 
-/// The whole table.
-pub fn format_table(rows: &[IterationRow]) -> String {
-    let mut text = format!("{HEADER}\n");
-    for row in rows {
-        text += &format_row(row);
-        text.push('\n');
-    }
-    text
+/// A number as a field: the shortest digits that read back as the same.
+pub(crate) fn digits(x: f64) -> String {
+    format!("{x:?}")
 }
 
-/// Writes the wall times of the iterations.
-///
-/// # Errors
-/// [`FileError`].
-pub fn write_timing(folder: &Path, rows: &[IterationRow]) -> Result<(), FileError> {
-    let mut text = format!("{TIMING_HEADER}\n");
-    for row in rows {
-        text += &format!("{},{:?}\n", row.iteration, row.seconds);
-    }
-    write_atomic(&folder.join(names::TIMING), text.as_bytes())
+/// A number as a field that is empty where there is none.
+pub(crate) fn maybe(x: Option<f64>) -> String {
+    x.map_or_else(String::new, digits)
 }
 
-/// Reads an `energy.csv`, or the partial one of a run that did not end, with the `timing.csv` beside it if there is one.
-///
-/// # Errors
-/// [`FileError::Malformed`] with the line, or [`FileError::Io`].
-pub fn read_energy(path: &Path) -> Result<Vec<IterationRow>, FileError> {
-    let timing = path.with_file_name(names::TIMING);
-    let mut seconds = Vec::new();
-    if timing.is_file() {
-        let text = read_text(&timing)?;
-        for (line, [_, field]) in table::<2>(&timing, &text, TIMING_HEADER)? {
-            let [time] = floats(&timing, line, [field])?;
-            seconds.push(time);
-        }
-    }
-    parse_energy(path, &read_text(path)?, &seconds)
+/// A row of a file with the number of its line.
+pub(super) struct Row {
+    pub(super) line: usize,
+    fields: StringRecord,
 }
 
-/// The rows of a table; `path` is for messages. Times that are missing are NaN.
+impl Row {
+    /// The fields from one on.
+    pub(super) fn from(&self, first: usize) -> impl Iterator<Item = &str> {
+        self.fields.iter().skip(first)
+    }
+}
+
+/// The heading of a table and its rows, as many fields in each; `path` is for messages.
 ///
 /// # Errors
 /// [`FileError::Malformed`] with the line.
-pub fn parse_energy(
-    path: &Path,
-    text: &str,
-    seconds: &[f64],
-) -> Result<Vec<IterationRow>, FileError> {
-    let mut rows = Vec::new();
-    for (line, [iteration, numbers @ ..]) in table::<7>(path, text, HEADER)? {
-        let iteration = iteration.parse().map_err(|_| FileError::Malformed {
-            path: path.to_owned(),
-            line,
-            message: format!("`{iteration}` is not the number of an iteration"),
-        })?;
-        let [energy, standard_error, variance, gradient_norm, step_norm, tau] =
-            floats(path, line, numbers)?;
-        rows.push(IterationRow {
-            iteration,
-            energy,
-            standard_error,
-            variance,
-            gradient_norm,
-            step_norm,
-            tau,
-            seconds: seconds.get(rows.len()).copied().unwrap_or(f64::NAN),
-        });
-    }
-    Ok(rows)
-}
-
-/// The lines of a table after its header, cut into `N` fields, with their numbers in the file.
-pub(super) fn table<'a, const N: usize>(
-    path: &Path,
-    text: &'a str,
-    header: &str,
-) -> Result<Vec<(usize, [&'a str; N])>, FileError> {
+pub(super) fn read(path: &Path, text: &str) -> Result<(Vec<String>, Vec<Row>), FileError> {
     let malformed = |line, message| FileError::Malformed { path: path.to_owned(), line, message };
-    let mut lines = text.lines().enumerate();
-    match lines.next() {
-        Some((_, found)) if found.trim_end() == header => {}
-        _ => return Err(malformed(1, format!("the header should be `{header}`"))),
+    let mut reader = ReaderBuilder::new();
+    let reader = reader.has_headers(false).flexible(true).trim(Trim::All);
+    let (mut heading, mut rows) = (None, Vec::new());
+    for fields in reader.from_reader(text.as_bytes()).into_records() {
+        let fields = fields.map_err(|error| {
+            let line = error.position().map_or(1, |p| p.line() as usize);
+            malformed(line, error.to_string())
+        })?;
+        if fields.iter().all(str::is_empty) {
+            continue;
+        }
+        let line = fields.position().map_or(1, |start| {
+            // The blank lines before it.
+            let before = text[start.byte() as usize..].chars().take_while(|c| c.is_whitespace());
+            start.line() as usize + before.filter(|c| *c == '\n').count()
+        });
+        let Some(heading) = &heading else {
+            heading = Some(fields.iter().map(str::to_owned).collect::<Vec<String>>());
+            continue;
+        };
+        if fields.len() != heading.len() {
+            let (found, n) = (fields.len(), heading.len());
+            return Err(malformed(line, format!("{found} fields where there should be {n}")));
+        }
+        rows.push(Row { line, fields });
     }
-    lines
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(index, line)| {
-            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-            let found = fields.len();
-            let fields = fields.try_into().map_err(|_| {
-                malformed(index + 1, format!("{found} fields where there should be {N}"))
-            })?;
-            Ok((index + 1, fields))
-        })
-        .collect()
+    Ok((heading.unwrap_or_default(), rows))
 }
 
-/// The fields of a line as numbers.
-pub(super) fn floats<const N: usize>(
+/// The rows of a table with this heading.
+///
+/// # Errors
+/// [`FileError::Malformed`] with the line.
+pub(super) fn table(path: &Path, text: &str, heading: &[&str]) -> Result<Vec<Row>, FileError> {
+    let wrong = || FileError::Malformed {
+        path: path.to_owned(),
+        line: 1,
+        message: format!("the header should be `{}`", heading.join(",")),
+    };
+    // Of another table nothing else is wrong.
+    let first = text.lines().next().unwrap_or_default();
+    if !first.split(',').map(str::trim).eq(heading.iter().copied()) {
+        return Err(wrong());
+    }
+    Ok(read(path, text)?.1)
+}
+
+/// Fields of a row as numbers, as many as asked for.
+///
+/// # Errors
+/// [`FileError::Malformed`] with the line.
+pub(super) fn floats<'a, const N: usize>(
     path: &Path,
     line: usize,
-    fields: [&str; N],
+    fields: impl IntoIterator<Item = &'a str>,
 ) -> Result<[f64; N], FileError> {
+    let malformed = |message| FileError::Malformed { path: path.to_owned(), line, message };
     let mut numbers = [0.0; N];
-    for (number, field) in numbers.iter_mut().zip(fields) {
-        *number = field.parse().map_err(|_| FileError::Malformed {
-            path: path.to_owned(),
-            line,
-            message: format!("`{field}` is not a number"),
-        })?;
+    let mut fields = fields.into_iter();
+    for number in &mut numbers {
+        let field = fields.next().unwrap_or_default();
+        *number = field.parse().map_err(|_| malformed(format!("`{field}` is not a number")))?;
     }
     Ok(numbers)
 }
@@ -207,88 +135,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn row(iteration: usize, x: [f64; 7]) -> IterationRow {
-        let [energy, standard_error, variance, gradient_norm, step_norm, tau, seconds] = x;
-        IterationRow {
-            iteration,
-            energy,
-            standard_error,
-            variance,
-            gradient_norm,
-            step_norm,
-            tau,
-            seconds,
-        }
-    }
-
     #[test]
-    fn a_row_has_the_fields_of_the_header() {
-        assert_eq!(HEADER.split(',').count(), 7);
-        assert_eq!(
-            format_row(&row(3, [-1.5, 1e-7, 0.25, 1.0, 1e300, 0.1, 2.0])),
-            "3,-1.5,1e-7,0.25,1.0,1e300,0.1"
-        );
-    }
-
-    #[test]
-    fn rows_can_be_read_while_the_run_goes_on_and_after() {
-        let dir = tempfile::tempdir().unwrap();
-        let rows: Vec<_> =
-            (0..3).map(|i| row(i, [-(i as f64) / 3.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])).collect();
-        let mut table = EnergyCsv::create(dir.path(), &rows[..1]).unwrap();
-        let partial = dir.path().join(names::ENERGY_PARTIAL);
-        write_timing(dir.path(), &rows).unwrap();
-        assert_eq!(read_energy(&partial).unwrap(), rows[..1]);
-        assert!(!dir.path().join(names::ENERGY).exists());
-        table.push(&rows[1]).unwrap();
-        table.push(&rows[2]).unwrap();
-        let path = table.finish().unwrap();
-        assert!(!partial.exists());
-        assert_eq!(read_energy(&path).unwrap(), rows);
-    }
-
-    #[test]
-    fn not_a_number_and_infinity_survive() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut table = EnergyCsv::create(dir.path(), &[]).unwrap();
-        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 5e-324, f64::MAX, 0.0];
-        table.push(&row(0, odd)).unwrap();
-        let back = read_energy(&table.finish().unwrap()).unwrap().remove(0);
-        assert!(back.energy.is_nan());
-        assert_eq!(back.standard_error, f64::INFINITY);
-        assert_eq!(back.variance, f64::NEG_INFINITY);
-        assert_eq!(back.step_norm, 5e-324);
-    }
-
-    #[test]
-    fn malformed_tables_are_located() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("energy.csv");
-        for (text, expected) in [
-            ("".to_string(), "line 1: the header"),
-            ("energy\n".to_string(), "line 1: the header"),
-            (format!("{HEADER}\n0,1,2\n"), "line 2: 3 fields"),
-            (format!("{HEADER}\n0,1,2,3,4,5,6\n1,1,2,3,4,5,six\n"), "line 3: `six`"),
-            (format!("{HEADER}\n-1,1,2,3,4,5,6\n"), "line 2: `-1` is not the number"),
-        ] {
-            fs::write(&path, text).unwrap();
-            let message = read_energy(&path).unwrap_err().to_string();
-            assert!(message.contains(expected) && message.contains("energy.csv"), "{message}");
-        }
+    fn lines_are_counted_with_blank_ones() {
+        let path = Path::new("x.csv");
+        let text = "a,b\n\n1,2\n  \n\n3,4\r\n\n5\n";
+        let Err(error) = read(path, text) else { panic!("the last row is short") };
+        assert!(error.to_string().contains("line 8: 1 fields where there should be 2"), "{error}");
+        let (heading, rows) = read(path, &text[..text.len() - 2]).unwrap();
+        assert_eq!(heading, ["a", "b"]);
+        assert_eq!(rows.iter().map(|r| r.line).collect::<Vec<_>>(), [3, 6]);
+        assert_eq!(floats(path, 6, rows[1].from(0)).unwrap(), [3.0, 4.0]);
     }
 
     proptest! {
         #[test]
-        fn every_finite_row_round_trips(x in proptest::array::uniform6(
-            proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL | proptest::num::f64::ZERO,
-        ), i in 0usize..1_000_000) {
-            let [a, b, c, d, e, f] = x;
-            let row = row(i, [a, b, c, d, e, f, 0.0]);
-            let text = format!("{HEADER}\n{}\n", format_row(&row));
-            let path = Path::new("x");
-            let (line, [_, numbers @ ..]) = table::<7>(path, &text, HEADER).unwrap()[0];
-            let back = floats(path, line, numbers).unwrap();
-            prop_assert_eq!(back.map(f64::to_bits), x.map(f64::to_bits));
+        fn any_text_is_read_back(
+            rows in prop::collection::vec(prop::array::uniform3("[ -~\n\"]{0,8}"), 1..5),
+        ) {
+            let mut table = Table::new(["first", "second", "third"]);
+            rows.iter().for_each(|row| table.row(row));
+            let (heading, found) = read(Path::new("x"), &table.text()).unwrap();
+            prop_assert_eq!(heading, ["first", "second", "third"]);
+            let found: Vec<Vec<String>> =
+                found.iter().map(|r| r.from(0).map(str::to_owned).collect()).collect();
+            // Blanks about a field and rows of nothing are not kept.
+            let kept: Vec<Vec<String>> = rows
+                .iter()
+                .map(|row| row.iter().map(|f| f.trim().to_owned()).collect::<Vec<_>>())
+                .filter(|row| row.iter().any(|f| !f.is_empty()))
+                .collect();
+            prop_assert_eq!(found, kept);
         }
     }
 }

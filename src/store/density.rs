@@ -1,35 +1,32 @@
 //! `density.csv`: the one-body density per spin on equal bins.
 
-use super::csv::{floats, table};
+use super::csv::{Table, digits, floats, table};
 use super::files::{FileError, read_text, write_atomic};
 use super::record::DensityProfile;
-use std::fmt::Write;
 use std::path::Path;
 
-const UP: &str = "left,right,up,up_error";
-const DOWN: &str = "left,right,down,down_error";
-const BOTH: &str = "left,right,up,up_error,down,down_error";
+const UP: [&str; 4] = ["left", "right", "up", "up_error"];
+const DOWN: [&str; 4] = ["left", "right", "down", "down_error"];
+const BOTH: [&str; 6] = ["left", "right", "up", "up_error", "down", "down_error"];
 
 /// The table: a bin a row with its edges in bohr, density and standard error in particles per bohr.
 /// A spin without particles has no columns.
 pub fn to_csv(density: &DensityProfile) -> String {
-    let (header, spins) = match (density.up.is_empty(), density.down.is_empty()) {
-        (false, false) => (BOTH, vec![&density.up, &density.down]),
-        (true, false) => (DOWN, vec![&density.down]),
-        (_, true) => (UP, vec![&density.up]),
+    let (columns, spins): (&[&str], _) = match (density.up.is_empty(), density.down.is_empty()) {
+        (false, false) => (&BOTH, vec![&density.up, &density.down]),
+        (true, false) => (&DOWN, vec![&density.down]),
+        (_, true) => (&UP, vec![&density.up]),
     };
-    let mut text = format!("{header}\n");
+    let mut table = Table::new(columns);
     let rows = spins.iter().map(|s| s.len()).max().unwrap_or(0);
     for (bin, edges) in density.edges.windows(2).take(rows).enumerate() {
-        // Writing to a String has no way to fail.
-        let _ = write!(text, "{:?},{:?}", edges[0], edges[1]);
-        for spin in &spins {
+        let of_spins = spins.iter().flat_map(|spin| {
             let (value, error) = spin.get(bin).copied().unwrap_or((f64::NAN, f64::NAN));
-            let _ = write!(text, ",{value:?},{error:?}");
-        }
-        text.push('\n');
+            [value, error]
+        });
+        table.row(edges.iter().copied().chain(of_spins).map(digits));
     }
-    text
+    table.text()
 }
 
 /// Writes a `density.csv`, atomically.
@@ -48,18 +45,20 @@ pub fn read_density(path: &Path) -> Result<DensityProfile, FileError> {
     let text = read_text(path)?;
     let mut density = DensityProfile { edges: vec![], up: vec![], down: vec![] };
     let header = text.lines().next().map(str::trim_end);
-    if header == Some(BOTH) {
-        for (line, fields) in table::<6>(path, &text, BOTH)? {
-            let [left, right, up, up_error, down, down_error] = floats(path, line, fields)?;
-            add_bin(&mut density, path, line, left, right)?;
+    let is = |columns: &[&str]| header == Some(columns.join(",").as_str());
+    if is(&BOTH) {
+        for row in table(path, &text, &BOTH)? {
+            let [left, right, up, up_error, down, down_error] =
+                floats(path, row.line, row.from(0))?;
+            add_bin(&mut density, path, row.line, left, right)?;
             density.up.push((up, up_error));
             density.down.push((down, down_error));
         }
     } else {
-        let only_down = header == Some(DOWN);
-        for (line, fields) in table::<4>(path, &text, if only_down { DOWN } else { UP })? {
-            let [left, right, value, error] = floats(path, line, fields)?;
-            add_bin(&mut density, path, line, left, right)?;
+        let only_down = is(&DOWN);
+        for row in table(path, &text, if only_down { &DOWN } else { &UP })? {
+            let [left, right, value, error] = floats(path, row.line, row.from(0))?;
+            add_bin(&mut density, path, row.line, left, right)?;
             let spin = if only_down { &mut density.down } else { &mut density.up };
             spin.push((value, error));
         }
@@ -116,7 +115,7 @@ mod tests {
     fn gaps_between_bins_are_located() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("density.csv");
-        std::fs::write(&path, format!("{UP}\n0,1,2,3\n1.5,2,2,3\n")).unwrap();
+        std::fs::write(&path, format!("{}\n0,1,2,3\n1.5,2,2,3\n", UP.join(","))).unwrap();
         let message = read_density(&path).unwrap_err().to_string();
         assert!(message.contains("line 3: the bin starts at 1.5"), "{message}");
     }

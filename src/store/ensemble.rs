@@ -1,11 +1,10 @@
 //! What a run of several states, or of a temperature, leaves: `summary.json` and `density.csv`.
 
-use super::csv::floats;
+use super::csv::{Table, digits, floats, read};
 use super::files::{FileError, read_text};
 use crate::estimate::{Check, Verdict};
 use crate::work::Work;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 use std::path::Path;
 
 /// A number with its error bar.
@@ -186,22 +185,19 @@ pub struct Densities {
     pub curves: Vec<(String, Vec<f64>)>,
 }
 
+/// The first columns: edges of a bin.
+const EDGES: [&str; 2] = ["left", "right"];
+
 impl Densities {
     /// `density.csv`: a bin a row.
     pub fn to_csv(&self) -> String {
-        let mut text = String::from("left,right");
-        self.curves.iter().for_each(|c| {
-            let _ = write!(text, ",{}", c.0);
-        });
-        text.push('\n');
+        let names = self.curves.iter().map(|c| c.0.as_str());
+        let mut table = Table::new(EDGES.into_iter().chain(names));
         for (bin, edges) in self.edges.windows(2).enumerate() {
-            let _ = write!(text, "{:?},{:?}", edges[0], edges[1]);
-            for (_, values) in &self.curves {
-                let _ = write!(text, ",{:?}", values[bin]);
-            }
-            text.push('\n');
+            let values = self.curves.iter().map(|c| c.1[bin]);
+            table.row(edges.iter().copied().chain(values).map(digits));
         }
-        text
+        table.text()
     }
 
     /// Reads such a `density.csv`.
@@ -212,25 +208,17 @@ impl Densities {
         let text = read_text(path)?;
         let malformed =
             |line, message| FileError::Malformed { path: path.to_owned(), line, message };
-        let mut lines = text.lines().enumerate();
-        let header = lines.next().map_or("", |(_, line)| line.trim_end());
-        let Some(names) = header.strip_prefix("left,right") else {
-            let message = format!("the header starts with `left,right`, found `{header}`");
+        let (heading, rows) = read(path, &text)?;
+        let Some(names) = heading.strip_prefix(&EDGES.map(str::to_owned)) else {
+            let found = heading.join(",");
+            let message = format!("the header starts with `{}`, found `{found}`", EDGES.join(","));
             return Err(malformed(1, message));
         };
-        let curves = names.split(',').skip(1).map(|name| (name.to_owned(), Vec::new()));
+        let curves = names.iter().map(|name| (name.clone(), Vec::new()));
         let mut found = Densities { edges: Vec::new(), curves: curves.collect() };
-        for (index, line) in lines {
-            let (line, fields) = (index + 1, line.trim_end().split(',').collect::<Vec<_>>());
-            if fields.len() != found.curves.len() + 2 {
-                let message = format!(
-                    "{} fields are expected, found {}",
-                    found.curves.len() + 2,
-                    fields.len()
-                );
-                return Err(malformed(line, message));
-            }
-            let [left, right] = floats(path, line, [fields[0], fields[1]])?;
+        for row in rows {
+            let line = row.line;
+            let [left, right] = floats(path, line, row.from(0))?;
             match found.edges.last() {
                 None => found.edges.push(left),
                 Some(&edge) if edge == left => {}
@@ -241,8 +229,8 @@ impl Densities {
                 }
             }
             found.edges.push(right);
-            for ((_, curve), field) in found.curves.iter_mut().zip(&fields[2..]) {
-                let [value] = floats(path, line, [*field])?;
+            for ((_, curve), field) in found.curves.iter_mut().zip(row.from(2)) {
+                let [value] = floats(path, line, [field])?;
                 curve.push(value);
             }
         }
@@ -267,7 +255,7 @@ mod tests {
         assert_eq!(found.to_csv(), densities.to_csv());
         for (text, expected) in [
             ("x,up\n", "line 1: the header starts"),
-            ("left,right,up_0\n0,1\n", "line 2: 3 fields are expected, found 2"),
+            ("left,right,up_0\n0,1\n", "line 2: 2 fields where there should be 3"),
             ("left,right,up_0\n0,1,a\n", "line 2"),
             ("left,right,up_0\n0,1,2\n1.5,2,3\n", "line 3: the bin starts at 1.5"),
         ] {

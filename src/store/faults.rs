@@ -1,5 +1,6 @@
 //! `faults.csv`: samples without a sensible local energy, for whoever wants to know why.
 
+use super::csv::{Table, digits};
 use super::files::{FileError, names, open_to_write, read_text, remove, write_atomic};
 use crate::local_energy::Fault;
 use std::fs::File;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 pub const TRAINING: &str = "training";
 /// Stage of the final samples.
 pub const ESTIMATE: &str = "estimate";
+
+/// The first columns; coordinates follow.
+const COLUMNS: [&str; 3] = ["stage", "iteration", "local_energy"];
 
 /// Lines that one process writes at most.
 const MOST_LINES: usize = 1000;
@@ -64,23 +68,23 @@ impl FaultsCsv {
                 return Ok(());
             }
             self.lines += 1;
-            let x: Vec<String> = fault.x.iter().map(|x| format!("{x:?}")).collect();
-            let mut text =
-                format!("{stage},{iteration},{:?},{}\n", fault.local_energy, x.join(","));
+            let mut rows = Table::headless();
+            let numbers = std::iter::once(fault.local_energy).chain(fault.x.iter().copied());
+            let start = [stage.to_owned(), iteration.to_string()];
             let file = match &mut self.file {
                 Some(file) => file,
                 None => {
                     if !self.path.exists() {
-                        let names: Vec<String> =
-                            (1..=fault.x.len()).map(|i| format!("x_{i}")).collect();
-                        text = format!("stage,iteration,local_energy,{}\n{text}", names.join(","));
+                        let names = (1..=fault.x.len()).map(|i| format!("x_{i}"));
+                        rows.row(COLUMNS.map(str::to_owned).into_iter().chain(names));
                     }
                     let mut options = File::options();
                     let file = open_to_write(&self.path, options.create(true).append(true))?;
                     self.file.insert(file)
                 }
             };
-            file.write_all(text.as_bytes()).map_err(FileError::io("write", &self.path))?;
+            rows.row(start.into_iter().chain(numbers.map(digits)));
+            file.write_all(rows.text().as_bytes()).map_err(FileError::io("write", &self.path))?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The folder of a finished run, read back.
 
 use super::checkpoint::Checkpoint;
-use super::csv::read_energy;
 use super::density::read_density;
+use super::energy::read_energy;
 use super::ensemble::{Densities, EnsembleSummary};
 use super::files::{FileError, names, read_text};
 use super::observables::{Observables, read_observables};

@@ -1,8 +1,9 @@
 //! What a run leaves behind, written and read: files that are never seen half done, tables, records, checkpoints.
 
 pub mod checkpoint;
-pub mod csv;
+pub(crate) mod csv;
 pub mod density;
+pub mod energy;
 pub mod ensemble;
 pub mod faults;
 pub mod files;

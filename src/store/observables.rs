@@ -1,10 +1,10 @@
 //! `observables.json`, `observables.csv` and `observables.npz`: what `weylflow measure` found.
 
+use super::csv::{Table, digits, maybe};
 use super::files::{FileError, names, read_text, write_atomic};
 use super::npz::{Array, NpzError, write_npz};
 use crate::observables::{Measurement, Quantity};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 use std::path::Path;
 
 /// The content of `observables.json`.
@@ -39,7 +39,7 @@ impl Observables {
         self.quantities().find(|q| q.name == name)
     }
 
-    /// Value and standard error of a single number.
+    /// Value and standard error of a single digits.
     pub fn scalar(&self, name: &str) -> Option<(f64, f64)> {
         self.quantity(name)?.scalar()
     }
@@ -66,26 +66,26 @@ impl Observables {
     /// Without maps over two positions (pair densities, the density matrix): as rows they would be nearly all of the
     /// file, megabytes of it, and nobody reads a matrix so.
     pub fn to_csv(&self) -> String {
-        let mut text = String::from("quantity,unit,axis0,axis1,value,standard_error\n");
+        let mut table =
+            Table::new(["quantity", "unit", "axis0", "axis1", "value", "standard_error"]);
         let is_map = |q: &&Quantity| q.axes.iter().filter(|a| a.unit == "bohr").count() > 1;
         for q in self.quantities().filter(|q| !is_map(q)) {
             let shape = q.shape();
             for (k, value) in q.values.iter().enumerate() {
-                // Writing to a String has no way to fail.
-                let _ = write!(text, "{},{}", q.name, q.unit);
                 let mut coordinates = [String::new(), String::new()];
                 let mut rest = k;
                 for (axis, length) in shape.iter().enumerate().rev() {
                     if let Some(text) = coordinates.get_mut(axis) {
-                        *text = format!("{:?}", q.axes[axis].centre(rest % length));
+                        *text = digits(q.axes[axis].centre(rest % length));
                     }
                     rest /= length;
                 }
-                let error = q.errors.get(k).map(|e| format!("{e:?}")).unwrap_or_default();
-                let _ = writeln!(text, ",{},{},{value:?},{error}", coordinates[0], coordinates[1]);
+                let [first, second] = &coordinates;
+                let (value, error) = (digits(*value), maybe(q.errors.get(k).copied()));
+                table.row([&q.name, &q.unit, first, second, &value, &error].map(|f| f as &str));
             }
         }
-        text
+        table.text()
     }
 }
 

@@ -1,11 +1,11 @@
 //! `projection.json` and `projection.csv`: what `weylflow project` found.
 
+use super::csv::{Table, digits};
 use super::files::{FileError, names, read_text, write_atomic};
 use super::record::Reference;
 use crate::json::number;
 use crate::project::{Correction, CurvePoint, Guard, Projection, Pure, Variates, Variational};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write;
 use std::path::Path;
 
 /// The content of `projection.json`. Energies in Hartree, imaginary times in 1/Hartree.
@@ -117,18 +117,20 @@ impl ProjectionRecord {
 
     /// One row a length of the projection.
     pub fn to_csv(&self) -> String {
-        let mut text =
-            String::from("beta,correction,standard_error,effective_share,acceptance,energy\n");
+        let mut table = Table::new([
+            "beta",
+            "correction",
+            "standard_error",
+            "effective_share",
+            "acceptance",
+            "energy",
+        ]);
         for p in &self.curve {
             let energy = self.variational.energy + p.correction;
-            // Writing to a String has no way to fail.
-            let _ = writeln!(
-                text,
-                "{:?},{:?},{:?},{:?},{:?},{energy:?}",
-                p.beta, p.correction, p.standard_error, p.effective_share, self.acceptance
-            );
+            let own = [p.beta, p.correction, p.standard_error, p.effective_share];
+            table.row(own.into_iter().chain([self.acceptance, energy]).map(digits));
         }
-        text
+        table.text()
     }
 }
 

@@ -1,21 +1,19 @@
 //! `reference_density.csv`: the one-body density that belongs to the exact energy of a run.
 
-use super::csv::{floats, table};
+use super::csv::{Table, digits, floats, table};
 use super::files::{FileError, names, read_text, write_atomic};
 use crate::exact::Density;
-use std::fmt::Write;
 use std::path::Path;
 
-const HEADER: &str = "x,up,down";
+const COLUMNS: [&str; 3] = ["x", "up", "down"];
 
 /// The table: a point a row, x in bohr, densities in particles per bohr.
 pub fn to_csv(density: &Density) -> String {
-    let mut text = format!("{HEADER}\n");
+    let mut table = Table::new(COLUMNS);
     for ((x, up), down) in density.x.iter().zip(&density.up).zip(&density.down) {
-        // Writing to a String has no way to fail.
-        let _ = writeln!(text, "{x:?},{up:?},{down:?}");
+        table.row([*x, *up, *down].map(digits));
     }
-    text
+    table.text()
 }
 
 /// Writes the table into a folder, atomically.
@@ -37,8 +35,9 @@ pub fn read(folder: &Path) -> Result<Option<Density>, FileError> {
     }
     let text = read_text(&path)?;
     let mut density = Density { x: vec![], up: vec![], down: vec![] };
-    for (line, fields) in table::<3>(&path, &text, HEADER)? {
-        let [x, up, down] = floats(&path, line, fields)?;
+    for row in table(&path, &text, &COLUMNS)? {
+        let line = row.line;
+        let [x, up, down] = floats(&path, line, row.from(0))?;
         if !x.is_finite() || density.x.last().is_some_and(|last| *last >= x) {
             let message = format!("positions are finite and ascend, unlike {x:?}");
             return Err(FileError::Malformed { path, line, message });

@@ -19,7 +19,7 @@ use crate::objective::EnsembleError;
 use crate::optimise::{OptimiserSettings, RayleighGaussNewtonSettings};
 use crate::report::ensemble::render;
 use crate::spec::{ResolvedSpec, validate, write};
-use crate::store::csv::write_timing;
+use crate::store::energy::write_timing;
 use crate::store::ensemble::{Densities, EnsembleSummary};
 use crate::store::faults;
 use crate::store::files::{create_output_folder, names, write_atomic};

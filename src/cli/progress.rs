@@ -1,7 +1,7 @@
 //! What a run says while it goes on: a bar on a terminal, sparse lines elsewhere, or nothing.
 
-use super::escape::harmless;
-use super::number::{format_duration, format_significant, format_with_uncertainty};
+use crate::report::escape::harmless;
+use crate::report::number::{format_duration, format_significant, format_with_uncertainty};
 use crate::store::record::IterationRow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Tells a person how a run is going. Everything goes to standard error, so that standard output
 /// stays free for results.
-pub struct Progress {
+pub(super) struct Progress {
     mode: Mode,
     announced: Option<usize>,
     phase: Option<Phase>,
@@ -23,24 +23,18 @@ enum Mode {
 
 impl Progress {
     /// A bar if standard error is a terminal, otherwise lines; nothing if `quiet`.
-    pub fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         if quiet {
             Self::with_mode(Mode::Silent)
         } else if io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            // A literal template that a unit test reads: the fallback is never taken.
-            let style = ProgressStyle::with_template(TEMPLATE)
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("━╸ ");
-            bar.set_style(style);
-            Self::with_mode(Mode::Bar(bar))
+            Self::with_mode(Mode::Bar(bar(TEMPLATE)))
         } else {
             Self::lines(io::stderr())
         }
     }
 
     /// Lines into a sink of the caller's, about one for each 5 % of the iterations.
-    pub fn lines(sink: impl Write + Send + 'static) -> Self {
+    pub(super) fn lines(sink: impl Write + Send + 'static) -> Self {
         Self::with_mode(Mode::Lines(Box::new(sink)))
     }
 
@@ -49,7 +43,7 @@ impl Progress {
     }
 
     /// Tells of an iteration. `row.iteration` counts from 0 to `total - 1`.
-    pub fn iteration(&mut self, row: &IterationRow, total: usize) {
+    pub(super) fn iteration(&mut self, row: &IterationRow, total: usize) {
         let done = row.iteration + 1;
         let left = row.seconds / done as f64 * total.saturating_sub(done) as f64;
         match &mut self.mode {
@@ -74,7 +68,7 @@ impl Progress {
     }
 
     /// Says something between iterations, for instance that the final estimate begins.
-    pub fn message(&mut self, text: &str) {
+    pub(super) fn message(&mut self, text: &str) {
         let text = &*harmless(text);
         match &mut self.mode {
             Mode::Silent => {}
@@ -87,16 +81,13 @@ impl Progress {
     }
 
     /// Begins a part of the work that is not an iteration.
-    pub fn phase(&mut self, name: &str) {
+    pub(super) fn phase(&mut self, name: &str) {
         self.end_phase();
         let bar = match &mut self.mode {
             Mode::Silent => None,
             Mode::Bar(_) => {
-                let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
-                let style = ProgressStyle::with_template(PHASE_TEMPLATE)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar())
-                    .progress_chars("━╸ ");
-                bar.set_style(style);
+                let bar = bar(PHASE_TEMPLATE);
+                bar.set_length(100);
                 bar.set_prefix(name.to_owned());
                 bar.tick();
                 Some(bar)
@@ -112,7 +103,7 @@ impl Progress {
     }
 
     /// What is being done in that part.
-    pub fn note(&mut self, detail: &str) {
+    pub(super) fn note(&mut self, detail: &str) {
         let Some(phase) = &mut self.phase else { return };
         detail.clone_into(&mut phase.detail);
         if let Some(bar) = &phase.bar {
@@ -121,7 +112,7 @@ impl Progress {
     }
 
     /// How much of what may be done in it is done, from 0 to 1.
-    pub fn at(&mut self, share: f64) {
+    pub(super) fn at(&mut self, share: f64) {
         let Some(phase) = &mut self.phase else { return };
         let percent = (100.0 * share.clamp(0.0, 1.0)) as u64;
         if let Some(bar) = &phase.bar {
@@ -134,14 +125,14 @@ impl Progress {
     }
 
     /// Ends it.
-    pub fn end_phase(&mut self) {
+    pub(super) fn end_phase(&mut self) {
         if let Some(bar) = self.phase.take().and_then(|phase| phase.bar) {
             bar.finish_and_clear();
         }
     }
 
     /// Leaves the terminal as it is after the last iteration. Called on drop as well.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.end_phase();
         if let Mode::Bar(bar) = &self.mode
             && !bar.is_finished()
@@ -168,7 +159,31 @@ impl Drop for Progress {
     }
 }
 
+/// A bar on standard error, invisible where that is no terminal.
+fn bar(template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    // Literal templates that a unit test reads: the fallback is never taken.
+    let style = ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸ ");
+    bar.set_style(style);
+    bar
+}
+
+/// A bar of work that is counted, with a message behind it; none if `quiet`.
+pub(super) fn counted(quiet: bool) -> ProgressBar {
+    if quiet { ProgressBar::hidden() } else { bar(TEMPLATE) }
+}
+
+/// A bar of work in hundredths, with the time that has passed.
+pub(super) fn hundredths() -> ProgressBar {
+    let bar = bar(HUNDREDTHS_TEMPLATE);
+    bar.set_length(100);
+    bar
+}
+
 const TEMPLATE: &str = "{bar:20.cyan} {pos}/{len}  {wide_msg}";
+const HUNDREDTHS_TEMPLATE: &str = "{bar:20.cyan} {elapsed:>4} {wide_msg}";
 const PHASE_TEMPLATE: &str =
     "{bar:20.cyan} {pos} % of the work allowed  {prefix}, {elapsed}  {wide_msg}";
 
@@ -248,5 +263,6 @@ mod tests {
         progress.iteration(&row(0), 0);
         assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
         assert!(ProgressStyle::with_template(PHASE_TEMPLATE).is_ok());
+        assert!(ProgressStyle::with_template(HUNDREDTHS_TEMPLATE).is_ok());
     }
 }
