@@ -31,9 +31,11 @@ OUTPUTS = 28
 PARTICLES = (2, 3, 4)
 
 
-def weylflow(limits):
+def weylflow(limits, particles):
     """Microseconds per local energy for each number of particles, from the bench itself."""
-    command = [limits, "--bench"] if limits else ["cargo", "bench", "--bench", "limits"]
+    command = [limits, "--bench"] if limits else ["cargo", "bench", "--bench", "limits", "--"]
+    if all(n == 2 for n in particles):
+        command.append("--local-energy")
     found = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as bench:
         for line in bench.stdout:
@@ -42,7 +44,7 @@ def weylflow(limits):
                 # Two particles are measured twice, with both sizes of batches.
                 n, took = int(match[1]), float(match[2])
                 found[n] = min(took, found.get(n, took))
-            if all(n in found for n in PARTICLES):
+            if all(n in found for n in particles):
                 bench.terminate()
                 break
     return found
@@ -237,6 +239,7 @@ def main():
     parser.add_argument("--limits", help="a built binary of the bench, instead of cargo's")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--particles", type=int, nargs="*", default=PARTICLES)
+    parser.add_argument("--peers", nargs="*", default=[""], help="words of their names, instead of all")
     parser.add_argument("--forms", nargs="*", default=["dense", "blocks"])
     arguments = parser.parse_args()
     common.pin()
@@ -245,12 +248,13 @@ def main():
         (n, name): prepared(name, peer, n, arguments.forms, expected)
         for n in arguments.particles
         for name, peer in PEERS
+        if any(word in name for word in arguments.peers)
     }
     peers = {key: peer for key, peer in peers.items() if peer}
     own = {n: [] for n in arguments.particles}
     times = {key: [] for key in peers}
     for _ in range(arguments.rounds):
-        for n, time_of in weylflow(arguments.limits).items():
+        for n, time_of in weylflow(arguments.limits, arguments.particles).items():
             if n in own:
                 own[n].append(time_of)
         for key, (once, _, _) in peers.items():

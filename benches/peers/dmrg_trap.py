@@ -30,7 +30,6 @@ WANTED = (1e-4, 1e-5)
 GRIDS = {
     (6, 0): ([(4.8, 18), (5.2, 22), (5.6, 26), (6.0, 30), (7.0, 42)], [12, 20, 30, 40, 60]),
     (10, 0): ([(6.0, 28), (6.4, 32), (7.0, 39), (7.5, 45), (8.5, 58)], [16, 30, 40, 60, 100]),
-    (3, 3): ([(4.8, 18), (5.2, 22), (5.6, 26), (6.0, 30), (7.0, 42)], [40, 70, 110, 160, 250]),
 }
 SPECS = {(6, 0): "trap_six", (10, 0): "trap_ten"}
 SPEC = """(
@@ -101,9 +100,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument(
-        "--sectors", nargs="*", default=["6,0", "10,0"], help="spins up and down; 3,3 is known as well"
-    )
+    parser.add_argument("--sectors", nargs="*", default=["6,0", "10,0"], help="spins up and down")
     parser.add_argument("--only-peer", action="store_true", help="without weylflow's runs")
     arguments = parser.parse_args()
     common.pin()
