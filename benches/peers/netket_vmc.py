@@ -7,7 +7,7 @@ The peer's wavefunction is a determinant of two learned orbitals (a tanh network
 a Jastrow factor exp(h(x1, x2) + h(x2, x1)) with a second network: any state without other nodes than x1 = x2 is of this form. On the
 whole line, in float64, with 693 weights; weylflow's Waveflow in `runs/helium_triplet.ron` has 718. SETTINGS were chosen by hand with
 seed 0. Also tried: learning rate 0.2, falling fifty times instead of ten, in 200 iterations; 1024 samples, five steps between them and
-a shift of 3e-4. All three settings need the same time to 0.1 mHa within a fifth.
+a shift of 3e-4. All three settings need the same time to 0.1 mHa within a quarter.
 
 Of the peer: CPU seconds on one thread until the energy stays within the error for the rest of the training, by quadrature on a
 grid of the state of every iteration, which is not counted. They include compilation (all up to the end of the second iteration, with
