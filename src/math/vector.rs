@@ -51,6 +51,7 @@ pub(crate) use widest;
 
 pub mod lanes;
 pub mod mixtures;
+pub mod polynomials;
 
 /// `a b + c`.
 #[inline(always)]
@@ -428,22 +429,6 @@ widest! {
     }
 }
 
-/// Wave numbers that [`sines`] advances side by side.
-const WAVES: usize = 16;
-
-/// A number for each of some waves.
-type Waves = [f64; WAVES];
-
-#[inline(always)]
-fn times(a: &Waves, b: &Waves) -> Waves {
-    std::array::from_fn(|l| a[l] * b[l])
-}
-
-#[inline(always)]
-fn plus_times<const FUSED: bool>(c: &Waves, a: &Waves, b: &Waves) -> Waves {
-    std::array::from_fn(|l| multiply_add::<FUSED>(a[l], b[l], c[l]))
-}
-
 /// Sine and cosine of a multiple of an angle.
 pub type Phase = [f64; 2];
 
@@ -460,128 +445,6 @@ pub fn phases(first: Phase, [mut sin, mut cos]: Phase, out: &mut [Phase]) {
         }
         (sin, cos) = (2.0 * sin * cos, (cos - sin) * (cos + sin));
         known *= 2;
-    }
-}
-
-/// `sum_k c_k sin(k t)`, `k = 1, 2, ..`, and its first three derivatives, from `sin t` and `cos t`.
-pub fn sines(coefficients: &[f64], sin1: f64, cos1: f64) -> Derived {
-    let mut first = [[0.0; 2]; WAVES];
-    phases([sin1, cos1], [sin1, cos1], &mut first);
-    let (sin, cos) = (first.map(|p| p[0]), first.map(|p| p[1]));
-    let mut sums = [[0.0; WAVES]; 4];
-    waves(coefficients, &sin, &cos, &mut sums);
-    let total = |sum: &Waves| {
-        let mut sum = *sum;
-        let mut left = WAVES;
-        while left > 1 {
-            left /= 2;
-            for l in 0..left {
-                sum[l] += sum[l + left];
-            }
-        }
-        sum[0]
-    };
-    [total(&sums[0]), total(&sums[1]), -total(&sums[2]), -total(&sums[3])]
-}
-
-widest! {
-    /// The sums of `c_k sin(k t)`, `k c_k cos(k t)`, `k^2 c_k sin(k t)` and `k^3 c_k cos(k t)` over every sixteenth `k`, from
-    /// the sines and cosines of the first sixteen. Whole arrays in and out: with anything else done to their elements here, compilers
-    /// take them apart.
-    fn waves(coefficients: &[f64], sin: &Waves, cos: &Waves, sums: &mut [Waves; 4]) {
-        // The angle of the last of them takes all of them on.
-        let (forth, turn) = ([cos[WAVES - 1]; WAVES], [sin[WAVES - 1]; WAVES]);
-        let back = [-sin[WAVES - 1]; WAVES];
-        let (mut sin, mut cos) = (*sin, *cos);
-        let mut k: Waves = std::array::from_fn(|l| (l + 1) as f64);
-        let mut found = *sums;
-        let (whole, rest) = coefficients.as_chunks::<WAVES>();
-        let mut last = [0.0; WAVES];
-        last[..rest.len()].copy_from_slice(rest);
-        for a in whole.iter().chain([&last]) {
-            let slope = times(a, &k);
-            let bend = times(&slope, &k);
-            let third = times(&bend, &k);
-            found[0] = plus_times::<FUSED>(&found[0], a, &sin);
-            found[1] = plus_times::<FUSED>(&found[1], &slope, &cos);
-            found[2] = plus_times::<FUSED>(&found[2], &bend, &sin);
-            found[3] = plus_times::<FUSED>(&found[3], &third, &cos);
-            let next = plus_times::<FUSED>(&times(&sin, &forth), &cos, &turn);
-            cos = plus_times::<FUSED>(&times(&cos, &forth), &sin, &back);
-            sin = next;
-            k = std::array::from_fn(|l| k[l] + WAVES as f64);
-        }
-        *sums = found;
-    }
-}
-
-/// Functions that [`series`] sums side by side: rows of its tables are filled up to a multiple of so many.
-pub const FUNCTIONS: usize = 8;
-/// Waves whose phases [`series`] makes at a time.
-const BLOCK: usize = 64;
-
-/// Several sums `sum_k c_kj sin(k t)`, `k = 1, 2, ..`, and as many of their derivatives as there are rows in `out`, from `sin t` and
-/// `cos t`; `table` is row-major in (k, function), its rows filled up with zeros to a multiple of [`FUNCTIONS`].
-pub fn series(table: &[f64], sin1: f64, cos1: f64, out: &mut [Vec<f64>]) {
-    let functions = out.first().map_or(0, Vec::len);
-    let stride = functions.next_multiple_of(FUNCTIONS);
-    out.iter_mut().for_each(|o| o.fill(0.0));
-    let mut first = [sin1, cos1];
-    let mut known = [[0.0; 2]; BLOCK];
-    for (block, rows) in table.chunks(BLOCK * stride).enumerate() {
-        let waves = rows.len() / stride;
-        phases(first, [sin1, cos1], &mut known[..waves]);
-        add_waves(rows, stride, block * BLOCK + 1, &known[..waves], out);
-        let [s, c] = known[waves - 1];
-        first = [s * cos1 + c * sin1, c * cos1 - s * sin1];
-    }
-}
-
-/// A number for each of some functions.
-type Functions = [f64; FUNCTIONS];
-
-#[inline(always)]
-fn plus_share<const FUSED: bool>(c: &Functions, a: &Functions, b: f64) -> Functions {
-    std::array::from_fn(|l| multiply_add::<FUSED>(a[l], b, c[l]))
-}
-
-/// Adds the waves from number `start` on.
-fn add_waves(rows: &[f64], stride: usize, start: usize, phases: &[Phase], out: &mut [Vec<f64>]) {
-    for tile in (0..stride).step_by(FUNCTIONS) {
-        let mut sums = [[0.0; FUNCTIONS]; 4];
-        let width = out.first().map_or(0, Vec::len).min(tile + FUNCTIONS) - tile;
-        for (sum, out) in sums.iter_mut().zip(&*out) {
-            sum[..width].copy_from_slice(&out[tile..tile + width]);
-        }
-        add_tile(rows, stride, tile, start, phases, &mut sums);
-        for (sum, out) in sums.iter().zip(&mut *out) {
-            out[tile..tile + width].copy_from_slice(&sum[..width]);
-        }
-    }
-}
-
-widest! {
-    /// [`add_waves`] of eight neighbouring functions. Whole arrays in and out, as in [`waves`].
-    fn add_tile(
-        rows: &[f64],
-        stride: usize,
-        tile: usize,
-        start: usize,
-        phases: &[Phase],
-        sums: &mut [Functions; 4],
-    ) {
-        let mut found = *sums;
-        let mut k = start as f64;
-        for (row, [s, c]) in rows.chunks_exact(stride).zip(phases) {
-            let Some(row) = row[tile..].first_chunk::<FUNCTIONS>() else { break };
-            let (slope, bend) = (k * c, -k * k * s);
-            found[0] = plus_share::<FUSED>(&found[0], row, *s);
-            found[1] = plus_share::<FUSED>(&found[1], row, slope);
-            found[2] = plus_share::<FUSED>(&found[2], row, bend);
-            found[3] = plus_share::<FUSED>(&found[3], row, -k * k * slope);
-            k += 1.0;
-        }
-        *sums = found;
     }
 }
 
@@ -707,30 +570,6 @@ mod tests {
                         exact += own[k][a] * row.iter().zip(&others[j * m..]).map(of).sum::<f64>();
                     }
                     assert!((sums[b][a] - exact).abs() < 1e-11, "{m} {} {exact}", sums[b][a]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn sine_series_agree_with_the_library() {
-        for count in [1, 7, 8, 9, 40] {
-            let c: Vec<f64> =
-                (1..=count).map(|k| (1.7 * f64::from(k)).sin() / f64::from(k)).collect();
-            for t in [0.0f64, 0.3, 1.9, 3.1] {
-                let found = sines(&c, t.sin(), t.cos());
-                let mut exact = [0.0; 4];
-                for (k, c) in (1..).map(f64::from).zip(&c) {
-                    let (s, cos) = (k * t).sin_cos();
-                    for (e, term) in
-                        exact.iter_mut().zip([s, k * cos, -k * k * s, -k.powi(3) * cos])
-                    {
-                        *e += c * term;
-                    }
-                }
-                for d in 0..4 {
-                    let size = f64::from(count).powi(d as i32);
-                    assert!((found[d] - exact[d]).abs() < 1e-12 * size, "{found:?} {exact:?}");
                 }
             }
         }
