@@ -13,13 +13,17 @@
 //! On a ring there are no reflections to commute with, only turns: `z_i = theta_i + sum_{j≠i} F(theta_i, theta_j)` with all
 //! real waves `1, cos t, sin t, cos 2t, ..` of either angle instead of cosines, and 1 in the place of the sine in front.
 
+use super::coupling::{self, Coupling, Push};
+use super::lanes::Block;
 use super::layer::{Kind, Layer};
 use super::newton::{self, NewtonScratch};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
-use crate::math::vector::{self, Derived, Phase};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sin_cos};
+use crate::math::vector::{self, Derived, Phase, widest};
 use crate::system::Sector;
+use crate::wavefunction::journey::{Journey, ZERO};
 
 /// Sharpness of the bound on the coefficients.
 const SHARPNESS: i32 = 8;
@@ -398,6 +402,16 @@ impl TwoBodyLayer {
         }
     }
 
+    /// [`Self::forward`] for eight configurations.
+    pub(super) fn lanes(&self, block: &mut Block) -> bool {
+        let Block { journey, coupling, waves, .. } = block;
+        coupling.clear(self.particles);
+        push(self, waves, coupling, journey);
+        journey.measure();
+        coupling::through(coupling, journey);
+        true
+    }
+
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
     /// adds the adjoints of the parameters.
     pub fn backward<T: Scalar>(
@@ -514,6 +528,103 @@ impl TwoBodyLayer {
         );
         angles.copy_from_slice(solution);
     }
+}
+
+/// Scratch memory of eight configurations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LaneWaves {
+    /// Sine and cosine of every angle.
+    phases: Vec<[Lanes; 2]>,
+    /// Waves of every angle with their first three derivatives, `particles x functions`.
+    waves: Vec<[Lanes; 4]>,
+    /// Table times the waves of one particle.
+    rows: Vec<[Lanes; 4]>,
+}
+
+widest! {
+    /// What the field does at the points.
+    fn push(
+        layer: &TwoBodyLayer,
+        work: &mut LaneWaves,
+        coupling: &mut Coupling,
+        journey: &mut Journey,
+    ) {
+        let m = layer.functions;
+        let LaneWaves { phases, waves, rows } = work;
+        phases.clear();
+        waves.clear();
+        rows.resize(m, [ZERO; 4]);
+        for t in &journey.points.value {
+            let (sin1, cos1) = sin_cos::<FUSED>(t);
+            phases.push([sin1, cos1]);
+            let (mut s, mut c) = (ZERO, [1.0; LANES]);
+            for k in 0..m {
+                // Around a circle cosines and sines take turns.
+                let odd = layer.circle && k > 0 && k.is_multiple_of(2);
+                let q = if layer.circle { k.div_ceil(2) } else { k } as f64;
+                waves.push(if odd {
+                    [s, scaled(q, &c), scaled(-q * q, &s), scaled(-q * q * q, &c)]
+                } else {
+                    [c, scaled(-q, &s), scaled(-q * q, &c), scaled(q * q * q, &s)]
+                });
+                if odd || k == 0 || !layer.circle {
+                    let turned = add_product::<FUSED>(&s, &cos1, &product(&c, &sin1));
+                    c = add_product::<FUSED>(&c, &cos1, &scaled(-1.0, &product(&s, &sin1)));
+                    s = turned;
+                }
+            }
+        }
+        for (kind, offset, _) in layer.tables() {
+            let table = &layer.coefficients[offset..offset + m * m];
+            for i in 0..layer.particles {
+                let others = layer.others(i, kind);
+                if others.clone().all(|j| j == i) {
+                    continue;
+                }
+                for (l, row) in rows.iter_mut().enumerate() {
+                    let mut sums = [ZERO; 4];
+                    for (own, c) in waves[i * m..][..m].iter().zip(table[l..].iter().step_by(m)) {
+                        for a in 0..4 {
+                            sums[a] = add_product::<FUSED>(&[*c; LANES], &own[a], &sums[a]);
+                        }
+                    }
+                    *row = sums;
+                }
+                for j in others.filter(|&j| j != i) {
+                    // f[b][a] = d^(a+b) F / d theta_i^a d theta_j^b, a + b <= 3.
+                    let mut f = [[ZERO; 4]; 4];
+                    for b in 0..4 {
+                        for (row, w) in rows.iter().zip(&waves[j * m..][..m]) {
+                            for a in 0..4 - b {
+                                f[b][a] = add_product::<FUSED>(&row[a], &w[b], &f[b][a]);
+                            }
+                        }
+                    }
+                    if !layer.circle {
+                        f = f.map(|f| with_sine::<FUSED>(&phases[i], &f));
+                    }
+                    let push = Push {
+                        own: f[0],
+                        other: [f[1][0], f[2][0], f[3][0]],
+                        mixed: [f[1][1], f[1][2], f[2][1]],
+                    };
+                    coupling.add(i, j, &push);
+                }
+            }
+        }
+    }
+}
+
+/// A function and its first three derivatives by an angle, times the sine of the angle.
+#[inline(always)]
+fn with_sine<const FUSED: bool>([sin, cos]: &[Lanes; 2], f: &[Lanes; 4]) -> [Lanes; 4] {
+    let [f0, f1, f2, f3] = f;
+    [
+        product(sin, f0),
+        add_product::<FUSED>(cos, f0, &product(sin, f1)),
+        each(|s| sin[s] * (f2[s] - f0[s]) + 2.0 * cos[s] * f1[s]),
+        each(|s| sin[s] * (f3[s] - 3.0 * f1[s]) + cos[s] * (3.0 * f2[s] - f0[s])),
+    ]
 }
 
 /// Wave `k` of the circle, `1, cos t, sin t, cos 2t, ..`, and its first four derivatives.
