@@ -2,7 +2,7 @@
 //!
 //! CPU time on one thread, the least of several runs, so that other work on the machine shows little. With
 //! `-- --local-energy` only the line that the script of `benches/peers/` reads, with `-- --threads` the speed of two
-//! threads over one, with `-- --step` one step and the peak memory it needed.
+//! threads over one, with `-- --step` one step of either flow and the peak memory of the first.
 
 mod support;
 
@@ -122,14 +122,19 @@ fn step() {
         "peak memory after a step of 256 samples, Waveflow N=2: {} MiB",
         support::peak_memory()
     );
-    let least = (0..10)
-        .map(|_| {
+    let least = |case: &mut support::Case, optimiser: &OptimiserSettings, samples, runs| {
+        let one = |_| {
             let start = ProcessTime::now();
-            case.step(&optimiser, 256);
+            case.step(optimiser, samples);
             start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min);
-    println!("CPU time of that step: {:.1} ms", 1e3 * least);
+        };
+        (0..runs).map(one).fold(f64::INFINITY, f64::min)
+    };
+    println!("CPU time of that step: {:.1} ms", 1e3 * least(&mut case, &optimiser, 256, 10));
+    println!(
+        "CPU time of a Rayleigh-Gauss-Newton step of 4096 samples, Weyl helium: {:.1} ms",
+        1e3 * least(&mut support::weyl_helium(), &OptimiserSettings::default(), 4096, 5)
+    );
 }
 
 /// One kernel over as many samples as asked for, nothing timed: for `benches/instructions.sh`.

@@ -69,6 +69,12 @@ pub(crate) fn newton() {
     NEWTON_ITERATIONS.set(NEWTON_ITERATIONS.get() + 1);
 }
 
+/// Some more steps of Newton's method.
+#[inline]
+pub(crate) fn newtons(count: usize) {
+    NEWTON_ITERATIONS.set(NEWTON_ITERATIONS.get() + count as u64);
+}
+
 /// One more factorisation.
 #[inline]
 pub(crate) fn factorisation() {

@@ -51,6 +51,7 @@ pub(crate) use widest;
 
 pub mod lanes;
 pub mod mixtures;
+pub mod polynomials;
 
 /// `a b + c`.
 #[inline(always)]
@@ -375,73 +376,113 @@ widest! {
     }
 }
 
-/// A number and its first three derivatives, side by side.
-pub type Derived = [f64; 4];
+/// Numbers that [`contract`] and its like take side by side: rows are filled up with zeros to a multiple of so many.
+pub const COLUMNS: usize = 8;
+/// Orders of the derivatives, of either variable, of [`contract`] at most.
+pub const ORDERS: usize = 5;
+/// Derivatives by two variables: `[b][a]` is `a` times by the first and `b` times by the second.
+pub type Derivatives = [[f64; ORDERS]; ORDERS];
 
-/// Columns that [`contract`] sums side by side.
-const COLUMNS: usize = 8;
+type Columns = [f64; COLUMNS];
 
-/// `columns_l += row_l own`.
 #[inline(always)]
-fn add_outer<const FUSED: bool>(columns: &mut [Derived], row: &[f64], own: &Derived) {
-    for (column, r) in columns.iter_mut().zip(row) {
-        let old = *column;
-        *column = std::array::from_fn(|a| multiply_add::<FUSED>(*r, own[a], old[a]));
+fn add_multiple<const FUSED: bool>(c: f64, row: &Columns, sum: &Columns) -> Columns {
+    std::array::from_fn(|l| multiply_add::<FUSED>(c, row[l], sum[l]))
+}
+
+/// See [`contract`].
+#[inline(always)]
+fn contract_orders<const O: usize, const FUSED: bool>(
+    table: &[f64],
+    stride: usize,
+    own: &[f64],
+    rows: &mut [f64],
+    others: &[f64],
+    out: &mut [Derivatives],
+) {
+    for start in (0..stride).step_by(COLUMNS) {
+        let mut sums = [[0.0; COLUMNS]; O];
+        for (k, row) in table.chunks_exact(stride).enumerate() {
+            let Some(row) = row[start..].first_chunk::<COLUMNS>() else { return };
+            for a in 0..O {
+                sums[a] = add_multiple::<FUSED>(own[a * stride + k], row, &sums[a]);
+            }
+        }
+        for (row, sum) in rows.chunks_exact_mut(stride).zip(&sums) {
+            row[start..start + COLUMNS].copy_from_slice(sum);
+        }
+    }
+    for (other, out) in others.chunks_exact(ORDERS * stride).zip(out) {
+        for (b, other) in other.chunks_exact(stride).take(O).enumerate() {
+            for (a, row) in rows.chunks_exact(stride).take(O - b).enumerate() {
+                let mut sums = [0.0; COLUMNS];
+                let columns = row.as_chunks::<COLUMNS>().0.iter();
+                for (x, y) in columns.zip(other.as_chunks::<COLUMNS>().0) {
+                    let old = sums;
+                    sums = std::array::from_fn(|l| multiply_add::<FUSED>(x[l], y[l], old[l]));
+                }
+                let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
+                out[b][a] = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7));
+            }
+        }
     }
 }
 
 widest! {
-    /// `out_l = sum_k own_k table_kl` with a square table by rows, and `sums[b][a] = sum_l other_l^(b) out_l^(a)` for
-    /// each of the others, of as many elements as the table has rows.
+    /// Derivatives of `sum_kl u_k c_kl v_l` up to the order `orders - 1` in all, for each of the `others`. Of `u` and of each of the others
+    /// there are [`ORDERS`] rows of `stride` numbers, one an order; the table has rows as long, and `rows` is room for `u` times it.
     pub fn contract(
         table: &[f64],
-        own: &[Derived],
-        out: &mut [Derived],
-        others: &[Derived],
-        sums: &mut [[Derived; 4]],
+        stride: usize,
+        orders: usize,
+        own: &[f64],
+        rows: &mut [f64],
+        others: &[f64],
+        out: &mut [Derivatives],
     ) {
-        let m = own.len();
-        let out = &mut out[..m];
-        for start in (0..m).step_by(COLUMNS) {
-            let width = COLUMNS.min(m - start);
-            let mut columns = [[0.0; 4]; COLUMNS];
-            for (row, own) in table.chunks_exact(m).zip(own) {
-                let row = &row[start..start + width];
-                // Read in place where possible: a copy of the row is a detour by the stack.
-                match row.first_chunk::<COLUMNS>() {
-                    Some(row) => add_outer::<FUSED>(&mut columns, row, own),
-                    None => add_outer::<FUSED>(&mut columns[..width], row, own),
-                }
-            }
-            out[start..start + width].copy_from_slice(&columns[..width]);
-        }
-        for (other, sums) in others.chunks_exact(m).zip(sums) {
-            let mut found = [[0.0; 4]; 4];
-            for (w, out) in other.iter().zip(&*out) {
-                for (sum, w) in found.iter_mut().zip(w) {
-                    let old = *sum;
-                    *sum = std::array::from_fn(|a| multiply_add::<FUSED>(out[a], *w, old[a]));
-                }
-            }
-            *sums = found;
+        match orders {
+            0..=2 => contract_orders::<2, FUSED>(table, stride, own, rows, others, out),
+            3 => contract_orders::<3, FUSED>(table, stride, own, rows, others, out),
+            4 => contract_orders::<4, FUSED>(table, stride, own, rows, others, out),
+            _ => contract_orders::<5, FUSED>(table, stride, own, rows, others, out),
         }
     }
 }
 
-/// Wave numbers that [`sines`] advances side by side.
-const WAVES: usize = 16;
-
-/// A number for each of some waves.
-type Waves = [f64; WAVES];
-
-#[inline(always)]
-fn times(a: &Waves, b: &Waves) -> Waves {
-    std::array::from_fn(|l| a[l] * b[l])
+widest! {
+    /// Adds `sum_b weights[b][a] v^(b)` to row `a`, for orders of both below `orders`.
+    pub fn add_weighted(
+        weights: &Derivatives,
+        stride: usize,
+        orders: usize,
+        other: &[f64],
+        rows: &mut [f64],
+    ) {
+        for (a, row) in rows.chunks_exact_mut(stride).take(orders).enumerate() {
+            for (b, other) in other.chunks_exact(stride).take(orders - a).enumerate() {
+                for (sum, x) in row.iter_mut().zip(other) {
+                    *sum = multiply_add::<FUSED>(weights[b][a], *x, *sum);
+                }
+            }
+        }
+    }
 }
 
-#[inline(always)]
-fn plus_times<const FUSED: bool>(c: &Waves, a: &Waves, b: &Waves) -> Waves {
-    std::array::from_fn(|l| multiply_add::<FUSED>(a[l], b[l], c[l]))
+widest! {
+    /// `out_kl += sum_a u_k^(a) row_al`, for orders below `orders` and as many rows as `out` has.
+    pub fn add_outer(stride: usize, orders: usize, own: &[f64], rows: &[f64], out: &mut [f64]) {
+        for start in (0..stride).step_by(COLUMNS) {
+            for (k, out) in out.chunks_exact_mut(stride).enumerate() {
+                let Some(out) = out[start..].first_chunk_mut::<COLUMNS>() else { return };
+                let mut sums = *out;
+                for (a, row) in rows.chunks_exact(stride).take(orders).enumerate() {
+                    let Some(row) = row[start..].first_chunk::<COLUMNS>() else { return };
+                    sums = add_multiple::<FUSED>(own[a * stride + k], row, &sums);
+                }
+                *out = sums;
+            }
+        }
+    }
 }
 
 /// Sine and cosine of a multiple of an angle.
@@ -460,128 +501,6 @@ pub fn phases(first: Phase, [mut sin, mut cos]: Phase, out: &mut [Phase]) {
         }
         (sin, cos) = (2.0 * sin * cos, (cos - sin) * (cos + sin));
         known *= 2;
-    }
-}
-
-/// `sum_k c_k sin(k t)`, `k = 1, 2, ..`, and its first three derivatives, from `sin t` and `cos t`.
-pub fn sines(coefficients: &[f64], sin1: f64, cos1: f64) -> Derived {
-    let mut first = [[0.0; 2]; WAVES];
-    phases([sin1, cos1], [sin1, cos1], &mut first);
-    let (sin, cos) = (first.map(|p| p[0]), first.map(|p| p[1]));
-    let mut sums = [[0.0; WAVES]; 4];
-    waves(coefficients, &sin, &cos, &mut sums);
-    let total = |sum: &Waves| {
-        let mut sum = *sum;
-        let mut left = WAVES;
-        while left > 1 {
-            left /= 2;
-            for l in 0..left {
-                sum[l] += sum[l + left];
-            }
-        }
-        sum[0]
-    };
-    [total(&sums[0]), total(&sums[1]), -total(&sums[2]), -total(&sums[3])]
-}
-
-widest! {
-    /// The sums of `c_k sin(k t)`, `k c_k cos(k t)`, `k^2 c_k sin(k t)` and `k^3 c_k cos(k t)` over every sixteenth `k`, from
-    /// the sines and cosines of the first sixteen. Whole arrays in and out: with anything else done to their elements here, compilers
-    /// take them apart.
-    fn waves(coefficients: &[f64], sin: &Waves, cos: &Waves, sums: &mut [Waves; 4]) {
-        // The angle of the last of them takes all of them on.
-        let (forth, turn) = ([cos[WAVES - 1]; WAVES], [sin[WAVES - 1]; WAVES]);
-        let back = [-sin[WAVES - 1]; WAVES];
-        let (mut sin, mut cos) = (*sin, *cos);
-        let mut k: Waves = std::array::from_fn(|l| (l + 1) as f64);
-        let mut found = *sums;
-        let (whole, rest) = coefficients.as_chunks::<WAVES>();
-        let mut last = [0.0; WAVES];
-        last[..rest.len()].copy_from_slice(rest);
-        for a in whole.iter().chain([&last]) {
-            let slope = times(a, &k);
-            let bend = times(&slope, &k);
-            let third = times(&bend, &k);
-            found[0] = plus_times::<FUSED>(&found[0], a, &sin);
-            found[1] = plus_times::<FUSED>(&found[1], &slope, &cos);
-            found[2] = plus_times::<FUSED>(&found[2], &bend, &sin);
-            found[3] = plus_times::<FUSED>(&found[3], &third, &cos);
-            let next = plus_times::<FUSED>(&times(&sin, &forth), &cos, &turn);
-            cos = plus_times::<FUSED>(&times(&cos, &forth), &sin, &back);
-            sin = next;
-            k = std::array::from_fn(|l| k[l] + WAVES as f64);
-        }
-        *sums = found;
-    }
-}
-
-/// Functions that [`series`] sums side by side: rows of its tables are filled up to a multiple of so many.
-pub const FUNCTIONS: usize = 8;
-/// Waves whose phases [`series`] makes at a time.
-const BLOCK: usize = 64;
-
-/// Several sums `sum_k c_kj sin(k t)`, `k = 1, 2, ..`, and as many of their derivatives as there are rows in `out`, from `sin t` and
-/// `cos t`; `table` is row-major in (k, function), its rows filled up with zeros to a multiple of [`FUNCTIONS`].
-pub fn series(table: &[f64], sin1: f64, cos1: f64, out: &mut [Vec<f64>]) {
-    let functions = out.first().map_or(0, Vec::len);
-    let stride = functions.next_multiple_of(FUNCTIONS);
-    out.iter_mut().for_each(|o| o.fill(0.0));
-    let mut first = [sin1, cos1];
-    let mut known = [[0.0; 2]; BLOCK];
-    for (block, rows) in table.chunks(BLOCK * stride).enumerate() {
-        let waves = rows.len() / stride;
-        phases(first, [sin1, cos1], &mut known[..waves]);
-        add_waves(rows, stride, block * BLOCK + 1, &known[..waves], out);
-        let [s, c] = known[waves - 1];
-        first = [s * cos1 + c * sin1, c * cos1 - s * sin1];
-    }
-}
-
-/// A number for each of some functions.
-type Functions = [f64; FUNCTIONS];
-
-#[inline(always)]
-fn plus_share<const FUSED: bool>(c: &Functions, a: &Functions, b: f64) -> Functions {
-    std::array::from_fn(|l| multiply_add::<FUSED>(a[l], b, c[l]))
-}
-
-/// Adds the waves from number `start` on.
-fn add_waves(rows: &[f64], stride: usize, start: usize, phases: &[Phase], out: &mut [Vec<f64>]) {
-    for tile in (0..stride).step_by(FUNCTIONS) {
-        let mut sums = [[0.0; FUNCTIONS]; 4];
-        let width = out.first().map_or(0, Vec::len).min(tile + FUNCTIONS) - tile;
-        for (sum, out) in sums.iter_mut().zip(&*out) {
-            sum[..width].copy_from_slice(&out[tile..tile + width]);
-        }
-        add_tile(rows, stride, tile, start, phases, &mut sums);
-        for (sum, out) in sums.iter().zip(&mut *out) {
-            out[tile..tile + width].copy_from_slice(&sum[..width]);
-        }
-    }
-}
-
-widest! {
-    /// [`add_waves`] of eight neighbouring functions. Whole arrays in and out, as in [`waves`].
-    fn add_tile(
-        rows: &[f64],
-        stride: usize,
-        tile: usize,
-        start: usize,
-        phases: &[Phase],
-        sums: &mut [Functions; 4],
-    ) {
-        let mut found = *sums;
-        let mut k = start as f64;
-        for (row, [s, c]) in rows.chunks_exact(stride).zip(phases) {
-            let Some(row) = row[tile..].first_chunk::<FUNCTIONS>() else { break };
-            let (slope, bend) = (k * c, -k * k * s);
-            found[0] = plus_share::<FUSED>(&found[0], row, *s);
-            found[1] = plus_share::<FUSED>(&found[1], row, slope);
-            found[2] = plus_share::<FUSED>(&found[2], row, bend);
-            found[3] = plus_share::<FUSED>(&found[3], row, -k * k * slope);
-            k += 1.0;
-        }
-        *sums = found;
     }
 }
 
@@ -691,46 +610,38 @@ mod tests {
     #[test]
     fn contractions_agree_with_the_definition() {
         let number = |i: usize| ((i * 7919) % 101) as f64 / 50.0 - 1.0;
-        for m in [1, 3, 8, 11, 16] {
-            let table: Vec<f64> = (0..m * m).map(number).collect();
-            let derived = |i: usize| -> Derived { std::array::from_fn(|a| number(5 * i + a)) };
-            let own: Vec<Derived> = (0..m).map(derived).collect();
-            let others: Vec<Derived> = (0..3 * m).map(|i| derived(i + 17)).collect();
-            let (mut out, mut sums) = (vec![[0.0; 4]; m], vec![[[0.0; 4]; 4]; 3]);
-            contract(&table, &own, &mut out, &others, &mut sums);
-            for (j, sums) in sums.iter().enumerate() {
-                for (b, a) in (0..4).flat_map(|b| (0..4).map(move |a| (b, a))) {
-                    let mut exact = 0.0;
-                    for k in 0..m {
-                        let row = &table[k * m..(k + 1) * m];
-                        let of = |(t, o): (&f64, &Derived)| t * o[b];
-                        exact += own[k][a] * row.iter().zip(&others[j * m..]).map(of).sum::<f64>();
-                    }
-                    assert!((sums[b][a] - exact).abs() < 1e-11, "{m} {} {exact}", sums[b][a]);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn sine_series_agree_with_the_library() {
-        for count in [1, 7, 8, 9, 40] {
-            let c: Vec<f64> =
-                (1..=count).map(|k| (1.7 * f64::from(k)).sin() / f64::from(k)).collect();
-            for t in [0.0f64, 0.3, 1.9, 3.1] {
-                let found = sines(&c, t.sin(), t.cos());
-                let mut exact = [0.0; 4];
-                for (k, c) in (1..).map(f64::from).zip(&c) {
-                    let (s, cos) = (k * t).sin_cos();
-                    for (e, term) in
-                        exact.iter_mut().zip([s, k * cos, -k * k * s, -k.powi(3) * cos])
-                    {
-                        *e += c * term;
+        for m in [1usize, 3, 8, 11, 16] {
+            let stride = m.next_multiple_of(COLUMNS);
+            let filled = |from: usize, rows: usize| -> Vec<f64> {
+                let at = |i: usize| if i % stride < m { number(from + i) } else { 0.0 };
+                (0..rows * stride).map(at).collect()
+            };
+            let (table, own, others) = (filled(0, m), filled(5, ORDERS), filled(17, 3 * ORDERS));
+            for orders in 2..=ORDERS {
+                let (mut rows, mut out) = (vec![0.0; ORDERS * stride], vec![[[0.0; 5]; 5]; 3]);
+                contract(&table, stride, orders, &own, &mut rows, &others, &mut out);
+                for (j, out) in out.iter().enumerate() {
+                    for (b, a) in (0..orders).flat_map(|b| (0..orders - b).map(move |a| (b, a))) {
+                        let mut exact = 0.0;
+                        for (k, l) in (0..m).flat_map(|k| (0..m).map(move |l| (k, l))) {
+                            let other = others[(j * ORDERS + b) * stride + l];
+                            exact += own[a * stride + k] * table[k * stride + l] * other;
+                        }
+                        assert!((out[b][a] - exact).abs() < 1e-11, "{m} {} {exact}", out[b][a]);
                     }
                 }
-                for d in 0..4 {
-                    let size = f64::from(count).powi(d as i32);
-                    assert!((found[d] - exact[d]).abs() < 1e-12 * size, "{found:?} {exact:?}");
+                let weights: Derivatives =
+                    std::array::from_fn(|b| std::array::from_fn(|a| number(3 + 7 * a + b)));
+                let mut rows = vec![0.0; ORDERS * stride];
+                add_weighted(&weights, stride, orders, &others, &mut rows);
+                let mut sums = vec![0.5; m * stride];
+                add_outer(stride, orders, &own, &rows, &mut sums);
+                for (k, l) in (0..m).flat_map(|k| (0..m).map(move |l| (k, l))) {
+                    let mut exact = 0.5;
+                    for (b, a) in (0..orders).flat_map(|b| (0..orders - b).map(move |a| (b, a))) {
+                        exact += weights[b][a] * own[a * stride + k] * others[b * stride + l];
+                    }
+                    assert!((sums[k * stride + l] - exact).abs() < 1e-12);
                 }
             }
         }

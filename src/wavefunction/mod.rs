@@ -7,6 +7,7 @@
 pub mod coordinate;
 pub(crate) mod exchanged;
 mod flow;
+pub(crate) mod journey;
 pub(crate) mod polarised;
 mod quotient;
 pub mod sector_base;

@@ -9,6 +9,7 @@ use super::SplineError;
 use super::cells::Cells;
 use super::subdivision::halved;
 use crate::math::scalar::Scalar;
+use crate::math::vector::lanes::{LANES, Lanes, each};
 use crate::work;
 use std::f64::consts::{FRAC_1_PI, PI};
 
@@ -122,6 +123,9 @@ impl CircularLocal {
         }
     }
 }
+
+/// Values and first four derivatives at eight points.
+pub type LanePoint = [Lanes; 5];
 
 /// Value and derivatives of a map at a point.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -241,6 +245,12 @@ impl CircularSpline {
         self.polynomials.evaluate(t)
     }
 
+    /// [`Self::evaluate`] at eight points, which the caller counts.
+    #[inline(always)]
+    pub(crate) fn lanes<const FUSED: bool>(&self, t: &Lanes) -> LanePoint {
+        self.polynomials.lanes::<FUSED>(t)
+    }
+
     /// The map and its slope alone at `t` in `[0, pi]`.
     #[inline]
     pub fn value_and_slope(&self, t: f64) -> (f64, f64) {
@@ -303,6 +313,64 @@ impl CircularSpline {
         }
         let t = self.inverse(y);
         (t, self.evaluate(t))
+    }
+
+    /// [`Self::inverse_point`] at eight values, of which only the first `samples` count: the others are as the first.
+    #[inline(always)]
+    pub(crate) fn inverse_lanes<const FUSED: bool>(
+        &self,
+        y: &Lanes,
+        samples: usize,
+    ) -> (Lanes, LanePoint) {
+        let mut at = [0.0; LANES];
+        let mut p = [[0.0; LANES]; 5];
+        let mut close = [false; LANES];
+        if let Some(cells) = self.table.len().checked_sub(1).filter(|&cells| cells > 0) {
+            work::splines(samples);
+            let h = PI / cells as f64;
+            let (mut a, mut b, mut da, mut db) =
+                ([0.0; LANES], [0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            let mut r = each(|s| y[s] * (cells as f64 * FRAC_1_PI));
+            for s in 0..LANES {
+                let k = (r[s].max(0.0) as usize).min(cells - 1);
+                r[s] -= k as f64;
+                ((a[s], da[s]), (b[s], db[s])) = (self.table[k], self.table[k + 1]);
+            }
+            let start = each(|s| {
+                let (step, rest) = (b[s] - a[s], 1.0 - r[s]);
+                let bent = rest * (h * da[s] - step) - r[s] * (h * db[s] - step);
+                let t = a[s] + r[s] * step + r[s] * rest * bent;
+                if (0.0..=PI).contains(&t) { t } else { a[s] }
+            });
+            p = self.lanes::<FUSED>(&start);
+            let inverse = each(|s| 1.0 / p[1][s]);
+            let step = each(|s| (y[s] - p[0][s]) * inverse[s]);
+            let last = TAYLOR * PI / self.cells as f64;
+            close = std::array::from_fn(|s| step[s].abs() <= last && y[s] > 0.0 && y[s] < PI);
+            // The inverse function to the second order, then Taylor's formula.
+            let step = each(|s| step[s] - 0.5 * step[s] * step[s] * p[2][s] * inverse[s]);
+            at = each(|s| (start[s] + step[s]).clamp(0.0, PI));
+            p[0] = *y;
+            for k in 1..5 {
+                p[k] = each(|s| {
+                    let bend = if k < 3 { 0.5 * step[s] * p[k + 2][s] } else { 0.0 };
+                    let slope = if k < 4 { p[k + 1][s] } else { 0.0 };
+                    p[k][s] + step[s] * (slope + bend)
+                });
+            }
+        }
+        for s in (0..LANES).filter(|&s| !close[s]) {
+            if s < samples {
+                at[s] = self.inverse(y[s]);
+                let found = self.evaluate(at[s]).derivatives;
+                p.iter_mut().zip(found).for_each(|(p, d)| p[s] = d);
+            } else {
+                at[s] = at[0];
+                p.iter_mut().for_each(|p| p[s] = p[0]);
+            }
+        }
+        work::newtons(close[..samples].iter().filter(|c| **c).count());
+        (at, p)
     }
 
     /// `t` in `[0, pi]` with `y(t) = y`, by Newton's method kept inside a shrinking bracket.

@@ -11,9 +11,11 @@
 
 use super::SplineError;
 use super::cells::Cells;
-use super::circular::{CircularLocal, CircularPoint, DEGREE, SLOPES, SUMS, lift};
+use super::circular::{CircularLocal, CircularPoint, DEGREE, LanePoint, SLOPES, SUMS, lift};
 use super::subdivision::halved;
 use crate::math::scalar::Scalar;
+use crate::math::vector::lanes::{LANES, Lanes};
+use crate::work;
 
 /// Functions whose support would reach beyond the range.
 const ENDS: usize = DEGREE.div_ceil(2);
@@ -243,6 +245,23 @@ impl ShortRange {
                 CircularPoint { derivatives: [factor * self.total, 0.0, 0.0, 0.0, 0.0] }
             }
         }
+    }
+
+    /// [`Self::evaluate`] at eight points, of which some count.
+    #[inline(always)]
+    pub(crate) fn lanes<const FUSED: bool>(&self, t: &Lanes, counted: &[bool; LANES]) -> LanePoint {
+        let inside: [bool; LANES] = std::array::from_fn(|s| t[s] < self.range);
+        work::splines((0..LANES).filter(|&s| inside[s] && counted[s]).count());
+        let mut p = [[0.0; LANES]; 5];
+        if inside.contains(&true) {
+            p = self.polynomials.lanes::<FUSED>(t);
+        }
+        for s in (0..LANES).filter(|&s| !inside[s]) {
+            let evaluate = || self.evaluate(t[s]).derivatives;
+            let found = if counted[s] { evaluate() } else { work::counted(evaluate).0 };
+            p.iter_mut().zip(found).for_each(|(p, d)| p[s] = d);
+        }
+        p
     }
 }
 

@@ -184,9 +184,202 @@ pub(crate) fn exp<const FUSED: bool>(data: &mut [Lanes]) {
     }
 }
 
+/// `out = a b` of `n x n` matrices.
+#[inline(always)]
+pub(crate) fn multiply<const FUSED: bool>(n: usize, a: &[Lanes], b: &[Lanes], out: &mut [Lanes]) {
+    const COLUMNS: usize = 4;
+    for i in 0..n {
+        let row = &a[i * n..][..n];
+        let mut j = 0;
+        while j + COLUMNS <= n {
+            let mut sums = [[0.0; LANES]; COLUMNS];
+            for (k, a) in row.iter().enumerate() {
+                let b = &b[k * n + j..][..COLUMNS];
+                for c in 0..COLUMNS {
+                    sums[c] = add_product::<FUSED>(a, &b[c], &sums[c]);
+                }
+            }
+            out[i * n + j..][..COLUMNS].copy_from_slice(&sums);
+            j += COLUMNS;
+        }
+        for j in j..n {
+            let mut sum = [0.0; LANES];
+            for (k, a) in row.iter().enumerate() {
+                sum = add_product::<FUSED>(a, &b[k * n + j], &sum);
+            }
+            out[i * n + j] = sum;
+        }
+    }
+}
+
+/// One step of the inversion of an `n x n` matrix in its place, with its element `(p, p)` as pivot.
+#[inline(always)]
+pub(crate) fn eliminate<const FUSED: bool>(n: usize, p: usize, a: &mut [Lanes]) {
+    let (above, rest) = a.split_at_mut(p * n);
+    let (pivot, below) = rest.split_at_mut(n);
+    let inverse = each(|s| 1.0 / pivot[p][s]);
+    pivot[p] = [1.0; LANES];
+    pivot.iter_mut().for_each(|v| *v = product(v, &inverse));
+    for row in above.chunks_exact_mut(n).chain(below.chunks_exact_mut(n)) {
+        let factor = each(|s| -row[p][s]);
+        row[p] = [0.0; LANES];
+        for (r, q) in row.iter_mut().zip(&*pivot) {
+            *r = add_product::<FUSED>(&factor, q, r);
+        }
+    }
+}
+
+/// Replaces the lower triangle of a positive definite matrix by the factors of `L D L^T`, `D` on the diagonal.
+#[inline(always)]
+pub(crate) fn factorise<const FUSED: bool>(n: usize, a: &mut [Lanes]) {
+    for p in 0..n {
+        let inverse = each(|s| 1.0 / a[p * n + p][s]);
+        // From the last row up: those above are still as they were.
+        for i in (p + 1..n).rev() {
+            let factor = product(&a[i * n + p], &inverse);
+            for j in p + 1..=i {
+                let below = a[j * n + p];
+                let own = &mut a[i * n + j];
+                *own = each(|s| multiply_add::<FUSED>(-factor[s], below[s], own[s]));
+            }
+            a[i * n + p] = factor;
+        }
+    }
+}
+
+/// Solves `L D L^T x = b` in place with the factors of [`factorise`].
+#[inline(always)]
+pub(crate) fn backsolve<const FUSED: bool>(n: usize, a: &[Lanes], b: &mut [Lanes]) {
+    for i in 0..n {
+        let mut own = b[i];
+        for k in 0..i {
+            own = each(|s| multiply_add::<FUSED>(-a[i * n + k][s], b[k][s], own[s]));
+        }
+        b[i] = own;
+    }
+    for i in (0..n).rev() {
+        let mut own = each(|s| b[i][s] / a[i * n + i][s]);
+        for k in i + 1..n {
+            own = each(|s| multiply_add::<FUSED>(-a[k * n + i][s], b[k][s], own[s]));
+        }
+        b[i] = own;
+    }
+}
+
+/// Sines and cosines, to two units in the last place up to 1e5 turns. Polynomials of S. Moshier's Cephes library.
+#[inline(always)]
+pub(crate) fn sin_cos<const FUSED: bool>(x: &Lanes) -> (Lanes, Lanes) {
+    // Adding and subtracting this rounds to an integer, whose bits are left at the low end.
+    const ROUND: f64 = 6755399441055744.0;
+    // A quarter turn in three parts, the first two with few enough bits for exact multiples.
+    const QUARTER: [f64; 3] =
+        [1.570_796_251_296_997, 7.549_789_415_861_596e-8, 5.390_302_858_158_119e-15];
+    const SINE: [f64; 6] = [
+        1.589_623_015_765_465_7e-10,
+        -2.505_074_776_285_780_7e-8,
+        2.755_731_362_138_572_5e-6,
+        -1.984_126_982_958_954e-4,
+        8.333_333_333_322_118e-3,
+        -1.666_666_666_666_663e-1,
+    ];
+    const COSINE: [f64; 6] = [
+        -1.135_853_652_138_768_2e-11,
+        2.087_570_084_197_473e-9,
+        -2.755_731_417_929_674e-7,
+        2.480_158_728_885_170_4e-5,
+        -1.388_888_888_887_305_6e-3,
+        4.166_666_666_666_659e-2,
+    ];
+    let shifted = each(|s| multiply_add::<FUSED>(x[s], std::f64::consts::FRAC_2_PI, ROUND));
+    let quarters = each(|s| ROUND - shifted[s]);
+    let mut r = *x;
+    for part in QUARTER {
+        r = add_product::<FUSED>(&quarters, &[part; LANES], &r);
+    }
+    let square = product(&r, &r);
+    let polynomial = |c: &[f64; 6]| {
+        let mut sum = [c[0]; LANES];
+        for c in &c[1..] {
+            sum = add_product::<FUSED>(&sum, &square, &[*c; LANES]);
+        }
+        sum
+    };
+    let sine = add_product::<FUSED>(&product(&polynomial(&SINE), &square), &r, &r);
+    let bent = product(&polynomial(&COSINE), &product(&square, &square));
+    let cosine = each(|s| 1.0 - (0.5 * square[s] - bent[s]));
+    let turned = |quarter: u64| {
+        each(|s| {
+            let q = shifted[s].to_bits().wrapping_add(quarter);
+            let value = if q & 1 == 0 { sine[s] } else { cosine[s] };
+            f64::from_bits(value.to_bits() ^ ((q & 2) << 62))
+        })
+    };
+    (turned(0), turned(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    widest! {
+        fn sines(x: &Lanes, out: &mut [Lanes; 2]) {
+            let (sin, cos) = sin_cos::<FUSED>(x);
+            *out = [sin, cos];
+        }
+    }
+
+    widest! {
+        fn solve(n: usize, a: &mut [Lanes], b: &mut [Lanes], c: &mut [Lanes]) {
+            let mut inverse = a.to_vec();
+            (0..n).for_each(|p| eliminate::<FUSED>(n, p, &mut inverse));
+            multiply::<FUSED>(n, a, &inverse, c);
+            factorise::<FUSED>(n, a);
+            backsolve::<FUSED>(n, a, b);
+        }
+    }
+
+    #[test]
+    fn matrices_are_inverted_and_solved() {
+        let number = |i: usize| ((i * 7919) % 101) as f64 / 50.0 - 1.0;
+        for n in [1, 2, 3, 6, 9] {
+            let element = |i: usize, j: usize, s: usize| {
+                let off = 0.3 * number(3 * i.min(j) + 17 * i.max(j) + 5 * s) / n as f64;
+                if i == j { 1.0 + off } else { off }
+            };
+            let mut a: Vec<Lanes> =
+                (0..n * n).map(|ij| each(|s| element(ij / n, ij % n, s))).collect();
+            let x: Vec<Lanes> = (0..n).map(|i| each(|s| number(i + 11 * s))).collect();
+            let mut b: Vec<Lanes> = (0..n)
+                .map(|i| each(|s| (0..n).map(|j| element(i, j, s) * x[j][s]).sum()))
+                .collect();
+            let mut unit = vec![[f64::NAN; LANES]; n * n];
+            solve(n, &mut a, &mut b, &mut unit);
+            for s in 0..LANES {
+                for ij in 0..n * n {
+                    let exact = if ij / n == ij % n { 1.0 } else { 0.0 };
+                    assert!((unit[ij][s] - exact).abs() < 1e-14);
+                }
+                assert!(b.iter().zip(&x).all(|(b, x)| (b[s] - x[s]).abs() < 1e-14));
+            }
+        }
+    }
+
+    #[test]
+    fn sines_agree_with_the_library() {
+        let mut out = [[0.0; LANES]; 2];
+        for i in -30_000..=30_000 {
+            let x = f64::from(i) * 1e-3;
+            sines(&[x; LANES], &mut out);
+            assert!((out[0][3] - x.sin()).abs() <= 4e-16 * x.sin().abs().max(1e-300), "{x}");
+            assert!((out[1][5] - x.cos()).abs() <= 4e-16 * x.cos().abs().max(1e-300), "{x}");
+        }
+        let pi = std::f64::consts::PI;
+        sines(&[pi, -pi, 0.0, 1e-300, f64::NAN, f64::INFINITY, 1e5, -0.0], &mut out);
+        assert!((out[0][0] / pi.sin() - 1.0).abs() < 1e-9 && out[0][1] == -out[0][0]);
+        assert!(out[0][2] == 0.0 && out[1][2] == 1.0 && out[0][3] == 1e-300);
+        assert!(out[0][4].is_nan() && out[1][5].is_nan());
+        assert!((out[0][6] - 1e5f64.sin()).abs() < 1e-15);
+    }
 
     #[test]
     fn eight_samples_are_as_one() {

@@ -1,9 +1,6 @@
-//! Kinetic local energies of eight configurations side by side.
+//! Kinetic local energies of eight configurations side by side: see [`Journey`].
 //!
-//! Between the layers a coordinate carries its value, its gradient and its Laplacian in the positions of the particles. Within a
-//! layer everything is a function of the layer's inputs `u`: group `i` of a network depends on `u_<i` alone and carries
-//! derivatives by these only, and of its second derivatives no more than `sum_ab f_ab G_ab` with `G_ab = grad u_a . grad u_b` (its
-//! bend). By `grad f = sum_a f_a grad u_a` and `lap f = sum_ab f_ab G_ab + sum_a f_a lap u_a` that becomes derivatives in positions again.
+//! Group `i` of a network depends on the inputs before `i` alone and carries derivatives by these only.
 
 use super::conditioner::{Conditioner, LaneActivations};
 use super::layer::{FirstWeights, SplineLayer, Splines};
@@ -14,26 +11,8 @@ use crate::math::vector::lanes::{
     self, LANES, Lanes, Part, add_product, bend, each, exp, product, scaled, sum,
 };
 use crate::math::vector::widest;
+use crate::wavefunction::journey::{Journey, Slopes, ZERO};
 use crate::work;
-
-const ZERO: Lanes = [0.0; LANES];
-
-/// Coordinates with derivatives in the positions.
-#[derive(Clone, Debug, Default)]
-struct Points {
-    value: Vec<Lanes>,
-    laplacian: Vec<Lanes>,
-    /// Row-major, one row a coordinate.
-    gradient: Vec<Lanes>,
-}
-
-/// A function of the inputs of a layer without its value.
-#[derive(Clone, Debug, Default)]
-struct Slopes {
-    bend: Lanes,
-    /// By each input.
-    by: Vec<Lanes>,
-}
 
 /// Scratch memory of one dimension of a layer or of the prior.
 #[derive(Clone, Debug, Default)]
@@ -55,19 +34,11 @@ struct Scratch {
     parts: Vec<Part>,
 }
 
-/// Eight configurations on their way through the layers.
+/// Eight configurations within the layers.
 #[derive(Clone, Debug, Default)]
 struct State {
-    /// Number of coordinates.
-    n: usize,
-    points: Points,
-    mapped: Points,
-    /// Of the gradients of the points, row-major.
-    gram: Vec<Lanes>,
-    /// Of `log |psi|`, in the positions.
-    laplacian: Lanes,
-    gradient: Vec<Lanes>,
-    /// What a layer adds to them.
+    journey: Journey,
+    /// What a layer adds to `log |psi|`.
     log: Slopes,
     scratch: Scratch,
 }
@@ -75,7 +46,6 @@ struct State {
 /// Intermediate values of a block of configurations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Block {
-    samples: usize,
     state: State,
     networks: Vec<LaneActivations>,
 }
@@ -83,63 +53,35 @@ pub(crate) struct Block {
 impl Block {
     /// Begins anew, for so many configurations of `n` particles.
     pub(super) fn clear(&mut self, n: usize, samples: usize) {
-        self.samples = samples;
-        let state = &mut self.state;
-        state.n = n;
-        for points in [&mut state.points, &mut state.mapped] {
-            points.value.resize(n, ZERO);
-            points.laplacian.resize(n, ZERO);
-            points.gradient.resize(n * n, ZERO);
-        }
-        state.gram.resize(n * n, ZERO);
-        state.gradient.resize(n, ZERO);
-        for slopes in [&mut state.log, &mut state.scratch.value, &mut state.scratch.slope] {
+        let State { journey, log, scratch } = &mut self.state;
+        journey.clear(n, samples);
+        for slopes in [log, &mut scratch.value, &mut scratch.slope] {
             slopes.by.resize(n, ZERO);
         }
     }
 
     /// Takes a configuration's image in the cube and what is known of its `log |psi|`.
     pub(super) fn set<const N: usize>(&mut self, s: usize, u: &[Jet<N>], log: Jet<N>) {
-        let State { n, points, laplacian, gradient, .. } = &mut self.state;
-        for (i, u) in u.iter().enumerate() {
-            points.value[i][s] = u.value;
-            points.laplacian[i][s] = u.laplacian;
-            let row = &mut points.gradient[i * *n..][..*n];
-            row.iter_mut().zip(&u.gradient).for_each(|(to, from)| to[s] = *from);
-        }
-        laplacian[s] = log.laplacian;
-        gradient.iter_mut().zip(&log.gradient).for_each(|(to, from)| to[s] = *from);
+        self.state.journey.put(s, u, log);
     }
 
     /// Lanes without a configuration follow the first.
     pub(super) fn fill(&mut self) {
-        let State { points, laplacian, gradient, .. } = &mut self.state;
-        let all = points.value.iter_mut().chain(&mut points.laplacian);
-        for lanes in all.chain(&mut points.gradient).chain(gradient).chain([laplacian]) {
-            let first = lanes[0];
-            lanes[self.samples..].fill(first);
-        }
+        self.state.journey.fill();
     }
 
     /// The coordinates in reverse order.
     pub(super) fn reverse(&mut self) {
-        let State { n, points, .. } = &mut self.state;
-        points.value.reverse();
-        points.laplacian.reverse();
-        // The components of each stay as they are.
-        for i in 0..*n / 2 {
-            let (left, right) = points.gradient.split_at_mut((*n - 1 - i) * *n);
-            left[i * *n..][..*n].swap_with_slice(&mut right[..*n]);
-        }
+        self.state.journey.reverse();
     }
 
     /// Evaluates network number `l` at the points.
     fn network_of(&mut self, l: usize, conditioner: &Conditioner) {
-        let State { n, points, gram, .. } = &mut self.state;
-        work::splines(*n * self.samples);
-        products(*n, &points.gradient, gram);
+        let journey = &mut self.state.journey;
+        work::splines(journey.n * journey.samples());
+        journey.measure();
         self.networks.resize_with(self.networks.len().max(l + 1), LaneActivations::default);
-        conditioner.forward_lanes(&points.value, gram, &mut self.networks[l]);
+        conditioner.forward_lanes(&journey.points.value, &journey.gram, &mut self.networks[l]);
     }
 
     /// Through a layer, whose network is number `l`; false where there is no kernel for its splines.
@@ -160,8 +102,7 @@ impl Block {
 
     /// Of a configuration, in Hartree.
     pub(super) fn kinetic(&self, s: usize) -> f64 {
-        let square: f64 = self.state.gradient.iter().map(|g| g[s] * g[s]).sum();
-        -0.5 * (self.state.laplacian[s] + square)
+        self.state.journey.kinetic(s)
     }
 
     /// Activations of a network.
@@ -171,28 +112,12 @@ impl Block {
 }
 
 widest! {
-    /// The inner products of rows of `n`.
-    fn products(n: usize, rows: &[Lanes], gram: &mut [Lanes]) {
-        for a in 0..n {
-            for b in 0..=a {
-                let mut total = ZERO;
-                for (x, y) in rows[a * n..][..n].iter().zip(&rows[b * n..][..n]) {
-                    total = add_product::<FUSED>(x, y, &total);
-                }
-                gram[a * n + b] = total;
-                gram[b * n + a] = total;
-            }
-        }
-    }
-}
-
-widest! {
     /// A layer: its splines with weights from the logits.
     fn map(basis: &MonotoneBasis, first: &FirstWeights, logits: &[Lanes], state: &mut State) {
         state.log.clear();
         let (free, floor) = (1.0 - basis.floor(), basis.floor());
-        for i in 0..state.n {
-            let u = state.points.value[i];
+        for i in 0..state.journey.n {
+            let u = state.journey.points.value[i];
             state.scratch.local.evaluate(basis.splines(), &u, 3);
             state.scratch.local.accumulate();
             if i == 0 {
@@ -200,7 +125,7 @@ widest! {
             } else {
                 exponentials::<FUSED>(basis.identity_logits(), logits, i, state);
             }
-            let State { n, points, mapped, gram, log, scratch, .. } = &mut *state;
+            let State { journey: Journey { n, points, mapped, gram, .. }, log, scratch } = &mut *state;
             let n = *n;
             let Scratch { before, total, moments, value, slope, .. } = scratch;
             // The spline and its slope.
@@ -228,8 +153,9 @@ widest! {
             let (gradient, row) = (&points.gradient, &mut mapped.gradient[i * n..][..n]);
             mapped.laplacian[i] = value.in_positions::<FUSED>(i, &points.laplacian, gradient, row, false);
         }
-        state.add_log::<FUSED>();
-        std::mem::swap(&mut state.points, &mut state.mapped);
+        let State { journey, log, .. } = state;
+        journey.add_log::<FUSED>(log);
+        std::mem::swap(&mut journey.points, &mut journey.mapped);
     }
 }
 
@@ -237,12 +163,12 @@ widest! {
     /// The prior from the outputs of its network.
     fn base(prior: &OSplinePrior, outputs: &[Lanes], state: &mut State) {
         state.log.clear();
-        let n = state.n;
+        let n = state.journey.n;
         let rows = outputs.len() / (n + 1);
         for i in 0..n {
             let basis = &prior.bases[i];
-            state.scratch.local.evaluate(basis.basis(), &state.points.value[i], 2);
-            let State { gram, log, scratch, .. } = &mut *state;
+            state.scratch.local.evaluate(basis.basis(), &state.journey.points.value[i], 2);
+            let State { journey: Journey { gram, .. }, log, scratch } = &mut *state;
             let Scratch { local, weights, coefficients, gathered, moments, value, slope, parts, .. } =
                 scratch;
             moments.resize((n + 2).max(moments.len()), [ZERO; 4]);
@@ -296,7 +222,8 @@ widest! {
             value.logarithm::<FUSED>(&inverse, i, gram, n);
             log.add::<FUSED>(1.0, value, i);
         }
-        state.add_log::<FUSED>();
+        let State { journey, log, .. } = state;
+        journey.add_log::<FUSED>(log);
     }
 }
 
@@ -343,7 +270,7 @@ fn exponentials<const FUSED: bool>(
     i: usize,
     state: &mut State,
 ) {
-    let State { n, gram, scratch, .. } = state;
+    let State { journey: Journey { n, gram, .. }, scratch, .. } = state;
     let (n, k) = (*n, identity.len());
     let Scratch { local, weights, gathered, before, total, moments, .. } = scratch;
     let logit = |c: usize, j: usize| &logits[c * (logits.len() / (n + 1)) + i * k + j];
@@ -411,24 +338,7 @@ impl Scratch {
     }
 }
 
-impl State {
-    /// What the inputs of a layer add to `log |psi|`, in positions.
-    #[inline(always)]
-    fn add_log<const FUSED: bool>(&mut self) {
-        let State { n, points, laplacian, gradient, log, .. } = self;
-        let added =
-            log.in_positions::<FUSED>(*n - 1, &points.laplacian, &points.gradient, gradient, true);
-        *laplacian = sum(laplacian, &added);
-    }
-}
-
 impl Slopes {
-    #[inline(always)]
-    fn clear(&mut self) {
-        self.bend = ZERO;
-        self.by.fill(ZERO);
-    }
-
     /// Adds a multiple of a function of the inputs up to number `i`.
     #[inline(always)]
     fn add<const FUSED: bool>(&mut self, weight: f64, other: &Slopes, i: usize) {
@@ -485,31 +395,5 @@ impl Slopes {
         let square = bend::<FUSED>(gram, n, i + 1, |b| self.by[b]);
         let bend = self.bend;
         self.bend = each(|s| bend[s] * inverse[s] - square[s]);
-    }
-
-    /// Of a function of the inputs up to number `i`, the gradient in positions, or what is added to it, and the Laplacian
-    /// (returned).
-    #[inline(always)]
-    fn in_positions<const FUSED: bool>(
-        &self,
-        i: usize,
-        laplacian: &[Lanes],
-        gradient: &[Lanes],
-        out: &mut [Lanes],
-        add: bool,
-    ) -> Lanes {
-        let n = out.len();
-        let mut total = self.bend;
-        for (by, laplacian) in self.by[..=i].iter().zip(laplacian) {
-            total = add_product::<FUSED>(by, laplacian, &total);
-        }
-        for (c, out) in out.iter_mut().enumerate() {
-            let mut sum = if add { *out } else { ZERO };
-            for (b, by) in self.by[..=i].iter().enumerate() {
-                sum = add_product::<FUSED>(by, &gradient[b * n + c], &sum);
-            }
-            *out = sum;
-        }
-        total
     }
 }

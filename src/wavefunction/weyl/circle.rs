@@ -7,6 +7,7 @@
 //! Its knots mark places on the circle. Angles are counted from the [`anchor`] of the external potential, so that a
 //! potential that is shifted gives the same state, shifted.
 
+use super::lanes::Block;
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::spline::PeriodicSpline;
@@ -169,6 +170,11 @@ impl CircleLayer {
                 }
             }
         }
+    }
+
+    /// There is no kernel for eight configurations.
+    pub(super) fn lanes(&self, _block: &mut Block) -> bool {
+        false
     }
 
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,

@@ -5,8 +5,10 @@
 
 use crate::math::scalar::Scalar;
 use crate::math::spline::CircularSpline;
-use crate::math::spline::circular::{CircularAdjoint, CircularLocal, CircularPoint};
+use crate::math::spline::circular::{CircularAdjoint, CircularLocal, CircularPoint, LanePoint};
 use crate::math::spline::short_range::{ShortRange, ShortRangeAdjoint, ShortRangeLocal};
+use crate::math::vector::lanes::{LANES, Lanes, each, scaled};
+use crate::work;
 
 /// An odd displacement function.
 #[derive(Clone, Debug)]
@@ -111,6 +113,21 @@ impl Displacement {
                 p
             }
             Displacement::ShortRange(s) => s.evaluate(t),
+        }
+    }
+
+    /// [`Self::evaluate`] at eight points, of which some count.
+    #[inline(always)]
+    pub(crate) fn lanes<const FUSED: bool>(&self, t: &Lanes, counted: &[bool; LANES]) -> LanePoint {
+        match self {
+            Displacement::Circular { spline, kappa } => {
+                work::splines(counted.iter().filter(|c| **c).count());
+                let mut p = spline.lanes::<FUSED>(t);
+                p[0] = each(|s| p[0][s] - t[s]);
+                p[1] = p[1].map(|d| d - 1.0);
+                p.map(|p| scaled(*kappa, &p))
+            }
+            Displacement::ShortRange(short) => short.lanes::<FUSED>(t, counted),
         }
     }
 }

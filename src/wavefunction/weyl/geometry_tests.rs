@@ -484,3 +484,45 @@ fn even_numbers_on_a_ring_are_refused() {
     let error = Weyl::new(&WeylSettings::default(), Sector::new(3, 2), system).unwrap_err();
     assert_eq!(error, WavefunctionError::EvenOnRing { found: 2 });
 }
+
+#[test]
+fn eight_samples_are_as_one() {
+    use super::tests::check_blocks;
+    use LayerKind::*;
+    cases().iter().for_each(|(flow, ..)| check_blocks(flow));
+    let inverse_square = Interaction::InverseSquare { strength: 2.0 };
+    let trap = External::Harmonic { frequency: 1.0 };
+    let wide = Geometry::Box { half_width: 9.0 };
+    let narrow = Geometry::Box { half_width: 2.5 };
+    let line = Geometry::Line;
+    let (relative, few) = (BaseSettings::RelativeMotion, BaseSettings::Gaps);
+    let (field, free) = (BaseSettings::default(), BaseSettings::FreeFermions);
+    for (base, external, interaction, geometry, sectors) in [
+        (relative, trap.clone(), soft_coulomb(), line, vec![(1, 1), (2, 0)]),
+        (BaseSettings::Calogero, trap.clone(), inverse_square, line, vec![(4, 0)]),
+        (few, trap, soft_coulomb(), line, vec![(3, 0)]),
+        (field.clone(), tilted_trap(), soft_coulomb(), wide, vec![(1, 1), (4, 3)]),
+        (field, External::Free, soft_coulomb(), narrow, vec![(2, 0), (3, 3)]),
+        (free, corrugation(), soft_coulomb(), RING, vec![(1, 1), (5, 3)]),
+    ] {
+        for (up, down) in sectors {
+            let h = hamiltonian(external.clone(), interaction.clone());
+            let layers = vec![Pair, PairInverse, Monotone, Pair, TwoBody, PairInverse];
+            let settings = WeylSettings {
+                base: base.clone(),
+                layers: Some(layers),
+                monotone_cells: 6,
+                pair_cells: Some(7),
+                coordinate_cells: 24,
+                two_body_functions: 5,
+                ..Default::default()
+            };
+            let mut flow = build(&settings, Sector::new(up, down), &h, geometry);
+            let mut rng = Pcg64::seed_from_u64(23);
+            let moved: Vec<f64> =
+                flow.parameters.iter().map(|_| 0.7 * rng.random_range(-1.0..1.0)).collect();
+            flow.set_parameters(&moved).unwrap();
+            check_blocks(&flow);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The layers of the Weyl flow: a file each, and an entry each in the list of this one.
 
 use super::circle::{CircleLayer, CircleTrace};
+use super::lanes::Block;
 use super::monotone::{self, MonotoneLayer, MonotoneTrace};
 use super::pair::{self, PairLayer, PairSpace, PairTrace};
 use super::two_body::{self, TwoBodyLayer, TwoBodyTrace};
@@ -55,7 +56,7 @@ pub struct Kind {
 
 /// Writes [`LayerKind`], the layers and their traces from a list of both.
 ///
-/// A layer has `parameters`, `set_parameters`, `refine`, `roughness`, `forward`, `backward` and `inverse`.
+/// A layer has `parameters`, `set_parameters`, `refine`, `roughness`, `forward`, `lanes`, `backward` and `inverse`.
 macro_rules! layers {
     (
         $($field:ident: $name:ident($layer:ty, $trace:ident)
@@ -114,6 +115,11 @@ macro_rules! layers {
                 det: &mut LogProduct<T>,
             ) {
                 match self { $(Layer::$name(l) => l.forward(angles, reverse, &mut trace.$field, det),)* }
+            }
+
+            /// [`Self::forward`] for eight configurations; false where there is no kernel for them.
+            pub(super) fn lanes(&self, block: &mut Block) -> bool {
+                match self { $(Layer::$name(l) => l.lanes(block),)* }
             }
 
             pub(super) fn backward<T: Scalar>(

@@ -16,8 +16,10 @@
 
 pub mod base;
 pub mod circle;
+mod coupling;
 pub mod displacement;
 pub mod ensemble;
+mod lanes;
 mod layer;
 pub mod monotone;
 mod newton;
@@ -40,6 +42,7 @@ pub use base::{
     BaseSettings, DeterminantSum, MeanFieldSettings, MultiDeterminantSettings, Orbitals,
 };
 use circle::{CircleLayer, anchor};
+use lanes::Block;
 pub use layer::{Kind, LayerKind, Sizes};
 use layer::{Layer, LayerTrace, Making};
 use monotone::MonotoneLayer;
@@ -352,7 +355,7 @@ impl Weyl {
 
 impl Flow for Weyl {
     type Trace<T: Scalar> = Trace<T>;
-    type Block = ();
+    type Block = Block;
 
     fn forward<T: Scalar>(&self, x: &[T], reverse: bool, trace: &mut Trace<T>) -> (T, f64) {
         let (scale, origin) = (self.space.scale(), self.space.origin());
@@ -369,6 +372,17 @@ impl Flow for Weyl {
             log += T::constant(f64::NEG_INFINITY);
         }
         (log + det.ln() * 0.5, sign)
+    }
+
+    fn kinetic_energies<const N: usize>(
+        &self,
+        x: &[f64],
+        jets: &mut Trace<Jet<N>>,
+        block: &mut Block,
+        kinetic: &mut [f64],
+    ) -> bool {
+        self.kinetic_of_block(x, jets, block, kinetic);
+        true
     }
 
     fn backward<T: Scalar>(&self, trace: &mut Trace<T>, parameters_bar: &mut [T]) {

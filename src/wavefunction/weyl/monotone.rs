@@ -3,12 +3,17 @@
 //! `z_i = s(theta_i)` with a reflected circular spline `s`, and its inverse; `log |det| = ± sum_i log s'`.
 //! Trainable (the layer S), or fixed to the mean-field density (`s0` and its inverse).
 
+use super::lanes::{Block, turns};
 use super::layer::Kind;
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::spline::CircularSpline;
 use crate::math::spline::circular::CircularAdjoint;
+use crate::math::vector::lanes::{add_product, each, product};
+use crate::math::vector::widest;
 use crate::system::Sector;
+use crate::wavefunction::journey::{Journey, shrink, stretch};
+use crate::work;
 use std::f64::consts::PI;
 
 /// A trainable map of each spin.
@@ -161,6 +166,14 @@ impl MonotoneLayer {
         }
     }
 
+    /// [`Self::forward`] for eight configurations.
+    pub(super) fn lanes(&self, block: &mut Block) -> bool {
+        for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
+            map(spline, self.inverted, spin, &mut block.journey);
+        }
+        true
+    }
+
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
     /// adds the adjoints of the parameters.
     pub fn backward<T: Scalar>(
@@ -210,6 +223,39 @@ impl MonotoneLayer {
                     spline.inverse(folded)
                 };
                 *angle = start + sign * image;
+            }
+        }
+    }
+}
+
+widest! {
+    /// Takes some coordinates through a spline or its inverse.
+    fn map(
+        spline: &CircularSpline,
+        inverted: bool,
+        range: std::ops::Range<usize>,
+        journey: &mut Journey,
+    ) {
+        let samples = journey.samples();
+        let Journey { n, points, log, .. } = journey;
+        for i in range {
+            let (value, laplacian) = (&mut points.value[i], &mut points.laplacian[i]);
+            let gradient = &mut points.gradient[i * *n..][..*n];
+            let start = turns(value);
+            let sign = each(|s| if value[s] < start[s] { -1.0 } else { 1.0 });
+            let folded = each(|s| (value[s] - start[s]) * sign[s]);
+            if inverted {
+                let (at, [_, slope, bend, third, _]) =
+                    spline.inverse_lanes::<FUSED>(&folded, samples);
+                *value = add_product::<FUSED>(&at, &sign, &start);
+                let derivatives = [slope, product(&sign, &bend), third];
+                shrink::<FUSED>(&derivatives, laplacian, gradient, log);
+            } else {
+                work::splines(samples);
+                let [image, slope, bend, third, _] = spline.lanes::<FUSED>(&folded);
+                *value = add_product::<FUSED>(&image, &sign, &start);
+                let derivatives = [slope, product(&sign, &bend), third];
+                stretch::<FUSED>(&derivatives, laplacian, gradient, log);
             }
         }
     }

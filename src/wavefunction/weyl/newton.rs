@@ -6,7 +6,10 @@ use crate::work;
 pub const STEPS: usize = 200;
 
 /// Residual below which steps no longer help, in radians.
-const ROUNDING: f64 = 4e-16;
+pub const ROUNDING: f64 = 4e-16;
+
+/// A part of a step so short that what it should gain is rounding.
+pub const SHORTEST: f64 = 1e-6;
 
 /// A full step smaller than this is the last: the error after it is of the order of its square, in radians.
 pub const LAST_STEP: f64 = 1e-9;
@@ -56,7 +59,7 @@ pub fn solve(
                 break true;
             }
             length *= 0.5;
-            if length < 1e-6 {
+            if length < SHORTEST {
                 break false;
             }
         };

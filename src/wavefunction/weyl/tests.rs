@@ -8,6 +8,7 @@ use crate::sampling::Sampling;
 use crate::system::{External, Hamiltonian, Interaction};
 use crate::train::{self, Schedule, Stopping};
 use crate::wavefunction::testing::samples;
+use crate::work::{self, Work};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -450,5 +451,57 @@ fn non_interacting_fermions_have_no_variance_at_the_start() {
             let sigma = crate::math::statistics::Moments::of(&energies).variance().sqrt();
             assert!(sigma < 1e-8, "{:?} {up} {down}: {sigma:e}", hamiltonian.external);
         }
+    }
+}
+
+/// Eight at a time give what one at a time does, each the same bits whatever is beside it, and count as much.
+pub(super) fn check_blocks(flow: &Weyl) {
+    let n = flow.sector.particles();
+    let x: Vec<f64> = samples(flow, 31, 17).concat();
+    let mut evaluator = flow.evaluator();
+    let mut all = vec![0.0; 17];
+    let ((), counted) = work::counted(|| evaluator.kinetic_energies(&x, &mut all));
+    let mut one_by_one = Work::NONE;
+    for (x, found) in x.chunks_exact(n).zip(&all) {
+        let mut gradient = vec![0.0; n];
+        let (_, laplacian) = flow.evaluator().derivatives(x, &mut gradient);
+        let square = gradient.iter().map(|g| g * g).sum::<f64>();
+        let exact = -0.5 * (laplacian + square);
+        let size = 1.0 + laplacian.abs() + square;
+        assert!((found - exact).abs() < 1e-10 * size, "{found} {exact} {size} {:?}", flow.sector);
+        let mut alone = [0.0];
+        let ((), work) = work::counted(|| evaluator.kinetic_energies(x, &mut alone));
+        assert_eq!(alone[0].to_bits(), found.to_bits());
+        one_by_one = one_by_one.and(work);
+    }
+    assert_eq!(counted, one_by_one);
+    // In blocks of every length, from either end.
+    for count in 2..17 {
+        for reverse in [false, true] {
+            let place = |s: usize| if reverse { 16 - s } else { s };
+            let moved: Vec<f64> =
+                (0..count).flat_map(|s| x[place(s) * n..][..n].to_vec()).collect();
+            let mut found = vec![0.0; count];
+            evaluator.kinetic_energies(&moved, &mut found);
+            for (s, found) in found.iter().enumerate() {
+                assert_eq!(found.to_bits(), all[place(s)].to_bits(), "{count} {s}");
+            }
+        }
+    }
+}
+
+#[test]
+fn eight_samples_are_as_one() {
+    use LayerKind::*;
+    cases().iter().for_each(check_blocks);
+    let layers = [Pair, Monotone, PairInverse, ToMeanField, TwoBody, FromMeanField];
+    for (base, up, down) in [
+        (BaseSettings::default(), 5, 0),
+        (BaseSettings::FreeFermions, 4, 3),
+        (BaseSettings::Fermionised, 2, 1),
+        (interaction(5), 1, 1),
+        (interaction(5), 3, 2),
+    ] {
+        check_blocks(&shaken_over(base, &layers, Sector::new(up, down)));
     }
 }

@@ -13,13 +13,17 @@
 //! On a ring there are no reflections to commute with, only turns: `z_i = theta_i + sum_{j≠i} F(theta_i, theta_j)` with all
 //! real waves `1, cos t, sin t, cos 2t, ..` of either angle instead of cosines, and 1 in the place of the sine in front.
 
+use super::coupling::{self, Coupling, Push};
+use super::lanes::Block;
 use super::layer::{Kind, Layer};
 use super::newton::{self, NewtonScratch};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
-use crate::math::vector::{self, Derived, Phase};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sin_cos};
+use crate::math::vector::{self, COLUMNS, Derivatives, ORDERS, Phase, widest};
 use crate::system::Sector;
+use crate::wavefunction::journey::{Journey, ZERO};
 
 /// Sharpness of the bound on the coefficients.
 const SHARPNESS: i32 = 8;
@@ -43,9 +47,11 @@ pub struct TwoBodyLayer {
     share: f64,
     /// Largest number of partners of equal and of opposite spin; a kind without any has no table.
     partners: [usize; 2],
-    /// Parameters and coefficients, table after table, row-major in `(k, l)`.
+    /// Table after table, row-major in `(k, l)`.
     parameters: Vec<f64>,
+    /// The same, with rows filled up to `stride`.
     coefficients: Vec<f64>,
+    stride: usize,
     /// What parameters are multiplied by to become coefficients, and its gradient.
     scale: f64,
     scale_gradient: Vec<f64>,
@@ -54,30 +60,31 @@ pub struct TwoBodyLayer {
 /// What the reverse sweep needs again, and scratch memory.
 #[derive(Clone, Debug, Default)]
 pub struct TwoBodyTrace<T> {
+    /// The angles, where the reverse sweep follows.
+    argument: Vec<T>,
     field: Field<T>,
     inverse: Vec<T>,
-    coefficients_bar: Vec<T>,
-    cosines_bar: Vec<T>,
-    slopes_bar: Vec<T>,
-    /// Partners' cosine slopes weighted by the adjoints of `dF/dtheta_j`.
-    crossed: Vec<T>,
     pairs: PairWork,
     target: Vec<f64>,
     solution: Vec<f64>,
     newton: NewtonScratch,
 }
 
-/// Scratch memory of the evaluation pair by pair.
+/// Pairs in plain numbers.
 #[derive(Clone, Debug, Default)]
 struct PairWork {
     /// Sines and cosines of `k theta_i` of one particle.
     phases: Vec<Phase>,
-    /// `cos(k theta_i)` with its derivatives, `particles x functions`.
-    waves: Vec<Derived>,
+    /// The waves of each particle: [`ORDERS`] rows of `stride` numbers, one an order of derivatives.
+    waves: Vec<f64>,
     /// Table times the waves of one particle.
-    rows: Vec<Derived>,
-    /// Derivatives of the field of a particle and each of its partners.
-    pairs: Vec<[Derived; 4]>,
+    rows: Vec<f64>,
+    /// Derivatives of the field of each particle and each other one, `particles x particles`.
+    pairs: Vec<Derivatives>,
+    /// Of one particle its partners' waves, weighted by adjoints: as many rows for each plane of a scalar.
+    weighted: Vec<f64>,
+    /// Adjoints of the coefficients, plane by plane.
+    bars: Vec<f64>,
 }
 
 /// The field at a configuration.
@@ -85,15 +92,6 @@ struct PairWork {
 struct Field<T> {
     sin: Vec<T>,
     cos: Vec<T>,
-    /// `cos(k theta_i)` and its first two derivatives, `particles x functions`.
-    cosines: [Vec<T>; 3],
-    /// For both kinds: sum of the partners' cosines, `particles x functions`.
-    partner_sums: [Vec<T>; 2],
-    /// For both kinds: `sum_l f_kl` (sum of the partners' cosines)_l and `sum_k f_kl cos(k theta_i)`,
-    /// and the latter with `cos` replaced by its derivative.
-    rows: [Vec<T>; 2],
-    columns: [Vec<T>; 2],
-    column_slopes: [Vec<T>; 2],
     /// `sum_j F`, `sum_j dF/dtheta_i` of each particle.
     sum: Vec<T>,
     own_slope: Vec<T>,
@@ -143,12 +141,13 @@ impl TwoBodyLayer {
             partners: [equal, opposite],
             parameters: Vec::new(),
             coefficients: Vec::new(),
+            stride: functions.next_multiple_of(COLUMNS),
             scale: 1.0,
             scale_gradient: Vec::new(),
         };
         let count: usize = layer.groups().iter().sum();
         layer.parameters = vec![0.0; count];
-        layer.coefficients = vec![0.0; count];
+        layer.coefficients = vec![0.0; layer.groups().len() * functions * layer.stride];
         layer.scale_gradient = vec![0.0; count];
         layer
     }
@@ -172,9 +171,17 @@ impl TwoBodyLayer {
     pub fn set_parameters(&mut self, parameters: &[f64]) {
         self.parameters.copy_from_slice(parameters);
         self.rescale();
-        for (c, q) in self.coefficients.iter_mut().zip(parameters) {
-            *c = q * self.scale;
+        let rows = self.coefficients.chunks_exact_mut(self.stride);
+        for (row, parameters) in rows.zip(parameters.chunks_exact(self.functions)) {
+            row.iter_mut().zip(parameters).for_each(|(c, q)| *c = q * self.scale);
         }
+    }
+
+    /// The tables of coefficients: kind and place.
+    fn coefficients(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + use<> {
+        let size = self.functions * self.stride;
+        let tables = self.tables().enumerate();
+        tables.map(move |(n, (kind, ..))| (kind, n * size..(n + 1) * size))
     }
 
     /// Number of parameters.
@@ -221,88 +228,6 @@ impl TwoBodyLayer {
         if (i < self.up) == (kind == 0) { 0..self.up } else { self.up..self.particles }
     }
 
-    /// Evaluates the field with all that the reverse sweep needs.
-    fn evaluate<T: Scalar>(&self, theta: &[T], field: &mut Field<T>) {
-        let (n, m) = (self.particles, self.functions);
-        let f = field;
-        f.sin.clear();
-        f.cos.clear();
-        f.cosines.iter_mut().for_each(Vec::clear);
-        for &t in theta {
-            let (s, c) = t.value().sin_cos();
-            if self.circle {
-                f.sin.push(T::one());
-                f.cos.push(T::zero());
-                for k in 0..m {
-                    let d = circle_wave(k, t.value());
-                    for (order, waves) in f.cosines.iter_mut().enumerate() {
-                        waves.push(t.chain(d[order], d[order + 1], d[order + 2]));
-                    }
-                }
-                continue;
-            }
-            f.sin.push(t.chain(s, c, -s));
-            f.cos.push(t.chain(c, -s, -c));
-            let (sin1, cos1) = (s, c);
-            let (mut s, mut c) = (0.0, 1.0);
-            for k in 0..m {
-                let q = k as f64;
-                let (q2, q3, q4) = (q * q, q * q * q, q * q * q * q);
-                f.cosines[0].push(t.chain(c, -q * s, -q2 * c));
-                f.cosines[1].push(t.chain(-q * s, -q2 * c, q3 * s));
-                f.cosines[2].push(t.chain(-q2 * c, q3 * s, q4 * c));
-                (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
-            }
-        }
-        f.sum.clear();
-        f.sum.resize(n, T::zero());
-        f.own_slope.clear();
-        f.own_slope.resize(n, T::zero());
-        f.cross.clear();
-        f.cross.resize(n * n, T::zero());
-        for (kind, offset, _) in self.tables() {
-            let table = &self.coefficients[offset..offset + m * m];
-            for v in [
-                &mut f.partner_sums[kind],
-                &mut f.rows[kind],
-                &mut f.columns[kind],
-                &mut f.column_slopes[kind],
-            ] {
-                v.clear();
-                v.resize(n * m, T::zero());
-            }
-            for i in 0..n {
-                for j in self.others(i, kind).filter(|&j| j != i) {
-                    for l in 0..m {
-                        f.partner_sums[kind][i * m + l] += f.cosines[0][j * m + l];
-                    }
-                }
-                for k in 0..m {
-                    let (own, own_slope) = (f.cosines[0][i * m + k], f.cosines[1][i * m + k]);
-                    let mut row = T::zero();
-                    for l in 0..m {
-                        let c = table[k * m + l];
-                        row = row.add_scaled(c, f.partner_sums[kind][i * m + l]);
-                        let at = i * m + l;
-                        f.columns[kind][at] = f.columns[kind][at].add_scaled(c, own);
-                        f.column_slopes[kind][at] =
-                            f.column_slopes[kind][at].add_scaled(c, own_slope);
-                    }
-                    f.rows[kind][i * m + k] = row;
-                    f.sum[i] += own * row;
-                    f.own_slope[i] += own_slope * row;
-                }
-                for j in self.others(i, kind).filter(|&j| j != i) {
-                    let mut s = T::zero();
-                    for l in 0..m {
-                        s += f.columns[kind][i * m + l] * f.cosines[1][j * m + l];
-                    }
-                    f.cross[i * n + j] = s;
-                }
-            }
-        }
-    }
-
     /// `DT` from the field.
     fn jacobian<T: Scalar>(&self, f: &mut Field<T>) {
         let n = self.particles;
@@ -318,28 +243,61 @@ impl TwoBodyLayer {
         }
     }
 
-    /// What [`Self::evaluate`] leaves in `sin`, `cos`, `sum`, `own_slope` and `cross`, but from plain numbers: the field
-    /// of a pair is a function of two angles, whose derivatives up to the third order are sums over the same table.
-    fn evaluate_by_pairs<T: Scalar>(&self, theta: &[T], f: &mut Field<T>, work: &mut PairWork) {
-        let (n, m) = (self.particles, self.functions);
-        let PairWork { phases, waves, rows, pairs } = work;
+    /// Evaluates the field by way of plain numbers: that of a pair is a function of two angles, whose derivatives are sums over
+    /// the same table; `reverse` says whether [`Self::backward`] follows.
+    fn evaluate<T: Scalar>(
+        &self,
+        theta: &[T],
+        reverse: bool,
+        f: &mut Field<T>,
+        work: &mut PairWork,
+    ) {
+        let (n, stride) = (self.particles, self.stride);
         for v in [&mut f.sin, &mut f.cos, &mut f.sum, &mut f.own_slope] {
             v.clear();
             v.resize(n, T::zero());
         }
         f.cross.clear();
         f.cross.resize(n * n, T::zero());
-        waves.clear();
+        self.waves(theta, f, work);
+        let PairWork { waves, rows, pairs, .. } = work;
+        let orders = 2 + T::ORDER + usize::from(reverse);
+        let all = ORDERS * stride;
+        rows.resize(all, 0.0);
+        pairs.resize(n * n, [[0.0; ORDERS]; ORDERS]);
+        for (kind, table) in self.coefficients() {
+            let table = &self.coefficients[table];
+            for i in 0..n {
+                let others = self.others(i, kind);
+                let own = &waves[i * all..(i + 1) * all];
+                let partners = &waves[others.start * all..others.end * all];
+                let pairs = &mut pairs[i * n..][others.clone()];
+                vector::contract(table, stride, orders, own, rows, partners, pairs);
+                for (j, p) in others.zip(&*pairs).filter(|&(j, _)| j != i) {
+                    let (t, u) = (theta[i], theta[j]);
+                    f.sum[i] += lift(p, t, u, 0, 0);
+                    f.own_slope[i] += lift(p, t, u, 1, 0);
+                    f.cross[i * n + j] = lift(p, t, u, 0, 1);
+                }
+            }
+        }
+    }
+
+    /// The waves of all angles, and their sines and cosines.
+    fn waves<T: Scalar>(&self, theta: &[T], f: &mut Field<T>, work: &mut PairWork) {
+        let (m, stride) = (self.functions, self.stride);
+        let PairWork { phases, waves, .. } = work;
         phases.resize(m, [0.0; 2]);
-        rows.resize(m, [0.0; 4]);
-        pairs.resize(n, [[0.0; 4]; 4]);
-        for (i, t) in theta.iter().enumerate() {
+        waves.clear();
+        waves.resize(theta.len() * ORDERS * stride, 0.0);
+        for ((i, t), waves) in theta.iter().enumerate().zip(waves.chunks_exact_mut(ORDERS * stride))
+        {
+            let mut set = |k: usize, derivatives: [f64; ORDERS]| {
+                derivatives.iter().enumerate().for_each(|(d, w)| waves[d * stride + k] = *w);
+            };
             if self.circle {
                 f.sin[i] = T::one();
-                for k in 0..m {
-                    let [d0, d1, d2, d3, _] = circle_wave(k, t.value());
-                    waves.push([d0, d1, d2, d3]);
-                }
+                (0..m).for_each(|k| set(k, circle_wave(k, t.value())));
                 continue;
             }
             let (sin1, cos1) = t.value().sin_cos();
@@ -348,26 +306,8 @@ impl TwoBodyLayer {
             vector::phases([0.0, 1.0], [sin1, cos1], phases);
             for (k, [s, c]) in phases.iter().enumerate() {
                 let q = k as f64;
-                waves.push([*c, -q * s, -q * q * c, q * q * q * s]);
-            }
-        }
-        for (kind, offset, _) in self.tables() {
-            let table = &self.coefficients[offset..offset + m * m];
-            for i in 0..n {
-                let others = self.others(i, kind);
-                let (own, partners) =
-                    (&waves[i * m..(i + 1) * m], &waves[others.start * m..others.end * m]);
-                vector::contract(table, own, rows, partners, pairs);
-                // p[b][a] = d^(a+b) F / d theta_i^a d theta_j^b.
-                for (j, p) in others.zip(&*pairs).filter(|&(j, _)| j != i) {
-                    let (t, u) = (theta[i], theta[j]);
-                    f.sum[i] +=
-                        t.chain2(u, p[0][0], [p[0][1], p[1][0]], [p[0][2], p[1][1], p[2][0]]);
-                    f.own_slope[i] +=
-                        t.chain2(u, p[0][1], [p[0][2], p[1][1]], [p[0][3], p[1][2], p[2][1]]);
-                    f.cross[i * n + j] =
-                        t.chain2(u, p[1][0], [p[1][1], p[2][0]], [p[1][2], p[2][1], p[3][0]]);
-                }
+                let q2 = q * q;
+                set(k, [*c, -q * s, -q2 * c, q2 * q * s, q2 * q2 * c]);
             }
         }
     }
@@ -383,10 +323,10 @@ impl TwoBodyLayer {
     ) {
         let field = &mut trace.field;
         if reverse {
-            self.evaluate(angles, field);
-        } else {
-            self.evaluate_by_pairs(angles, field, &mut trace.pairs);
+            trace.argument.clear();
+            trace.argument.extend_from_slice(angles);
         }
+        self.evaluate(angles, reverse, field, &mut trace.pairs);
         self.jacobian(field);
         for (i, a) in angles.iter_mut().enumerate() {
             *a += field.sin[i] * field.sum[i];
@@ -398,6 +338,16 @@ impl TwoBodyLayer {
         }
     }
 
+    /// [`Self::forward`] for eight configurations.
+    pub(super) fn lanes(&self, block: &mut Block) -> bool {
+        let Block { journey, coupling, waves, .. } = block;
+        coupling.clear(self.particles);
+        push(self, waves, coupling, journey);
+        journey.measure();
+        coupling::through(coupling, journey);
+        true
+    }
+
     /// From the adjoints of the outputs (in `bar`, replaced by those of the inputs) and of the log-determinant,
     /// adds the adjoints of the parameters.
     pub fn backward<T: Scalar>(
@@ -407,79 +357,65 @@ impl TwoBodyLayer {
         trace: &mut TwoBodyTrace<T>,
         parameters_bar: &mut [T],
     ) {
-        let (n, m) = (self.particles, self.functions);
-        let TwoBodyTrace {
-            field: f,
-            inverse,
-            coefficients_bar,
-            cosines_bar,
-            slopes_bar,
-            crossed,
-            ..
-        } = trace;
+        let (n, m, stride) = (self.particles, self.functions, self.stride);
+        let TwoBodyTrace { argument: theta, field: f, inverse, pairs: work, .. } = trace;
+        let PairWork { waves, pairs, weighted, bars, .. } = work;
         inverse.resize(n * n, T::zero());
         lu_inverse(&f.jacobian, n, &f.pivots, inverse);
-        for v in [&mut *cosines_bar, &mut *slopes_bar] {
-            v.clear();
-            v.resize(n * m, T::zero());
-        }
-        coefficients_bar.clear();
-        coefficients_bar.resize(self.parameters.len(), T::zero());
+        let (all, size) = (ORDERS * stride, self.coefficients.len());
+        bars.clear();
+        bars.resize(T::PLANES * size, 0.0);
+        // Orders of derivatives in what one of a pair has to do with the coefficients.
+        let orders = 2 + T::ORDER;
+        let sines: Vec<T> = (0..n).map(|i| bar[i] * f.sin[i]).collect();
+        let mut sin_bars: Vec<T> = (0..n).map(|i| bar[i] * f.sum[i]).collect();
         for i in 0..n {
             // Adjoint of the Jacobian's element (i, j) is element (j, i) of its inverse.
             let own = inverse[i * n + i] * log_det_bar;
-            let sum_bar = bar[i] * f.sin[i] + own * f.cos[i];
+            let sum_bar = sines[i] + own * f.cos[i];
             let own_slope_bar = own * f.sin[i];
-            let mut sin_bar = bar[i] * f.sum[i] + own * f.own_slope[i];
-            for (kind, offset, _) in self.tables() {
-                let table = &self.coefficients[offset..offset + m * m];
-                crossed.clear();
-                crossed.resize(m, T::zero());
+            sin_bars[i] += own * f.own_slope[i];
+            for (kind, table) in self.coefficients() {
+                weighted.clear();
+                weighted.resize(T::PLANES * all, 0.0);
                 for j in self.others(i, kind).filter(|&j| j != i) {
                     let element = inverse[j * n + i] * log_det_bar;
                     let cross_bar = element * f.sin[i];
-                    sin_bar += element * f.cross[i * n + j];
-                    for l in 0..m {
-                        let column = f.columns[kind][i * m + l];
-                        // As a partner, j enters F and dF/dtheta_i through its cosines.
-                        cosines_bar[j * m + l] +=
-                            sum_bar * column + own_slope_bar * f.column_slopes[kind][i * m + l];
-                        slopes_bar[j * m + l] += cross_bar * column;
-                        crossed[l] += cross_bar * f.cosines[1][j * m + l];
+                    sin_bars[i] += element * f.cross[i * n + j];
+                    let (p, t, u) = (&pairs[i * n + j], theta[i], theta[j]);
+                    let mixed = lift(p, t, u, 1, 1);
+                    bar[i] += sum_bar * lift(p, t, u, 1, 0)
+                        + own_slope_bar * lift(p, t, u, 2, 0)
+                        + cross_bar * mixed;
+                    bar[j] += sum_bar * lift(p, t, u, 0, 1)
+                        + own_slope_bar * mixed
+                        + cross_bar * lift(p, t, u, 0, 2);
+                    let weights = taylor(t, u, [sum_bar, own_slope_bar, cross_bar]);
+                    let other = &waves[j * all..(j + 1) * all];
+                    for (plane, weighted) in weighted.chunks_exact_mut(all).enumerate() {
+                        let weights = weights.map(|row| row.map(|w| w.plane(plane)));
+                        vector::add_weighted(&weights, stride, orders, other, weighted);
                     }
                 }
-                for k in 0..m {
-                    let (own_k, own_slope_k) = (f.cosines[0][i * m + k], f.cosines[1][i * m + k]);
-                    let row = f.rows[kind][i * m + k];
-                    let outer = sum_bar * own_k + own_slope_bar * own_slope_k;
-                    let mut cosine_bar = sum_bar * row;
-                    for l in 0..m {
-                        cosine_bar = cosine_bar.add_scaled(table[k * m + l], crossed[l]);
-                        coefficients_bar[offset + k * m + l] +=
-                            outer * f.partner_sums[kind][i * m + l] + own_k * crossed[l];
-                    }
-                    cosines_bar[i * m + k] += cosine_bar;
-                    slopes_bar[i * m + k] += own_slope_bar * row;
+                let own = &waves[i * all..(i + 1) * all];
+                let planes = weighted.chunks_exact(all).zip(bars.chunks_exact_mut(size));
+                for (weighted, bars) in planes {
+                    vector::add_outer(stride, orders, own, weighted, &mut bars[table.clone()]);
                 }
             }
             // sin theta_i and cos theta_i themselves.
             if !self.circle {
-                bar[i] += sin_bar * f.cos[i] - own * f.sum[i] * f.sin[i];
-            }
-        }
-        for i in 0..n {
-            for k in 0..m {
-                let at = i * m + k;
-                bar[i] += cosines_bar[at] * f.cosines[1][at] + slopes_bar[at] * f.cosines[2][at];
+                bar[i] += sin_bars[i] * f.cos[i] - own * f.sum[i] * f.sin[i];
             }
         }
         // Coefficients are parameters times a scale that depends on all of them.
+        let of = |i: usize| T::from_planes(|plane| bars[plane * size + i / m * stride + i % m]);
         let mut along = T::zero();
-        for (q, c) in self.parameters.iter().zip(&*coefficients_bar) {
-            along = along.add_scaled(*q, *c);
+        for (i, q) in self.parameters.iter().enumerate() {
+            along = along.add_scaled(*q, of(i));
         }
         for (i, bar) in parameters_bar.iter_mut().enumerate() {
-            *bar += coefficients_bar[i] * self.scale;
+            *bar += of(i) * self.scale;
             *bar = bar.add_scaled(self.scale_gradient[i], along);
         }
     }
@@ -498,14 +434,14 @@ impl TwoBodyLayer {
             solution,
             |t, z| {
                 let (field, pairs) = &mut *work.borrow_mut();
-                self.evaluate_by_pairs(t, field, pairs);
+                self.evaluate(t, false, field, pairs);
                 for i in 0..n {
                     z[i] = t[i] + field.sin[i] * field.sum[i];
                 }
             },
             |t, r| {
                 let (field, pairs) = &mut *work.borrow_mut();
-                self.evaluate_by_pairs(t, field, pairs);
+                self.evaluate(t, false, field, pairs);
                 self.jacobian(field);
                 lu(&mut field.jacobian, n, &mut field.pivots);
                 lu_solve(&field.jacobian, n, &field.pivots, r);
@@ -514,6 +450,137 @@ impl TwoBodyLayer {
         );
         angles.copy_from_slice(solution);
     }
+}
+
+/// Scratch memory of eight configurations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LaneWaves {
+    /// Sine and cosine of every angle.
+    phases: Vec<[Lanes; 2]>,
+    /// Waves of every angle with their first three derivatives, `particles x functions`.
+    waves: Vec<[Lanes; 4]>,
+    /// Table times the waves of one particle.
+    rows: Vec<[Lanes; 4]>,
+}
+
+widest! {
+    /// What the field does at the points.
+    fn push(
+        layer: &TwoBodyLayer,
+        work: &mut LaneWaves,
+        coupling: &mut Coupling,
+        journey: &mut Journey,
+    ) {
+        let m = layer.functions;
+        let LaneWaves { phases, waves, rows } = work;
+        phases.clear();
+        waves.clear();
+        rows.resize(m, [ZERO; 4]);
+        for t in &journey.points.value {
+            let (sin1, cos1) = sin_cos::<FUSED>(t);
+            phases.push([sin1, cos1]);
+            let (mut s, mut c) = (ZERO, [1.0; LANES]);
+            for k in 0..m {
+                // Around a circle cosines and sines take turns.
+                let odd = layer.circle && k > 0 && k.is_multiple_of(2);
+                let q = if layer.circle { k.div_ceil(2) } else { k } as f64;
+                waves.push(if odd {
+                    [s, scaled(q, &c), scaled(-q * q, &s), scaled(-q * q * q, &c)]
+                } else {
+                    [c, scaled(-q, &s), scaled(-q * q, &c), scaled(q * q * q, &s)]
+                });
+                if odd || k == 0 || !layer.circle {
+                    let turned = add_product::<FUSED>(&s, &cos1, &product(&c, &sin1));
+                    c = add_product::<FUSED>(&c, &cos1, &scaled(-1.0, &product(&s, &sin1)));
+                    s = turned;
+                }
+            }
+        }
+        for (kind, table) in layer.coefficients() {
+            let table = &layer.coefficients[table];
+            for i in 0..layer.particles {
+                let others = layer.others(i, kind);
+                if others.clone().all(|j| j == i) {
+                    continue;
+                }
+                for (l, row) in rows.iter_mut().enumerate() {
+                    let mut sums = [ZERO; 4];
+                    for (own, c) in waves[i * m..][..m].iter().zip(table[l..].iter().step_by(layer.stride)) {
+                        for a in 0..4 {
+                            sums[a] = add_product::<FUSED>(&[*c; LANES], &own[a], &sums[a]);
+                        }
+                    }
+                    *row = sums;
+                }
+                for j in others.filter(|&j| j != i) {
+                    // f[b][a] = d^(a+b) F / d theta_i^a d theta_j^b, a + b <= 3.
+                    let mut f = [[ZERO; 4]; 4];
+                    for b in 0..4 {
+                        for (row, w) in rows.iter().zip(&waves[j * m..][..m]) {
+                            for a in 0..4 - b {
+                                f[b][a] = add_product::<FUSED>(&row[a], &w[b], &f[b][a]);
+                            }
+                        }
+                    }
+                    if !layer.circle {
+                        for f in &mut f {
+                            *f = with_sine::<FUSED>(&phases[i], f);
+                        }
+                    }
+                    let push = Push {
+                        own: f[0],
+                        other: [f[1][0], f[2][0], f[3][0]],
+                        mixed: [f[1][1], f[1][2], f[2][1]],
+                    };
+                    coupling.add(i, j, &push);
+                }
+            }
+        }
+    }
+}
+
+/// A function and its first three derivatives by an angle, times the sine of the angle.
+#[inline(always)]
+fn with_sine<const FUSED: bool>([sin, cos]: &[Lanes; 2], f: &[Lanes; 4]) -> [Lanes; 4] {
+    let [f0, f1, f2, f3] = f;
+    [
+        product(sin, f0),
+        add_product::<FUSED>(cos, f0, &product(sin, f1)),
+        each(|s| sin[s] * (f2[s] - f0[s]) + 2.0 * cos[s] * f1[s]),
+        each(|s| sin[s] * (f3[s] - 3.0 * f1[s]) + cos[s] * (3.0 * f2[s] - f0[s])),
+    ]
+}
+
+/// A derivative of a function of two angles, `a` times by the first and `b` times by the second.
+#[inline(always)]
+fn lift<T: Scalar>(p: &Derivatives, t: T, u: T, a: usize, b: usize) -> T {
+    let at = |x: usize, y: usize| if x + y < ORDERS { p[y][x] } else { 0.0 };
+    let slopes = [at(a + 1, b), at(a, b + 1)];
+    t.chain2(u, p[b][a], slopes, [at(a + 2, b), at(a + 1, b + 1), at(a, b + 2)])
+}
+
+/// What the derivatives of two waves `w(t) v(u)`, at the values of both, are multiplied by in `x w v + y w' v + z w v'`: by
+/// Taylor's formula, `[b][a]` that of `w^(a) v^(b)`.
+#[inline(always)]
+fn taylor<T: Scalar>(t: T, u: T, [x, y, z]: [T; 3]) -> [[T; ORDERS]; ORDERS] {
+    let mut found = [[T::zero(); ORDERS]; ORDERS];
+    let (dt, du) = (t - t.value(), u - u.value());
+    for b in 0..=T::ORDER {
+        for a in 0..=T::ORDER - b {
+            let power = match (a, b) {
+                (0, 0) => T::one(),
+                (1, 0) => dt,
+                (0, 1) => du,
+                (2, 0) => dt * dt * 0.5,
+                (1, 1) => dt * du,
+                _ => du * du * 0.5,
+            };
+            found[b][a] += x * power;
+            found[b][a + 1] += y * power;
+            found[b + 1][a] += z * power;
+        }
+    }
+    found
 }
 
 /// Wave `k` of the circle, `1, cos t, sin t, cos 2t, ..`, and its first four derivatives.
@@ -631,31 +698,56 @@ mod tests {
     }
 
     #[test]
-    fn the_field_pair_by_pair_is_the_same() {
+    fn the_field_is_a_sum_over_pairs_of_waves() {
         let sectors = [Sector::new(1, 1), Sector::new(3, 2)];
         for (sector, circle) in sectors.into_iter().flat_map(|s| [(s, false), (s, true)]) {
-            let mut layer = TwoBodyLayer::of_waves(sector, 5, circle, 0.9);
+            let m = 5;
+            let mut layer = TwoBodyLayer::of_waves(sector, m, circle, 0.9);
             let q: Vec<f64> = (0..layer.parameters.len()).map(|i| (1.3 * i as f64).sin()).collect();
             layer.set_parameters(&q);
             let theta: Vec<Jet<5>> = (0..sector.particles())
                 .map(|i| Jet::variable(0.3 + 0.5 * i as f64, i).sin() * 2.0)
                 .collect();
-            let (mut all, mut pairs) = (Field::default(), Field::default());
-            layer.evaluate(&theta, &mut all);
-            layer.evaluate_by_pairs(&theta, &mut pairs, &mut PairWork::default());
-            let same = |a: &[Jet<5>], b: &[Jet<5>]| {
-                assert_eq!(a.len(), b.len());
-                for (a, b) in a.iter().zip(b) {
-                    for plane in 0..Jet::<5>::PLANES {
-                        assert!((a.plane(plane) - b.plane(plane)).abs() < 1e-12, "{a:?} {b:?}");
-                    }
+            let mut field = Field::default();
+            layer.evaluate(&theta, false, &mut field, &mut PairWork::default());
+            // A wave and its slope.
+            let wave = |k: usize, t: Jet<5>| match circle {
+                true => {
+                    let d = circle_wave(k, t.value());
+                    [t.chain(d[0], d[1], d[2]), t.chain(d[1], d[2], d[3])]
+                }
+                false => {
+                    let q = k as f64;
+                    [(t * q).cos(), (t * q).sin() * -q]
                 }
             };
-            same(&all.sin, &pairs.sin);
-            same(&all.cos, &pairs.cos);
-            same(&all.sum, &pairs.sum);
-            same(&all.own_slope, &pairs.own_slope);
-            same(&all.cross, &pairs.cross);
+            let same = |a: Jet<5>, b: Jet<5>| {
+                for plane in 0..Jet::<5>::PLANES {
+                    assert!((a.plane(plane) - b.plane(plane)).abs() < 1e-12, "{a:?} {b:?}");
+                }
+            };
+            for i in 0..sector.particles() {
+                let (mut sum, mut own_slope) = (Jet::zero(), Jet::zero());
+                for (kind, offset, _) in layer.tables() {
+                    for j in layer.others(i, kind).filter(|&j| j != i) {
+                        let mut cross = Jet::zero();
+                        for kl in 0..m * m {
+                            let c = q[offset + kl] * layer.scale;
+                            let (own, other) = (wave(kl / m, theta[i]), wave(kl % m, theta[j]));
+                            sum += own[0] * other[0] * c;
+                            own_slope += own[1] * other[0] * c;
+                            cross += own[0] * other[1] * c;
+                        }
+                        same(field.cross[i * sector.particles() + j], cross);
+                    }
+                }
+                same(field.sum[i], sum);
+                same(field.own_slope[i], own_slope);
+                if !circle {
+                    same(field.sin[i], theta[i].sin());
+                    same(field.cos[i], theta[i].cos());
+                }
+            }
         }
     }
 
@@ -672,7 +764,7 @@ mod tests {
             layer.set_parameters(&q[..2 * functions * functions]);
             let theta: Vec<f64> = theta.iter().map(|t| if circle { 2.0 * t } else { *t }).collect();
             let mut field = Field::default();
-            layer.evaluate(&theta, &mut field);
+            layer.evaluate(&theta, false, &mut field, &mut PairWork::default());
             layer.jacobian(&mut field);
             for i in 0..3 {
                 let row: f64 = (0..3)

@@ -6,11 +6,14 @@
 //! M. Krishnapur, Y. Peres, B. Virág, "Determinantal processes and independence", Probability Surveys 3, 206
 //! (2006)). The cumulative distribution is a Fourier series too: one uniform makes one particle.
 
-use super::BaseState;
 use super::series::{Domain, Products, QuantileWork, Series};
+use super::{BaseLanes, BaseState};
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, eliminate, multiply, product};
+use crate::math::vector::widest;
 use crate::system::Sector;
+use crate::wavefunction::journey::{Journey, ZERO};
 use faer::Mat;
 
 /// Orbitals of one spin.
@@ -129,6 +132,18 @@ impl BaseState for Determinants {
         (log, sign)
     }
 
+    fn lanes(&self, journey: &mut Journey, work: &mut BaseLanes) -> bool {
+        journey.measure();
+        work.log.by.resize(journey.n, ZERO);
+        work.log.clear();
+        for (shell, spin) in self.shells.iter().zip(self.sector.spins()) {
+            work.evaluate(&shell.series, spin.clone(), journey);
+            determinant(spin, work, journey);
+        }
+        add(work, journey);
+        true
+    }
+
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut DeterminantsTrace<T>) {
         let DeterminantsTrace { values, slopes, inverse, pivots, .. } = trace;
@@ -153,6 +168,74 @@ impl BaseState for Determinants {
         for (shell, spin) in self.shells.iter().zip(self.sector.spins()) {
             shell.sample(&uniforms[spin.clone()], &mut angles[spin.clone()]);
             angles[spin].sort_by(f64::total_cmp);
+        }
+    }
+}
+
+widest! {
+    /// Adds to the slopes and the bend of the logarithm those of one spin's determinant `det A`: with `A' A^-1 = B`, by
+    /// particles `i` and `k` they are `B_ii` and `(A'' A^-1)_ii` for `i = k`, less `B_ik B_ki`.
+    fn determinant(spin: std::ops::Range<usize>, work: &mut BaseLanes, journey: &mut Journey) {
+        let n = spin.len();
+        let BaseLanes { orbitals: [values, slopes, bends], inverse, product: b, pivots, log, .. } = work;
+        inverse.clear();
+        inverse.extend_from_slice(&values[..n * n]);
+        b.resize(n * n, ZERO);
+        invert::<FUSED>(n, inverse, pivots);
+        multiply::<FUSED>(n, slopes, inverse, b);
+        let gram = |i: usize, k: usize| &journey.gram[(spin.start + i) * journey.n + spin.start + k];
+        let mut bend = log.bend;
+        for i in 0..n {
+            log.by[spin.start + i] = b[i * n + i];
+            let mut own = ZERO;
+            for j in 0..n {
+                own = add_product::<FUSED>(&bends[i * n + j], &inverse[j * n + i], &own);
+            }
+            bend = add_product::<FUSED>(&own, gram(i, i), &bend);
+            for k in 0..n {
+                let crossed = product(&b[i * n + k], &b[k * n + i]);
+                bend = each(|s| bend[s] - crossed[s] * gram(i, k)[s]);
+            }
+        }
+        log.bend = bend;
+    }
+}
+
+widest! {
+    fn add(work: &mut BaseLanes, journey: &mut Journey) {
+        journey.add_log::<FUSED>(&work.log);
+    }
+}
+
+/// Replaces a matrix by its inverse: elimination with row pivoting, in every lane its own.
+#[inline(always)]
+fn invert<const FUSED: bool>(n: usize, a: &mut [Lanes], pivots: &mut Vec<[usize; LANES]>) {
+    pivots.clear();
+    for p in 0..n {
+        let mut best = [p; LANES];
+        let mut largest = a[p * n + p].map(f64::abs);
+        for i in p + 1..n {
+            for s in 0..LANES {
+                let size = a[i * n + p][s].abs();
+                (best[s], largest[s]) =
+                    if size > largest[s] { (i, size) } else { (best[s], largest[s]) };
+            }
+        }
+        for s in (0..LANES).filter(|&s| best[s] != p) {
+            for k in 0..n {
+                let (here, there) = (p * n + k, best[s] * n + k);
+                (a[here][s], a[there][s]) = (a[there][s], a[here][s]);
+            }
+        }
+        pivots.push(best);
+        eliminate::<FUSED>(n, p, a);
+    }
+    // Columns go back in the opposite order.
+    for (p, best) in pivots.iter().enumerate().rev() {
+        for s in (0..LANES).filter(|&s| best[s] != p) {
+            for row in a.chunks_exact_mut(n) {
+                (row[p][s], row[best[s]][s]) = (row[best[s]][s], row[p][s]);
+            }
         }
     }
 }

@@ -12,12 +12,16 @@
 //! quantisation, and for a single determinant the sampler of J. B. Hough, M. Krishnapur, Y. Peres and B. Virág
 //! (Probability Surveys 3, 206 (2006)). The cumulative distribution is a Fourier series: one uniform makes one particle.
 
-use super::BaseState;
 use super::determinants::lift;
+use super::lanes::Minors;
 use super::series::{Domain, Mixture, Products, QuantileWork, Series};
+use super::{BaseLanes, BaseState};
 use crate::exact::strings::{StringSpace, colexicographic};
 use crate::math::scalar::Scalar;
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, scaled};
+use crate::math::vector::widest;
 use crate::system::Sector;
+use crate::wavefunction::journey::{Journey, ZERO};
 use faer::Mat;
 use std::sync::Arc;
 
@@ -302,6 +306,13 @@ impl BaseState for Expansion {
         (psi.abs().ln(), if psi.value() < 0.0 { -1.0 } else { 1.0 })
     }
 
+    fn lanes(&self, journey: &mut Journey, work: &mut BaseLanes) -> bool {
+        journey.measure();
+        work.evaluate(&self.series, 0..journey.n, journey);
+        sum_of_determinants(self, work, journey);
+        true
+    }
+
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut ExpansionTrace<T>) {
         let ExpansionTrace { values, slopes, minors, psi, bars, .. } = trace;
@@ -370,6 +381,108 @@ impl BaseState for Expansion {
             // One row is left, that of no particle of this spin: its columns are the strings of the other.
         }
         self.sector.sort(angles);
+    }
+}
+
+widest! {
+    /// Adds the logarithm of the sum, by the same formulas as [`Expansion::forward`].
+    fn sum_of_determinants(state: &Expansion, work: &mut BaseLanes, journey: &mut Journey) {
+        let n = journey.n;
+        let m = state.series.functions();
+        let BaseLanes { orbitals, minors, sums, along, .. } = work;
+        let starts = [0, state.sector.up];
+        for ((levels, minors), start) in state.levels.iter().zip(&mut *minors).zip(starts) {
+            minors.resize(levels.len() + 1, Minors::default());
+            minors[0].clear(1, n);
+            minors[0].value[0] = [1.0; LANES];
+            for (k, level) in levels.iter().enumerate() {
+                let i = start + k;
+                let phi = [0, 1, 2].map(|d| &orbitals[d][i * m..(i + 1) * m]);
+                let (smaller, larger) = minors.split_at_mut(k + 1);
+                place::<FUSED>(level, phi, i, journey, &smaller[k], &mut larger[0], along);
+            }
+        }
+        let [up, down] = &*minors;
+        let (up, down) = (&up[state.sector.up], &down[state.sector.down]);
+        // What each determinant of spin up is multiplied by.
+        sums.clear(up.value.len(), n);
+        for (r, row) in state.rows.iter().enumerate() {
+            let (mut value, mut laplacian) = (ZERO, ZERO);
+            let gradient = &mut sums.gradient[r * n..(r + 1) * n];
+            for &(j, c) in row {
+                let c = [c; LANES];
+                value = add_product::<FUSED>(&c, &down.value[j], &value);
+                laplacian = add_product::<FUSED>(&c, &down.laplacian[j], &laplacian);
+                for (sum, of) in gradient.iter_mut().zip(&down.gradient[j * n..]) {
+                    *sum = add_product::<FUSED>(&c, of, sum);
+                }
+            }
+            (sums.value[r], sums.laplacian[r]) = (value, laplacian);
+        }
+        let (mut psi, mut laplacian, mut twice) = (ZERO, ZERO, ZERO);
+        let gradient = along;
+        gradient.clear();
+        gradient.resize(n, ZERO);
+        for (r, u) in up.value.iter().enumerate() {
+            let b = &sums.value[r];
+            psi = add_product::<FUSED>(b, u, &psi);
+            laplacian = add_product::<FUSED>(&sums.laplacian[r], u, &laplacian);
+            laplacian = add_product::<FUSED>(b, &up.laplacian[r], &laplacian);
+            let slopes = up.gradient[r * n..].iter().zip(&sums.gradient[r * n..]);
+            for (sum, (du, db)) in gradient.iter_mut().zip(slopes) {
+                *sum = add_product::<FUSED>(b, du, &add_product::<FUSED>(u, db, sum));
+                twice = add_product::<FUSED>(du, db, &twice);
+            }
+        }
+        let inverse = each(|s| 1.0 / psi[s]);
+        let bend = each(|s| (laplacian[s] + 2.0 * twice[s]) * inverse[s]);
+        journey.log.add_logarithm::<FUSED>(&inverse, gradient, &bend);
+    }
+}
+
+/// The determinants of one particle more, number `i`, whose orbitals and their derivatives are in `phi`.
+#[inline(always)]
+fn place<const FUSED: bool>(
+    level: &Level,
+    phi: [&[Lanes]; 3],
+    i: usize,
+    journey: &Journey,
+    smaller: &Minors,
+    larger: &mut Minors,
+    along: &mut Vec<Lanes>,
+) {
+    let n = journey.n;
+    larger.clear(level.strings, n);
+    let row = &journey.points.gradient[i * n..(i + 1) * n];
+    // The slopes of the smaller ones along the angle's gradient.
+    along.clear();
+    along.extend(smaller.gradient.chunks_exact(n).map(|gradient| {
+        gradient.iter().zip(row).fold(ZERO, |sum, (a, b)| add_product::<FUSED>(a, b, &sum))
+    }));
+    for string in 0..level.strings {
+        let gradient = &mut larger.gradient[string * n..(string + 1) * n];
+        let (mut value, mut slope, mut bend) = (ZERO, ZERO, ZERO);
+        let (mut laplacian, mut crossed) = (ZERO, ZERO);
+        for (sign, p, rest) in level.removals(string) {
+            let phi = phi.map(|phi| scaled(sign, &phi[p]));
+            let of = &smaller.value[rest];
+            value = add_product::<FUSED>(&phi[0], of, &value);
+            slope = add_product::<FUSED>(&phi[1], of, &slope);
+            bend = add_product::<FUSED>(&phi[2], of, &bend);
+            laplacian = add_product::<FUSED>(&phi[0], &smaller.laplacian[rest], &laplacian);
+            crossed = add_product::<FUSED>(&phi[1], &along[rest], &crossed);
+            for (sum, of) in gradient.iter_mut().zip(&smaller.gradient[rest * n..]) {
+                *sum = add_product::<FUSED>(&phi[0], of, sum);
+            }
+        }
+        for (sum, of) in gradient.iter_mut().zip(row) {
+            *sum = add_product::<FUSED>(&slope, of, sum);
+        }
+        let square = &journey.gram[i * n + i];
+        laplacian = add_product::<FUSED>(&bend, square, &laplacian);
+        laplacian = add_product::<FUSED>(&slope, &journey.points.laplacian[i], &laplacian);
+        larger.value[string] = value;
+        larger.laplacian[string] = each(|s| laplacian[s] + 2.0 * crossed[s]);
     }
 }
 

@@ -3,9 +3,10 @@
 use super::super::place::Place;
 use super::mean_field::Orbitals;
 use super::series::Domain;
-use super::{Base, WavefunctionError};
+use super::{Base, BaseLanes, WavefunctionError};
 use crate::math::scalar::Scalar;
 use crate::system::{Geometry, Hamiltonian, Sector, System};
+use crate::wavefunction::journey::Journey;
 
 /// A base that is built: its place and its state.
 pub(crate) type Built = (Place, Base);
@@ -88,6 +89,11 @@ pub trait BaseState {
         reverse: bool,
         trace: &mut Self::Trace<T>,
     ) -> (T, f64);
+
+    /// Adds `log |psi_0|` of eight configurations; false where there is no kernel for them.
+    fn lanes(&self, _journey: &mut Journey, _work: &mut BaseLanes) -> bool {
+        false
+    }
 
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut Self::Trace<T>);

@@ -10,6 +10,7 @@ mod fermionised;
 pub mod free_fermions;
 pub mod gaps;
 pub(super) mod kind;
+mod lanes;
 pub mod mean_field;
 pub mod multi_determinant;
 pub mod relative;
@@ -20,6 +21,7 @@ use super::super::WavefunctionError;
 use super::place::Place;
 use crate::math::scalar::Scalar;
 use crate::system::{Geometry, Hamiltonian, Sector, System};
+use crate::wavefunction::journey::Journey;
 use calogero::{Calogero, CalogeroTrace};
 use determinants::{Determinants, DeterminantsTrace};
 use distance::{Distance, DistanceTrace};
@@ -27,6 +29,7 @@ use expansion::{Expansion, ExpansionTrace};
 use gaps::{Gaps, GapsTrace};
 pub use kind::BaseState;
 pub(crate) use kind::{BaseKind, Built};
+pub use lanes::BaseLanes;
 pub use mean_field::{MeanFieldSettings, Orbitals};
 pub use multi_determinant::{DeterminantSum, MultiDeterminantSettings};
 use relative::{RelativeMotion, RelativeTrace};
@@ -105,6 +108,11 @@ macro_rules! bases {
                 trace: &mut BaseTrace<T>,
             ) -> (T, f64) {
                 match self { $(Base::$state(b) => b.forward(angles, reverse, &mut trace.$field),)* }
+            }
+
+            /// Adds `log |psi_0|` of eight configurations; false where there is no kernel for them.
+            pub(crate) fn lanes(&self, journey: &mut Journey, work: &mut BaseLanes) -> bool {
+                match self { $(Base::$state(b) => b.lanes(journey, work),)* }
             }
 
             /// Adjoints of the angles, after [`Self::forward`] with `reverse`.

@@ -4,10 +4,10 @@
 //! on a ring it runs from `-pi` to `pi` and they are full series in `1/sqrt(2 pi)`, `cos(k t)/sqrt(pi)` and
 //! `sin(k t)/sqrt(pi)`. Either way a product of two orbitals is a trigonometric polynomial. In cells that hold no more than a third
 //! of its shortest wave it is a polynomial of low degree to rounding, given by its values at Gaussian nodes, and so is its integral.
+//! The functions themselves are Taylor polynomials about the middles of cells: made once, they cost a tenth of the sum over all waves.
 
 use crate::math::quadrature::GaussLegendre;
-use crate::math::vector;
-use crate::math::vector::mixtures;
+use crate::math::vector::{mixtures, polynomials};
 use crate::work;
 use faer::Mat;
 use std::f64::consts::PI;
@@ -47,11 +47,12 @@ const NEGLIGIBLE: f64 = 1e-17;
 pub struct Series {
     domain: Domain,
     functions: usize,
-    constants: Vec<f64>,
-    /// Coefficients of `cos(k t)`, row-major in (k, function) from `k = 1`; none between walls.
-    cosines: Vec<f64>,
-    /// Coefficients of `sin(k t)`, likewise; rows of several functions between walls are filled up: see [`vector::series`].
-    sines: Vec<f64>,
+    /// Where the first cell has its middle, and the width of all.
+    start: f64,
+    width: f64,
+    /// Coefficients about the middles of the cells, row-major in (cell, power, function), rows filled up: see
+    /// [`polynomials::evaluate`].
+    cells: Vec<f64>,
     /// Largest wave number.
     waves: usize,
 }
@@ -64,31 +65,21 @@ impl Series {
         let largest = c.norm_max();
         let needed = |k: usize| (0..functions).any(|j| c[(k, j)].abs() > NEGLIGIBLE * largest);
         let rows = (0..c.nrows()).rev().find(|&k| needed(k)).map_or(1, |k| k + 1);
-        let at = move |k: usize, j: usize| if k < rows && j < functions { c[(k, j)] } else { 0.0 };
-        let row = |k: usize, scale: f64, width: usize| (0..width).map(move |j| scale * at(k, j));
-        let width = if functions == 1 { 1 } else { functions.next_multiple_of(vector::FUNCTIONS) };
-        match domain {
-            Domain::Walls => Series {
-                domain,
-                functions,
-                constants: vec![0.0; functions],
-                cosines: Vec::new(),
-                sines: (0..rows).flat_map(|k| row(k, (2.0 / PI).sqrt(), width)).collect(),
-                waves: rows,
-            },
-            Domain::Circle => {
-                let waves = 1..=rows / 2;
-                let scale = (1.0 / PI).sqrt();
-                Series {
-                    domain,
-                    functions,
-                    constants: row(0, (0.5 / PI).sqrt(), functions).collect(),
-                    cosines: waves.clone().flat_map(|k| row(2 * k - 1, scale, functions)).collect(),
-                    sines: waves.flat_map(|k| row(2 * k, scale, functions)).collect(),
-                    waves: rows / 2,
-                }
-            }
-        }
+        let at = |k: usize, j: usize| if k < rows { c[(k, j)] } else { 0.0 };
+        // Of each function the coefficients of sin(k t) and cos(k t), from k = 0.
+        let wave = |k: usize, j: usize| match domain {
+            Domain::Walls if k == 0 => [0.0; 2],
+            Domain::Walls => [(2.0 / PI).sqrt() * at(k - 1, j), 0.0],
+            Domain::Circle if k == 0 => [0.0, (0.5 / PI).sqrt() * at(0, j)],
+            Domain::Circle => [at(2 * k, j), at(2 * k - 1, j)].map(|a| (1.0 / PI).sqrt() * a),
+        };
+        let waves = if domain == Domain::Walls { rows } else { rows / 2 };
+        let table: Vec<Vec<[f64; 2]>> =
+            (0..=waves).map(|k| (0..functions).map(|j| wave(k, j)).collect()).collect();
+        let (start, end) = domain.ends();
+        let count = cells(&table, end - start);
+        let width = (end - start) / count as f64;
+        Series { domain, functions, start, width, cells: taylor(domain, &table, count), waves }
     }
 
     /// Number of functions.
@@ -103,37 +94,87 @@ impl Series {
 
     /// Functions and their derivatives at `theta`, as many rows of `out` as `orders`.
     pub fn evaluate(&self, theta: f64, orders: usize, out: &mut [Vec<f64>; 4]) {
-        let n = self.functions;
-        let (sin1, cos1) = theta.sin_cos();
-        if self.domain == Domain::Walls {
-            if n > 1 {
-                return vector::series(&self.sines, sin1, cos1, &mut out[..orders]);
-            }
-            let found = vector::sines(&self.sines, sin1, cos1);
-            out[..orders].iter_mut().zip(found).for_each(|(o, v)| o[0] = v);
-            return;
-        }
-        out[0].copy_from_slice(&self.constants);
-        out[1..orders].iter_mut().for_each(|o| o.fill(0.0));
-        let (mut s, mut c) = (sin1, cos1);
-        for index in 0..self.waves {
-            let k = (index + 1) as f64;
-            let row = index * n..(index + 1) * n;
-            let sines = [s, k * c, -k * k * s, -k * k * k * c];
-            for (o, factor) in out[..orders].iter_mut().zip(sines) {
-                for (o, &a) in o.iter_mut().zip(&self.sines[row.clone()]) {
-                    *o += a * factor;
-                }
-            }
-            let cosines = [c, -k * s, -k * k * c, k * k * k * s];
-            for (o, factor) in out[..orders].iter_mut().zip(cosines) {
-                for (o, &a) in o.iter_mut().zip(&self.cosines[row.clone()]) {
-                    *o += a * factor;
-                }
-            }
-            (s, c) = (s * cos1 + c * sin1, c * cos1 - s * sin1);
+        // Periodic, and odd about both walls.
+        let turned =
+            if theta.abs() <= PI { theta } else { theta - 2.0 * PI * (theta / (2.0 * PI)).round() };
+        let mirrored = self.domain == Domain::Walls && turned < 0.0;
+        let t = if mirrored { -turned } else { turned };
+        let stride = polynomials::stride(self.functions);
+        let size = POWERS * stride;
+        let cell = ((t - self.start) / self.width).round().max(0.0) as usize;
+        let cell = cell.min(self.cells.len() / size - 1);
+        let r = t - (self.start + self.width * cell as f64);
+        let coefficients = &self.cells[cell * size..(cell + 1) * size];
+        polynomials::evaluate(coefficients, stride, r, &mut out[..orders]);
+        if mirrored {
+            out[..orders].iter_mut().step_by(2).flatten().for_each(|o| *o = -*o);
         }
     }
+}
+
+/// Coefficients of a Taylor polynomial.
+const POWERS: usize = 14;
+/// Cells of a series at least and at most.
+const CELLS: (usize, usize) = (16, 1 << 14);
+
+/// Cells in which Taylor polynomials are as exact as the sums of the waves that they stand for, up to the second derivative.
+fn cells(waves: &[Vec<[f64; 2]>], span: f64) -> usize {
+    let mut count = CELLS.0;
+    let functions = waves[0].len();
+    let factorial: f64 = (1..POWERS - 1).map(|d| d as f64).product();
+    while count < CELLS.1 {
+        let half = 0.5 * span / count as f64;
+        let exact = (0..functions).all(|j| {
+            let (mut size, mut rest) = (0.0, 0.0);
+            for (k, row) in waves.iter().enumerate() {
+                let k = k as f64;
+                let bend = k * k * (row[j][0].abs() + row[j][1].abs());
+                size += bend;
+                rest += bend * (k * half).powi(POWERS as i32 - 2);
+            }
+            rest / factorial <= 0.5 * f64::EPSILON * size
+        });
+        if exact {
+            break;
+        }
+        count *= 2;
+    }
+    count
+}
+
+/// See [`Series::cells`]; there is a middle at either end.
+fn taylor(domain: Domain, waves: &[Vec<[f64; 2]>], count: usize) -> Vec<f64> {
+    let stride = polynomials::stride(waves[0].len());
+    let mut all = vec![0.0; (count + 1) * POWERS * stride];
+    // Whole numbers of steps: sines that are zero are exactly so, and functions vanish at walls with all digits.
+    let turn = 2 * count;
+    let phase = |m: usize| {
+        let (m, sign) = if m >= count { (m - count, -1.0) } else { (m, 1.0) };
+        let (m, flip) = if 2 * m > count { (count - m, -1.0) } else { (m, 1.0) };
+        let (sin, cos) = (PI * m as f64 / count as f64).sin_cos();
+        let cos = if 2 * m == count { 0.0 } else { cos };
+        [sign * sin, sign * flip * cos]
+    };
+    let phases: Vec<[f64; 2]> = (0..turn).map(phase).collect();
+    for (cell, own) in all.chunks_exact_mut(POWERS * stride).enumerate() {
+        let steps = match domain {
+            Domain::Walls => cell,
+            Domain::Circle => 2 * cell + count,
+        };
+        for (k, row) in waves.iter().enumerate() {
+            let [sin, cos] = phases[k * steps % turn];
+            let mut factor = 1.0;
+            let derivatives = [[sin, cos], [cos, -sin], [-sin, -cos], [-cos, sin]];
+            for (power, out) in own.chunks_exact_mut(stride).enumerate() {
+                let [sin, cos] = derivatives[power % 4].map(|d| factor * d);
+                for (o, [a, b]) in out.iter_mut().zip(row) {
+                    *o += a * sin + b * cos;
+                }
+                factor *= k as f64 / (power + 1) as f64;
+            }
+        }
+    }
+    all
 }
 
 /// The products of all pairs of functions, and quantiles of their combinations.
@@ -376,6 +417,66 @@ pub struct QuantileWork {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn series_agree_with_the_library() {
+        for (domain, waves) in [(Domain::Walls, 1), (Domain::Walls, 40), (Domain::Circle, 21)] {
+            for n in [1, 2, 3, 9] {
+                let c = Mat::from_fn(waves, n, |k, j| {
+                    (1.0 + (3 * k + 5 * j) as f64).sin() * (-0.3 * k as f64).exp()
+                });
+                let series = Series::new(domain, &c);
+                for i in -90..=90 {
+                    // Everywhere, at walls, between cells, and beyond the ends.
+                    let theta = PI * f64::from(i) / 64.0;
+                    let mut found = std::array::from_fn(|_| vec![0.0; n]);
+                    series.evaluate(theta, 4, &mut found);
+                    for j in 0..n {
+                        let (mut exact, mut size) = ([0.0; 4], [0.0; 4]);
+                        for k in 0..waves {
+                            let (q, odd) = match domain {
+                                Domain::Walls => ((k + 1) as f64, true),
+                                Domain::Circle => (k.div_ceil(2) as f64, k > 0 && k % 2 == 0),
+                            };
+                            let norm = if domain == Domain::Walls { 2.0 } else { 1.0 } / PI;
+                            let norm = if q == 0.0 { 0.5 * norm } else { norm }.sqrt() * c[(k, j)];
+                            let (s, cos) = (q * theta).sin_cos();
+                            let turned = if odd { [s, cos, -s, -cos] } else { [cos, -s, -cos, s] };
+                            for d in 0..4 {
+                                exact[d] += norm * q.powi(d as i32) * turned[d];
+                                size[d] += norm.abs() * (1.0 + q.powi(d as i32));
+                            }
+                        }
+                        for d in 0..4 {
+                            let error = (found[d][j] - exact[d]).abs();
+                            assert!(error < 1e-14 * size[d], "{domain:?} {theta} {d}: {error:e}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Functions vanish at walls with all digits, and their slopes do not.
+    #[test]
+    fn walls_are_exact() {
+        let c = Mat::from_fn(30, 2, |k, j| ((2 * k + j) as f64).cos() * (-0.4 * k as f64).exp());
+        let series = Series::new(Domain::Walls, &c);
+        let mut at = std::array::from_fn(|_| vec![0.0; 2]);
+        for wall in [0.0, PI] {
+            series.evaluate(wall, 2, &mut at);
+            let slopes = at[1].clone();
+            for distance in [1e-3f64, 1e-7, 1e-12] {
+                series.evaluate((wall - distance).abs(), 1, &mut at);
+                for j in 0..2 {
+                    let exact = slopes[j] * if wall > 0.0 { -distance } else { distance };
+                    let left = wall - (wall - distance);
+                    let rounding = (left / distance - 1.0).abs() + distance.powi(2);
+                    assert!((at[0][j] / exact - 1.0).abs() < 100.0 * rounding.max(1e-14));
+                }
+            }
+        }
+    }
 
     /// Integrals to quantiles by an even rule, which is exact for trigonometric polynomials over whole intervals.
     #[test]
