@@ -198,7 +198,9 @@ pub(crate) fn stretch<const FUSED: bool>(
     let curved = each(|s| 0.5 * (third[s] / slope[s]) - 2.0 * along[s] * along[s]);
     log.add_along::<FUSED>(&along, &curved, laplacian, &square, gradient);
     *laplacian = add_product::<FUSED>(slope, laplacian, &product(bend, &square));
-    gradient.iter_mut().for_each(|g| *g = product(slope, g));
+    for g in gradient {
+        *g = product(slope, g);
+    }
 }
 
 /// The same through the inverse of a map, which is given where that leads.
@@ -210,7 +212,9 @@ pub(crate) fn shrink<const FUSED: bool>(
     log: &mut Log,
 ) {
     let inverse = each(|s| 1.0 / slope[s]);
-    gradient.iter_mut().for_each(|g| *g = product(&inverse, g));
+    for g in &mut *gradient {
+        *g = product(&inverse, g);
+    }
     let square = square::<FUSED>(gradient);
     *laplacian = each(|s| inverse[s] * (laplacian[s] - bend[s] * square[s]));
     let along = each(|s| -0.5 * bend[s] * inverse[s]);
@@ -220,7 +224,12 @@ pub(crate) fn shrink<const FUSED: bool>(
 
 #[inline(always)]
 fn square<const FUSED: bool>(gradient: &[Lanes]) -> Lanes {
-    gradient.iter().fold(ZERO, |sum, g| add_product::<FUSED>(g, g, &sum))
+    // A loop here and elsewhere: what iterators call is not compiled for the vectors at hand.
+    let mut sum = ZERO;
+    for g in gradient {
+        sum = add_product::<FUSED>(g, g, &sum);
+    }
+    sum
 }
 
 widest! {

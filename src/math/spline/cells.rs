@@ -116,21 +116,28 @@ impl Cells {
             piece.iter_mut().zip(&self.cells[cell]).for_each(|(to, from)| to[s] = *from);
         }
         let [v, q @ ..] = &piece;
-        let h = |c: &[f64], from: usize| {
-            let terms = c.iter().zip(&q[from..]).rev();
-            terms.fold([0.0; LANES], |sum, (c, q)| add_product::<FUSED>(&sum, &r, &scaled(*c, q)))
-        };
         let d = self.density;
-        let integral = h(&[1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0, 1.0 / 5.0, 1.0 / 6.0], 0);
+        let integral =
+            horner::<6, FUSED>([1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0, 1.0 / 5.0, 1.0 / 6.0], q, &r);
         let width = 1.0 / d;
         [
             add_product::<FUSED>(&integral, &scaled(width, &r), v),
-            h(&[1.0; SLOPES], 0),
-            scaled(d, &h(&[1.0, 2.0, 3.0, 4.0, 5.0], 1)),
-            scaled(d * d, &h(&[2.0, 6.0, 12.0, 20.0], 2)),
-            scaled(d * d * d, &h(&[6.0, 24.0, 60.0], 3)),
+            horner::<6, FUSED>([1.0; SLOPES], q, &r),
+            scaled(d, &horner::<5, FUSED>([1.0, 2.0, 3.0, 4.0, 5.0], &q[1..], &r)),
+            scaled(d * d, &horner::<4, FUSED>([2.0, 6.0, 12.0, 20.0], &q[2..], &r)),
+            scaled(d * d * d, &horner::<3, FUSED>([6.0, 24.0, 60.0], &q[3..], &r)),
         ]
     }
+}
+
+/// `sum_k c_k q_k r^k` at eight points. A loop: what iterators call is not compiled for the vectors at hand.
+#[inline(always)]
+fn horner<const K: usize, const FUSED: bool>(c: [f64; K], q: &[Lanes], r: &Lanes) -> Lanes {
+    let mut sum = [0.0; LANES];
+    for k in (0..K).rev() {
+        sum = add_product::<FUSED>(&sum, r, &scaled(c[k], &q[k]));
+    }
+    sum
 }
 
 /// `∫_0^r` of the polynomial with the given coefficients.

@@ -336,12 +336,13 @@ impl CircularSpline {
                 r[s] -= k as f64;
                 ((a[s], da[s]), (b[s], db[s])) = (self.table[k], self.table[k + 1]);
             }
-            let start = each(|s| {
+            let mut start = a;
+            for s in 0..LANES {
                 let (step, rest) = (b[s] - a[s], 1.0 - r[s]);
                 let bent = rest * (h * da[s] - step) - r[s] * (h * db[s] - step);
                 let t = a[s] + r[s] * step + r[s] * rest * bent;
-                if (0.0..=PI).contains(&t) { t } else { a[s] }
-            });
+                start[s] = if (0.0..=PI).contains(&t) { t } else { a[s] };
+            }
             p = self.lanes::<FUSED>(&start);
             let inverse = each(|s| 1.0 / p[1][s]);
             let step = each(|s| (y[s] - p[0][s]) * inverse[s]);

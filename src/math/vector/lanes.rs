@@ -219,7 +219,9 @@ pub(crate) fn eliminate<const FUSED: bool>(n: usize, p: usize, a: &mut [Lanes]) 
     let (pivot, below) = rest.split_at_mut(n);
     let inverse = each(|s| 1.0 / pivot[p][s]);
     pivot[p] = [1.0; LANES];
-    pivot.iter_mut().for_each(|v| *v = product(v, &inverse));
+    for v in &mut *pivot {
+        *v = product(v, &inverse);
+    }
     for row in above.chunks_exact_mut(n).chain(below.chunks_exact_mut(n)) {
         let factor = each(|s| -row[p][s]);
         row[p] = [0.0; LANES];

@@ -6,7 +6,9 @@
 //! inner products `G_kl` of the gradients of the angles all of it takes a few products of `n x n` matrices, where carrying
 //! derivatives through a factorisation takes one for every particle.
 
-use crate::math::vector::lanes::{Lanes, add_product, each, eliminate, multiply, product, sum};
+use crate::math::vector::lanes::{
+    Lanes, add_product, each, eliminate, multiply, product, scaled, sum,
+};
 use crate::math::vector::widest;
 use crate::wavefunction::journey::{Journey, Points, Slopes, ZERO};
 
@@ -178,16 +180,20 @@ impl Coupling {
     /// Half the logarithm of the determinant, with a sign.
     #[inline(always)]
     fn weigh(&mut self, sign: f64) {
-        let half = |v: &Lanes| each(|s| 0.5 * sign * v[s]);
-        self.log.bend = half(&self.log.bend);
-        self.log.by.iter_mut().for_each(|b| *b = half(b));
+        let half = 0.5 * sign;
+        self.log.bend = scaled(half, &self.log.bend);
+        for by in &mut self.log.by {
+            *by = scaled(half, by);
+        }
     }
 }
 
 /// Replaces a matrix that needs no pivots by its inverse: symmetric and positive definite, or with a dominant diagonal.
 #[inline(always)]
 fn invert<const FUSED: bool>(n: usize, a: &mut [Lanes]) {
-    (0..n).for_each(|p| eliminate::<FUSED>(n, p, a));
+    for p in 0..n {
+        eliminate::<FUSED>(n, p, a);
+    }
 }
 
 widest! {
@@ -230,8 +236,11 @@ widest! {
             coupling.curved[i] = each(|s| points.laplacian[i][s] - curvature[s]);
         }
         for (row, laplacian) in coupling.inverse.chunks_exact(n).zip(&mut points.laplacian) {
-            let terms = row.iter().zip(&coupling.curved);
-            *laplacian = terms.fold(ZERO, |sum, (m, c)| add_product::<FUSED>(m, c, &sum));
+            let mut sum = ZERO;
+            for (m, c) in row.iter().zip(&coupling.curved) {
+                sum = add_product::<FUSED>(m, c, &sum);
+            }
+            *laplacian = sum;
         }
         coupling.log_determinant::<FUSED>(&journey.gram);
         coupling.weigh(-1.0);

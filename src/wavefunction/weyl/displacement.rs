@@ -124,8 +124,11 @@ impl Displacement {
                 work::splines(counted.iter().filter(|c| **c).count());
                 let mut p = spline.lanes::<FUSED>(t);
                 p[0] = each(|s| p[0][s] - t[s]);
-                p[1] = p[1].map(|d| d - 1.0);
-                p.map(|p| scaled(*kappa, &p))
+                p[1] = each(|s| p[1][s] - 1.0);
+                for p in &mut p {
+                    *p = scaled(*kappa, p);
+                }
+                p
             }
             Displacement::ShortRange(short) => short.lanes::<FUSED>(t, counted),
         }

@@ -474,8 +474,8 @@ impl PairLayer {
         Residuals { residual, jacobian }: &mut Residuals,
     ) -> Lanes {
         let n = self.particles;
-        for (r, (t, y)) in residual.iter_mut().zip(theta.iter().zip(target)) {
-            *r = each(|s| t[s] - y[s]);
+        for i in 0..n {
+            residual[i] = each(|s| theta[i][s] - target[i][s]);
         }
         jacobian.fill(ZERO);
         (0..n).for_each(|i| jacobian[i * n + i] = [1.0; LANES]);
@@ -494,7 +494,11 @@ impl PairLayer {
             jacobian[j * n + j] = sum(&jacobian[j * n + j], &both);
             jacobian[j * n + i] = each(|s| image[s] - slope[s]);
         }
-        residual.iter().fold(ZERO, |square, r| add_product::<FUSED>(r, r, &square))
+        let mut square = ZERO;
+        for r in residual {
+            square = add_product::<FUSED>(r, r, &square);
+        }
+        square
     }
 
     /// [`Self::solve_single`] for eight configurations.
@@ -516,10 +520,11 @@ impl PairLayer {
             let inverse = each(|s| 1.0 / (1.0 + 2.0 * b[1][s]));
             let step = each(|s| -residual[s] * inverse[s]);
             let bent = each(|s| step[s] * (1.0 - step[s] * b[2][s] * inverse[s]).clamp(0.5, 2.0));
-            let taylor: [Lanes; 4] = std::array::from_fn(|k| {
-                let last = b.get(k + 2).unwrap_or(&ZERO);
-                each(|s| b[k][s] + bent[s] * (b[k + 1][s] + 0.5 * bent[s] * last[s]))
-            });
+            let mut taylor = [ZERO; 4];
+            for k in 0..4 {
+                let last = if k < 3 { b[k + 2] } else { ZERO };
+                taylor[k] = each(|s| b[k][s] + bent[s] * (b[k + 1][s] + 0.5 * bent[s] * last[s]));
+            }
             // Each goes its own way, whatever is beside it.
             for s in 0..LANES {
                 if !left[s] {
@@ -668,12 +673,12 @@ widest! {
         let counted = std::array::from_fn(|s| s < samples);
         // The distance, then the sum: value, Laplacian and gradient.
         let combined = |sign: f64, a: &Lanes, b: &Lanes| each(|s| a[s] + sign * b[s]);
-        let mut both = [-1.0, 1.0].map(|sign| {
-            let g = &*gradient;
+        let mut both = [(ZERO, ZERO, [ZERO; 2]); 2];
+        for (both, sign) in both.iter_mut().zip([-1.0, 1.0]) {
+            let (v, l, g) = (&*value, &*laplacian, &*gradient);
             let slopes = [combined(sign, &g[0], &g[2]), combined(sign, &g[1], &g[3])];
-            let of = |v: &[Lanes]| combined(sign, &v[0], &v[1]);
-            (of(value), of(laplacian), slopes)
-        });
+            *both = (combined(sign, &v[0], &v[1]), combined(sign, &l[0], &l[1]), slopes);
+        }
         let count = if layer.images { 2 } else { 1 };
         for (y, laplacian, gradient) in &mut both[..count] {
             if layer.inverted {

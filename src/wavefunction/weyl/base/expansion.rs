@@ -456,15 +456,20 @@ fn place<const FUSED: bool>(
     let row = &journey.points.gradient[i * n..(i + 1) * n];
     // The slopes of the smaller ones along the angle's gradient.
     along.clear();
-    along.extend(smaller.gradient.chunks_exact(n).map(|gradient| {
-        gradient.iter().zip(row).fold(ZERO, |sum, (a, b)| add_product::<FUSED>(a, b, &sum))
-    }));
+    for gradient in smaller.gradient.chunks_exact(n) {
+        let mut sum = ZERO;
+        for (a, b) in gradient.iter().zip(row) {
+            sum = add_product::<FUSED>(a, b, &sum);
+        }
+        along.push(sum);
+    }
     for string in 0..level.strings {
         let gradient = &mut larger.gradient[string * n..(string + 1) * n];
         let (mut value, mut slope, mut bend) = (ZERO, ZERO, ZERO);
         let (mut laplacian, mut crossed) = (ZERO, ZERO);
         for (sign, p, rest) in level.removals(string) {
-            let phi = phi.map(|phi| scaled(sign, &phi[p]));
+            let phi = [0, 1, 2].map(|d: usize| &phi[d][p]);
+            let phi = [scaled(sign, phi[0]), scaled(sign, phi[1]), scaled(sign, phi[2])];
             let of = &smaller.value[rest];
             value = add_product::<FUSED>(&phi[0], of, &value);
             slope = add_product::<FUSED>(&phi[1], of, &slope);
