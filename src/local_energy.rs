@@ -156,7 +156,7 @@ pub fn draw(
     let chunks = team::share(
         samples,
         SAMPLE_CHUNK,
-        |range| Order::Draw(part(&range), range.len()).to_bytes(psi, derivatives),
+        |range| Order::Draw(part(&range), range.len()).packed(psi, derivatives),
         |range| draw_here(psi, system, part(&range), range.len(), derivatives),
         |answer| Batch::answered(answer, tangent(psi, derivatives)),
     );
@@ -215,7 +215,7 @@ pub fn at(psi: &dyn Wavefunction, system: System, x: &[f64], derivatives: Deriva
     let chunks = team::share(
         x.len() / n,
         SAMPLE_CHUNK,
-        |range| Order::At(part(range).to_vec()).to_bytes(psi, derivatives),
+        |range| Order::At(part(range).to_vec()).packed(psi, derivatives),
         |range| at_here(psi, system, part(range), derivatives),
         |answer| Batch::answered(answer, tangent(psi, derivatives)),
     );
@@ -389,7 +389,7 @@ enum Order {
 type Task = (Vec<f64>, Derivatives, Order);
 
 impl Order {
-    fn to_bytes(self, psi: &dyn Wavefunction, derivatives: Derivatives) -> Vec<u8> {
+    fn packed(self, psi: &dyn Wavefunction, derivatives: Derivatives) -> Vec<u8> {
         let task: Task = (psi.parameters().to_vec(), derivatives, self);
         team::packed(&task)
     }

@@ -83,8 +83,7 @@ impl Wavefunction for Exchanged {
 
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
         let sector = self.sector();
-        let x = vec![0.0; sector.particles()];
-        Box::new(ExchangedEvaluator { inner: self.inner.evaluator(), sector, x })
+        Box::new(ExchangedEvaluator { inner: self.inner.evaluator(), sector, x: Vec::new() })
     }
 }
 
@@ -96,10 +95,13 @@ struct ExchangedEvaluator<'a> {
 }
 
 impl ExchangedEvaluator<'_> {
-    /// Coordinates in the order of the inside.
+    /// Coordinates of one or more configurations in the order of the inside.
     fn enter(&mut self, x: &[f64]) {
-        self.x.copy_from_slice(x);
-        self.x.rotate_left(self.sector.up);
+        self.x.clear();
+        self.x.extend_from_slice(x);
+        for x in self.x.chunks_exact_mut(self.sector.particles()) {
+            x.rotate_left(self.sector.up);
+        }
     }
 }
 
@@ -138,6 +140,16 @@ impl Evaluator for ExchangedEvaluator<'_> {
     fn tangent(&mut self, x: &[f64], factors: &mut [f64]) -> (LogPsi, f64) {
         self.enter(x);
         self.inner.tangent(&self.x, factors)
+    }
+
+    fn kinetic_energies(&mut self, x: &[f64], kinetic: &mut [f64]) {
+        self.enter(x);
+        self.inner.kinetic_energies(&self.x, kinetic);
+    }
+
+    fn tangents(&mut self, x: &[f64], factors: &mut [f64], kinetic: &mut [f64]) {
+        self.enter(x);
+        self.inner.tangents(&self.x, factors, kinetic);
     }
 
     fn kinetic_parameter_gradient(
