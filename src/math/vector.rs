@@ -380,8 +380,8 @@ widest! {
 pub const COLUMNS: usize = 8;
 /// Orders of the derivatives, of either variable, of [`contract`] at most.
 pub const ORDERS: usize = 5;
-/// Derivatives by two variables: `[b][a]` is `a` times by the first and `b` times by the second.
-pub type Derivatives = [[f64; ORDERS]; ORDERS];
+/// PairDerivatives by two variables: `[b][a]` is `a` times by the first and `b` times by the second.
+pub type PairDerivatives = [[f64; ORDERS]; ORDERS];
 
 type Columns = [f64; COLUMNS];
 
@@ -398,7 +398,7 @@ fn contract_orders<const O: usize, const FUSED: bool>(
     own: &[f64],
     rows: &mut [f64],
     others: &[f64],
-    out: &mut [Derivatives],
+    out: &mut [PairDerivatives],
 ) {
     for start in (0..stride).step_by(COLUMNS) {
         let mut sums = [[0.0; COLUMNS]; O];
@@ -429,7 +429,7 @@ fn contract_orders<const O: usize, const FUSED: bool>(
 }
 
 widest! {
-    /// Derivatives of `sum_kl u_k c_kl v_l` up to the order `orders - 1` in all, for each of the `others`. Of `u` and of each of the others
+    /// PairDerivatives of `sum_kl u_k c_kl v_l` up to the order `orders - 1` in all, for each of the `others`. Of `u` and of each of the others
     /// there are [`ORDERS`] rows of `stride` numbers, one an order; the table has rows as long, and `rows` is room for `u` times it.
     pub fn contract(
         table: &[f64],
@@ -438,7 +438,7 @@ widest! {
         own: &[f64],
         rows: &mut [f64],
         others: &[f64],
-        out: &mut [Derivatives],
+        out: &mut [PairDerivatives],
     ) {
         match orders {
             0..=2 => contract_orders::<2, FUSED>(table, stride, own, rows, others, out),
@@ -452,7 +452,7 @@ widest! {
 widest! {
     /// Adds `sum_b weights[b][a] v^(b)` to row `a`, for orders of both below `orders`.
     pub fn add_weighted(
-        weights: &Derivatives,
+        weights: &PairDerivatives,
         stride: usize,
         orders: usize,
         other: &[f64],
@@ -630,7 +630,7 @@ mod tests {
                         assert!((out[b][a] - exact).abs() < 1e-11, "{m} {} {exact}", out[b][a]);
                     }
                 }
-                let weights: Derivatives =
+                let weights: PairDerivatives =
                     std::array::from_fn(|b| std::array::from_fn(|a| number(3 + 7 * a + b)));
                 let mut rows = vec![0.0; ORDERS * stride];
                 add_weighted(&weights, stride, orders, &others, &mut rows);

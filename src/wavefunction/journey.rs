@@ -13,7 +13,7 @@ pub(crate) const ZERO: Lanes = [0.0; LANES];
 
 /// Coordinates with derivatives in the positions.
 #[derive(Clone, Debug, Default)]
-pub struct Points {
+pub struct Coordinates {
     pub(crate) value: Vec<Lanes>,
     pub(crate) laplacian: Vec<Lanes>,
     /// Row-major, one row a coordinate.
@@ -22,7 +22,7 @@ pub struct Points {
 
 /// A function of coordinates without its value.
 #[derive(Clone, Debug, Default)]
-pub struct Slopes {
+pub struct Partials {
     pub(crate) bend: Lanes,
     /// By each coordinate.
     pub(crate) by: Vec<Lanes>,
@@ -34,9 +34,9 @@ pub struct Journey {
     samples: usize,
     /// Number of coordinates.
     pub(crate) n: usize,
-    pub(crate) points: Points,
+    pub(crate) points: Coordinates,
     /// The points behind a layer.
-    pub(crate) mapped: Points,
+    pub(crate) mapped: Coordinates,
     /// Of the gradients of the points, row-major.
     pub(crate) gram: Vec<Lanes>,
     /// `log |psi|` so far.
@@ -137,8 +137,8 @@ impl Journey {
 
     /// Adds a function of the points to `log |psi|`.
     #[inline(always)]
-    pub(crate) fn add_log<const FUSED: bool>(&mut self, function: &Slopes) {
-        let Journey { n, points: Points { laplacian, gradient, .. }, log, .. } = self;
+    pub(crate) fn add_log<const FUSED: bool>(&mut self, function: &Partials) {
+        let Journey { n, points: Coordinates { laplacian, gradient, .. }, log, .. } = self;
         let added =
             function.in_positions::<FUSED>(*n - 1, laplacian, gradient, &mut log.gradient, true);
         log.laplacian = sum(&log.laplacian, &added);
@@ -248,7 +248,7 @@ widest! {
     }
 }
 
-impl Slopes {
+impl Partials {
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
         self.bend = ZERO;

@@ -11,7 +11,7 @@ use crate::math::vector::lanes::{
     self, LANES, Lanes, Part, add_product, bend, each, exp, product, scaled, sum,
 };
 use crate::math::vector::widest;
-use crate::wavefunction::journey::{Journey, Slopes, ZERO};
+use crate::wavefunction::journey::{Journey, Partials, ZERO};
 use crate::work;
 
 /// Scratch memory of one dimension of a layer or of the prior.
@@ -29,8 +29,8 @@ struct Scratch {
     total: Vec<Lanes>,
     /// Sums of products of the gathered ones with the splines and their derivatives, plane by plane.
     moments: Vec<[Lanes; 4]>,
-    value: Slopes,
-    slope: Slopes,
+    value: Partials,
+    slope: Partials,
     parts: Vec<Part>,
 }
 
@@ -39,7 +39,7 @@ struct Scratch {
 struct State {
     journey: Journey,
     /// What a layer adds to `log |psi|`.
-    log: Slopes,
+    log: Partials,
     scratch: Scratch,
 }
 
@@ -250,7 +250,7 @@ fn gather_slopes<const FUSED: bool, const D: usize>(
     i: usize,
     gram: &[Lanes],
     n: usize,
-    out: &mut Slopes,
+    out: &mut Partials,
 ) {
     let mut mixed = ZERO;
     for b in 0..i {
@@ -338,10 +338,10 @@ impl Scratch {
     }
 }
 
-impl Slopes {
+impl Partials {
     /// Adds a multiple of a function of the inputs up to number `i`.
     #[inline(always)]
-    fn add<const FUSED: bool>(&mut self, weight: f64, other: &Slopes, i: usize) {
+    fn add<const FUSED: bool>(&mut self, weight: f64, other: &Partials, i: usize) {
         let weight = [weight; LANES];
         self.bend = add_product::<FUSED>(&weight, &other.bend, &self.bend);
         for (by, other) in self.by[..=i].iter_mut().zip(&other.by) {

@@ -7,10 +7,10 @@
 //! derivatives through a factorisation takes one for every particle.
 
 use crate::math::vector::lanes::{
-    Lanes, add_product, each, eliminate, multiply, product, scaled, sum,
+    LANES, Lanes, add_product, each, eliminate, multiply, product, scaled, sum,
 };
 use crate::math::vector::widest;
-use crate::wavefunction::journey::{Journey, Points, Slopes, ZERO};
+use crate::wavefunction::journey::{Coordinates, Journey, Partials, ZERO};
 
 /// Derivatives of a displacement of `theta_i` by `theta_j`, `a` times by the first and `b` times by the second, `a + b <= 3`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +44,7 @@ pub(super) struct Coupling {
     left: Vec<Lanes>,
     right: Vec<Lanes>,
     curved: Vec<Lanes>,
-    log: Slopes,
+    log: Partials,
 }
 
 impl Coupling {
@@ -65,7 +65,7 @@ impl Coupling {
         for v in scratch.into_iter().chain([&mut self.both, &mut self.left, &mut self.right]) {
             v.resize(n * n, ZERO);
         }
-        (0..n).for_each(|i| self.jacobian[i * n + i] = [1.0; _]);
+        (0..n).for_each(|i| self.jacobian[i * n + i] = [1.0; LANES]);
     }
 
     /// Adds what particle `j` does to particle `i`, of all that it does.
@@ -226,7 +226,7 @@ widest! {
         let n = journey.n;
         coupling.inverse.copy_from_slice(&coupling.jacobian);
         invert::<FUSED>(n, &mut coupling.inverse);
-        let Journey { points: Points { gradient, .. }, mapped, .. } = journey;
+        let Journey { points: Coordinates { gradient, .. }, mapped, .. } = journey;
         multiply::<FUSED>(n, &coupling.inverse, gradient, &mut mapped.gradient);
         std::mem::swap(gradient, &mut mapped.gradient);
         journey.measure();

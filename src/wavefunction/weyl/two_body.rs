@@ -21,7 +21,7 @@ use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
 use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sin_cos};
-use crate::math::vector::{self, COLUMNS, Derivatives, ORDERS, Phase, widest};
+use crate::math::vector::{self, COLUMNS, ORDERS, PairDerivatives, Phase, widest};
 use crate::system::Sector;
 use crate::wavefunction::journey::{Journey, ZERO};
 
@@ -79,8 +79,8 @@ struct PairWork {
     waves: Vec<f64>,
     /// Table times the waves of one particle.
     rows: Vec<f64>,
-    /// Derivatives of the field of each particle and each other one, `particles x particles`.
-    pairs: Vec<Derivatives>,
+    /// PairDerivatives of the field of each particle and each other one, `particles x particles`.
+    pairs: Vec<PairDerivatives>,
     /// Of one particle its partners' waves, weighted by adjoints: as many rows for each plane of a scalar.
     weighted: Vec<f64>,
     /// Adjoints of the coefficients, plane by plane.
@@ -553,7 +553,7 @@ fn with_sine<const FUSED: bool>([sin, cos]: &[Lanes; 2], f: &[Lanes; 4]) -> [Lan
 
 /// A derivative of a function of two angles, `a` times by the first and `b` times by the second.
 #[inline(always)]
-fn lift<T: Scalar>(p: &Derivatives, t: T, u: T, a: usize, b: usize) -> T {
+fn lift<T: Scalar>(p: &PairDerivatives, t: T, u: T, a: usize, b: usize) -> T {
     let at = |x: usize, y: usize| if x + y < ORDERS { p[y][x] } else { 0.0 };
     let slopes = [at(a + 1, b), at(a, b + 1)];
     t.chain2(u, p[b][a], slopes, [at(a + 2, b), at(a + 1, b + 1), at(a, b + 2)])

@@ -2,7 +2,7 @@
 
 use super::series::Series;
 use crate::math::vector::lanes::{LANES, Lanes};
-use crate::wavefunction::journey::{Journey, Slopes, ZERO};
+use crate::wavefunction::journey::{Journey, Partials, ZERO};
 
 /// Scratch memory; each base uses its own part.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,7 @@ pub struct BaseLanes {
     pub(super) product: Vec<Lanes>,
     pub(super) pivots: Vec<[usize; LANES]>,
     /// `log |psi_0|` by the angles.
-    pub(super) log: Slopes,
+    pub(super) log: Partials,
     /// Determinants of the first 0, 1, .. particles, of spin up and of spin down.
     pub(super) minors: [Vec<Minors>; 2],
     pub(super) sums: Minors,
