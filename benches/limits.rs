@@ -2,7 +2,7 @@
 //!
 //! CPU time on one thread, the least of several runs, so that other work on the machine shows little. With
 //! `-- --local-energy` only the line that the script of `benches/peers/` reads, with `-- --threads` the speed of two
-//! threads over one, with `-- --step` one step of either flow and the peak memory of the first.
+//! threads over one, with `-- --samples` what it costs to draw, with `-- --step` one step of either flow and the peak memory of the first.
 
 mod support;
 
@@ -114,6 +114,32 @@ fn threads() {
     }
 }
 
+/// Configurations of a final estimate at a time, which has tables of the networks made.
+const MANY: usize = 16384;
+
+fn of_many() {
+    for n in 2..=4 {
+        let time = support::per_local_energy_of_many(&mut support::waveflow(n), MANY);
+        println!("local energy, Waveflow N={n}, {MANY} at once: {:.3} us", 1e6 * time);
+    }
+}
+
+fn samples() {
+    for (name, case) in [
+        ("Weyl helium", support::weyl_helium()),
+        ("Weyl trap N=2", support::weyl_trap(2)),
+        ("Weyl trap N=8", support::weyl_trap(8)),
+        ("Weyl trap N=32", support::weyl_trap(32)),
+        ("Weyl box N=8", support::weyl_box(8)),
+        ("Weyl trap (4, 0), sum of determinants", support::weyl_trap_sum(4, 0)),
+        ("Weyl trap (2, 2), sum of determinants", support::weyl_trap_sum(2, 2)),
+        ("Waveflow N=2", support::waveflow(2)),
+        ("Waveflow N=4", support::waveflow(4)),
+    ] {
+        println!("sample, {name}: {:.2} us", 1e6 * support::per_sample(&case, 256));
+    }
+}
+
 fn step() {
     let mut case = support::waveflow(2);
     let optimiser = support::stochastic_reconfiguration();
@@ -139,10 +165,10 @@ fn step() {
 
 /// One kernel over as many samples as asked for, nothing timed: for `benches/instructions.sh`.
 fn count(kernel: &str, samples: usize) {
-    let energies = |case: support::Case| {
+    let energies = |case: support::Case, configurations: usize| {
         // Always the same configurations, and one evaluator for all.
         let x = case.batch(8, 0, Derivatives::None).x;
-        let mut evaluator = case.psi.evaluator();
+        let mut evaluator = case.psi.evaluator_for(configurations);
         let mut kinetic = [0.0; 8];
         for _ in 0..samples.div_ceil(kinetic.len()) {
             evaluator.kinetic_energies(black_box(&x), &mut kinetic);
@@ -150,9 +176,11 @@ fn count(kernel: &str, samples: usize) {
         }
     };
     match kernel {
-        "waveflow-energy" => energies(support::waveflow(2)),
-        "weyl-helium-energy" => energies(support::weyl_helium()),
-        "weyl-trap8-energy" => energies(support::weyl_trap(8)),
+        "waveflow-energy" => energies(support::waveflow(2), 1),
+        "waveflow-tables" => energies(support::waveflow(2), MANY),
+        "waveflow4-tables" => energies(support::waveflow(4), MANY),
+        "weyl-helium-energy" => energies(support::weyl_helium(), 1),
+        "weyl-trap8-energy" => energies(support::weyl_trap(8), 1),
         "waveflow-step" => {
             let mut case = support::waveflow(2);
             let optimiser = support::stochastic_reconfiguration();
@@ -187,9 +215,13 @@ fn main() {
     if std::env::args().any(|a| a == "--step") {
         return step();
     }
+    if std::env::args().any(|a| a == "--samples") {
+        return samples();
+    }
     let waveflow = support::waveflow(2);
     let time = per_local_energy(&waveflow, 1024);
     println!("local energy, Waveflow N=2: {:.3} us", 1e6 * time);
+    of_many();
     if std::env::args().any(|a| a == "--local-energy") {
         return;
     }

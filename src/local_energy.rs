@@ -13,6 +13,13 @@ use crate::work::{self, Work};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+/// What is to be found of each configuration, and of how many in all, whoever looks at which.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Asked {
+    derivatives: Derivatives,
+    configurations: usize,
+}
+
 /// Which derivatives with respect to the parameters a batch carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Derivatives {
@@ -153,11 +160,12 @@ pub fn draw(
     derivatives: Derivatives,
 ) -> Batch {
     let part = |range: &Range<usize>| BatchId { first: id.first + range.start, ..id };
+    let asked = Asked { derivatives, configurations: samples };
     let chunks = team::share(
         samples,
         SAMPLE_CHUNK,
-        |range| Order::Draw(part(&range), range.len()).packed(psi, derivatives),
-        |range| draw_here(psi, system, part(&range), range.len(), derivatives),
+        |range| Order::Draw(part(&range), range.len()).packed(psi, asked),
+        |range| draw_here(psi, system, part(&range), range.len(), asked),
         |answer| Batch::answered(answer, tangent(psi, derivatives)),
     );
     joined(psi, derivatives, chunks)
@@ -172,14 +180,14 @@ fn draw_here(
     system: System,
     id: BatchId,
     samples: usize,
-    derivatives: Derivatives,
+    asked: Asked,
 ) -> Vec<Batch> {
     // One more dimension chooses the samples that go to the tails.
     let dimensions = psi.uniforms() + usize::from(id.tails > 0.0);
     let points = Points::new(id.sampling, id.seed, id.purpose, id.number, dimensions);
     parallel::map_chunks(samples, SAMPLE_CHUNK, |_, range| {
         let mut points = points.starting_at(id.first + range.start);
-        let mut chunk = Chunk::new(psi, system, derivatives);
+        let mut chunk = Chunk::new(psi, system, asked);
         let (n, d) = (psi.sector().particles(), psi.uniforms());
         let mut point = vec![0.0; points.dimensions()];
         let mut uniforms = vec![0.0; TOGETHER * d];
@@ -212,26 +220,22 @@ fn draw_here(
 pub fn at(psi: &dyn Wavefunction, system: System, x: &[f64], derivatives: Derivatives) -> Batch {
     let n = psi.sector().particles();
     let part = |range: Range<usize>| &x[range.start * n..range.end * n];
+    let asked = Asked { derivatives, configurations: x.len() / n };
     let chunks = team::share(
         x.len() / n,
         SAMPLE_CHUNK,
-        |range| Order::At(part(range).to_vec()).packed(psi, derivatives),
-        |range| at_here(psi, system, part(range), derivatives),
+        |range| Order::At(part(range).to_vec()).packed(psi, asked),
+        |range| at_here(psi, system, part(range), asked),
         |answer| Batch::answered(answer, tangent(psi, derivatives)),
     );
     joined(psi, derivatives, chunks)
 }
 
 /// [`at`] in this process alone, in chunks.
-fn at_here(
-    psi: &dyn Wavefunction,
-    system: System,
-    x: &[f64],
-    derivatives: Derivatives,
-) -> Vec<Batch> {
+fn at_here(psi: &dyn Wavefunction, system: System, x: &[f64], asked: Asked) -> Vec<Batch> {
     let n = psi.sector().particles();
     parallel::map_chunks(x.len() / n, SAMPLE_CHUNK, |_, range| {
-        let mut chunk = Chunk::new(psi, system, derivatives);
+        let mut chunk = Chunk::new(psi, system, asked);
         for x in x[range.start * n..range.end * n].chunks(TOGETHER * n) {
             chunk.push(x, &[1.0; TOGETHER][..x.len() / n]);
         }
@@ -286,7 +290,8 @@ struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    fn new(psi: &'a dyn Wavefunction, system: System<'a>, derivatives: Derivatives) -> Self {
+    fn new(psi: &'a dyn Wavefunction, system: System<'a>, asked: Asked) -> Self {
+        let Asked { derivatives, configurations } = asked;
         let (n, p) = (psi.sector().particles(), psi.parameters().len());
         let rows = |wanted: bool, size| if wanted { vec![0.0; size] } else { Vec::new() };
         let mut tangent = tangent(psi, derivatives);
@@ -295,7 +300,7 @@ impl<'a> Chunk<'a> {
         Chunk {
             system,
             derivatives,
-            evaluator: psi.evaluator(),
+            evaluator: psi.evaluator_for(configurations),
             factors: vec![0.0; TOGETHER * tangent.factors()],
             batch: Batch { particles: n, parameter_count: p, tangent, ..Batch::default() },
             kinetic: [0.0; TOGETHER],
@@ -385,12 +390,12 @@ enum Order {
     At(Vec<f64>),
 }
 
-/// An order, with the parameters to carry it out at and the derivatives to carry.
-type Task = (Vec<f64>, Derivatives, Order);
+/// An order, with the parameters to carry it out at and what is asked.
+type Task = (Vec<f64>, Asked, Order);
 
 impl Order {
-    fn packed(self, psi: &dyn Wavefunction, derivatives: Derivatives) -> Vec<u8> {
-        let task: Task = (psi.parameters().to_vec(), derivatives, self);
+    fn packed(self, psi: &dyn Wavefunction, asked: Asked) -> Vec<u8> {
+        let task: Task = (psi.parameters().to_vec(), asked, self);
         team::packed(&task)
     }
 }
@@ -398,14 +403,14 @@ impl Order {
 /// Carries out the order of the process that leads the [team] and returns the answer; none if it is no order for this
 /// wavefunction.
 pub fn serve(psi: &mut dyn Wavefunction, system: System, order: &[u8]) -> Option<Vec<u8>> {
-    let (parameters, derivatives, order): Task = team::unpacked(order)?;
+    let (parameters, asked, order): Task = team::unpacked(order)?;
     psi.set_parameters(&parameters).ok()?;
     let n = psi.sector().particles();
     let (chunks, work) = work::counted(|| match order {
-        Order::Draw(id, samples) => Some(draw_here(psi, system, id, samples, derivatives)),
-        Order::At(x) => x.len().is_multiple_of(n).then(|| at_here(psi, system, &x, derivatives)),
+        Order::Draw(id, samples) => Some(draw_here(psi, system, id, samples, asked)),
+        Order::At(x) => x.len().is_multiple_of(n).then(|| at_here(psi, system, &x, asked)),
     });
-    Some(concatenated(psi, derivatives, chunks?).answer(&work))
+    Some(concatenated(psi, asked.derivatives, chunks?).answer(&work))
 }
 
 impl Batch {

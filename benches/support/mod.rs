@@ -167,6 +167,20 @@ pub fn weyl_trap(n: usize) -> Case {
     )
 }
 
+/// The same with its default base, for any spins: a sum of determinants.
+pub fn weyl_trap_sum(up: usize, down: usize) -> Case {
+    Case::new(
+        WavefunctionSettings::Weyl(WeylSettings::default()),
+        Hamiltonian {
+            title: String::new(),
+            external: External::Harmonic { frequency: 1.0 },
+            interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
+        },
+        Geometry::Line,
+        Sector::new(up, down),
+    )
+}
+
 /// The Weyl flow with its defaults for `n` equal spins between walls: all kinds of layers.
 pub fn weyl_box(n: usize) -> Case {
     Case::new(
@@ -184,6 +198,22 @@ pub fn weyl_box(n: usize) -> Case {
 /// Stochastic reconfiguration as it comes.
 pub fn stochastic_reconfiguration() -> OptimiserSettings {
     OptimiserSettings::StochasticReconfiguration(StochasticReconfigurationSettings::default())
+}
+
+/// CPU seconds of one exact sample, drawn alone.
+pub fn per_sample(case: &Case, samples: usize) -> f64 {
+    // Points of the plane at which none is special.
+    let point =
+        |i: usize| (0.5 + 0.618_033_988_749_894_9 * i as f64).fract().clamp(1e-6, 1.0 - 1e-6);
+    let uniforms: Vec<f64> = (0..samples * case.psi.uniforms()).map(point).collect();
+    let mut x = vec![0.0; samples * case.particles()];
+    let mut evaluator = case.psi.evaluator();
+    let (u, n) = (8 * case.psi.uniforms(), 8 * case.particles());
+    seconds(|| {
+        for (x, uniforms) in x.chunks_mut(n).zip(uniforms.chunks(u)) {
+            evaluator.sample(uniforms, x);
+        }
+    }) / samples as f64
 }
 
 /// CPU seconds of the process that one call takes: the least of several runs of about 20 ms each.
@@ -204,6 +234,16 @@ pub fn seconds(mut call: impl FnMut()) -> f64 {
 pub fn per_local_energy(case: &Case, samples: usize) -> f64 {
     let x = case.batch(samples, 0, Derivatives::None).x;
     seconds(|| {
+        std::hint::black_box(case.at(&x));
+    }) / samples as f64
+}
+
+/// The same of many configurations, tables included: the parameters are new every time.
+pub fn per_local_energy_of_many(case: &mut Case, samples: usize) -> f64 {
+    let x = case.batch(samples, 0, Derivatives::None).x;
+    let parameters = case.psi.parameters().to_vec();
+    seconds(|| {
+        case.psi.set_parameters(&parameters).expect("as many as there were");
         std::hint::black_box(case.at(&x));
     }) / samples as f64
 }

@@ -291,9 +291,9 @@ impl Wavefunction for Dressed<'_> {
         self.psi.uniforms()
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+    fn evaluator_for(&self, configurations: usize) -> Box<dyn Evaluator + '_> {
         Box::new(Product {
-            psi: self.psi.evaluator(),
+            psi: self.psi.evaluator_for(configurations),
             dressing: self.dressing,
             values: Values::default(),
             slope: vec![0.0; self.psi.sector().particles()],

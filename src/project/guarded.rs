@@ -97,10 +97,10 @@ impl Wavefunction for Guarded<'_> {
         1 + self.psi.uniforms().max(self.guard.uniforms())
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+    fn evaluator_for(&self, configurations: usize) -> Box<dyn Evaluator + '_> {
         Box::new(Mixture {
-            psi: self.psi.evaluator(),
-            guard: self.guard.evaluator(),
+            psi: self.psi.evaluator_for(configurations),
+            guard: self.guard.evaluator_for(configurations),
             uniforms: [self.psi.uniforms(), self.guard.uniforms()],
             share: self.share,
             gradient: vec![0.0; self.psi.sector().particles()],

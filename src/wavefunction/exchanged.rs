@@ -81,9 +81,9 @@ impl Wavefunction for Exchanged {
         self.inner.has_kinks()
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
-        let sector = self.sector();
-        Box::new(ExchangedEvaluator { inner: self.inner.evaluator(), sector, x: Vec::new() })
+    fn evaluator_for(&self, configurations: usize) -> Box<dyn Evaluator + '_> {
+        let (inner, sector) = (self.inner.evaluator_for(configurations), self.sector());
+        Box::new(ExchangedEvaluator { inner, sector, x: Vec::new() })
     }
 }
 

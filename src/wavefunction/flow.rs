@@ -28,12 +28,13 @@ pub(crate) trait Flow: Send + Sync {
     }
 
     /// Kinetic local energies of as many configurations as `kinetic` has room for, at most [`LANES`]; false where there is no
-    /// kernel for several.
+    /// kernel for several. `tabulated` says whether tables may be made for it, after which [`Self::one_of_block`] knows nothing.
     fn kinetic_energies<const N: usize>(
         &self,
         _x: &[f64],
         _jets: &mut Self::Trace<Jet<N>>,
         _block: &mut Self::Block,
+        _tabulated: bool,
         _kinetic: &mut [f64],
     ) -> bool {
         false
@@ -88,15 +89,18 @@ pub(crate) struct FlowEvaluator<'a, F: Flow, const N: usize> {
     known: F::Trace<f64>,
     jets: F::Trace<Jet<N>>,
     block: F::Block,
+    /// Whether it is made for so many configurations that tables are worth their making.
+    many: bool,
     x: Vec<Jet<N>>,
     gradient: Vec<Jet<N>>,
 }
 
 impl<'a, F: Flow, const N: usize> FlowEvaluator<'a, F, N> {
-    /// An evaluator with empty scratch memory.
-    pub(crate) fn new(flow: &'a F) -> Self {
+    /// An evaluator with empty scratch memory, for one or for many configurations.
+    pub(crate) fn new(flow: &'a F, many: bool) -> Self {
         FlowEvaluator {
             flow,
+            many,
             plain: Default::default(),
             known: Default::default(),
             block: Default::default(),
@@ -161,8 +165,8 @@ impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
     fn kinetic_energies(&mut self, x: &[f64], kinetic: &mut [f64]) {
         let n = x.len() / kinetic.len().max(1);
         for (x, kinetic) in x.chunks(LANES * n.max(1)).zip(kinetic.chunks_mut(LANES)) {
-            let FlowEvaluator { flow, jets, block, .. } = self;
-            if !flow.kinetic_energies(x, jets, block, kinetic) {
+            let FlowEvaluator { flow, jets, block, many, .. } = self;
+            if !flow.kinetic_energies(x, jets, block, *many, kinetic) {
                 one_by_one(self, x, kinetic);
             }
         }
@@ -173,7 +177,7 @@ impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
         let blocks = x.chunks(LANES * n.max(1)).zip(kinetic.chunks_mut(LANES));
         for ((x, kinetic), factors) in blocks.zip(factors.chunks_mut(LANES * f.max(1))) {
             let FlowEvaluator { flow, plain, known, jets, block, .. } = self;
-            if !flow.kinetic_energies(x, jets, block, kinetic) {
+            if !flow.kinetic_energies(x, jets, block, false, kinetic) {
                 tangents_one_by_one(self, x, factors, kinetic);
                 continue;
             }

@@ -235,8 +235,15 @@ pub trait Wavefunction: Send + Sync {
         false
     }
 
-    /// An evaluator with scratch memory of its own; one per thread or chunk.
-    fn evaluator(&self) -> Box<dyn Evaluator + '_>;
+    /// One of the evaluators for so many configurations in all, at the parameters as they are, with scratch memory of its own: one
+    /// per thread or chunk. Where they are many, [`Evaluator::kinetic_energies`] may use tables that it takes a while to make;
+    /// whether it does depends on the number alone, and what it finds by no more than rounding.
+    fn evaluator_for(&self, configurations: usize) -> Box<dyn Evaluator + '_>;
+
+    /// An evaluator for a few configurations.
+    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+        self.evaluator_for(1)
+    }
 }
 
 /// Evaluates a wavefunction at configurations `x` (sorted ascending within each spin, in bohr).

@@ -62,10 +62,10 @@ impl Wavefunction for Polarised {
         self.inner.orders() / arrangements(self.sector)
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+    fn evaluator_for(&self, configurations: usize) -> Box<dyn Evaluator + '_> {
         let n = self.sector.particles();
         Box::new(PolarisedEvaluator {
-            inner: self.inner.evaluator(),
+            inner: self.inner.evaluator_for(configurations),
             uniforms: self.inner.uniforms(),
             sector: self.sector,
             places: StringSpace::new(n, self.sector.up),

@@ -425,8 +425,8 @@ impl Wavefunction for SectorBase {
         all.zip(self.base.probabilities().into_iter().map(|p| p / total)).collect()
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
-        with_jet_width!(self.components.len(), N => Box::new(FlowEvaluator::<_, N>::new(self)))
+    fn evaluator_for(&self, _configurations: usize) -> Box<dyn Evaluator + '_> {
+        with_jet_width!(self.components.len(), N => Box::new(FlowEvaluator::<_, N>::new(self, false)))
     }
 }
 

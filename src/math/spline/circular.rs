@@ -374,6 +374,48 @@ impl CircularSpline {
         (at, p)
     }
 
+    /// [`Self::inverse`] of eight values, of which the first `samples` count.
+    #[inline(always)]
+    pub(crate) fn roots<const FUSED: bool>(&self, y: &Lanes, samples: usize) -> Lanes {
+        if self.table.len() > 1 {
+            return self.inverse_lanes::<FUSED>(y, samples).0;
+        }
+        let h = PI / self.cells as f64;
+        let (mut lo, mut hi): (Lanes, Lanes) = ([0.0; LANES], [PI; LANES]);
+        let mut t = each(|s| y[s].clamp(0.0, PI));
+        // Ends and what is beyond are mapped to the ends.
+        let mut left: [bool; LANES] = std::array::from_fn(|s| y[s] > 0.0 && y[s] < PI);
+        for _ in 0..200 {
+            if !left.contains(&true) {
+                break;
+            }
+            work::newtons(left[..samples].iter().filter(|left| **left).count());
+            let [value, slope, ..] = self.lanes::<FUSED>(&t);
+            let newton = each(|s| t[s] - (value[s] - y[s]) / slope[s]);
+            for s in 0..LANES {
+                if !left[s] {
+                    continue;
+                }
+                if value[s] > y[s] {
+                    hi[s] = hi[s].min(t[s]);
+                } else {
+                    lo[s] = lo[s].max(t[s]);
+                }
+                // Tested before the bracket is: a root hit exactly lies on the bracket's edge.
+                if (newton[s] - t[s]).abs() <= LAST_STEP * h {
+                    t[s] = newton[s].clamp(0.0, PI);
+                    left[s] = false;
+                } else if hi[s] - lo[s] <= f64::EPSILON * hi[s] {
+                    left[s] = false;
+                } else {
+                    let inside = newton[s] > lo[s] && newton[s] < hi[s];
+                    t[s] = if inside { newton[s] } else { 0.5 * (lo[s] + hi[s]) };
+                }
+            }
+        }
+        t
+    }
+
     /// `t` in `[0, pi]` with `y(t) = y`, by Newton's method kept inside a shrinking bracket.
     ///
     /// Converges for every spline, because the slope is positive.

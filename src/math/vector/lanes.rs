@@ -54,21 +54,23 @@ pub struct Part {
 const WIDE_ROWS: usize = 8;
 const ROWS: usize = 4;
 
-/// `R` rows of a tile, from its row `skip` on, applied to one plane.
+/// What sums over the columns begin with.
+#[derive(Clone, Copy, PartialEq)]
+enum Begin {
+    Nothing,
+    Constants,
+    /// What is there.
+    Output,
+}
+
+/// `R` rows of a tile, from its row `skip` on, applied to one plane; added to `sums`, which are beyond the constants of the rows.
 #[inline(always)]
 fn rows<const R: usize, const FUSED: bool>(
-    data: &[f64],
+    columns: &[f64],
     skip: usize,
-    constants: bool,
     below: &[Lanes],
+    mut sums: [Lanes; R],
 ) -> [Lanes; R] {
-    let mut sums = [[0.0; LANES]; R];
-    let (first, columns) = data.split_at(TILE);
-    if constants {
-        for r in 0..R {
-            sums[r] = [first[skip + r]; LANES];
-        }
-    }
     for (column, b) in columns.chunks_exact(TILE).zip(below) {
         let column = &column[skip..skip + R];
         for r in 0..R {
@@ -84,7 +86,7 @@ fn apply<const R: usize, const FUSED: bool>(
     tile: &Tile,
     data: &[f64],
     part: Part,
-    constants: bool,
+    begin: Begin,
     below: &[Lanes],
     out: &mut [Lanes],
 ) {
@@ -93,9 +95,24 @@ fn apply<const R: usize, const FUSED: bool>(
     let column = part.column.min(tile.columns);
     let data = &data[tile.start + column * TILE..tile.start + (tile.columns + 1) * TILE];
     let below = &below[column..tile.columns];
+    let (constants, columns) = data.split_at(TILE);
     for skip in (from / R * R..tile.rows).step_by(R) {
-        let sums = rows::<R, FUSED>(data, skip, constants, below);
         let to = (skip + R).min(tile.rows);
+        let mut sums = [[0.0; LANES]; R];
+        match begin {
+            Begin::Nothing => {}
+            Begin::Constants => {
+                for r in 0..R {
+                    sums[r] = [constants[skip + r]; LANES];
+                }
+            }
+            Begin::Output => {
+                for r in skip..to {
+                    sums[r - skip] = out[tile.first + r];
+                }
+            }
+        }
+        let sums = rows::<R, FUSED>(columns, skip, below, sums);
         let from = from.max(skip);
         out[tile.first + from..tile.first + to].copy_from_slice(&sums[from - skip..to - skip]);
     }
@@ -103,21 +120,26 @@ fn apply<const R: usize, const FUSED: bool>(
 
 widest! {
     /// `out = A below` for as many planes as there are parts, one after the other; constants enter the first. Of each plane
-    /// the rows before its part are left alone.
-    pub fn affine(matrix: &Dense, parts: &[Part], below: &[Lanes], out: &mut [Lanes]) {
+    /// the rows before its part are left alone. Where sums have `begun`, products are added to what is there and constants are not.
+    pub fn affine(matrix: &Dense, parts: &[Part], begun: bool, below: &[Lanes], out: &mut [Lanes]) {
         let stride = below.len() / parts.len();
         for tile in &matrix.tiles {
             let planes = below.chunks_exact(stride.max(1)).zip(out.chunks_exact_mut(matrix.rows));
             for (c, (&part, (below, out))) in parts.iter().zip(planes).enumerate() {
-                if part.row >= tile.first + tile.rows {
+                let nothing = begun && part.column >= tile.columns;
+                if nothing || part.row >= tile.first + tile.rows {
                     continue;
                 }
                 // Constants are beside the first column only.
-                let constants = c == 0 && part.column == 0;
+                let begin = match (c, part.column) {
+                    _ if begun => Begin::Output,
+                    (0, 0) => Begin::Constants,
+                    _ => Begin::Nothing,
+                };
                 if WIDE {
-                    apply::<WIDE_ROWS, FUSED>(tile, &matrix.data, part, constants, below, out);
+                    apply::<WIDE_ROWS, FUSED>(tile, &matrix.data, part, begin, below, out);
                 } else {
-                    apply::<ROWS, FUSED>(tile, &matrix.data, part, constants, below, out);
+                    apply::<ROWS, FUSED>(tile, &matrix.data, part, begin, below, out);
                 }
             }
         }
@@ -268,6 +290,31 @@ pub(crate) fn backsolve<const FUSED: bool>(n: usize, a: &[Lanes], b: &mut [Lanes
     }
 }
 
+/// Solves `A x = b` in place, for a matrix whose rows are dominated by the diagonal; it is used up.
+#[inline(always)]
+pub(crate) fn solve_dominant<const FUSED: bool>(n: usize, a: &mut [Lanes], b: &mut [Lanes]) {
+    for p in 0..n {
+        let (above, below) = a.split_at_mut((p + 1) * n);
+        let pivot = &above[p * n..];
+        let inverse = each(|s| 1.0 / pivot[p][s]);
+        let (known, rest) = b.split_at_mut(p + 1);
+        for (row, b) in below.chunks_exact_mut(n).zip(rest) {
+            let factor = each(|s| -row[p][s] * inverse[s]);
+            for j in p + 1..n {
+                row[j] = add_product::<FUSED>(&factor, &pivot[j], &row[j]);
+            }
+            *b = add_product::<FUSED>(&factor, &known[p], b);
+        }
+    }
+    for i in (0..n).rev() {
+        let mut own = b[i];
+        for k in i + 1..n {
+            own = each(|s| multiply_add::<FUSED>(-a[i * n + k][s], b[k][s], own[s]));
+        }
+        b[i] = each(|s| own[s] / a[i * n + i][s]);
+    }
+}
+
 /// Sines and cosines, to two units in the last place up to 1e5 turns. Polynomials of S. Moshier's Cephes library.
 #[inline(always)]
 pub(crate) fn sin_cos<const FUSED: bool>(x: &Lanes) -> (Lanes, Lanes) {
@@ -331,6 +378,12 @@ mod tests {
     }
 
     widest! {
+        fn eliminated(n: usize, a: &mut [Lanes], b: &mut [Lanes]) {
+            solve_dominant::<FUSED>(n, a, b);
+        }
+    }
+
+    widest! {
         fn solve(n: usize, a: &mut [Lanes], b: &mut [Lanes], c: &mut [Lanes]) {
             let mut inverse = a.to_vec();
             (0..n).for_each(|p| eliminate::<FUSED>(n, p, &mut inverse));
@@ -355,6 +408,16 @@ mod tests {
                 .map(|i| each(|s| (0..n).map(|j| element(i, j, s) * x[j][s]).sum()))
                 .collect();
             let mut unit = vec![[f64::NAN; LANES]; n * n];
+            // A matrix that is not symmetric: rows of their own size.
+            let row = |i: usize| 1.0 + i as f64;
+            let mut scaled: Vec<Lanes> =
+                a.iter().enumerate().map(|(ij, a)| a.map(|a| row(ij / n) * a)).collect();
+            let mut known: Vec<Lanes> =
+                b.iter().enumerate().map(|(i, b)| b.map(|b| row(i) * b)).collect();
+            eliminated(n, &mut scaled, &mut known);
+            for (found, x) in known.iter().zip(&x) {
+                assert!(found.iter().zip(x).all(|(a, b)| (a - b).abs() < 1e-14));
+            }
             solve(n, &mut a, &mut b, &mut unit);
             for s in 0..LANES {
                 for ij in 0..n * n {
@@ -396,7 +459,7 @@ mod tests {
         let parts = parts.map(|(row, column)| Part { row, column });
         let below: Vec<Lanes> = (0..5 * 36).map(|i| each(|s| number(11 * i + s))).collect();
         let mut out = vec![[f64::NAN; LANES]; 5 * 37];
-        affine(&dense, &parts, &below, &mut out);
+        affine(&dense, &parts, false, &below, &mut out);
         for (c, part) in parts.iter().enumerate() {
             for r in 0..37 {
                 for s in 0..LANES {

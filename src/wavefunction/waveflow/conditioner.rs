@@ -4,11 +4,13 @@
 //! units are sorted by how many inputs they may see, so every mask is a prefix: row `r` of a layer
 //! uses the first `prefix(r)` entries of the layer below and only those weights exist.
 
+use super::first_input::{FirstInput, Rows};
 use crate::math::scalar::Scalar;
 use crate::math::vector::lanes::{self, Lanes, Part};
 use crate::math::vector::{self, Dense, Planes};
 use crate::tangent::Outer;
 use rand::{Rng, RngExt};
+use std::sync::OnceLock;
 
 /// One dense layer whose row `r` sees a prefix of the layer below.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Conditioner {
     /// Per hidden layer: number of units that group `i` may see, for `i` in `0..=dimensions`.
     visible: Vec<Vec<usize>>,
     parameters: usize,
+    /// What the first input alone decides, made when it is asked for first; none where that is not worth it.
+    first_input: OnceLock<Option<FirstInput>>,
 }
 
 /// Activations of one evaluation, kept for the reverse sweep and for incremental use.
@@ -57,6 +61,8 @@ pub struct LaneActivations {
     /// Normalised inputs, hidden units layer by layer and outputs.
     planes: Vec<Vec<Lanes>>,
     parts: Vec<Part>,
+    /// What the first input alone decides, of each sample.
+    rows: [Rows; lanes::LANES],
 }
 
 impl LaneActivations {
@@ -106,7 +112,7 @@ impl Conditioner {
         };
         let repeated = |i: usize| std::iter::repeat_n(below(i), outputs[i]);
         push((0..dimensions).flat_map(repeated).collect());
-        Conditioner { groups, layers, visible, parameters }
+        Conditioner { groups, layers, visible, parameters, first_input: OnceLock::new() }
     }
 
     /// Number of parameters.
@@ -146,6 +152,7 @@ impl Conditioner {
             let weights = |r: usize| &parameters[offset[r] + 1..=offset[r] + prefix[r]];
             dense.set(|r| (parameters[offset[r]], weights(r)));
         }
+        self.first_input = OnceLock::new();
     }
 
     /// Slope of what inputs go through first.
@@ -283,10 +290,18 @@ impl Conditioner {
     }
 
     /// All groups but the first, of eight samples, with derivatives by the inputs; `gram` is the row-major matrix that second
-    /// derivatives are contracted with.
-    pub fn forward_lanes(&self, inputs: &[Lanes], gram: &[Lanes], act: &mut LaneActivations) {
+    /// derivatives are contracted with. Of a network with a table (`tabulated`) of what [its first input](FirstInput) decides no
+    /// hidden units are left that see no other.
+    pub fn forward_lanes(
+        &self,
+        inputs: &[Lanes],
+        gram: &[Lanes],
+        tabulated: bool,
+        act: &mut LaneActivations,
+    ) {
         let n = inputs.len();
-        let LaneActivations { input, planes, parts } = act;
+        let table = tabulated.then(|| self.first_input()).flatten();
+        let LaneActivations { input, planes, parts, rows } = act;
         input.clear();
         input.extend_from_slice(inputs);
         let last = self.layers.len() - 1;
@@ -299,26 +314,136 @@ impl Conditioner {
                 planes[0][(2 + i) * n + i] = lanes::each(|_| Self::SLOPE);
             }
         }
+        if let Some(table) = table {
+            self.share_of_first(table, &inputs[0], &gram[0], n, rows, planes);
+        }
+        // Inputs whose units are in the table.
+        let known = usize::from(table.is_some());
         for (l, layer) in self.layers.iter().enumerate() {
             let units = layer.dense.rows();
             // The first group of outputs depends on nothing, hidden units on one input at least.
             let row = |inputs: usize| match self.visible.get(l) {
-                Some(visible) => visible[inputs],
+                Some(visible) => visible[inputs.max(known)],
                 None => self.groups[inputs + 1],
             };
-            let column = |input: usize| if l == 0 { input } else { self.visible[l - 1][input] };
+            let column = |input: usize| match l {
+                0 => input,
+                _ => self.visible[l - 1][input.max(known)],
+            };
             parts.clear();
-            parts.extend([Part { row: row(0), column: 0 }; 2]);
+            // What the table has is behind the first layer.
+            let first = if l == 0 { 0 } else { column(0) };
+            parts.extend([Part { row: row(0), column: first }; 2]);
             parts.extend((1..n).map(|b| Part { row: row(b - 1), column: column(b - 1) }));
             let (below, out) = planes.split_at_mut(l + 1);
             out[0].resize((n + 1) * units, lanes::each(|_| 0.0));
-            lanes::affine(&layer.dense, parts, &below[l], &mut out[0]);
+            let begun = l > 0 && table.is_some();
+            lanes::affine(&layer.dense, parts, begun, &below[l], &mut out[0]);
             if l < last {
-                for slopes in 1..n {
+                for slopes in 1 + known..n {
                     let range = self.visible[l][slopes - 1]..self.visible[l][slopes];
                     lanes::tanh(range, slopes, gram, n, units, &mut out[0]);
                 }
             }
+        }
+    }
+
+    /// What the first input alone decides, as polynomials; made when it is asked for first.
+    fn first_input(&self) -> Option<&FirstInput> {
+        self.first_input.get_or_init(|| FirstInput::of(self)).as_ref()
+    }
+
+    /// Of each layer behind the first, the rows that are functions of the first input or have a share that is.
+    fn rows_of_first(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
+        (1..self.layers.len()).map(|l| {
+            let from = self.visible.get(l).map_or(self.groups[1], |visible| visible[1]);
+            (l, from..self.layers[l].dense.rows())
+        })
+    }
+
+    /// Number of the [functions of the first input](FirstInput): none for one dimension, or without hidden units.
+    pub(super) fn functions_of_first(&self) -> usize {
+        match self.dimensions() {
+            1 => 0,
+            _ => self.rows_of_first().map(|(_, rows)| rows.len()).sum(),
+        }
+    }
+
+    /// The values and the first two derivatives of those functions at eight points, a row of `out` a point: as many as there are.
+    pub(super) fn first_alone(
+        &self,
+        points: &Lanes,
+        mut out: Vec<&mut [[f64; 3]]>,
+        act: &mut LaneActivations,
+    ) {
+        let LaneActivations { planes, parts, .. } = act;
+        const ZERO: Lanes = [0.0; lanes::LANES];
+        planes.resize_with(self.layers.len() + 1, Vec::new);
+        let n = self.dimensions();
+        planes[0].clear();
+        planes[0].resize(3 * n, ZERO);
+        planes[0][0] = points.map(Self::normalise);
+        planes[0][2 * n] = [Self::SLOPE; lanes::LANES];
+        parts.clear();
+        parts.extend([Part { row: 0, column: 0 }; 3]);
+        let mut functions = 0;
+        for (l, layer) in self.layers.iter().enumerate() {
+            let units = layer.dense.rows();
+            let (below, above) = planes.split_at_mut(l + 1);
+            above[0].clear();
+            above[0].resize(3 * units, ZERO);
+            lanes::affine(&layer.dense, parts, false, &below[l], &mut above[0]);
+            // Units that see more inputs are left out.
+            let from = self.visible.get(l).map_or(self.groups[1], |visible| visible[1]);
+            if l > 0 {
+                for (s, out) in out.iter_mut().enumerate() {
+                    for (f, r) in (from..units).enumerate() {
+                        let [value, bend, slope] = [0, 1, 2].map(|c| above[0][c * units + r][s]);
+                        out[functions + f] = [value, slope, bend];
+                    }
+                }
+                functions += units - from;
+            }
+            if l + 1 < self.layers.len() {
+                lanes::tanh(0..from, 1, &[[1.0; lanes::LANES]], 1, units, &mut above[0]);
+                for plane in above[0].chunks_exact_mut(units) {
+                    plane[from..].fill(ZERO);
+                }
+            }
+        }
+    }
+
+    /// Begins the sums of all layers with what the first input has in them.
+    fn share_of_first(
+        &self,
+        table: &FirstInput,
+        points: &Lanes,
+        square: &Lanes,
+        n: usize,
+        rows: &mut [Rows; lanes::LANES],
+        planes: &mut [Vec<Lanes>],
+    ) {
+        for (l, _) in self.rows_of_first() {
+            planes[l + 1].resize((n + 1) * self.layers[l].dense.rows(), [0.0; lanes::LANES]);
+        }
+        for (&u, rows) in points.iter().zip(&mut *rows) {
+            table.evaluate(u, rows);
+        }
+        let mut first = 0;
+        for (l, range) in self.rows_of_first() {
+            let units = self.layers[l].dense.rows();
+            let of = |d: usize| rows.each_ref().map(|rows| &rows[d][first..first + range.len()]);
+            // Values, second derivatives and slopes; others begin with nothing.
+            for (c, plane) in planes[l + 1].chunks_exact_mut(units).enumerate() {
+                let out = &mut plane[range.clone()];
+                match c {
+                    0 => side_by_side(of(0), &[1.0; lanes::LANES], out),
+                    1 => side_by_side(of(2), square, out),
+                    2 => side_by_side(of(1), &[1.0; lanes::LANES], out),
+                    _ => out.fill([0.0; lanes::LANES]),
+                }
+            }
+            first += range.len();
         }
     }
 
@@ -503,6 +628,13 @@ impl Conditioner {
             push(below);
         }
         act.adjoint.iter().for_each(|a| push(a));
+    }
+}
+
+/// Numbers of eight samples side by side, each times a factor of the sample.
+fn side_by_side(rows: [&[f64]; lanes::LANES], factor: &Lanes, out: &mut [Lanes]) {
+    for (f, out) in out.iter_mut().enumerate() {
+        *out = lanes::each(|s| factor[s] * rows[s][f]);
     }
 }
 

@@ -48,11 +48,14 @@ struct State {
 pub(crate) struct Block {
     state: State,
     networks: Vec<LaneActivations>,
+    /// Whether what the first input of a network decides comes from tables: no hidden units are left then.
+    tabulated: bool,
 }
 
 impl Block {
-    /// Begins anew, for so many configurations of `n` particles.
-    pub(super) fn clear(&mut self, n: usize, samples: usize) {
+    /// Begins anew, for so many configurations of `n` particles, by tables or without.
+    pub(super) fn clear(&mut self, n: usize, samples: usize, tabulated: bool) {
+        self.tabulated = tabulated;
         let State { journey, log, scratch } = &mut self.state;
         journey.clear(n, samples);
         for slopes in [log, &mut scratch.value, &mut scratch.slope] {
@@ -81,7 +84,8 @@ impl Block {
         work::splines(journey.n * journey.samples());
         journey.measure();
         self.networks.resize_with(self.networks.len().max(l + 1), LaneActivations::default);
-        conditioner.forward_lanes(&journey.points.value, &journey.gram, &mut self.networks[l]);
+        let (values, act) = (&journey.points.value, &mut self.networks[l]);
+        conditioner.forward_lanes(values, &journey.gram, self.tabulated, act);
     }
 
     /// Through a layer, whose network is number `l`; false where there is no kernel for its splines.
@@ -210,7 +214,7 @@ widest! {
                 parts.clear();
                 parts.resize(i + 2, Part { row: 0, column: 0 });
                 coefficients.resize((i + 2) * functions, ZERO);
-                lanes::affine(&prior.transforms[i], parts, weights, coefficients);
+                lanes::affine(&prior.transforms[i], parts, false, weights, coefficients);
                 for c in 0..i + 2 {
                     let plane = &coefficients[c * functions..][..functions];
                     local.gather(0, |r, s| plane[r][s], gathered);

@@ -7,6 +7,7 @@
 
 pub mod chart;
 pub mod conditioner;
+pub mod first_input;
 mod lanes;
 pub mod layer;
 pub mod prior;
@@ -86,6 +87,9 @@ pub enum Bijection {
     /// [`Evaluator::kinks`]).
     RationalQuadratic,
 }
+
+/// Configurations for which tables of the networks are worth their making, a few hundred evaluations.
+const MANY: usize = 2048;
 
 /// Number of splines that carry the mean-field coordinate.
 const COORDINATE_KNOTS: usize = 96;
@@ -375,6 +379,7 @@ impl Flow for Waveflow {
         x: &[f64],
         jets: &mut Trace<Jet<N>>,
         block: &mut Block,
+        tabulated: bool,
         kinetic: &mut [f64],
     ) -> bool {
         // Their layers have no kernel: nothing needs to begin.
@@ -382,7 +387,7 @@ impl Flow for Waveflow {
             return false;
         }
         let n = self.sector.particles();
-        block.clear(n, kinetic.len());
+        block.clear(n, kinetic.len(), tabulated);
         for (s, x) in x.chunks_exact(n).enumerate() {
             let log_det = self.to_cube(&variables(x), jets);
             block.set(s, &jets.u, log_det * 0.5);
@@ -540,8 +545,9 @@ impl Wavefunction for Waveflow {
         Some(Box::new(start))
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
-        with_jet_width!(self.sector.particles(), N => Box::new(FlowEvaluator::<_, N>::new(self)))
+    fn evaluator_for(&self, configurations: usize) -> Box<dyn Evaluator + '_> {
+        let many = configurations >= MANY;
+        with_jet_width!(self.sector.particles(), N => Box::new(FlowEvaluator::<_, N>::new(self, many)))
     }
 }
 
@@ -615,6 +621,40 @@ mod tests {
                 let scale = laplacian.abs() + gradient.iter().map(|g| g * g).sum::<f64>();
                 assert!((a - b).abs() < 1e-9 * scale.max(1.0), "{a} {b}");
             }
+        }
+    }
+
+    /// With tables of the networks, that is: whatever the weights, and the same bits wherever a configuration stands.
+    #[test]
+    fn energies_of_many_are_those_of_few() {
+        let more = [(4, 0), (5, 0)].map(|(up, down)| {
+            shaken(Chart::Gaps, Sector::new(up, down), CoordinateKind::MeanField)
+        });
+        for flow in cases().into_iter().chain(more) {
+            let n = flow.sector.particles();
+            let x = samples(&flow, 79, 17).concat();
+            let (mut few, mut many) = (flow.evaluator(), flow.evaluator_for(MANY));
+            let (mut exact, mut found) = ([f64::NAN; 17], [f64::NAN; 17]);
+            few.kinetic_energies(&x, &mut exact);
+            many.kinetic_energies(&x, &mut found);
+            let mut gradient = vec![0.0; n];
+            for (s, x) in x.chunks_exact(n).enumerate() {
+                let (_, laplacian) = few.derivatives(x, &mut gradient);
+                let scale = laplacian.abs() + gradient.iter().map(|g| g * g).sum::<f64>() + 1.0;
+                let error = (found[s] - exact[s]).abs();
+                assert!(error < 1e-11 * scale, "{n} {error:e} {scale}");
+                let mut alone = [f64::NAN];
+                many.kinetic_energies(x, &mut alone);
+                assert_eq!(alone[0].to_bits(), found[s].to_bits());
+            }
+            // What needs the hidden units has them.
+            let size = flow.tangent_layout().factors;
+            let mut factors = [vec![f64::NAN; 17 * size], vec![f64::NAN; 17 * size]];
+            for (evaluator, factors) in [&mut few, &mut many].into_iter().zip(&mut factors) {
+                evaluator.tangents(&x, factors, &mut found);
+                assert_eq!(found, exact);
+            }
+            assert_eq!(factors[0], factors[1]);
         }
     }
 

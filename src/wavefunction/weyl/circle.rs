@@ -7,11 +7,13 @@
 //! Its knots mark places on the circle. Angles are counted from the [`anchor`] of the external potential, so that a
 //! potential that is shifted gives the same state, shifted.
 
+use super::back::{Back, one_by_one};
 use super::lanes::Block;
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::spline::PeriodicSpline;
 use crate::math::spline::periodic::PeriodicAdjoint;
+use crate::math::vector::lanes::Lanes;
 use crate::system::{External, Sector};
 use std::f64::consts::PI;
 
@@ -214,16 +216,13 @@ impl CircleLayer {
         }
     }
 
-    /// Undoes the layer.
-    pub fn inverse(&self, angles: &mut [f64], _trace: &mut CircleTrace<f64>) {
+    /// Undoes the layer for eight configurations, one after the other.
+    pub(super) fn inverse(&self, angles: &mut [Lanes], back: &mut Back) {
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
-            for angle in &mut angles[spin] {
-                *angle = if self.inverted {
-                    spline.evaluate(*angle).derivatives[0]
-                } else {
-                    spline.inverse(*angle)
-                };
-            }
+            one_by_one(&mut angles[spin], back.samples(), |angle| match self.inverted {
+                true => spline.evaluate(angle).derivatives[0],
+                false => spline.inverse(angle),
+            });
         }
     }
 }

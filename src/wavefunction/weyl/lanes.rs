@@ -1,7 +1,7 @@
 //! Kinetic local energies of eight configurations side by side: see [`Journey`].
 
 use super::coupling::Coupling;
-use super::pair::LaneNewton;
+use super::newton::LaneNewton;
 use super::two_body::LaneWaves;
 use super::{Trace, Weyl};
 use crate::math::log_product::LogProduct;

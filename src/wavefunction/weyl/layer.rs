@@ -1,5 +1,6 @@
 //! The layers of the Weyl flow: a file each, and an entry each in the list of this one.
 
+use super::back::Back;
 use super::circle::{CircleLayer, CircleTrace};
 use super::lanes::Block;
 use super::monotone::{self, MonotoneLayer, MonotoneTrace};
@@ -8,6 +9,7 @@ use super::two_body::{self, TwoBodyLayer, TwoBodyTrace};
 use super::{OneBody, WeylSettings};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
+use crate::math::vector::lanes::Lanes;
 use crate::system::Sector;
 use crate::wavefunction::WavefunctionError;
 use serde::{Deserialize, Serialize};
@@ -133,8 +135,9 @@ macro_rules! layers {
                 match self { $(Layer::$name(l) => l.backward(bar, LOG_DET_BAR, &mut trace.$field, out),)* }
             }
 
-            pub(super) fn inverse(&self, angles: &mut [f64], trace: &mut LayerTrace<f64>) {
-                match self { $(Layer::$name(l) => l.inverse(angles, &mut trace.$field),)* }
+            /// Undoes the layer for eight configurations.
+            pub(super) fn inverse(&self, angles: &mut [Lanes], back: &mut Back) {
+                match self { $(Layer::$name(l) => l.inverse(angles, back),)* }
             }
         }
     };

@@ -14,6 +14,7 @@
 //!   numbers per spin so does `psi`. The domain `x_1 < .. < x_n < x_1 + C` is the same for all n cyclic
 //!   renumberings; the configuration that stands for them has every coordinate in `[-C/2, C/2]`, sorted.
 
+mod back;
 pub mod base;
 pub mod circle;
 mod coupling;
@@ -34,8 +35,10 @@ use super::{Evaluator, Wavefunction, WavefunctionError};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::{Jet, Scalar, with_jet_width};
 use crate::math::spline::{CircularSpline, PeriodicSpline};
+use crate::math::vector::lanes::{LANES, Lanes};
 use crate::system::sector::MOST_PARTICLES;
 use crate::system::{External, Frame, Geometry, Sector, System};
+use back::Back;
 use base::mean_field::{determinants, reach};
 use base::{Base, BaseTrace};
 pub use base::{
@@ -257,6 +260,10 @@ pub(crate) struct Trace<T> {
     bar: Vec<T>,
     layers: Vec<LayerTrace<T>>,
     base: BaseTrace<T>,
+    /// Angles of several configurations, one after the other, and side by side, on their way back.
+    drawn: Vec<f64>,
+    lanes: Vec<Lanes>,
+    back: Back,
 }
 
 impl Weyl {
@@ -338,6 +345,22 @@ impl Weyl {
         Weyl { base, ..self.clone() }
     }
 
+    /// Configurations, at most [`LANES`], from the drawn angles of the trace.
+    fn back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
+        let n = self.sector.particles();
+        let Trace { drawn, lanes, back, .. } = trace;
+        back.begin(drawn, x.len() / n, lanes);
+        for layer in self.layers.iter().rev() {
+            layer.inverse(lanes, back);
+            #[cfg(test)]
+            lanes.as_flattened_mut().iter_mut().for_each(|a| *a += self.inverse_error * a.sin());
+        }
+        let (scale, origin) = (self.space.scale(), self.space.origin());
+        for (s, x) in x.chunks_exact_mut(n).enumerate() {
+            x.iter_mut().zip(&*lanes).for_each(|(x, angle)| *x = angle[s] / scale + origin);
+        }
+    }
+
     /// The base itself, without any layer, in the place that it was built for.
     pub(crate) fn bare(sector: Sector, system: System, place: Place, base: Base) -> Self {
         Weyl {
@@ -379,6 +402,7 @@ impl Flow for Weyl {
         x: &[f64],
         jets: &mut Trace<Jet<N>>,
         block: &mut Block,
+        _tabulated: bool,
         kinetic: &mut [f64],
     ) -> bool {
         self.kinetic_of_block(x, jets, block, kinetic);
@@ -397,14 +421,16 @@ impl Flow for Weyl {
 
     fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
         let n = self.sector.particles();
-        trace.angles.resize(n, 0.0);
         let each = self.base.uniforms(n);
-        for (x, uniforms) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(each)) {
-            self.base.sample(uniforms, &mut trace.angles);
-            self.pull_back(trace, x);
+        for (x, uniforms) in x.chunks_mut(LANES * n).zip(uniforms.chunks(LANES * each)) {
+            trace.drawn.resize(x.len(), 0.0);
+            self.base.samples(uniforms, n, &mut trace.drawn);
+            self.back(trace, x);
             if let Space::Ring { circumference, .. } = self.space {
-                x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
-                self.sector.sort(x);
+                for x in x.chunks_exact_mut(n) {
+                    x.iter_mut().for_each(|x| *x -= circumference * (*x / circumference).round());
+                    self.sector.sort(x);
+                }
             }
         }
     }
@@ -428,16 +454,8 @@ impl Flow for Weyl {
     }
 
     fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
-        trace.layers.resize_with(self.layers.len(), LayerTrace::default);
-        for (layer, t) in self.layers.iter().zip(&mut trace.layers).rev() {
-            layer.inverse(&mut trace.angles, t);
-            #[cfg(test)]
-            trace.angles.iter_mut().for_each(|a| *a += self.inverse_error * a.sin());
-        }
-        let (scale, origin) = (self.space.scale(), self.space.origin());
-        for (x, angle) in x.iter_mut().zip(&trace.angles) {
-            *x = angle / scale + origin;
-        }
+        trace.drawn.clone_from(&trace.angles);
+        self.back(trace, x);
     }
 
     fn slopes<const N: usize>(
@@ -597,8 +615,8 @@ impl Wavefunction for Weyl {
         self.base.orders(self.sector)
     }
 
-    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
-        with_jet_width!(self.sector.particles(), N => Box::new(FlowEvaluator::<_, N>::new(self)))
+    fn evaluator_for(&self, _configurations: usize) -> Box<dyn Evaluator + '_> {
+        with_jet_width!(self.sector.particles(), N => Box::new(FlowEvaluator::<_, N>::new(self, false)))
     }
 }
 

@@ -3,13 +3,14 @@
 //! `z_i = s(theta_i)` with a reflected circular spline `s`, and its inverse; `log |det| = ± sum_i log s'`.
 //! Trainable (the layer S), or fixed to the mean-field density (`s0` and its inverse).
 
+use super::back::Back;
 use super::lanes::{Block, turns};
 use super::layer::Kind;
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
 use crate::math::spline::CircularSpline;
 use crate::math::spline::circular::CircularAdjoint;
-use crate::math::vector::lanes::{add_product, each, product};
+use crate::math::vector::lanes::{Lanes, add_product, each, product};
 use crate::math::vector::widest;
 use crate::system::Sector;
 use crate::wavefunction::journey::{Journey, shrink, stretch};
@@ -211,19 +212,28 @@ impl MonotoneLayer {
         }
     }
 
-    /// Undoes the layer.
-    pub fn inverse(&self, angles: &mut [f64], _trace: &mut MonotoneTrace<f64>) {
+    /// Undoes the layer for eight configurations.
+    pub(super) fn inverse(&self, angles: &mut [Lanes], back: &mut Back) {
         for (spline, spin) in self.splines.iter().zip(self.sector.spins()) {
-            for angle in &mut angles[spin] {
-                let (sign, start) = fold(*angle);
-                let folded = (*angle - start) * sign;
-                let image = if self.inverted {
-                    spline.evaluate(folded).derivatives[0]
-                } else {
-                    spline.inverse(folded)
-                };
-                *angle = start + sign * image;
-            }
+            undo(spline, self.inverted, back.samples(), &mut angles[spin]);
+        }
+    }
+}
+
+widest! {
+    /// Takes angles back through a spline or its inverse.
+    fn undo(spline: &CircularSpline, inverted: bool, samples: usize, angles: &mut [Lanes]) {
+        for angle in angles {
+            let start = turns(angle);
+            let sign = each(|s| if angle[s] < start[s] { -1.0 } else { 1.0 });
+            let folded = each(|s| (angle[s] - start[s]) * sign[s]);
+            let image = if inverted {
+                work::splines(samples);
+                spline.lanes::<FUSED>(&folded)[0]
+            } else {
+                spline.roots::<FUSED>(&folded, samples)
+            };
+            *angle = add_product::<FUSED>(&image, &sign, &start);
         }
     }
 }

@@ -10,8 +10,6 @@
 
 mod lanes;
 
-pub(super) use lanes::LaneNewton;
-
 use super::displacement::{Displacement, DisplacementAdjoint};
 use super::layer::{Kind, Layer, Making};
 use super::newton::{self, NewtonScratch};
@@ -523,20 +521,6 @@ impl PairLayer {
                 adjoint.finish(function, &mut parameters_bar[offset..next]);
                 offset = next;
             }
-        }
-    }
-
-    /// Undoes the layer.
-    pub fn inverse(&self, angles: &mut [f64], trace: &mut PairTrace<f64>) {
-        trace.target.clear();
-        trace.target.extend_from_slice(angles);
-        if self.inverted {
-            self.displace(&trace.target, angles, None);
-        } else if let Some(function) = self.single() {
-            angles.copy_from_slice(&self.solve_both(function, &trace.target));
-        } else {
-            self.solve(trace);
-            angles.copy_from_slice(&trace.plain);
         }
     }
 }

@@ -475,6 +475,7 @@ pub(super) fn check_blocks(flow: &Weyl) {
         one_by_one = one_by_one.and(work);
     }
     assert_eq!(counted, one_by_one);
+    check_samples(flow);
     // In blocks of every length, from either end.
     for count in 2..17 {
         for reverse in [false, true] {
@@ -486,6 +487,34 @@ pub(super) fn check_blocks(flow: &Weyl) {
             for (s, found) in found.iter().enumerate() {
                 assert_eq!(found.to_bits(), all[place(s)].to_bits(), "{count} {s}");
             }
+        }
+    }
+}
+
+/// Samples drawn together are those drawn alone, bit for bit, and count as much.
+fn check_samples(flow: &Weyl) {
+    let (n, each) = (flow.sector.particles(), flow.uniforms());
+    let uniform = |i: usize| (0.5 + 0.618_033_988_749_894_9 * i as f64).fract();
+    let uniforms: Vec<f64> = (0..17 * each).map(uniform).collect();
+    let mut evaluator = flow.evaluator();
+    let mut all = vec![f64::NAN; 17 * n];
+    let ((), counted) = work::counted(|| evaluator.sample(&uniforms, &mut all));
+    let mut one_by_one = Work::NONE;
+    for (x, uniforms) in all.chunks_exact(n).zip(uniforms.chunks_exact(each)) {
+        let mut alone = vec![f64::NAN; n];
+        let ((), work) = work::counted(|| evaluator.sample(uniforms, &mut alone));
+        assert_eq!(alone, x);
+        one_by_one = one_by_one.and(work);
+    }
+    assert_eq!(counted, one_by_one);
+    for count in 2..17 {
+        let place = |s: usize| (5 * s + count) % 17;
+        let moved: Vec<f64> =
+            (0..count).flat_map(|s| uniforms[place(s) * each..][..each].to_vec()).collect();
+        let mut found = vec![f64::NAN; count * n];
+        evaluator.sample(&moved, &mut found);
+        for (s, x) in found.chunks_exact(n).enumerate() {
+            assert_eq!(x, &all[place(s) * n..][..n], "{count} {s}");
         }
     }
 }

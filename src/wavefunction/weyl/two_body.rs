@@ -13,14 +13,17 @@
 //! On a ring there are no reflections to commute with, only turns: `z_i = theta_i + sum_{j≠i} F(theta_i, theta_j)` with all
 //! real waves `1, cos t, sin t, cos 2t, ..` of either angle instead of cosines, and 1 in the place of the sine in front.
 
+use super::back::Back;
 use super::coupling::{self, Coupling, Push};
 use super::lanes::Block;
 use super::layer::{Kind, Layer};
-use super::newton::{self, NewtonScratch};
+use super::newton::{self, Coupled, LaneNewton, Residuals};
 use crate::math::log_product::LogProduct;
 use crate::math::scalar::Scalar;
-use crate::math::small_matrix::{lu, lu_inverse, lu_solve};
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sin_cos};
+use crate::math::small_matrix::{lu, lu_inverse};
+use crate::math::vector::lanes::{
+    LANES, Lanes, add_product, each, product, scaled, sin_cos, solve_dominant, sum,
+};
 use crate::math::vector::{self, COLUMNS, ORDERS, PairDerivatives, Phase, widest};
 use crate::system::Sector;
 use crate::wavefunction::journey::{Journey, ZERO};
@@ -65,9 +68,6 @@ pub struct TwoBodyTrace<T> {
     field: Field<T>,
     inverse: Vec<T>,
     pairs: PairWork,
-    target: Vec<f64>,
-    solution: Vec<f64>,
-    newton: NewtonScratch,
 }
 
 /// Pairs in plain numbers.
@@ -420,35 +420,148 @@ impl TwoBodyLayer {
         }
     }
 
-    /// Undoes the layer.
-    pub fn inverse(&self, angles: &mut [f64], trace: &mut TwoBodyTrace<f64>) {
-        let n = self.particles;
-        let TwoBodyTrace { field, pairs, target, solution, newton, .. } = trace;
-        // Both closures use the same memory by turns.
-        let work = std::cell::RefCell::new((field, pairs));
-        target.clear();
-        target.extend_from_slice(angles);
-        solution.clone_from(target);
-        newton::solve(
-            target,
-            solution,
-            |t, z| {
-                let (field, pairs) = &mut *work.borrow_mut();
-                self.evaluate(t, false, field, pairs);
-                for i in 0..n {
-                    z[i] = t[i] + field.sin[i] * field.sum[i];
+    /// Undoes the layer for eight configurations.
+    pub(super) fn inverse(&self, angles: &mut [Lanes], back: &mut Back) {
+        let samples = back.samples();
+        solve(self, &mut back.newton, &mut back.field, samples, angles);
+    }
+}
+
+/// Scratch memory of the inverse for eight configurations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LaneField {
+    /// Sine and cosine of every angle.
+    phases: Vec<[Lanes; 2]>,
+    /// Waves of every angle and their slopes, `particles x functions`.
+    waves: Vec<[Lanes; 2]>,
+    /// Table times the waves of one particle.
+    rows: Vec<[Lanes; 2]>,
+}
+
+/// A layer, and memory to undo it with.
+struct Inverse<'a> {
+    layer: &'a TwoBodyLayer,
+    field: &'a mut LaneField,
+}
+
+impl Coupled for Inverse<'_> {
+    #[inline(always)]
+    fn residuals<const FUSED: bool>(
+        &mut self,
+        theta: &[Lanes],
+        target: &[Lanes],
+        _counted: &[bool; LANES],
+        out: &mut Residuals,
+    ) {
+        let Inverse { layer, field: LaneField { phases, waves, rows } } = self;
+        let (n, m) = (layer.particles, layer.functions);
+        phases.clear();
+        waves.clear();
+        rows.resize(m, [ZERO; 2]);
+        for t in theta {
+            let (sin1, cos1) = sin_cos::<FUSED>(t);
+            phases.push([sin1, cos1]);
+            let mut turning = Turning::new(sin1, cos1, layer.circle);
+            for _ in 0..m {
+                let (q, odd, [s, c]) = turning.wave();
+                waves.push(if odd { [s, scaled(q, &c)] } else { [c, scaled(-q, &s)] });
+                turning.turn::<FUSED>();
+            }
+        }
+        out.begin(theta, target);
+        let Residuals { residual, jacobian } = out;
+        for (kind, table) in layer.coefficients() {
+            let table = &layer.coefficients[table];
+            for i in 0..n {
+                let others = layer.others(i, kind);
+                if others.clone().all(|j| j == i) {
+                    continue;
                 }
-            },
-            |t, r| {
-                let (field, pairs) = &mut *work.borrow_mut();
-                self.evaluate(t, false, field, pairs);
-                self.jacobian(field);
-                lu(&mut field.jacobian, n, &mut field.pivots);
-                lu_solve(&field.jacobian, n, &field.pivots, r);
-            },
-            newton,
-        );
-        angles.copy_from_slice(solution);
+                let own = &waves[i * m..][..m];
+                for (l, row) in rows.iter_mut().enumerate() {
+                    let mut sums = [ZERO; 2];
+                    for (own, c) in own.iter().zip(table[l..].iter().step_by(layer.stride)) {
+                        for a in 0..2 {
+                            sums[a] = add_product::<FUSED>(&[*c; LANES], &own[a], &sums[a]);
+                        }
+                    }
+                    *row = sums;
+                }
+                let [sin, cos] = phases[i];
+                for j in others.filter(|&j| j != i) {
+                    let (mut f, mut slope, mut cross) = (ZERO, ZERO, ZERO);
+                    for (row, w) in rows.iter().zip(&waves[j * m..][..m]) {
+                        f = add_product::<FUSED>(&row[0], &w[0], &f);
+                        slope = add_product::<FUSED>(&row[1], &w[0], &slope);
+                        cross = add_product::<FUSED>(&row[0], &w[1], &cross);
+                    }
+                    if !layer.circle {
+                        slope = add_product::<FUSED>(&cos, &f, &product(&sin, &slope));
+                        f = product(&sin, &f);
+                        cross = product(&sin, &cross);
+                    }
+                    residual[i] = sum(&residual[i], &f);
+                    jacobian[i * n + i] = sum(&jacobian[i * n + i], &slope);
+                    jacobian[i * n + j] = sum(&jacobian[i * n + j], &cross);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn step<const FUSED: bool>(n: usize, jacobian: &mut [Lanes], residual: &mut [Lanes]) {
+        // Every row is dominated by its diagonal, as its other elements sum up to less than the share.
+        solve_dominant::<FUSED>(n, jacobian, residual);
+    }
+}
+
+/// The waves of an angle one after the other.
+struct Turning {
+    circle: bool,
+    number: usize,
+    first: [Lanes; 2],
+    /// Sine and cosine of as many times the angle as the wave number is.
+    now: [Lanes; 2],
+}
+
+impl Turning {
+    #[inline(always)]
+    fn new(sin: Lanes, cos: Lanes, circle: bool) -> Self {
+        Turning { circle, number: 0, first: [sin, cos], now: [ZERO, [1.0; LANES]] }
+    }
+
+    /// The wave number, whether the wave is the sine (around a circle cosines and sines take turns), and both.
+    #[inline(always)]
+    fn wave(&self) -> (f64, bool, [Lanes; 2]) {
+        let (k, circle) = (self.number, self.circle);
+        let q = if circle { k.div_ceil(2) } else { k };
+        (q as f64, circle && k > 0 && k.is_multiple_of(2), self.now)
+    }
+
+    #[inline(always)]
+    fn turn<const FUSED: bool>(&mut self) {
+        let (_, odd, [s, c]) = self.wave();
+        if odd || self.number == 0 || !self.circle {
+            let [sin, cos] = &self.first;
+            let turned = add_product::<FUSED>(&s, cos, &product(&c, sin));
+            let c = add_product::<FUSED>(&c, cos, &scaled(-1.0, &product(&s, sin)));
+            self.now = [turned, c];
+        }
+        self.number += 1;
+    }
+}
+
+widest! {
+    /// Replaces angles by those of which they are the displaced ones.
+    fn solve(
+        layer: &TwoBodyLayer,
+        newton: &mut LaneNewton,
+        field: &mut LaneField,
+        samples: usize,
+        angles: &mut [Lanes],
+    ) {
+        let mut inverse = Inverse { layer, field };
+        newton::solve_lanes::<FUSED, _>(angles, samples, &mut inverse, newton);
     }
 }
 
@@ -479,21 +592,15 @@ widest! {
         for t in &journey.points.value {
             let (sin1, cos1) = sin_cos::<FUSED>(t);
             phases.push([sin1, cos1]);
-            let (mut s, mut c) = (ZERO, [1.0; LANES]);
-            for k in 0..m {
-                // Around a circle cosines and sines take turns.
-                let odd = layer.circle && k > 0 && k.is_multiple_of(2);
-                let q = if layer.circle { k.div_ceil(2) } else { k } as f64;
+            let mut turning = Turning::new(sin1, cos1, layer.circle);
+            for _ in 0..m {
+                let (q, odd, [s, c]) = turning.wave();
                 waves.push(if odd {
                     [s, scaled(q, &c), scaled(-q * q, &s), scaled(-q * q * q, &c)]
                 } else {
                     [c, scaled(-q, &s), scaled(-q * q, &c), scaled(q * q * q, &s)]
                 });
-                if odd || k == 0 || !layer.circle {
-                    let turned = add_product::<FUSED>(&s, &cos1, &product(&c, &sin1));
-                    c = add_product::<FUSED>(&c, &cos1, &scaled(-1.0, &product(&s, &sin1)));
-                    s = turned;
-                }
+                turning.turn::<FUSED>();
             }
         }
         for (kind, table) in layer.coefficients() {

@@ -6,11 +6,13 @@
 //! M. Krishnapur, Y. Peres, B. Virág, "Determinantal processes and independence", Probability Surveys 3, 206
 //! (2006)). The cumulative distribution is a Fourier series too: one uniform makes one particle.
 
-use super::series::{Domain, Products, QuantileWork, Series};
+use super::series::{Domain, Mixture, Products, QuantileWork, Series};
 use super::{BaseLanes, BaseState};
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse};
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, eliminate, multiply, product};
+use crate::math::vector::lanes::{
+    LANES, Lanes, add_product, each, eliminate, multiply, product, scaled,
+};
 use crate::math::vector::widest;
 use crate::system::Sector;
 use crate::wavefunction::journey::{Journey, ZERO};
@@ -21,6 +23,8 @@ use faer::Mat;
 struct Shell {
     series: Series,
     products: Products,
+    /// The density of all, which the particle that is drawn first has.
+    first: Mixture,
 }
 
 /// One determinant per spin.
@@ -58,7 +62,8 @@ impl Determinants {
             .iter()
             .map(|c| {
                 let series = Series::new(domain, c);
-                Shell { products: Products::new(&series), series }
+                let products = Products::new(&series);
+                Shell { first: products.mixture(&unit(series.functions())), products, series }
             })
             .collect();
         Determinants { sector, shells }
@@ -165,9 +170,15 @@ impl BaseState for Determinants {
 
     /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
     fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+        self.samples(uniforms, angles.len(), angles);
+    }
+
+    fn samples(&self, uniforms: &[f64], n: usize, angles: &mut [f64]) {
         for (shell, spin) in self.shells.iter().zip(self.sector.spins()) {
-            shell.sample(&uniforms[spin.clone()], &mut angles[spin.clone()]);
-            angles[spin].sort_by(f64::total_cmp);
+            shell.samples(uniforms, n, spin.clone(), angles);
+            for angles in angles.chunks_exact_mut(n) {
+                angles[spin.clone()].sort_by(f64::total_cmp);
+            }
         }
     }
 }
@@ -246,27 +257,66 @@ fn unit(n: usize) -> Vec<f64> {
 }
 
 impl Shell {
-    /// Draws the particles one after the other.
-    fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
-        let n = self.series.functions();
-        let mut m = unit(n);
-        let mut phi = [vec![0.0; n], Vec::new(), Vec::new(), Vec::new()];
-        let mut w = vec![0.0; n];
-        let mut work = QuantileWork::default();
-        for (drawn, (u, angle)) in uniforms.iter().zip(angles).enumerate() {
-            *angle = self.products.quantile(&m, u * (n - drawn) as f64, &mut work);
-            self.series.evaluate(*angle, 1, &mut phi);
-            let mut square = 0.0;
-            for i in 0..n {
-                w[i] = (0..n).map(|j| m[i * n + j] * phi[0][j]).sum();
-                square += w[i] * w[i];
+    /// Draws the particles of one spin, one after the other, of configurations of `n`.
+    fn samples(
+        &self,
+        uniforms: &[f64],
+        n: usize,
+        spin: std::ops::Range<usize>,
+        angles: &mut [f64],
+    ) {
+        let (functions, samples) = (self.series.functions(), angles.len() / n);
+        let mut projector: Vec<Lanes> = unit(functions).iter().map(|&m| [m; LANES]).collect();
+        let mut pairs = vec![ZERO; functions * (functions + 1) / 2];
+        let (mut w, mut phi) = (vec![ZERO; functions], Vec::new());
+        let (mut plain, mut work) = (Default::default(), QuantileWork::default());
+        for (drawn, i) in spin.clone().enumerate() {
+            let left = (functions - drawn) as f64;
+            let targets = each(|s| if s < samples { left * uniforms[s * n + i] } else { 0.0 });
+            let angle = if drawn == 0 {
+                self.products.quantiles_of(&self.first, &targets, samples)
+            } else {
+                weights(functions, &projector, &mut pairs);
+                self.products.quantiles(&pairs, &targets, samples, &mut work)
+            };
+            (0..samples).for_each(|s| angles[s * n + i] = angle[s]);
+            if i + 1 < spin.end {
+                self.series.values(&angle, samples, &mut plain, &mut phi);
+                project(functions, &phi, &mut w, &mut projector);
             }
-            if square > 0.0 {
-                for i in 0..n {
-                    for j in 0..n {
-                        m[i * n + j] -= w[i] * w[j] / square;
-                    }
-                }
+        }
+    }
+}
+
+widest! {
+    /// Weights of the pairs `j <= i` of functions, those of different ones twice.
+    fn weights(n: usize, projector: &[Lanes], pairs: &mut [Lanes]) {
+        for i in 0..n {
+            for j in 0..i + 1 {
+                let factor = if i == j { 1.0 } else { 2.0 };
+                pairs[i * (i + 1) / 2 + j] = scaled(factor, &projector[i * n + j]);
+            }
+        }
+    }
+}
+
+widest! {
+    /// Takes the direction of `phi` out of what a projector leaves.
+    fn project(n: usize, phi: &[Lanes], w: &mut [Lanes], projector: &mut [Lanes]) {
+        let mut square = ZERO;
+        for i in 0..n {
+            let mut own = ZERO;
+            for j in 0..n {
+                own = add_product::<FUSED>(&projector[i * n + j], &phi[j], &own);
+            }
+            square = add_product::<FUSED>(&own, &own, &square);
+            w[i] = own;
+        }
+        let inverse = each(|s| if square[s] > 0.0 { 1.0 / square[s] } else { 0.0 });
+        for i in 0..n {
+            let share = each(|s| -w[i][s] * inverse[s]);
+            for j in 0..n {
+                projector[i * n + j] = add_product::<FUSED>(&share, &w[j], &projector[i * n + j]);
             }
         }
     }

@@ -18,11 +18,12 @@ use super::series::{Domain, Mixture, Products, QuantileWork, Series};
 use super::{BaseLanes, BaseState};
 use crate::exact::strings::{StringSpace, colexicographic};
 use crate::math::scalar::Scalar;
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, scaled};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sum};
 use crate::math::vector::widest;
 use crate::system::Sector;
 use crate::wavefunction::journey::{Journey, ZERO};
 use faer::Mat;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Strings of `k` particles, each with the strings of `k - 1` that it has when one orbital is taken out.
@@ -204,7 +205,7 @@ impl Expansion {
         let mut densities = Vec::new();
         for (rows, levels) in [c.clone(), transposed.collect()].into_iter().zip(&*levels) {
             if let Some(level) = levels.last() {
-                densities.push(State { rows, scratch: Vec::new() }.density(level, m));
+                densities.push(State { rows }.density(level, m));
             }
         }
         let rows = Rows::new(&coefficients, columns);
@@ -357,30 +358,50 @@ impl BaseState for Expansion {
 
     /// Turns one uniform per particle into angles distributed as `|psi_0|²`, ascending within each spin.
     fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
+        self.samples(uniforms, angles.len(), angles);
+    }
+
+    fn samples(&self, uniforms: &[f64], n: usize, angles: &mut [f64]) {
         let m = self.series.functions();
-        let mut state = State { rows: self.coefficients.clone(), scratch: Vec::new() };
-        let mut phi = [vec![0.0; m], Vec::new(), Vec::new(), Vec::new()];
-        let mut work = QuantileWork::default();
+        let samples = angles.len() / n;
+        let mut left = Left::default();
+        let (mut phi, mut plain, mut work) =
+            (Vec::new(), Default::default(), QuantileWork::default());
         let mut next = 0;
         for levels in self.levels.iter() {
             for level in levels.iter().rev() {
-                angles[next] = match &self.first {
+                let uniform = |s: usize| if s < samples { uniforms[s * n + next] } else { 0.5 };
+                let drawn = match &self.first {
                     Some(first) if next == 0 => {
-                        self.products.quantile_of(first, uniforms[0] * first.whole())
+                        let targets = each(|s| uniform(s) * first.whole());
+                        self.products.quantiles_of(first, &targets, samples)
                     }
                     _ => {
-                        let gamma = state.density(level, m);
-                        let trace: f64 = (0..m).map(|p| gamma[p * m + p]).sum();
-                        self.products.quantile(&gamma, uniforms[next] * trace, &mut work)
+                        density(level, m, &left.rows, &mut left.pairs);
+                        let mut trace = ZERO;
+                        (0..m).for_each(|p| trace = sum(&trace, &left.pairs[p * (p + 3) / 2]));
+                        let targets = each(|s| uniform(s) * trace[s]);
+                        self.products.quantiles(&left.pairs, &targets, samples, &mut work)
                     }
                 };
-                self.series.evaluate(angles[next], 1, &mut phi);
-                state.place(level, &phi[0]);
+                (0..samples).for_each(|s| angles[s * n + next] = drawn[s]);
                 next += 1;
+                if next == n {
+                    break;
+                }
+                self.series.values(&drawn, samples, &mut plain, &mut phi);
+                if next > 1 {
+                    left.place(level, &phi);
+                } else if self.sector.up > 0 {
+                    left.begin(level, &self.rows, self.coefficients.len() / level.strings, &phi);
+                } else {
+                    // Those of no particle of spin up are one row.
+                    left.begin(level, &Rows::new(&self.coefficients, 1), 1, &phi);
+                }
             }
             // One row is left, that of no particle of this spin: its columns are the strings of the other.
         }
-        self.sector.sort(angles);
+        angles.chunks_exact_mut(n).for_each(|angles| self.sector.sort(angles));
     }
 }
 
@@ -491,64 +512,136 @@ fn place<const FUSED: bool>(
     }
 }
 
-/// A state of the particles that are not yet placed: a row for each string of one spin, row-major.
+/// A state of the particles: a row for each string of one spin, row-major.
 struct State {
     rows: Vec<f64>,
-    scratch: Vec<f64>,
 }
 
 impl State {
     /// `<a_p Psi | a_q Psi>`, row-major.
     fn density(&self, level: &Level, m: usize) -> Vec<f64> {
-        let width = self.rows.len() / level.strings;
-        let mut gamma = vec![0.0; m * m];
-        for additions in &level.additions {
-            // The amplitudes of a_p Psi at this rest, for every column.
-            if width == 1 {
-                for (k, &(p, s, sign)) in additions.iter().enumerate() {
-                    let left = sign * self.rows[s];
-                    for &(q, t, other) in &additions[..=k] {
-                        gamma[p * m + q] += left * (other * self.rows[t]);
-                    }
-                }
-                continue;
-            }
-            for (k, &(p, s, sign)) in additions.iter().enumerate() {
-                let left = &self.rows[s * width..(s + 1) * width];
-                for &(q, t, other) in &additions[..=k] {
-                    let right = &self.rows[t * width..(t + 1) * width];
-                    let dot = left.iter().zip(right).map(|(a, b)| a * b).sum::<f64>();
-                    gamma[p * m + q] += sign * other * dot;
-                }
-            }
-        }
-        for p in 0..m {
-            for q in 0..p {
-                gamma[q * m + p] = gamma[p * m + q];
-            }
-        }
-        gamma
+        let rows: Vec<Lanes> = self.rows.iter().map(|&c| [c; LANES]).collect();
+        let mut pairs = Vec::new();
+        density(level, m, &rows, &mut pairs);
+        let at = |p: usize, q: usize| pairs[p * (p + 1) / 2 + q][0];
+        let element = |p: usize, q: usize| match p.cmp(&q) {
+            Ordering::Less => 0.5 * at(q, p),
+            Ordering::Equal => at(p, p),
+            Ordering::Greater => 0.5 * at(p, q),
+        };
+        (0..m * m).map(|pq| element(pq / m, pq % m)).collect()
+    }
+}
+
+/// States of the particles that are not yet placed, of eight configurations: a row for each string of one spin, row-major.
+#[derive(Default)]
+struct Left {
+    rows: Vec<Lanes>,
+    scratch: Vec<Lanes>,
+    /// Weights of the pairs of orbitals in the density.
+    pairs: Vec<Lanes>,
+}
+
+impl Left {
+    /// Places the first particle of a state whose rows are the same for all, with so many columns.
+    fn begin(&mut self, level: &Level, rows: &Rows, columns: usize, phi: &[Lanes]) {
+        self.rows.clear();
+        self.rows.resize(level.additions.len() * columns, ZERO);
+        begin(level, rows, columns, phi, &mut self.rows);
+        self.normalise();
     }
 
-    /// `sum_p phi_p a_p Psi`, normalised.
-    fn place(&mut self, level: &Level, phi: &[f64]) {
-        let width = self.rows.len() / level.strings;
+    /// Places a particle.
+    fn place(&mut self, level: &Level, phi: &[Lanes]) {
+        let columns = self.rows.len() / level.strings;
         self.scratch.clear();
-        self.scratch.resize(level.additions.len() * width, 0.0);
-        for (s, row) in self.rows.chunks_exact(width).enumerate() {
-            for (sign, p, rest) in level.removals(s) {
-                let to = &mut self.scratch[rest * width..(rest + 1) * width];
-                to.iter_mut().zip(row).for_each(|(t, r)| *t += sign * phi[p] * r);
+        self.scratch.resize(level.additions.len() * columns, ZERO);
+        take_out(level, columns, phi, &self.rows, &mut self.scratch);
+        std::mem::swap(&mut self.rows, &mut self.scratch);
+        self.normalise();
+    }
+
+    fn normalise(&mut self) {
+        normalise(&mut self.rows);
+    }
+}
+
+widest! {
+    /// `<a_p Psi | a_q Psi>` of the pairs `q <= p`, those of different orbitals twice.
+    fn density(level: &Level, m: usize, rows: &[Lanes], pairs: &mut Vec<Lanes>) {
+        let columns = rows.len() / level.strings;
+        pairs.clear();
+        pairs.resize(m * (m + 1) / 2, ZERO);
+        for additions in &level.additions {
+            // The amplitudes of a_p Psi at this rest, for every column.
+            for k in 0..additions.len() {
+                let (p, s, sign) = additions[k];
+                let left = &rows[s * columns..][..columns];
+                for j in 0..k + 1 {
+                    let (q, t, other) = additions[j];
+                    let right = &rows[t * columns..][..columns];
+                    let mut dot = ZERO;
+                    for c in 0..columns {
+                        dot = add_product::<FUSED>(&left[c], &right[c], &dot);
+                    }
+                    let factor = if p == q { 1.0 } else { 2.0 * sign * other };
+                    let pair = &mut pairs[p * (p + 1) / 2 + q];
+                    *pair = add_product::<FUSED>(&[factor; LANES], &dot, pair);
+                }
             }
         }
-        std::mem::swap(&mut self.rows, &mut self.scratch);
-        let norm = self.rows.iter().map(|r| r * r).sum::<f64>().sqrt();
-        if norm > 0.0 {
-            self.rows.iter_mut().for_each(|r| *r /= norm);
-        } else {
-            // A place of probability zero; any state of the others will do.
-            self.rows.fill(0.0);
-            self.rows[0] = 1.0;
+    }
+}
+
+widest! {
+    /// `sum_p phi_p a_p Psi`, where the state is the same for all.
+    fn begin(level: &Level, rows: &Rows, columns: usize, phi: &[Lanes], out: &mut [Lanes]) {
+        let mut start = 0;
+        for s in 0..level.strings {
+            let row = &rows.entries[start..rows.ends[s]];
+            start = rows.ends[s];
+            for (sign, p, rest) in level.removals(s) {
+                let factor = scaled(sign, &phi[p]);
+                let to = &mut out[rest * columns..][..columns];
+                for &(j, c) in row {
+                    to[j] = add_product::<FUSED>(&[c; LANES], &factor, &to[j]);
+                }
+            }
+        }
+    }
+}
+
+widest! {
+    /// `sum_p phi_p a_p Psi`.
+    fn take_out(level: &Level, columns: usize, phi: &[Lanes], rows: &[Lanes], out: &mut [Lanes]) {
+        for s in 0..level.strings {
+            let row = &rows[s * columns..][..columns];
+            for (sign, p, rest) in level.removals(s) {
+                let factor = scaled(sign, &phi[p]);
+                let to = &mut out[rest * columns..][..columns];
+                for c in 0..columns {
+                    to[c] = add_product::<FUSED>(&row[c], &factor, &to[c]);
+                }
+            }
+        }
+    }
+}
+
+widest! {
+    fn normalise(rows: &mut [Lanes]) {
+        let mut square = ZERO;
+        for row in &*rows {
+            square = add_product::<FUSED>(row, row, &square);
+        }
+        let inverse = each(|s| if square[s] > 0.0 { 1.0 / square[s].sqrt() } else { 0.0 });
+        for row in &mut *rows {
+            *row = product(row, &inverse);
+        }
+        // A place of probability zero; any state of the others will do.
+        for s in 0..LANES {
+            if inverse[s] == 0.0 {
+                rows[0][s] = 1.0;
+            }
         }
     }
 }

@@ -112,6 +112,15 @@ pub trait BaseState {
 
     /// Turns uniforms into angles distributed as `|psi_0|²`, ascending within each spin.
     fn sample(&self, uniforms: &[f64], angles: &mut [f64]);
+
+    /// The same for up to eight configurations of `particles` each, one after the other: each is the same, bit for bit, whatever
+    /// is beside it.
+    fn samples(&self, uniforms: &[f64], particles: usize, angles: &mut [f64]) {
+        let uniforms = uniforms.chunks_exact(self.uniforms(particles));
+        for (angles, uniforms) in angles.chunks_exact_mut(particles).zip(uniforms) {
+            self.sample(uniforms, angles);
+        }
+    }
 }
 
 /// Refuses a ring, for a base that knows the line only.

@@ -134,6 +134,11 @@ macro_rules! bases {
             pub fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
                 match self { $(Base::$state(b) => b.sample(uniforms, angles),)* }
             }
+
+            /// The same for up to eight configurations of `particles` each, one after the other.
+            pub fn samples(&self, uniforms: &[f64], particles: usize, angles: &mut [f64]) {
+                match self { $(Base::$state(b) => b.samples(uniforms, particles, angles),)* }
+            }
         }
     };
     // Settings with fields say all of themselves, those without have a file's unit for it.

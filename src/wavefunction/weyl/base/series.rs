@@ -7,7 +7,8 @@
 //! The functions themselves are Taylor polynomials about the middles of cells: made once, they cost a tenth of the sum over all waves.
 
 use crate::math::quadrature::GaussLegendre;
-use crate::math::vector::{mixtures, polynomials};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product};
+use crate::math::vector::{mixtures, polynomials, widest};
 use crate::work;
 use faer::Mat;
 use std::f64::consts::PI;
@@ -85,6 +86,22 @@ impl Series {
     /// Number of functions.
     pub fn functions(&self) -> usize {
         self.functions
+    }
+
+    /// The functions at eight angles, of which the first `samples` count; `plain` is scratch memory.
+    pub fn values(
+        &self,
+        theta: &Lanes,
+        samples: usize,
+        plain: &mut [Vec<f64>; 4],
+        out: &mut Vec<Lanes>,
+    ) {
+        plain[0].resize(self.functions, 0.0);
+        out.resize(self.functions, [0.0; LANES]);
+        for s in 0..samples {
+            self.evaluate(theta[s], 1, plain);
+            out.iter_mut().zip(&plain[0]).for_each(|(out, value)| out[s] = *value);
+        }
     }
 
     /// Which angles the functions live on.
@@ -320,16 +337,81 @@ impl Products {
         self.in_cell(&mixture.weights, target, (cell, starts[cell]))
     }
 
-    /// The angle, in a cell below which the density has the integral `start`.
-    fn in_cell(&self, weights: &[f64], target: f64, (cell, start): (usize, f64)) -> f64 {
+    /// The density in a cell, as its coefficients in Legendre polynomials.
+    fn coefficients(&self, weights: &[f64], cell: usize) -> [f64; mixtures::NODES] {
         let n = self.functions;
-        // The density at the nodes of the cell becomes its Legendre coefficients.
         let mut coefficients = [0.0; mixtures::NODES];
         let values = &self.values[cell * n..(cell + 1) * n];
         mixtures::at_nodes(weights, values, &self.legendre, &mut coefficients);
+        coefficients
+    }
+
+    /// The angle, in a cell below which the density has the integral `start`.
+    fn in_cell(&self, weights: &[f64], target: f64, (cell, start): (usize, f64)) -> f64 {
+        let coefficients = self.coefficients(weights, cell);
         let (left, width) = self.place(cell);
         let x = root(&coefficients[..NODES], (target - start) / (0.5 * width), 0.5 * width);
         left + 0.5 * width * (x + 1.0)
+    }
+
+    /// [`Self::quantile`] of eight densities, of which the first `samples` count, given the weights of the pairs: those of
+    /// different functions twice, as they are there once.
+    pub fn quantiles(
+        &self,
+        weights: &[Lanes],
+        targets: &Lanes,
+        samples: usize,
+        work: &mut QuantileWork,
+    ) -> Lanes {
+        let mut found = [(0, 0.0); LANES];
+        let mut cells = Cells::default();
+        for s in 0..samples {
+            work.weights.clear();
+            work.weights.extend(weights.iter().map(|w| w[s]));
+            let table = &self.table[..self.cells * self.pairs()];
+            mixtures::last_below(table, &work.weights, targets[s], &mut found[s]);
+            cells.set(s, self.coefficients(&work.weights, found[s].0));
+        }
+        self.in_cells(&cells, targets, samples, &found)
+    }
+
+    /// [`Self::quantile_of`] of eight targets, of which the first `samples` count.
+    pub fn quantiles_of(&self, mixture: &Mixture, targets: &Lanes, samples: usize) -> Lanes {
+        let starts = &mixture.below[..self.cells];
+        let mut found = [(0, 0.0); LANES];
+        let mut cells = Cells::default();
+        for s in 0..samples {
+            let cell = starts.partition_point(|&b| b <= targets[s]).max(1) - 1;
+            found[s] = (cell, starts[cell]);
+            cells.set(s, self.coefficients(&mixture.weights, cell));
+        }
+        self.in_cells(&cells, targets, samples, &found)
+    }
+
+    fn in_cells(
+        &self,
+        cells: &Cells,
+        targets: &Lanes,
+        samples: usize,
+        found: &[(usize, f64); LANES],
+    ) -> Lanes {
+        let half = 0.5 * self.place(0).1;
+        let rest = each(|s| (targets[s] - found[s].1) / half);
+        let mut x = [0.0; LANES];
+        roots(&cells.coefficients[..NODES], &rest, half, samples, &mut x);
+        each(|s| self.place(found[s].0).0 + half * (x[s] + 1.0))
+    }
+}
+
+/// Densities in eight cells.
+#[derive(Default)]
+struct Cells {
+    coefficients: [Lanes; mixtures::NODES],
+}
+
+impl Cells {
+    fn set(&mut self, s: usize, coefficients: [f64; mixtures::NODES]) {
+        self.coefficients.iter_mut().zip(coefficients).for_each(|(to, from)| to[s] = from);
     }
 }
 
@@ -406,6 +488,57 @@ pub(super) fn root(coefficients: &[f64], target: f64, scale: f64) -> f64 {
         }
     }
     x
+}
+
+widest! {
+    /// [`root`] for eight densities, of which the first `samples` count.
+    fn roots(coefficients: &[Lanes], target: &Lanes, scale: f64, samples: usize, x: &mut Lanes) {
+        let (mut lo, mut hi): (Lanes, Lanes) = ([-1.0; LANES], [1.0; LANES]);
+        let [c0, c1] = [coefficients[0], coefficients[1]];
+        *x = each(|s| {
+            let (square, constant) = (0.5 * c1[s], c0[s] - 0.5 * c1[s] - target[s]);
+            let guess = -2.0 * constant / (c0[s] + (c0[s] * c0[s] - 4.0 * square * constant).sqrt());
+            if guess > -1.0 && guess < 1.0 { guess } else { 0.0 }
+        });
+        let mut left: [bool; LANES] = std::array::from_fn(|s| s < samples);
+        for _ in 0..60 {
+            work::newtons(left.iter().filter(|left| **left).count());
+            let (mut before, mut now) = ([1.0; LANES], *x);
+            let mut sum = each(|s| c0[s] * (x[s] + 1.0));
+            let mut slope = c0;
+            for (c, [forth, back, share]) in coefficients[1..].iter().zip(&RECURRENCE) {
+                let turned = product(x, &now);
+                let next = each(|s| forth * turned[s] - back * before[s]);
+                sum = each(|s| sum[s] + c[s] * share * (next[s] - before[s]));
+                slope = add_product::<FUSED>(c, &now, &slope);
+                (before, now) = (now, next);
+            }
+            let newton = each(|s| x[s] - (sum[s] - target[s]) / slope[s]);
+            // Each goes its own way, whatever is beside it.
+            for s in 0..LANES {
+                if !left[s] {
+                    continue;
+                }
+                if sum[s] > target[s] {
+                    hi[s] = hi[s].min(x[s]);
+                } else {
+                    lo[s] = lo[s].max(x[s]);
+                }
+                let step = (newton[s] - x[s]).abs() * scale;
+                if step <= 1e-15 || hi[s] - lo[s] <= 2.0 * f64::EPSILON {
+                    left[s] = false;
+                    continue;
+                }
+                let inside = newton[s] > lo[s] && newton[s] < hi[s];
+                x[s] = if inside { newton[s] } else { 0.5 * (lo[s] + hi[s]) };
+                // The next step would be about the square of this one.
+                left[s] = !(inside && step <= LAST_STEP);
+            }
+            if !left.contains(&true) {
+                break;
+            }
+        }
+    }
 }
 
 /// Scratch memory of [`Products::quantile`].

@@ -1,14 +1,13 @@
 //! Pair displacements of eight configurations side by side: see [`Journey`].
 
+use super::super::back::Back;
 use super::super::coupling::{self, Coupling, Push};
 use super::super::displacement::Displacement;
 use super::super::lanes::{Block, turns};
-use super::super::newton;
+use super::super::newton::{self, Coupled, LaneNewton, Residuals};
 use super::{LAST_STEP, PairLayer};
 use crate::math::spline::circular::LanePoint;
-use crate::math::vector::lanes::{
-    LANES, Lanes, add_product, backsolve, each, factorise, product, scaled, sum,
-};
+use crate::math::vector::lanes::{LANES, Lanes, backsolve, each, factorise, product, scaled, sum};
 use crate::math::vector::widest;
 use crate::wavefunction::journey::{Coordinates, Journey, ZERO, shrink, stretch};
 use crate::work;
@@ -22,7 +21,7 @@ impl PairLayer {
             return true;
         }
         if self.inverted {
-            solve(self, newton, journey);
+            solve(self, newton, journey.samples(), &mut journey.points.value);
         }
         coupling.clear(self.particles);
         push(self, coupling, journey);
@@ -35,42 +34,14 @@ impl PairLayer {
         true
     }
 
-    /// The displaced angles less `target`, the lower triangle of the Jacobian, and the squares of the residuals, for eight
-    /// configurations of which some count.
-    #[inline(always)]
-    fn residuals<const FUSED: bool>(
-        &self,
-        theta: &[Lanes],
-        target: &[Lanes],
-        counted: &[bool; LANES],
-        Residuals { residual, jacobian }: &mut Residuals,
-    ) -> Lanes {
-        let n = self.particles;
-        for i in 0..n {
-            residual[i] = each(|s| theta[i][s] - target[i][s]);
+    /// Undoes the layer for eight configurations.
+    pub(in crate::wavefunction::weyl) fn inverse(&self, angles: &mut [Lanes], back: &mut Back) {
+        let samples = back.samples();
+        match self.single() {
+            Some(function) => back_single(self, function, samples, angles),
+            None if self.inverted => displace(self, samples, &mut back.moved, angles),
+            None => solve(self, &mut back.newton, samples, angles),
         }
-        jacobian.fill(ZERO);
-        (0..n).for_each(|i| jacobian[i * n + i] = [1.0; LANES]);
-        for (i, j, _, function) in self.pairs() {
-            let distance = each(|s| theta[i][s] - theta[j][s]);
-            let [b, slope, ..] = beta_lanes::<FUSED>(function, &distance, counted);
-            let [mut c, mut image] = [ZERO; 2];
-            if self.images {
-                let images = sum(&theta[i], &theta[j]);
-                [c, image, ..] = beta_lanes::<FUSED>(function, &images, counted);
-            }
-            residual[i] = each(|s| residual[i][s] + (c[s] + b[s]));
-            residual[j] = each(|s| residual[j][s] + (c[s] - b[s]));
-            let both = sum(&slope, &image);
-            jacobian[i * n + i] = sum(&jacobian[i * n + i], &both);
-            jacobian[j * n + j] = sum(&jacobian[j * n + j], &both);
-            jacobian[j * n + i] = each(|s| image[s] - slope[s]);
-        }
-        let mut square = ZERO;
-        for r in residual {
-            square = add_product::<FUSED>(r, r, &square);
-        }
-        square
     }
 
     /// [`Self::solve_single`] for eight configurations.
@@ -176,102 +147,88 @@ widest! {
     }
 }
 
-/// Scratch memory of the inverse of eight configurations.
-#[derive(Clone, Debug, Default)]
-pub(in crate::wavefunction::weyl) struct LaneNewton {
-    target: Vec<Lanes>,
-    direction: Vec<Lanes>,
-    factor: Vec<Lanes>,
-    here: Residuals,
-    trial: Residuals,
-    moved: Vec<Lanes>,
-}
-
-/// Residuals and the Jacobian.
-#[derive(Clone, Debug, Default)]
-struct Residuals {
-    residual: Vec<Lanes>,
-    jacobian: Vec<Lanes>,
-}
-
-widest! {
-    /// Replaces the values of coordinates by those of which they are the displaced ones: [`newton::solve`], each configuration with
-    /// steps of its own.
-    fn solve(layer: &PairLayer, work: &mut LaneNewton, journey: &mut Journey) {
-        let n = layer.particles;
-        let samples = journey.samples();
-        let LaneNewton { target, direction, factor, here, trial, moved } = work;
-        for Residuals { residual, jacobian } in [&mut *here, &mut *trial] {
-            residual.resize(n, ZERO);
-            jacobian.resize(n * n, ZERO);
+impl Coupled for &PairLayer {
+    /// The Jacobian in its lower triangle.
+    #[inline(always)]
+    fn residuals<const FUSED: bool>(
+        &mut self,
+        theta: &[Lanes],
+        target: &[Lanes],
+        counted: &[bool; LANES],
+        out: &mut Residuals,
+    ) {
+        let n = self.particles;
+        out.begin(theta, target);
+        let Residuals { residual, jacobian } = out;
+        for (i, j, _, function) in self.pairs() {
+            let distance = each(|s| theta[i][s] - theta[j][s]);
+            let [b, slope, ..] = beta_lanes::<FUSED>(function, &distance, counted);
+            let [mut c, mut image] = [ZERO; 2];
+            if self.images {
+                let images = sum(&theta[i], &theta[j]);
+                [c, image, ..] = beta_lanes::<FUSED>(function, &images, counted);
+            }
+            residual[i] = each(|s| residual[i][s] + (c[s] + b[s]));
+            residual[j] = each(|s| residual[j][s] + (c[s] - b[s]));
+            let both = sum(&slope, &image);
+            jacobian[i * n + i] = sum(&jacobian[i * n + i], &both);
+            jacobian[j * n + j] = sum(&jacobian[j * n + j], &both);
+            jacobian[j * n + i] = each(|s| image[s] - slope[s]);
         }
-        let theta = &mut journey.points.value;
-        target.clone_from(theta);
-        moved.resize(n, ZERO);
-        let counted = |left: &[bool; LANES]| std::array::from_fn(|s| left[s] && s < samples);
-        let mut left = [true; LANES];
-        let mut square = layer.residuals::<FUSED>(theta, target, &counted(&left), here);
-        for _ in 0..newton::STEPS {
-            let rounding = n as f64 * newton::ROUNDING * newton::ROUNDING;
-            left = std::array::from_fn(|s| left[s] && (square[s] > rounding || square[s].is_nan()));
-            if !left.contains(&true) {
-                break;
-            }
-            work::newtons(counted(&left).iter().filter(|c| **c).count());
-            direction.clone_from(&here.residual);
-            factor.clone_from(&here.jacobian);
-            // Positive definite by the bound on kappa.
-            factorise::<FUSED>(n, factor);
-            backsolve::<FUSED>(n, factor, direction);
-            for s in 0..LANES {
-                if left[s] && direction.iter().all(|d| d[s].abs() < newton::LAST_STEP) {
-                    left[s] = false;
-                    theta.iter_mut().zip(&*direction).for_each(|(t, d)| t[s] -= d[s]);
-                }
-            }
-            let (mut length, mut searching) = ([1.0; LANES], left);
-            while searching.contains(&true) {
-                for ((to, from), d) in moved.iter_mut().zip(&*theta).zip(&*direction) {
-                    *to = each(|s| from[s] - length[s] * d[s]);
-                }
-                let next = layer.residuals::<FUSED>(moved, target, &counted(&searching), trial);
-                let better: [bool; LANES] =
-                    std::array::from_fn(|s| next[s] <= (1.0 - 0.5 * length[s]) * square[s]);
-                let all = searching == left && (0..LANES).all(|s| better[s] || !left[s]);
-                if all {
-                    // As a rule nothing needs to be copied.
-                    std::mem::swap(here, trial);
-                }
-                for s in 0..LANES {
-                    if !searching[s] {
-                        continue;
-                    }
-                    if better[s] {
-                        searching[s] = false;
-                        square[s] = next[s];
-                        theta.iter_mut().zip(&*moved).for_each(|(to, from)| to[s] = from[s]);
-                        if !all {
-                            here.take(trial, s);
-                        }
-                        continue;
-                    }
-                    length[s] *= 0.5;
-                    if length[s] < newton::SHORTEST {
-                        // Only rounding is left.
-                        (searching[s], left[s]) = (false, false);
-                    }
-                }
-            }
-        }
+    }
+
+    #[inline(always)]
+    fn step<const FUSED: bool>(n: usize, jacobian: &mut [Lanes], residual: &mut [Lanes]) {
+        // Positive definite by the bound on kappa.
+        factorise::<FUSED>(n, jacobian);
+        backsolve::<FUSED>(n, jacobian, residual);
     }
 }
 
-impl Residuals {
-    /// Takes those of a configuration.
-    fn take(&mut self, other: &Residuals, s: usize) {
-        let own = self.residual.iter_mut().chain(&mut self.jacobian);
-        own.zip(other.residual.iter().chain(&other.jacobian))
-            .for_each(|(to, from)| to[s] = from[s]);
+widest! {
+    /// Replaces angles by those of which they are the displaced ones.
+    fn solve(layer: &PairLayer, work: &mut LaneNewton, samples: usize, angles: &mut [Lanes]) {
+        newton::solve_lanes::<FUSED, _>(angles, samples, &mut &*layer, work);
+    }
+}
+
+widest! {
+    /// Displaces angles.
+    fn displace(layer: &PairLayer, samples: usize, moved: &mut Vec<Lanes>, angles: &mut [Lanes]) {
+        let counted = std::array::from_fn(|s| s < samples);
+        moved.clear();
+        moved.extend_from_slice(angles);
+        for (i, j, _, function) in layer.pairs() {
+            let distance = each(|s| angles[i][s] - angles[j][s]);
+            let b = beta_lanes::<FUSED>(function, &distance, &counted)[0];
+            let mut c = ZERO;
+            if layer.images {
+                c = beta_lanes::<FUSED>(function, &sum(&angles[i], &angles[j]), &counted)[0];
+            }
+            moved[i] = each(|s| moved[i][s] + (c[s] + b[s]));
+            moved[j] = each(|s| moved[j][s] + (c[s] - b[s]));
+        }
+        angles.copy_from_slice(moved);
+    }
+}
+
+widest! {
+    /// Takes the angles of two particles back through the layer.
+    fn back_single(layer: &PairLayer, function: &Displacement, samples: usize, angles: &mut [Lanes]) {
+        let counted = std::array::from_fn(|s| s < samples);
+        let mut both = [each(|s| angles[0][s] - angles[1][s]), sum(&angles[0], &angles[1])];
+        let count = if layer.images { 2 } else { 1 };
+        for y in &mut both[..count] {
+            if layer.inverted {
+                let beta = beta_lanes::<FUSED>(function, y, &counted)[0];
+                *y = each(|s| y[s] + 2.0 * beta[s]);
+            } else {
+                *y = layer.solve_single_lanes::<FUSED>(function, y, samples).0;
+            }
+        }
+        let [distance, total] = both;
+        angles[0] = each(|s| 0.5 * (total[s] + distance[s]));
+        angles[1] = each(|s| 0.5 * (total[s] - distance[s]));
     }
 }
 
