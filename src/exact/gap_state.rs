@@ -4,6 +4,7 @@ use super::ExactError;
 use super::davidson::DavidsonOptions;
 use super::gaps::{Field, GapBasis, GapLevel, Trap};
 use super::watch::{Unwatched, Watch};
+use crate::math::piecewise::Piecewise;
 use crate::math::quadrature::recurrence;
 use crate::system::Interaction;
 
@@ -72,6 +73,26 @@ impl GapPolynomials {
 
     /// The functions and their first three derivatives at a gap inside.
     pub(crate) fn evaluate(&self, g: f64, out: &mut Vec<Derived>) {
+        out.resize(self.functions(), [0.0; 4]);
+        self.smooth(g, out);
+        let rise = self.rise(g);
+        out.iter_mut().for_each(|f| *f = times(&rise, f));
+    }
+
+    /// The power of a gap that every function has, and its first three derivatives.
+    pub(crate) fn rise(&self, g: f64) -> Derived {
+        let l = self.power;
+        let rise = g.powf(l);
+        [
+            rise,
+            l * rise / g,
+            l * (l - 1.0) * rise / (g * g),
+            l * (l - 1.0) * (l - 2.0) * rise / (g * g * g),
+        ]
+    }
+
+    /// The functions without that power, which are polynomials.
+    pub(crate) fn smooth(&self, g: f64, out: &mut [Derived]) {
         let slope = 2.0 / self.extent;
         let x = slope * g - 1.0;
         let zero = [0.0; 4];
@@ -84,26 +105,30 @@ impl GapPolynomials {
             let next = advance(x, slope, self.jacobi[k], self.jacobi[k + 1].1, &p, &before);
             (before, p) = (p, next);
         }
-        let l = self.power;
-        let rise = g.powf(l);
-        let rise = [
-            rise,
-            l * rise / g,
-            l * (l - 1.0) * rise / (g * g),
-            l * (l - 1.0) * (l - 2.0) * rise / (g * g * g),
-        ];
-        let first = times(&times(&rise, &[self.extent - g, -1.0, 0.0, 0.0]), &sum);
+        let first = times(&[self.extent - g, -1.0, 0.0, 0.0], &sum);
         let (mut p, mut before) = ([1.0, 0.0, 0.0, 0.0], zero);
-        out.clear();
-        for (k, c) in self.recurrence.iter().enumerate() {
-            out.push(times(&first, &p));
+        for (k, (c, out)) in self.recurrence.iter().zip(out).enumerate() {
+            *out = times(&first, &p);
             if let Some(next) = self.recurrence.get(k + 1) {
                 let next = advance(g, 1.0, *c, next.1, &p, &before);
                 (before, p) = (p, next);
             }
         }
     }
+
+    /// The same in a table.
+    pub(crate) fn table(&self) -> Piecewise {
+        let functions = self.functions();
+        Piecewise::of((0.0, self.extent), functions, CELLS, |points, out: &mut [Derived]| {
+            for (g, out) in points.iter().zip(out.chunks_exact_mut(functions)) {
+                self.smooth(*g, out);
+            }
+        })
+    }
 }
+
+/// Cells of a table: no polynomial of so low a degree turns by more than a radian in one.
+const CELLS: usize = 128;
 
 /// The relative motion of equal spins in a harmonic trap.
 #[derive(Clone, Debug)]

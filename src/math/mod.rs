@@ -5,6 +5,7 @@ pub mod linalg;
 pub mod log_product;
 #[cfg(test)]
 pub(crate) mod nested;
+pub mod piecewise;
 pub mod quadrature;
 pub mod scalar;
 pub mod small_matrix;

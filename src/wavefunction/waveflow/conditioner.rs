@@ -4,7 +4,8 @@
 //! units are sorted by how many inputs they may see, so every mask is a prefix: row `r` of a layer
 //! uses the first `prefix(r)` entries of the layer below and only those weights exist.
 
-use super::first_input::{FirstInput, Rows};
+use super::first_input;
+use crate::math::piecewise::Piecewise;
 use crate::math::scalar::Scalar;
 use crate::math::vector::lanes::{self, Lanes, Part};
 use crate::math::vector::{self, Dense, Planes};
@@ -34,7 +35,7 @@ pub struct Conditioner {
     visible: Vec<Vec<usize>>,
     parameters: usize,
     /// What the first input alone decides, made when it is asked for first; none where that is not worth it.
-    first_input: OnceLock<Option<FirstInput>>,
+    first_input: OnceLock<Option<Piecewise>>,
 }
 
 /// Activations of one evaluation, kept for the reverse sweep and for incremental use.
@@ -49,6 +50,9 @@ pub struct Activations<T> {
     /// Inputs, hidden units layer by layer and outputs, taken apart into values and derivatives.
     planes: Vec<Vec<f64>>,
 }
+
+/// Values, slopes and second derivatives of several functions.
+type Rows = [Vec<f64>; 3];
 
 /// Activations of eight samples side by side.
 ///
@@ -290,7 +294,7 @@ impl Conditioner {
     }
 
     /// All groups but the first, of eight samples, with derivatives by the inputs; `gram` is the row-major matrix that second
-    /// derivatives are contracted with. Of a network with a table (`tabulated`) of what [its first input](FirstInput) decides no
+    /// derivatives are contracted with. Of a network with a table (`tabulated`) of what [its first input](first_input) decides no
     /// hidden units are left that see no other.
     pub fn forward_lanes(
         &self,
@@ -349,8 +353,8 @@ impl Conditioner {
     }
 
     /// What the first input alone decides, as polynomials; made when it is asked for first.
-    fn first_input(&self) -> Option<&FirstInput> {
-        self.first_input.get_or_init(|| FirstInput::of(self)).as_ref()
+    fn first_input(&self) -> Option<&Piecewise> {
+        self.first_input.get_or_init(|| first_input::table(self)).as_ref()
     }
 
     /// Of each layer behind the first, the rows that are functions of the first input or have a share that is.
@@ -361,7 +365,7 @@ impl Conditioner {
         })
     }
 
-    /// Number of the [functions of the first input](FirstInput): none for one dimension, or without hidden units.
+    /// Number of the [functions of the first input](first_input): none for one dimension, or without hidden units.
     pub(super) fn functions_of_first(&self) -> usize {
         match self.dimensions() {
             1 => 0,
@@ -416,7 +420,7 @@ impl Conditioner {
     /// Begins the sums of all layers with what the first input has in them.
     fn share_of_first(
         &self,
-        table: &FirstInput,
+        table: &Piecewise,
         points: &Lanes,
         square: &Lanes,
         n: usize,

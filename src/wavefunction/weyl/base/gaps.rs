@@ -12,13 +12,16 @@ use super::determinants::lift;
 use super::kind::on_the_line_only;
 use super::mean_field::Orbitals;
 use super::series::{Mixture, Products, QuantileWork};
-use super::{Base, BaseKind, BaseState, Built};
-use crate::exact::gap_state::{GapState, trap_state};
+use super::{Base, BaseKind, BaseLanes, BaseState, Built};
+use crate::exact::gap_state::{GapPolynomials, GapState, trap_state};
 use crate::math::gamma::normal;
+use crate::math::piecewise::Piecewise;
 use crate::math::scalar::Scalar;
-use crate::math::vector::mixtures;
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sum};
+use crate::math::vector::widest;
 use crate::system::{External, Geometry, Hamiltonian, Sector, System};
 use crate::wavefunction::WavefunctionError;
+use crate::wavefunction::journey::{Journey, ZERO};
 use std::f64::consts::{FRAC_PI_2, PI};
 
 /// Centre of mass and gaps.
@@ -32,6 +35,8 @@ pub struct Gaps {
     /// Of the centre of mass, with coordinates turned into angles.
     log_norm: f64,
     products: Vec<Products>,
+    /// The functions of each gap without the power that they have in common.
+    tables: Vec<Piecewise>,
     /// The density of the first gap.
     first: Mixture,
     /// Frequency of the trap in which as many free fermions are as far spread.
@@ -125,12 +130,23 @@ impl Gaps {
             })
         });
         let products: Vec<Products> = products.collect();
+        let tables = state.functions.iter().map(GapPolynomials::table).collect();
         let log_norm = 0.25 * (n * frequency / PI).ln() + 0.5 * n * per_angle.ln();
         let first = gram(&state.coefficients, state.functions[0].functions());
         let first = products[0].mixture(&first);
         (
             half_width,
-            Gaps { particles, frequency, state, per_angle, log_norm, products, first, spread },
+            Gaps {
+                particles,
+                frequency,
+                state,
+                per_angle,
+                log_norm,
+                products,
+                tables,
+                first,
+                spread,
+            },
         )
     }
 
@@ -209,6 +225,24 @@ impl BaseState for Gaps {
         (psi.abs().ln() + far + self.log_norm, sign)
     }
 
+    fn lanes(&self, journey: &mut Journey, work: &mut BaseLanes) -> bool {
+        journey.measure();
+        let m = self.state.functions[0].functions();
+        let samples = journey.samples();
+        work.gaps.resize(self.particles - 1, [ZERO; 4]);
+        work.orbitals.iter_mut().for_each(|o| o.resize((self.particles - 1) * m, ZERO));
+        for k in 0..self.particles - 1 {
+            let angles = &journey.points.value[k..k + 2];
+            let gap = each(|s| (angles[1][s] - angles[0][s]) * self.per_angle);
+            work.gaps[k][0] = gap;
+            self.functions(k, &gap, samples, 3, work);
+        }
+        work.log.by.resize(journey.n, ZERO);
+        work.log.clear();
+        logarithm(self, m, work, journey);
+        true
+    }
+
     /// Adjoints of the angles, after [`Self::forward`] with `reverse`.
     fn backward<T: Scalar>(&self, bar: &mut [T], trace: &mut GapsTrace<T>) {
         let GapsTrace { values, slopes, psi, centre, work, .. } = trace;
@@ -235,37 +269,236 @@ impl BaseState for Gaps {
 
     /// Turns one uniform per particle into angles distributed as `|psi_0|²`, in ascending order.
     fn sample(&self, uniforms: &[f64], angles: &mut [f64]) {
-        let n = self.particles;
-        let mut gaps = [0.0; 3];
-        let mut work = QuantileWork::default();
-        let mut found = Vec::new();
-        let (mut given, mut rest, mut next) = (Vec::new(), Vec::new(), Vec::new());
-        for (k, f) in self.state.functions.iter().enumerate() {
-            let m = f.functions();
+        self.samples(uniforms, angles.len(), angles);
+    }
+
+    fn samples(&self, uniforms: &[f64], n: usize, angles: &mut [f64]) {
+        let m = self.state.functions[0].functions();
+        let samples = angles.len() / n;
+        let mut work = BaseLanes::default();
+        work.gaps.resize(n - 1, [ZERO; 4]);
+        work.orbitals.iter_mut().for_each(|o| o.resize((n - 1) * m, ZERO));
+        let (mut pairs, mut quantiles) = (Vec::new(), QuantileWork::default());
+        let mut gaps = [ZERO; 3];
+        for k in 0..n - 1 {
+            let uniform = |s: usize| if s < samples { uniforms[s * n + k] } else { 0.5 };
             gaps[k] = if k == 0 {
-                self.products[0].quantile_of(&self.first, uniforms[0] * self.first.whole())
+                let targets = each(|s| uniform(s) * self.first.whole());
+                self.products[0].quantiles_of(&self.first, &targets, samples)
             } else {
-                let weights = gram(&rest, m);
-                let trace: f64 = (0..m).map(|a| weights[a * m + a]).sum();
-                self.products[k].quantile(&weights, uniforms[k] * trace, &mut work)
+                let mut trace = ZERO;
+                densities(m, &work.sums_of_gaps[0], &mut pairs, &mut trace);
+                let targets = each(|s| uniform(s) * trace[s]);
+                self.products[k].quantiles(&pairs, &targets, samples, &mut quantiles)
             };
-            f.evaluate(gaps[k], &mut found);
-            let from = if k == 0 { &self.state.coefficients } else { &rest };
-            given.clear();
-            given.extend(found.iter().map(|f: &[f64; 4]| f[0]));
-            next.resize(from.len() / m, 0.0);
-            mixtures::products(from, &given, &mut next);
-            std::mem::swap(&mut rest, &mut next);
-            // The scale does not matter, but must not underflow.
-            let size = rest.iter().map(|r: &f64| r * r).sum::<f64>().sqrt();
-            rest.iter_mut().for_each(|r| *r /= size.max(f64::MIN_POSITIVE));
+            if k + 2 < n {
+                self.functions(k, &gaps[k], samples, 1, &mut work);
+                given(self, k, m, &mut work);
+            }
         }
-        let centre = normal(uniforms[n - 1]) / (2.0 * n as f64 * self.frequency).sqrt();
-        // x_1 from the mean of all.
-        let before = |i: usize| gaps[..i].iter().sum::<f64>();
-        let first = centre - (0..n).map(before).sum::<f64>() / n as f64;
-        for (i, angle) in angles.iter_mut().enumerate() {
-            *angle = FRAC_PI_2 + (first + before(i)) / self.per_angle;
+        for (s, angles) in angles.chunks_exact_mut(n).enumerate() {
+            let centre = normal(uniforms[s * n + n - 1]) / (2.0 * n as f64 * self.frequency).sqrt();
+            // x_1 from the mean of all.
+            let before = |i: usize| gaps[..i].iter().map(|g| g[s]).sum::<f64>();
+            let first = centre - (0..n).map(before).sum::<f64>() / n as f64;
+            for (i, angle) in angles.iter_mut().enumerate() {
+                *angle = FRAC_PI_2 + (first + before(i)) / self.per_angle;
+            }
+        }
+    }
+}
+
+impl Gaps {
+    /// The functions of a gap and their derivatives, as many as `orders` in all, of eight configurations of which the first `samples`
+    /// count: without the power that they have in common, which is beside the gaps.
+    fn functions(
+        &self,
+        k: usize,
+        gap: &Lanes,
+        samples: usize,
+        orders: usize,
+        work: &mut BaseLanes,
+    ) {
+        let (f, table) = (&self.state.functions[k], &self.tables[k]);
+        let m = f.functions();
+        for s in 0..LANES {
+            // Where there is nothing, as in the first.
+            let from = if s < samples { s } else { 0 };
+            let inside = gap[from] > 0.0 && gap[from] < f.extent();
+            let g = if inside { gap[from] } else { 0.5 * f.extent() };
+            let rise = f.rise(g);
+            (0..3).for_each(|d| work.gaps[k][1 + d][s] = rise[d]);
+            if s < samples {
+                table.evaluate(g, &mut work.plain[..orders]);
+            }
+            for (orbitals, plain) in work.orbitals.iter_mut().zip(&work.plain[..orders]) {
+                let orbitals = &mut orbitals[k * m..(k + 1) * m];
+                for (o, p) in orbitals.iter_mut().zip(plain) {
+                    o[s] = if s < samples { *p } else { o[0] };
+                }
+            }
+        }
+    }
+}
+
+/// `sum_a c_ra f_a` over rows `r` of as many coefficients as there are functions.
+#[inline(always)]
+fn contract<const FUSED: bool>(rows: &[Lanes], f: &[Lanes], out: &mut Vec<Lanes>) {
+    for row in rows.chunks_exact(f.len()) {
+        let mut total = ZERO;
+        for a in 0..f.len() {
+            total = add_product::<FUSED>(&row[a], &f[a], &total);
+        }
+        out.push(total);
+    }
+}
+
+/// The same of coefficients that all configurations share.
+#[inline(always)]
+fn contract_shared<const FUSED: bool>(rows: &[f64], f: &[Lanes], out: &mut Vec<Lanes>) {
+    for row in rows.chunks_exact(f.len()) {
+        let mut total = ZERO;
+        for a in 0..f.len() {
+            total = add_product::<FUSED>(&[row[a]; LANES], &f[a], &total);
+        }
+        out.push(total);
+    }
+}
+
+widest! {
+    /// Adds the logarithm of the state to that of the journey.
+    fn logarithm(state: &Gaps, m: usize, work: &mut BaseLanes, journey: &mut Journey) {
+        let n = journey.n;
+        let BaseLanes { orbitals, gaps, sums_of_gaps: [from, to], log, .. } = work;
+        // The functions with their power.
+        let mut inside = [true; LANES];
+        for k in 0..n - 1 {
+            let [gap, rise, slope, bend] = gaps[k];
+            let extent = state.state.functions[k].extent();
+            inside = std::array::from_fn(|s| inside[s] && gap[s] > 0.0 && gap[s] < extent);
+            for i in k * m..(k + 1) * m {
+                let [f0, f1, f2] = [orbitals[0][i], orbitals[1][i], orbitals[2][i]];
+                orbitals[0][i] = product(&rise, &f0);
+                orbitals[1][i] = each(|s| slope[s] * f0[s] + rise[s] * f1[s]);
+                orbitals[2][i] = each(|s| bend[s] * f0[s] + 2.0 * slope[s] * f1[s] + rise[s] * f2[s]);
+            }
+        }
+        // Sums over the functions of gap after gap, with all derivatives up to the second: whose they are, and the sums.
+        let (mut orders, mut next) = (vec![[0usize; 3]], Vec::new());
+        from.clear();
+        for k in 0..n - 1 {
+            let f = |d: usize| &orbitals[d][k * m..(k + 1) * m];
+            next.clear();
+            to.clear();
+            let rows = from.len() / orders.len();
+            for (at, order) in orders.iter().enumerate() {
+                for d in 0..3 - order.iter().sum::<usize>() {
+                    let mut more = *order;
+                    more[k] = d;
+                    next.push(more);
+                    if k == 0 {
+                        contract_shared::<FUSED>(&state.state.coefficients, f(d), to);
+                    } else {
+                        contract::<FUSED>(&from[at * rows..(at + 1) * rows], f(d), to);
+                    }
+                }
+            }
+            std::mem::swap(&mut orders, &mut next);
+            std::mem::swap(from, to);
+        }
+        let inverse = each(|s| 1.0 / from[0][s]);
+        let mut slopes = [ZERO; 3];
+        for (order, total) in orders.iter().zip(&*from) {
+            if order.iter().sum::<usize>() == 1 {
+                let k = if order[0] == 1 { 0 } else { 2 - order[1] };
+                slopes[k] = product(total, &inverse);
+            }
+        }
+        // Of gaps in angles: inner products of their gradients, in bohr².
+        let square = state.per_angle * state.per_angle;
+        let gram = |i: usize, j: usize| &journey.gram[i * n + j];
+        for (order, total) in orders.iter().zip(&*from) {
+            if order.iter().sum::<usize>() != 2 {
+                continue;
+            }
+            let k = if order[0] > 0 { 0 } else if order[1] > 0 { 1 } else { 2 };
+            let l = if order[2] > 0 { 2 } else if order[1] > 0 { 1 } else { 0 };
+            let weight = if k == l { square } else { 2.0 * square };
+            let between = each(|s| {
+                gram(k + 1, l + 1)[s] - gram(k + 1, l)[s] - gram(k, l + 1)[s] + gram(k, l)[s]
+            });
+            log.bend = each(|s| {
+                let bent = total[s] * inverse[s] - slopes[k][s] * slopes[l][s];
+                log.bend[s] + weight * between[s] * bent
+            });
+        }
+        for k in 0..n - 1 {
+            let slope = scaled(state.per_angle, &slopes[k]);
+            log.by[k + 1] = sum(&log.by[k + 1], &slope);
+            log.by[k] = each(|s| log.by[k][s] - slope[s]);
+        }
+        // The centre of mass.
+        let (mut centre, mut all) = (ZERO, ZERO);
+        for i in 0..n {
+            centre = each(|s| centre[s] + (journey.points.value[i][s] - FRAC_PI_2));
+            for j in 0..n {
+                all = sum(&all, gram(i, j));
+            }
+        }
+        let stiffness = state.frequency * square / n as f64;
+        for by in &mut log.by {
+            *by = each(|s| by[s] - stiffness * centre[s]);
+        }
+        log.bend = each(|s| log.bend[s] - stiffness * all[s]);
+        // Where psi is zero its logarithm has no derivatives.
+        for s in 0..LANES {
+            if !inside[s] {
+                log.bend[s] = 0.0;
+                log.by.iter_mut().for_each(|by| by[s] = 0.0);
+            }
+        }
+        journey.add_log::<FUSED>(log);
+    }
+}
+
+widest! {
+    /// What the coefficients of the later gaps become where gap `k` is known; the scale does not matter, but must not underflow.
+    fn given(state: &Gaps, k: usize, m: usize, work: &mut BaseLanes) {
+        let BaseLanes { orbitals, sums_of_gaps: [from, to], .. } = work;
+        let f = &orbitals[0][k * m..(k + 1) * m];
+        to.clear();
+        if k == 0 {
+            contract_shared::<FUSED>(&state.state.coefficients, f, to);
+        } else {
+            contract::<FUSED>(from, f, to);
+        }
+        let mut square = ZERO;
+        for row in &*to {
+            square = add_product::<FUSED>(row, row, &square);
+        }
+        let inverse = each(|s| 1.0 / square[s].sqrt().max(f64::MIN_POSITIVE));
+        for row in &mut *to {
+            *row = product(row, &inverse);
+        }
+        std::mem::swap(from, to);
+    }
+}
+
+widest! {
+    /// `sum_r c_ar c_br` over rows `r` of `m` coefficients for the pairs `b <= a`, those of different functions twice, and the trace.
+    fn densities(m: usize, rows: &[Lanes], pairs: &mut Vec<Lanes>, trace: &mut Lanes) {
+        pairs.clear();
+        pairs.resize(m * (m + 1) / 2, ZERO);
+        for row in rows.chunks_exact(m) {
+            for a in 0..m {
+                let (own, twice) = (row[a], scaled(2.0, &row[a]));
+                let pairs = &mut pairs[a * (a + 1) / 2..][..a + 1];
+                for b in 0..a {
+                    pairs[b] = add_product::<FUSED>(&twice, &row[b], &pairs[b]);
+                }
+                pairs[a] = add_product::<FUSED>(&own, &own, &pairs[a]);
+                *trace = add_product::<FUSED>(&own, &own, trace);
+            }
         }
     }
 }

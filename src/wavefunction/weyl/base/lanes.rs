@@ -9,7 +9,7 @@ use crate::wavefunction::journey::{Journey, Partials, ZERO};
 pub struct BaseLanes {
     /// Orbitals and their first two derivatives at the particles, row-major in (particle, orbital).
     pub(super) orbitals: [Vec<Lanes>; 3],
-    plain: [Vec<f64>; 4],
+    pub(super) plain: [Vec<f64>; 4],
     /// Matrices of particles and orbitals.
     pub(super) inverse: Vec<Lanes>,
     pub(super) product: Vec<Lanes>,
@@ -20,6 +20,10 @@ pub struct BaseLanes {
     pub(super) minors: [Vec<Minors>; 2],
     pub(super) sums: Minors,
     pub(super) along: Vec<Lanes>,
+    /// Partial sums over products of functions of gaps, and the next ones.
+    pub(super) sums_of_gaps: [Vec<Lanes>; 2],
+    /// What every gap is, and the power of it that its functions have, with two derivatives.
+    pub(super) gaps: Vec<[Lanes; 4]>,
 }
 
 /// Functions of the configuration with derivatives in the positions.
