@@ -114,14 +114,12 @@ fn threads() {
     }
 }
 
-/// Configurations of a final estimate at a time, which has tables of the networks made.
+/// Configurations of a final estimate at a time, for which networks of two particles become tables.
 const MANY: usize = 16384;
 
 fn of_many() {
-    for n in 2..=4 {
-        let time = support::per_local_energy_of_many(&mut support::waveflow(n), MANY);
-        println!("local energy, Waveflow N={n}, {MANY} at once: {:.3} us", 1e6 * time);
-    }
+    let time = support::per_local_energy_of_many(&mut support::waveflow(2), MANY);
+    println!("local energy, Waveflow N=2, {MANY} at once: {:.3} us", 1e6 * time);
 }
 
 fn samples() {
@@ -178,7 +176,6 @@ fn count(kernel: &str, samples: usize) {
     match kernel {
         "waveflow-energy" => energies(support::waveflow(2), 1),
         "waveflow-tables" => energies(support::waveflow(2), MANY),
-        "waveflow4-tables" => energies(support::waveflow(4), MANY),
         "weyl-helium-energy" => energies(support::weyl_helium(), 1),
         "weyl-trap8-energy" => energies(support::weyl_trap(8), 1),
         "waveflow-step" => {

@@ -54,23 +54,21 @@ pub struct Part {
 const WIDE_ROWS: usize = 8;
 const ROWS: usize = 4;
 
-/// What sums over the columns begin with.
-#[derive(Clone, Copy, PartialEq)]
-enum Begin {
-    Nothing,
-    Constants,
-    /// What is there.
-    Output,
-}
-
-/// `R` rows of a tile, from its row `skip` on, applied to one plane; added to `sums`, which are beyond the constants of the rows.
+/// `R` rows of a tile, from its row `skip` on, applied to one plane.
 #[inline(always)]
 fn rows<const R: usize, const FUSED: bool>(
-    columns: &[f64],
+    data: &[f64],
     skip: usize,
+    constants: bool,
     below: &[Lanes],
-    mut sums: [Lanes; R],
 ) -> [Lanes; R] {
+    let mut sums = [[0.0; LANES]; R];
+    let (first, columns) = data.split_at(TILE);
+    if constants {
+        for r in 0..R {
+            sums[r] = [first[skip + r]; LANES];
+        }
+    }
     for (column, b) in columns.chunks_exact(TILE).zip(below) {
         let column = &column[skip..skip + R];
         for r in 0..R {
@@ -86,7 +84,7 @@ fn apply<const R: usize, const FUSED: bool>(
     tile: &Tile,
     data: &[f64],
     part: Part,
-    begin: Begin,
+    constants: bool,
     below: &[Lanes],
     out: &mut [Lanes],
 ) {
@@ -95,24 +93,9 @@ fn apply<const R: usize, const FUSED: bool>(
     let column = part.column.min(tile.columns);
     let data = &data[tile.start + column * TILE..tile.start + (tile.columns + 1) * TILE];
     let below = &below[column..tile.columns];
-    let (constants, columns) = data.split_at(TILE);
     for skip in (from / R * R..tile.rows).step_by(R) {
+        let sums = rows::<R, FUSED>(data, skip, constants, below);
         let to = (skip + R).min(tile.rows);
-        let mut sums = [[0.0; LANES]; R];
-        match begin {
-            Begin::Nothing => {}
-            Begin::Constants => {
-                for r in 0..R {
-                    sums[r] = [constants[skip + r]; LANES];
-                }
-            }
-            Begin::Output => {
-                for r in skip..to {
-                    sums[r - skip] = out[tile.first + r];
-                }
-            }
-        }
-        let sums = rows::<R, FUSED>(columns, skip, below, sums);
         let from = from.max(skip);
         out[tile.first + from..tile.first + to].copy_from_slice(&sums[from - skip..to - skip]);
     }
@@ -120,26 +103,21 @@ fn apply<const R: usize, const FUSED: bool>(
 
 widest! {
     /// `out = A below` for as many planes as there are parts, one after the other; constants enter the first. Of each plane
-    /// the rows before its part are left alone. Where sums have `begun`, products are added to what is there and constants are not.
-    pub fn affine(matrix: &Dense, parts: &[Part], begun: bool, below: &[Lanes], out: &mut [Lanes]) {
+    /// the rows before its part are left alone.
+    pub fn affine(matrix: &Dense, parts: &[Part], below: &[Lanes], out: &mut [Lanes]) {
         let stride = below.len() / parts.len();
         for tile in &matrix.tiles {
             let planes = below.chunks_exact(stride.max(1)).zip(out.chunks_exact_mut(matrix.rows));
             for (c, (&part, (below, out))) in parts.iter().zip(planes).enumerate() {
-                let nothing = begun && part.column >= tile.columns;
-                if nothing || part.row >= tile.first + tile.rows {
+                if part.row >= tile.first + tile.rows {
                     continue;
                 }
                 // Constants are beside the first column only.
-                let begin = match (c, part.column) {
-                    _ if begun => Begin::Output,
-                    (0, 0) => Begin::Constants,
-                    _ => Begin::Nothing,
-                };
+                let constants = c == 0 && part.column == 0;
                 if WIDE {
-                    apply::<WIDE_ROWS, FUSED>(tile, &matrix.data, part, begin, below, out);
+                    apply::<WIDE_ROWS, FUSED>(tile, &matrix.data, part, constants, below, out);
                 } else {
-                    apply::<ROWS, FUSED>(tile, &matrix.data, part, begin, below, out);
+                    apply::<ROWS, FUSED>(tile, &matrix.data, part, constants, below, out);
                 }
             }
         }
@@ -459,7 +437,7 @@ mod tests {
         let parts = parts.map(|(row, column)| Part { row, column });
         let below: Vec<Lanes> = (0..5 * 36).map(|i| each(|s| number(11 * i + s))).collect();
         let mut out = vec![[f64::NAN; LANES]; 5 * 37];
-        affine(&dense, &parts, false, &below, &mut out);
+        affine(&dense, &parts, &below, &mut out);
         for (c, part) in parts.iter().enumerate() {
             for r in 0..37 {
                 for s in 0..LANES {

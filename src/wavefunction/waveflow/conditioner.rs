@@ -4,10 +4,9 @@
 //! units are sorted by how many inputs they may see, so every mask is a prefix: row `r` of a layer
 //! uses the first `prefix(r)` entries of the layer below and only those weights exist.
 
-use super::first_input;
 use crate::math::piecewise::Piecewise;
 use crate::math::scalar::Scalar;
-use crate::math::vector::lanes::{self, Lanes, Part};
+use crate::math::vector::lanes::{self, LANES, Lanes, Part};
 use crate::math::vector::{self, Dense, Planes};
 use crate::tangent::Outer;
 use rand::{Rng, RngExt};
@@ -34,8 +33,8 @@ pub struct Conditioner {
     /// Per hidden layer: number of units that group `i` may see, for `i` in `0..=dimensions`.
     visible: Vec<Vec<usize>>,
     parameters: usize,
-    /// What the first input alone decides, made when it is asked for first; none where that is not worth it.
-    first_input: OnceLock<Option<Piecewise>>,
+    /// See [`Self::table`].
+    table: OnceLock<Option<Piecewise>>,
 }
 
 /// Activations of one evaluation, kept for the reverse sweep and for incremental use.
@@ -51,6 +50,11 @@ pub struct Activations<T> {
     planes: Vec<Vec<f64>>,
 }
 
+const ZERO: Lanes = [0.0; LANES];
+
+/// Cells of a table, at first and at most.
+const CELLS: (usize, usize) = (16, 128);
+
 /// Values, slopes and second derivatives of several functions.
 type Rows = [Vec<f64>; 3];
 
@@ -65,8 +69,8 @@ pub struct LaneActivations {
     /// Normalised inputs, hidden units layer by layer and outputs.
     planes: Vec<Vec<Lanes>>,
     parts: Vec<Part>,
-    /// What the first input alone decides, of each sample.
-    rows: [Rows; lanes::LANES],
+    /// What the table says of each sample.
+    rows: [Rows; LANES],
 }
 
 impl LaneActivations {
@@ -116,7 +120,7 @@ impl Conditioner {
         };
         let repeated = |i: usize| std::iter::repeat_n(below(i), outputs[i]);
         push((0..dimensions).flat_map(repeated).collect());
-        Conditioner { groups, layers, visible, parameters, first_input: OnceLock::new() }
+        Conditioner { groups, layers, visible, parameters, table: OnceLock::new() }
     }
 
     /// Number of parameters.
@@ -156,7 +160,7 @@ impl Conditioner {
             let weights = |r: usize| &parameters[offset[r] + 1..=offset[r] + prefix[r]];
             dense.set(|r| (parameters[offset[r]], weights(r)));
         }
-        self.first_input = OnceLock::new();
+        self.table = OnceLock::new();
     }
 
     /// Slope of what inputs go through first.
@@ -294,8 +298,8 @@ impl Conditioner {
     }
 
     /// All groups but the first, of eight samples, with derivatives by the inputs; `gram` is the row-major matrix that second
-    /// derivatives are contracted with. Of a network with a table (`tabulated`) of what [its first input](first_input) decides no
-    /// hidden units are left that see no other.
+    /// derivatives are contracted with. Where outputs are `tabulated`, those of a network of one input that counts come from a table,
+    /// and no hidden units are left.
     pub fn forward_lanes(
         &self,
         inputs: &[Lanes],
@@ -303,48 +307,43 @@ impl Conditioner {
         tabulated: bool,
         act: &mut LaneActivations,
     ) {
-        let n = inputs.len();
-        let table = tabulated.then(|| self.first_input()).flatten();
-        let LaneActivations { input, planes, parts, rows } = act;
-        input.clear();
-        input.extend_from_slice(inputs);
+        act.input.clear();
+        act.input.extend_from_slice(inputs);
+        match tabulated.then(|| self.table()).flatten() {
+            Some(table) => self.look_up(table, &gram[0], act),
+            None => self.through_layers(gram, act),
+        }
+    }
+
+    fn through_layers(&self, gram: &[Lanes], act: &mut LaneActivations) {
+        let LaneActivations { input, planes, parts, .. } = act;
+        let n = input.len();
         let last = self.layers.len() - 1;
         planes.resize_with(self.layers.len() + 1, Vec::new);
         planes[0].clear();
-        planes[0].resize((n + 1) * n, lanes::each(|_| 0.0));
-        for (i, u) in inputs.iter().enumerate() {
+        planes[0].resize((n + 1) * n, ZERO);
+        for (i, u) in input.iter().enumerate() {
             planes[0][i] = u.map(Self::normalise);
             if i + 1 < n {
-                planes[0][(2 + i) * n + i] = lanes::each(|_| Self::SLOPE);
+                planes[0][(2 + i) * n + i] = [Self::SLOPE; LANES];
             }
         }
-        if let Some(table) = table {
-            self.share_of_first(table, &inputs[0], &gram[0], n, rows, planes);
-        }
-        // Inputs whose units are in the table.
-        let known = usize::from(table.is_some());
         for (l, layer) in self.layers.iter().enumerate() {
             let units = layer.dense.rows();
             // The first group of outputs depends on nothing, hidden units on one input at least.
             let row = |inputs: usize| match self.visible.get(l) {
-                Some(visible) => visible[inputs.max(known)],
+                Some(visible) => visible[inputs],
                 None => self.groups[inputs + 1],
             };
-            let column = |input: usize| match l {
-                0 => input,
-                _ => self.visible[l - 1][input.max(known)],
-            };
+            let column = |input: usize| if l == 0 { input } else { self.visible[l - 1][input] };
             parts.clear();
-            // What the table has is behind the first layer.
-            let first = if l == 0 { 0 } else { column(0) };
-            parts.extend([Part { row: row(0), column: first }; 2]);
+            parts.extend([Part { row: row(0), column: 0 }; 2]);
             parts.extend((1..n).map(|b| Part { row: row(b - 1), column: column(b - 1) }));
             let (below, out) = planes.split_at_mut(l + 1);
-            out[0].resize((n + 1) * units, lanes::each(|_| 0.0));
-            let begun = l > 0 && table.is_some();
-            lanes::affine(&layer.dense, parts, begun, &below[l], &mut out[0]);
+            out[0].resize((n + 1) * units, ZERO);
+            lanes::affine(&layer.dense, parts, &below[l], &mut out[0]);
             if l < last {
-                for slopes in 1 + known..n {
+                for slopes in 1..n {
                     let range = self.visible[l][slopes - 1]..self.visible[l][slopes];
                     lanes::tanh(range, slopes, gram, n, units, &mut out[0]);
                 }
@@ -352,102 +351,53 @@ impl Conditioner {
         }
     }
 
-    /// What the first input alone decides, as polynomials; made when it is asked for first.
-    fn first_input(&self) -> Option<&Piecewise> {
-        self.first_input.get_or_init(|| first_input::table(self)).as_ref()
+    /// The outputs of a network of two dimensions as functions of the first, in the unit interval, made when they are asked for first;
+    /// none of others, and where few enough cells do not resolve them.
+    ///
+    /// The outputs of more dimensions have only a share that depends on the first alone, and to look it up takes as long as to work
+    /// it out.
+    fn table(&self) -> Option<&Piecewise> {
+        self.table.get_or_init(|| self.tabulated()).as_ref()
     }
 
-    /// Of each layer behind the first, the rows that are functions of the first input or have a share that is.
-    fn rows_of_first(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
-        (1..self.layers.len()).map(|l| {
-            let from = self.visible.get(l).map_or(self.groups[1], |visible| visible[1]);
-            (l, from..self.layers[l].dense.rows())
-        })
-    }
-
-    /// Number of the [functions of the first input](first_input): none for one dimension, or without hidden units.
-    pub(super) fn functions_of_first(&self) -> usize {
-        match self.dimensions() {
-            1 => 0,
-            _ => self.rows_of_first().map(|(_, rows)| rows.len()).sum(),
+    fn tabulated(&self) -> Option<Piecewise> {
+        if self.dimensions() != 2 || self.visible.is_empty() {
+            return None;
         }
-    }
-
-    /// The values and the first two derivatives of those functions at eight points, a row of `out` a point: as many as there are.
-    pub(super) fn first_alone(
-        &self,
-        points: &Lanes,
-        mut out: Vec<&mut [[f64; 3]]>,
-        act: &mut LaneActivations,
-    ) {
-        let LaneActivations { planes, parts, .. } = act;
-        const ZERO: Lanes = [0.0; lanes::LANES];
-        planes.resize_with(self.layers.len() + 1, Vec::new);
-        let n = self.dimensions();
-        planes[0].clear();
-        planes[0].resize(3 * n, ZERO);
-        planes[0][0] = points.map(Self::normalise);
-        planes[0][2 * n] = [Self::SLOPE; lanes::LANES];
-        parts.clear();
-        parts.extend([Part { row: 0, column: 0 }; 3]);
-        let mut functions = 0;
-        for (l, layer) in self.layers.iter().enumerate() {
-            let units = layer.dense.rows();
-            let (below, above) = planes.split_at_mut(l + 1);
-            above[0].clear();
-            above[0].resize(3 * units, ZERO);
-            lanes::affine(&layer.dense, parts, false, &below[l], &mut above[0]);
-            // Units that see more inputs are left out.
-            let from = self.visible.get(l).map_or(self.groups[1], |visible| visible[1]);
-            if l > 0 {
-                for (s, out) in out.iter_mut().enumerate() {
-                    for (f, r) in (from..units).enumerate() {
-                        let [value, bend, slope] = [0, 1, 2].map(|c| above[0][c * units + r][s]);
-                        out[functions + f] = [value, slope, bend];
+        let mut act = LaneActivations::default();
+        let (group, stride) = (self.group(1), self.outputs());
+        // Second derivatives by the first input alone.
+        let gram = [[1.0; LANES], ZERO, ZERO, ZERO];
+        let jets = |points: &[f64], jets: &mut [[f64; 3]]| {
+            let functions = group.len();
+            for (points, jets) in points.chunks(LANES).zip(jets.chunks_mut(LANES * functions)) {
+                let u = lanes::each(|s| points[s.min(points.len() - 1)]);
+                self.forward_lanes(&[u, ZERO], &gram, false, &mut act);
+                let outputs = self.lane_outputs(&act);
+                for (s, jets) in jets.chunks_exact_mut(functions).enumerate() {
+                    for (jet, r) in jets.iter_mut().zip(group.clone()) {
+                        *jet = [0, 2, 1].map(|c| outputs[c * stride + r][s]);
                     }
                 }
-                functions += units - from;
             }
-            if l + 1 < self.layers.len() {
-                lanes::tanh(0..from, 1, &[[1.0; lanes::LANES]], 1, units, &mut above[0]);
-                for plane in above[0].chunks_exact_mut(units) {
-                    plane[from..].fill(ZERO);
-                }
-            }
-        }
+        };
+        Piecewise::resolved((0.0, 1.0), group.len(), CELLS, jets)
     }
 
-    /// Begins the sums of all layers with what the first input has in them.
-    fn share_of_first(
-        &self,
-        table: &Piecewise,
-        points: &Lanes,
-        square: &Lanes,
-        n: usize,
-        rows: &mut [Rows; lanes::LANES],
-        planes: &mut [Vec<Lanes>],
-    ) {
-        for (l, _) in self.rows_of_first() {
-            planes[l + 1].resize((n + 1) * self.layers[l].dense.rows(), [0.0; lanes::LANES]);
-        }
-        for (&u, rows) in points.iter().zip(&mut *rows) {
+    /// Takes the outputs from the table.
+    fn look_up(&self, table: &Piecewise, square: &Lanes, act: &mut LaneActivations) {
+        let LaneActivations { input, planes, rows, .. } = act;
+        planes.resize_with(self.layers.len() + 1, Vec::new);
+        let (group, stride) = (self.group(1), self.outputs());
+        let out = &mut planes[self.layers.len()];
+        out.resize(3 * stride, ZERO);
+        for (&u, rows) in input[0].iter().zip(&mut *rows) {
             table.evaluate(u, rows);
         }
-        let mut first = 0;
-        for (l, range) in self.rows_of_first() {
-            let units = self.layers[l].dense.rows();
-            let of = |d: usize| rows.each_ref().map(|rows| &rows[d][first..first + range.len()]);
-            // Values, second derivatives and slopes; others begin with nothing.
-            for (c, plane) in planes[l + 1].chunks_exact_mut(units).enumerate() {
-                let out = &mut plane[range.clone()];
-                match c {
-                    0 => side_by_side(of(0), &[1.0; lanes::LANES], out),
-                    1 => side_by_side(of(2), square, out),
-                    2 => side_by_side(of(1), &[1.0; lanes::LANES], out),
-                    _ => out.fill([0.0; lanes::LANES]),
-                }
-            }
-            first += range.len();
+        let of = |d: usize| rows.each_ref().map(|rows| rows[d].as_slice());
+        // Values, second derivatives, slopes.
+        for (c, d, factor) in [(0, 0, &[1.0; LANES]), (1, 2, square), (2, 1, &[1.0; LANES])] {
+            side_by_side(of(d), factor, &mut out[c * stride..][group.clone()]);
         }
     }
 
@@ -636,7 +586,7 @@ impl Conditioner {
 }
 
 /// Numbers of eight samples side by side, each times a factor of the sample.
-fn side_by_side(rows: [&[f64]; lanes::LANES], factor: &Lanes, out: &mut [Lanes]) {
+fn side_by_side(rows: [&[f64]; LANES], factor: &Lanes, out: &mut [Lanes]) {
     for (f, out) in out.iter_mut().enumerate() {
         *out = lanes::each(|s| factor[s] * rows[s][f]);
     }
@@ -674,6 +624,58 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Beside the network itself, everywhere, at both ends and between cells.
+    #[test]
+    fn tables_are_as_exact_as_the_network() {
+        for hidden in [&[7][..], &[12, 9], &[9, 8, 11]] {
+            let mut c = Conditioner::new(&[3, 5], hidden);
+            let mut p = vec![0.0; c.parameters()];
+            c.initialise(&mut Pcg64::seed_from_u64(5), 1.5, &mut p);
+            c.set_parameters(&p);
+            assert!(c.table().is_some());
+            let gram: Vec<Lanes> =
+                (1..5).map(|ab| lanes::each(|s| 0.1 * f64::from(ab) * (1 + s) as f64)).collect();
+            let (mut plain, mut table) = (LaneActivations::default(), LaneActivations::default());
+            for point in 0..=40 {
+                let u = [0, 1]
+                    .map(|i| lanes::each(|s| (8 * point + s) as f64 / 327.0 - 0.1 * f64::from(i)));
+                c.forward_lanes(&u, &gram, false, &mut plain);
+                c.forward_lanes(&u, &gram, true, &mut table);
+                for plane in 0..3 {
+                    let at = |act| &c.lane_outputs(act)[plane * c.outputs()..][c.group(1)];
+                    for (a, b) in at(&plain).iter().zip(at(&table)) {
+                        let close =
+                            a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-11 * (1.0 + a.abs()));
+                        assert!(close, "{hidden:?} plane {plane}: {a:?} {b:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_steep_has_no_table() {
+        let of = |dimensions: usize, hidden: &[usize], scale: f64| {
+            let mut c = Conditioner::new(&vec![3; dimensions], hidden);
+            let mut p = vec![0.0; c.parameters()];
+            c.initialise(&mut Pcg64::seed_from_u64(5), 1.0, &mut p);
+            p.iter_mut().for_each(|p| *p *= scale);
+            c.set_parameters(&p);
+            c
+        };
+        assert!(of(2, &[8, 8], 1.0).table().is_some());
+        assert!(of(2, &[8, 8], 1e3).table().is_none());
+        assert!(of(2, &[8, 8], f64::NAN).table().is_none());
+        for other in [of(1, &[4], 1.0), of(2, &[], 1.0), of(3, &[4], 1.0)] {
+            assert!(other.table().is_none());
+        }
+        // New parameters, new table.
+        let mut c = of(2, &[8], 1.0);
+        assert!(c.table().is_some());
+        c.set_parameters(&vec![f64::NAN; c.parameters()]);
+        assert!(c.table().is_none());
     }
 
     #[test]

@@ -214,7 +214,7 @@ widest! {
                 parts.clear();
                 parts.resize(i + 2, Part { row: 0, column: 0 });
                 coefficients.resize((i + 2) * functions, ZERO);
-                lanes::affine(&prior.transforms[i], parts, false, weights, coefficients);
+                lanes::affine(&prior.transforms[i], parts, weights, coefficients);
                 for c in 0..i + 2 {
                     let plane = &coefficients[c * functions..][..functions];
                     local.gather(0, |r, s| plane[r][s], gathered);

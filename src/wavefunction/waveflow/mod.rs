@@ -7,7 +7,6 @@
 
 pub mod chart;
 pub mod conditioner;
-pub mod first_input;
 mod lanes;
 pub mod layer;
 pub mod prior;
