@@ -185,6 +185,10 @@ impl Landscape for FixedSamples<'_> {
 /// as many units of the kinetic energy.
 const EIGENSTATE: f64 = 1e-12;
 
+/// The same of a state that hardly needs any: what steps that are refused leave as it was is no gain either, so that they count when
+/// it is asked whether the training still gets anywhere.
+const NEARLY: f64 = 1e-8;
+
 /// Share of the run, at its end, over which parameters are averaged.
 const AVERAGED_SHARE: f64 = 0.25;
 
@@ -332,14 +336,15 @@ fn iterate(
     state.iteration = iteration + 1;
     state.optimiser = optimiser.memory();
     state.stuck = if step.is_some() || trouble.is_some() { 0 } else { state.stuck + 1 };
-    // An iteration without a step looks flat whether or not there is anything to gain.
-    if step.is_some() {
+    // An iteration without a step looks flat whether or not there is anything to gain, unless that is next to nothing.
+    let counts = step.is_some() || trouble.is_none() && relative_variance(&batch) < NEARLY;
+    if counts {
         state.history.push(&batch);
     }
     state.settled = exact
         || schedule.stopping == Stopping::Plateau
             && choosy
-            && (state.stuck >= STUCK || step.is_some() && state.history.is_flat());
+            && (state.stuck >= STUCK || counts && state.history.is_flat());
     Ok(IterationReport {
         iteration,
         energy,
