@@ -153,8 +153,7 @@ fn base() -> impl Strategy<Value = BaseSettings> {
 }
 
 fn weyl() -> impl Strategy<Value = WavefunctionSettings> {
-    use LayerKind::*;
-    let kinds = vec![Monotone, Pair, PairInverse, ToMeanField, FromMeanField, TwoBody];
+    let kinds = LayerKind::ALL;
     let layers = prop_oneof![
         2 => Just(None),
         4 => prop::collection::vec(prop::sample::select(kinds), 0..5).prop_map(Some),

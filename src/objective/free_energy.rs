@@ -68,21 +68,25 @@ pub fn draw(
             batch: Batch { particles: n, parameter_count: p, ..Batch::default() },
             ..ThermalBatch::default()
         };
-        let (mut x, mut gradient) = (vec![0.0; n], vec![0.0; n]);
+        let mut gradient = vec![0.0; n];
         let rows = if derivatives { p } else { 0 };
         let (mut o, mut de) = (vec![0.0; rows], vec![0.0; rows]);
-        for (number, weight, uniforms) in drawn {
+        // All at once: several are drawn side by side.
+        let uniforms: Vec<f64> =
+            drawn.iter().flat_map(|(.., uniforms)| uniforms).copied().collect();
+        let mut all = vec![0.0; drawn.len() * n];
+        evaluator.sample(&uniforms, &mut all);
+        for ((number, weight, _), x) in drawn.iter().zip(all.chunks_exact(n)) {
             work::local_energy();
-            evaluator.sample(uniforms, &mut x);
             let kinetic = if derivatives {
-                evaluator.kinetic_parameter_gradient(&x, &mut o, &mut de).1
+                evaluator.kinetic_parameter_gradient(x, &mut o, &mut de).1
             } else {
-                evaluator.kinetic_energy(&x, &mut gradient)
+                evaluator.kinetic_energy(x, &mut gradient)
             };
-            let energy = kinetic + system.hamiltonian.potential(system.geometry, &x);
+            let energy = kinetic + system.hamiltonian.potential(system.geometry, x);
             let b = &mut out.batch;
             if energy.abs() < ABSURD && o.iter().chain(&de).all(|v| v.is_finite()) {
-                b.x.extend_from_slice(&x);
+                b.x.extend_from_slice(x);
                 b.local_energy.push(energy + entropy);
                 b.kinetic.push(kinetic);
                 b.weight.push(*weight);
@@ -93,7 +97,7 @@ pub fn draw(
             } else {
                 b.rejected += 1;
                 if b.faults.len() < FAULTS {
-                    b.faults.push(Fault { x: x.clone(), local_energy: energy });
+                    b.faults.push(Fault { x: x.to_vec(), local_energy: energy });
                 }
             }
         }

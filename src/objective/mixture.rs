@@ -106,25 +106,34 @@ pub fn draw_with(
         let mut out = Rows { states: k, parameter_count: p, ..Rows::default() };
         let mut evaluators: Vec<_> = psis.iter().map(|psi| psi.evaluator()).collect();
         let mut base = untrained.get(component).map(|psi| psi.evaluator());
-        let mut image = vec![0.0; n];
         let mut point = vec![0.0; d + extra];
-        let (mut uniforms, mut x) = (vec![0.0; d], vec![0.0; n]);
         let mut gradient = vec![0.0; n];
         let (mut o, mut de) = (vec![0.0; k * p], vec![0.0; k * p]);
         let mut logs = Vec::with_capacity(k);
-        for _ in 0..SAMPLE_CHUNK.min(each - first) {
+        // All at once: several are drawn side by side.
+        let count = SAMPLE_CHUNK.min(each - first);
+        let mut uniforms = vec![0.0; count * d];
+        let draw = |uniforms: &mut [f64]| {
             stream.next(&mut point);
-            let weight = spread(&point, d, id.tails, &mut uniforms);
-            evaluators[component].sample(&uniforms, &mut x);
-            let potential = system.hamiltonian.potential(system.geometry, &x);
+            spread(&point, d, id.tails, uniforms)
+        };
+        let weights: Vec<f64> = uniforms.chunks_exact_mut(d).map(draw).collect();
+        let mut drawn = vec![0.0; count * n];
+        evaluators[component].sample(&uniforms, &mut drawn);
+        let mut images = vec![0.0; if base.is_some() { count * n } else { 0 }];
+        if let Some(base) = &mut base {
+            base.sample(&uniforms, &mut images);
+        }
+        for (s, (x, weight)) in drawn.chunks_exact(n).zip(weights).enumerate() {
+            let potential = system.hamiltonian.potential(system.geometry, x);
             logs.clear();
             for (i, e) in evaluators.iter_mut().enumerate() {
                 work::local_energy();
                 if derivatives {
                     let row = i * p..(i + 1) * p;
-                    logs.push(e.kinetic_parameter_gradient(&x, &mut o[row.clone()], &mut de[row]));
+                    logs.push(e.kinetic_parameter_gradient(x, &mut o[row.clone()], &mut de[row]));
                 } else {
-                    let (log, laplacian) = e.derivatives(&x, &mut gradient);
+                    let (log, laplacian) = e.derivatives(x, &mut gradient);
                     let square: f64 = gradient.iter().map(|g| g * g).sum();
                     logs.push((log, -0.5 * (laplacian + square)));
                 }
@@ -151,11 +160,8 @@ pub fn draw_with(
                 && out.du[start.1..].iter().chain(&out.dh[start.1..]).all(|v| v.is_finite());
             if sensible {
                 out.weight.push(weight);
-                out.x.extend_from_slice(&x);
-                if let Some(base) = &mut base {
-                    base.sample(&uniforms, &mut image);
-                    out.image.extend_from_slice(&image);
-                }
+                out.x.extend_from_slice(x);
+                out.image.extend(images.chunks_exact(n).nth(s).into_iter().flatten());
                 continue;
             }
             out.rejected += 1;
@@ -164,7 +170,7 @@ pub fn draw_with(
                 .map(|l| l.1 + potential)
                 .fold(0.0, |a: f64, b| if b.is_nan() || b.abs() > a.abs() { b } else { a });
             if out.faults.len() < FAULTS {
-                out.faults.push(Fault { x: x.clone(), local_energy: worst });
+                out.faults.push(Fault { x: x.to_vec(), local_energy: worst });
             }
             for rows in [&mut out.u, &mut out.h, &mut out.t] {
                 rows.truncate(start.0);

@@ -120,10 +120,10 @@ fn about(psi: &dyn Wavefunction, seed: u64) -> Correlations {
     let n = psi.sector().particles();
     let mut rng = stream(seed, Purpose::Analysis, STREAMS - 7, 0);
     let mut evaluator = psi.evaluator();
-    let mut uniforms = vec![0.0; psi.uniforms()];
-    let mut x = vec![0.0; n];
+    let mut uniforms = vec![0.0; SAMPLE_CHUNK * psi.uniforms()];
+    let mut x = vec![0.0; SAMPLE_CHUNK * n];
     let mut places = Moments::default();
-    for _ in 0..SAMPLE_CHUNK * SAMPLE_CHUNK {
+    for _ in 0..SAMPLE_CHUNK {
         uniforms.fill_with(|| open_uniform(&mut rng));
         evaluator.sample(&uniforms, &mut x);
         x.iter().for_each(|&x| places.push(x));
@@ -144,18 +144,18 @@ fn rows(
     let done = parallel::map_chunks(count, SAMPLE_CHUNK, |c, range| {
         let mut rng = stream(seed, Purpose::Analysis, STREAMS - 8 - set, c);
         let mut evaluator = psi.evaluator();
-        let mut uniforms = vec![0.0; psi.uniforms()];
-        let (mut x, mut drift) = (vec![0.0; n], vec![0.0; n]);
+        let mut uniforms = vec![0.0; range.len() * psi.uniforms()];
+        uniforms.fill_with(|| open_uniform(&mut rng));
+        let (mut all, mut drift) = (vec![0.0; range.len() * n], vec![0.0; n]);
+        evaluator.sample(&uniforms, &mut all);
         let mut rows = Vec::new();
-        for _ in range {
-            uniforms.fill_with(|| open_uniform(&mut rng));
-            evaluator.sample(&uniforms, &mut x);
+        for x in all.chunks_exact(n) {
             work::local_energy();
-            let (_, laplacian) = evaluator.derivatives(&x, &mut drift);
+            let (_, laplacian) = evaluator.derivatives(x, &mut drift);
             let kinetic = -0.5 * (laplacian + dot(&drift, &drift));
-            let energy = kinetic + system.hamiltonian.potential(system.geometry, &x);
+            let energy = kinetic + system.hamiltonian.potential(system.geometry, x);
             let mut values = Values::default();
-            functions.at(&x, &mut values);
+            functions.at(x, &mut values);
             let each = values.laplacian.iter().zip(values.gradient.chunks_exact(n));
             let generated: Vec<f64> = each.map(|(l, g)| 0.5 * l + dot(&drift, g)).collect();
             if energy.is_finite() && generated.iter().all(|g| g.is_finite()) {

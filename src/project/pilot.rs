@@ -47,14 +47,10 @@ fn look(psi: &dyn Wavefunction, system: System, settings: &Settings) -> (f64, f6
     let found = parallel::map_chunks(SAMPLES, parallel::SAMPLE_CHUNK, |c, range| {
         let mut rng = stream(settings.seed, Purpose::Analysis, STREAMS - 2, c);
         let mut evaluator = psi.evaluator();
-        let mut uniforms = vec![0.0; psi.uniforms()];
-        let mut x = vec![0.0; n];
-        let mut all = Vec::new();
-        for _ in range {
-            uniforms.fill_with(|| crate::sampling::open_uniform(&mut rng));
-            evaluator.sample(&uniforms, &mut x);
-            all.extend_from_slice(&x);
-        }
+        let mut uniforms = vec![0.0; range.len() * psi.uniforms()];
+        uniforms.fill_with(|| crate::sampling::open_uniform(&mut rng));
+        let mut all = vec![0.0; range.len() * n];
+        evaluator.sample(&uniforms, &mut all);
         all
     });
     let all: Vec<f64> = found.into_iter().flatten().collect();

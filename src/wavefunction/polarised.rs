@@ -138,9 +138,14 @@ impl PolarisedEvaluator<'_> {
 impl Evaluator for PolarisedEvaluator<'_> {
     fn sample(&mut self, uniforms: &[f64], x: &mut [f64]) {
         let n = self.sector.particles();
-        for (u, x) in uniforms.chunks_exact(self.uniforms + 1).zip(x.chunks_exact_mut(n)) {
-            self.inner.sample(&u[..self.uniforms], &mut self.x);
-            self.name(u[self.uniforms], x);
+        let rows = || uniforms.chunks_exact(self.uniforms + 1);
+        // All at once: several are drawn side by side.
+        let inner: Vec<f64> = rows().flat_map(|u| &u[..self.uniforms]).copied().collect();
+        let names: Vec<f64> = rows().map(|u| u[self.uniforms]).collect();
+        self.inner.sample(&inner, x);
+        for (x, name) in x.chunks_exact_mut(n).zip(names) {
+            self.x.copy_from_slice(x);
+            self.name(name, x);
         }
     }
 

@@ -25,7 +25,7 @@ use crate::train::Faults;
 use crate::wavefunction::WavefunctionSettings;
 use crate::wavefunction::sector_base::{self, SectorBaseSettings};
 use crate::wavefunction::waveflow::{Bijection, WaveflowSettings};
-use crate::wavefunction::weyl::{BaseSettings, NO_TWO_BODY, WeylSettings};
+use crate::wavefunction::weyl::{BaseSettings, WeylSettings, knows_two};
 use bounds::{
     between, count, finite, fraction, length, not_blank, not_negative, positive, rule, violated,
     within,
@@ -409,7 +409,7 @@ fn weyl(settings: &WeylSettings, sector: &Sector, geometry: &Geometry) -> Checke
     if let Some(layers) = layers {
         within("wavefunction.layers", layers.len(), 0, 64)?;
         if let Some(i) = layers.iter().position(|l| !l.about().many).filter(|_| sector.is_many()) {
-            return rule(&format!("wavefunction.layers[{i}]"), NO_TWO_BODY);
+            return rule(&format!("wavefunction.layers[{i}]"), &knows_two(layers[i]));
         }
     }
     for (field, n) in [

@@ -61,7 +61,7 @@ pub struct Kind {
 /// A layer has `parameters`, `set_parameters`, `refine`, `roughness`, `forward`, `lanes`, `backward` and `inverse`.
 macro_rules! layers {
     (
-        $($field:ident: $name:ident($layer:ty, $trace:ident)
+        $($field:ident: $name:ident($layer:ty, $($trace:ident)::+)
             { $($(#[$doc:meta])* $kind:ident = $about:path,)* })*
     ) => {
         /// One layer of the flow.
@@ -71,6 +71,9 @@ macro_rules! layers {
         }
 
         impl LayerKind {
+            /// All there are.
+            pub const ALL: &[LayerKind] = &[$($(LayerKind::$kind,)*)*];
+
             /// What there is to know of it.
             pub fn about(self) -> &'static Kind {
                 match self {
@@ -87,7 +90,7 @@ macro_rules! layers {
         /// Intermediate values of one layer; each kind uses its own part.
         #[derive(Clone, Debug, Default)]
         pub(super) struct LayerTrace<T> {
-            $($field: $trace<T>,)*
+            $($field: $($trace)::+<T>,)*
         }
 
         impl Layer {

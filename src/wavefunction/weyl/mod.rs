@@ -298,8 +298,8 @@ impl Weyl {
         let known = |kind: &LayerKind| kind.about().many || !sector.is_many();
         let default = || default_layers(sector, system);
         let kinds: Vec<_> = settings.layers.clone().unwrap_or_else(default);
-        if !kinds.iter().all(known) {
-            return Err(WavefunctionError::Base { problem: NO_TWO_BODY.to_owned() });
+        if let Some(&kind) = kinds.iter().find(|kind| !known(kind)) {
+            return Err(WavefunctionError::Base { problem: knows_two(kind) });
         }
         let natural = place.frame.hamiltonian(system.hamiltonian);
         let inside = System { hamiltonian: &natural, geometry: &place.walls };
@@ -337,7 +337,14 @@ impl Weyl {
 }
 
 /// Why a gas has no layer of the kind.
-pub const NO_TWO_BODY: &str = "TwoBody knows two components: Monotone, Pair, PairInverse, ToMeanField and FromMeanField know more";
+pub fn knows_two(kind: LayerKind) -> String {
+    let more: Vec<String> = LayerKind::ALL
+        .iter()
+        .filter(|kind| kind.about().many)
+        .map(|kind| format!("{kind:?}"))
+        .collect();
+    format!("{kind:?} knows two components: {} know more", more.join(", "))
+}
 
 impl Weyl {
     /// The same flow over another base in the same place.
