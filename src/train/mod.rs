@@ -187,7 +187,7 @@ const EIGENSTATE: f64 = 1e-12;
 
 /// The same of a state that hardly needs any: what steps that are refused leave as it was is no gain either, so that they count when
 /// it is asked whether the training still gets anywhere.
-const NEARLY: f64 = 1e-8;
+const NEARLY: f64 = 1e-7;
 
 /// Share of the run, at its end, over which parameters are averaged.
 const AVERAGED_SHARE: f64 = 0.25;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Stopping {
     /// When four iterations with a step have lowered neither the energy beyond its error nor the (clipped) variance by a
     /// twentieth, compared with the four before, or when six in a row found no step to take: for optimisers that choose
-    /// among steps. Next to an eigenstate (a variance below 1e-8 of the squared kinetic energy) iterations without a step count as well.
+    /// among steps. Next to an eigenstate (a variance below 1e-7 of the squared kinetic energy) iterations without a step count as well.
     #[default]
     Plateau,
     /// Never.
