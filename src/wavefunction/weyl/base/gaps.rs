@@ -516,6 +516,7 @@ fn gram(c: &[f64], m: usize) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::tests::check_blocks;
     use super::super::super::{Weyl, WeylSettings};
     use super::super::BaseSettings;
     use crate::estimate::health::density_drift;
@@ -523,6 +524,24 @@ mod tests {
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
     use crate::wavefunction::Wavefunction;
     use crate::wavefunction::testing::samples;
+
+    /// By tables and eight at a time as by recurrences and one by one.
+    #[test]
+    fn gaps_of_eight_are_those_of_one() {
+        for (particles, strength, softening) in [(2, 5.0, 0.3), (3, 1.0, 1.0), (4, 10.0, 0.2)] {
+            let interaction = Interaction::SoftCoulomb { strength, softening };
+            let external = External::Harmonic { frequency: 0.7 };
+            let hamiltonian = Hamiltonian { title: String::new(), external, interaction };
+            let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
+            let settings = WeylSettings { base: BaseSettings::Gaps, ..Default::default() };
+            let mut psi = Weyl::new(&settings, Sector::new(particles, 0), system).unwrap();
+            let count = psi.parameters().len();
+            assert!(count > 0);
+            let moved: Vec<f64> = (0..count).map(|k| 0.3 * (1.7 * k as f64).sin()).collect();
+            psi.set_parameters(&moved).unwrap();
+            check_blocks(&psi);
+        }
+    }
 
     #[test]
     fn equal_spins_in_a_harmonic_trap_are_exact_however_they_repel() {
