@@ -129,8 +129,8 @@ fn samples() {
         ("Weyl trap N=8", support::weyl_trap(8)),
         ("Weyl trap N=32", support::weyl_trap(32)),
         ("Weyl box N=8", support::weyl_box(8)),
-        ("Weyl trap (4, 0), sum of determinants", support::weyl_trap_sum(4, 0)),
-        ("Weyl trap (2, 2), sum of determinants", support::weyl_trap_sum(2, 2)),
+        ("Weyl trap (4, 0), gaps", support::weyl_trap_default(4, 0)),
+        ("Weyl trap (2, 2), sum of determinants", support::weyl_trap_default(2, 2)),
         ("Waveflow N=2", support::waveflow(2)),
         ("Waveflow N=4", support::waveflow(4)),
     ] {

@@ -167,8 +167,8 @@ pub fn weyl_trap(n: usize) -> Case {
     )
 }
 
-/// The same with its default base, for any spins: a sum of determinants.
-pub fn weyl_trap_sum(up: usize, down: usize) -> Case {
+/// The same with its default base, for any spins.
+pub fn weyl_trap_default(up: usize, down: usize) -> Case {
     Case::new(
         WavefunctionSettings::Weyl(WeylSettings::default()),
         Hamiltonian {
@@ -200,9 +200,9 @@ pub fn stochastic_reconfiguration() -> OptimiserSettings {
     OptimiserSettings::StochasticReconfiguration(StochasticReconfigurationSettings::default())
 }
 
-/// CPU seconds of one exact sample, drawn alone.
+/// CPU seconds of one exact sample, eight at a time, and nothing else.
 pub fn per_sample(case: &Case, samples: usize) -> f64 {
-    // Points of the plane at which none is special.
+    // Spread evenly, with no special ones among them.
     let point =
         |i: usize| (0.5 + 0.618_033_988_749_894_9 * i as f64).fract().clamp(1e-6, 1.0 - 1e-6);
     let uniforms: Vec<f64> = (0..samples * case.psi.uniforms()).map(point).collect();

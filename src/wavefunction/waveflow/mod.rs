@@ -629,6 +629,7 @@ mod tests {
         let more = [(4, 0), (5, 0)].map(|(up, down)| {
             shaken(Chart::Gaps, Sector::new(up, down), CoordinateKind::MeanField)
         });
+        let mut tabulated = 0;
         for flow in cases().into_iter().chain(more) {
             let n = flow.sector.particles();
             let x = samples(&flow, 79, 17).concat();
@@ -636,6 +637,9 @@ mod tests {
             let (mut exact, mut found) = ([f64::NAN; 17], [f64::NAN; 17]);
             few.kinetic_energies(&x, &mut exact);
             many.kinetic_energies(&x, &mut found);
+            // Only two particles have tables, which round otherwise.
+            tabulated += usize::from(found != exact);
+            assert!(n == 2 || found == exact);
             let mut gradient = vec![0.0; n];
             for (s, x) in x.chunks_exact(n).enumerate() {
                 let (_, laplacian) = few.derivatives(x, &mut gradient);
@@ -655,6 +659,7 @@ mod tests {
             }
             assert_eq!(factors[0], factors[1]);
         }
+        assert!(tabulated > 0);
     }
 
     #[test]

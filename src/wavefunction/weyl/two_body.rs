@@ -79,7 +79,7 @@ struct PairWork {
     waves: Vec<f64>,
     /// Table times the waves of one particle.
     rows: Vec<f64>,
-    /// PairDerivatives of the field of each particle and each other one, `particles x particles`.
+    /// Derivatives of the field of each particle and each other one, `particles x particles`.
     pairs: Vec<PairDerivatives>,
     /// Of one particle its partners' waves, weighted by adjoints: as many rows for each plane of a scalar.
     weighted: Vec<f64>,

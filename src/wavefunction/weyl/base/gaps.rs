@@ -326,8 +326,11 @@ impl Gaps {
             let from = if s < samples { s } else { 0 };
             let inside = gap[from] > 0.0 && gap[from] < f.extent();
             let g = if inside { gap[from] } else { 0.5 * f.extent() };
-            let rise = f.rise(g);
-            (0..3).for_each(|d| work.gaps[k][1 + d][s] = rise[d]);
+            // Samples are drawn without the power: it does not depend on the later gaps.
+            if orders > 1 {
+                let rise = f.rise(g);
+                (0..3).for_each(|d| work.gaps[k][1 + d][s] = rise[d]);
+            }
             if s < samples {
                 table.evaluate(g, &mut work.plain[..orders]);
             }
