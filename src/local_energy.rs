@@ -97,6 +97,107 @@ impl Batch {
         self.rejected += more.rejected;
         self.faults.extend(more.faults);
     }
+
+    /// Its memory, for another one.
+    pub(crate) fn into_memory(self) -> Memory {
+        let Batch { log_gradient, energy_gradient, mixed, .. } = self;
+        Memory(Matrices { log_gradient, energy_gradient, mixed })
+    }
+}
+
+/// The matrices of a batch with derivatives, `O`, `d E_L / d p` and `d O / d x`, or the places of some of their rows.
+///
+/// They are by far the largest part of a batch, written where they stay, and their memory serves for the next one.
+#[derive(Debug, Default)]
+struct Matrices<T> {
+    log_gradient: T,
+    energy_gradient: T,
+    mixed: T,
+}
+
+/// Memory of a batch that is no longer needed, for the next one: see [`draw_again`].
+#[derive(Debug, Default)]
+pub struct Memory(Matrices<Vec<f64>>);
+
+impl Matrices<Vec<f64>> {
+    /// With room for so many samples.
+    fn resize(&mut self, samples: usize, widths: &Matrices<usize>) {
+        self.log_gradient.resize(samples * widths.log_gradient, 0.0);
+        self.energy_gradient.resize(samples * widths.energy_gradient, 0.0);
+        self.mixed.resize(samples * widths.mixed, 0.0);
+    }
+
+    /// Places of the samples of each chunk.
+    fn places(&mut self, samples: usize, widths: &Matrices<usize>) -> Vec<Matrices<&mut [f64]>> {
+        fn split(data: &mut [f64], width: usize) -> impl Iterator<Item = &mut [f64]> {
+            // Nothing is found in what was not asked for.
+            data.chunks_mut((SAMPLE_CHUNK * width).max(1))
+                .chain(std::iter::repeat_with(Default::default))
+        }
+        let mut log_gradient = split(&mut self.log_gradient, widths.log_gradient);
+        let mut energy_gradient = split(&mut self.energy_gradient, widths.energy_gradient);
+        let mut mixed = split(&mut self.mixed, widths.mixed);
+        let mut place = || {
+            Some(Matrices {
+                log_gradient: log_gradient.next()?,
+                energy_gradient: energy_gradient.next()?,
+                mixed: mixed.next()?,
+            })
+        };
+        (0..samples.div_ceil(SAMPLE_CHUNK)).map_while(|_| place()).collect()
+    }
+
+    /// Moves the rows of samples that are kept, the first ones of each chunk, together.
+    fn close_up(&mut self, kept: &[usize], widths: &Matrices<usize>) {
+        let close = |data: &mut Vec<f64>, width: usize| {
+            let mut end = 0;
+            for (chunk, count) in kept.iter().enumerate() {
+                let first = chunk * SAMPLE_CHUNK * width;
+                if first > end {
+                    data.copy_within(first..first + count * width, end);
+                }
+                end += count * width;
+            }
+            data.truncate(end);
+        };
+        close(&mut self.log_gradient, widths.log_gradient);
+        close(&mut self.energy_gradient, widths.energy_gradient);
+        close(&mut self.mixed, widths.mixed);
+    }
+}
+
+impl Matrices<usize> {
+    /// Numbers of a sample in each.
+    fn widths(psi: &dyn Wavefunction, derivatives: Derivatives) -> Self {
+        let (n, p) = (psi.sector().particles(), psi.parameters().len());
+        let of = |wanted: bool, width| if wanted { width } else { 0 };
+        let dense = matches!(derivatives, Derivatives::LocalEnergy | Derivatives::Mixed);
+        Matrices {
+            log_gradient: of(dense, p),
+            energy_gradient: of(derivatives == Derivatives::LocalEnergy, p),
+            mixed: of(derivatives == Derivatives::Mixed, n * p),
+        }
+    }
+}
+
+impl Matrices<&mut [f64]> {
+    /// The row of a sample in each.
+    fn sample(&mut self, sample: usize, widths: &Matrices<usize>) -> Matrices<&mut [f64]> {
+        fn row(data: &mut [f64], sample: usize, width: usize) -> &mut [f64] {
+            &mut data[sample * width..(sample + 1) * width]
+        }
+        Matrices {
+            log_gradient: row(self.log_gradient, sample, widths.log_gradient),
+            energy_gradient: row(self.energy_gradient, sample, widths.energy_gradient),
+            mixed: row(self.mixed, sample, widths.mixed),
+        }
+    }
+
+    fn are_finite(&self) -> bool {
+        // Without an early end: there are many, and nearly all are.
+        let finite = |data: &[f64]| data.iter().fold(true, |all, v| all & v.is_finite());
+        finite(self.log_gradient) & finite(self.energy_gradient) & finite(self.mixed)
+    }
 }
 
 /// A sample without a sensible local energy.
@@ -159,35 +260,47 @@ pub fn draw(
     samples: usize,
     derivatives: Derivatives,
 ) -> Batch {
+    draw_again(psi, system, id, samples, derivatives, Memory::default())
+}
+
+/// [`draw`] into the memory of a batch before, whatever that was.
+pub(crate) fn draw_again(
+    psi: &dyn Wavefunction,
+    system: System,
+    id: BatchId,
+    samples: usize,
+    derivatives: Derivatives,
+    memory: Memory,
+) -> Batch {
     let part = |range: &Range<usize>| BatchId { first: id.first + range.start, ..id };
     let asked = Asked { derivatives, configurations: samples };
-    let chunks = team::share(
+    let parts = team::share(
         samples,
         SAMPLE_CHUNK,
         |range| Order::Draw(part(&range), range.len()).packed(psi, asked),
-        |range| draw_here(psi, system, part(&range), range.len(), asked),
+        |range| vec![draw_here(psi, system, part(&range), range.len(), asked, memory)],
         |answer| Batch::answered(answer, tangent(psi, derivatives)),
     );
-    joined(psi, derivatives, chunks)
+    joined(psi, derivatives, parts)
 }
 
 /// Samples that are drawn, and then evaluated, together.
 const TOGETHER: usize = LANES;
 
-/// [`draw`] in this process alone, in chunks.
+/// [`draw`] in this process alone.
 fn draw_here(
     psi: &dyn Wavefunction,
     system: System,
     id: BatchId,
     samples: usize,
     asked: Asked,
-) -> Vec<Batch> {
+    memory: Memory,
+) -> Batch {
     // One more dimension chooses the samples that go to the tails.
     let dimensions = psi.uniforms() + usize::from(id.tails > 0.0);
     let points = Points::new(id.sampling, id.seed, id.purpose, id.number, dimensions);
-    parallel::map_chunks(samples, SAMPLE_CHUNK, |_, range| {
+    in_chunks(psi, system, samples, asked, memory, |range, chunk| {
         let mut points = points.starting_at(id.first + range.start);
-        let mut chunk = Chunk::new(psi, system, asked);
         let (n, d) = (psi.sector().particles(), psi.uniforms());
         let mut point = vec![0.0; points.dimensions()];
         let mut uniforms = vec![0.0; TOGETHER * d];
@@ -210,7 +323,6 @@ fn draw_here(
             chunk.push(x, &weights);
             left -= count;
         }
-        chunk.batch
     })
 }
 
@@ -221,47 +333,76 @@ pub fn at(psi: &dyn Wavefunction, system: System, x: &[f64], derivatives: Deriva
     let n = psi.sector().particles();
     let part = |range: Range<usize>| &x[range.start * n..range.end * n];
     let asked = Asked { derivatives, configurations: x.len() / n };
-    let chunks = team::share(
+    let parts = team::share(
         x.len() / n,
         SAMPLE_CHUNK,
         |range| Order::At(part(range).to_vec()).packed(psi, asked),
-        |range| at_here(psi, system, part(range), asked),
+        |range| vec![at_here(psi, system, part(range), asked)],
         |answer| Batch::answered(answer, tangent(psi, derivatives)),
     );
-    joined(psi, derivatives, chunks)
+    joined(psi, derivatives, parts)
 }
 
-/// [`at`] in this process alone, in chunks.
-fn at_here(psi: &dyn Wavefunction, system: System, x: &[f64], asked: Asked) -> Vec<Batch> {
+/// [`at`] in this process alone.
+fn at_here(psi: &dyn Wavefunction, system: System, x: &[f64], asked: Asked) -> Batch {
     let n = psi.sector().particles();
-    parallel::map_chunks(x.len() / n, SAMPLE_CHUNK, |_, range| {
-        let mut chunk = Chunk::new(psi, system, asked);
+    in_chunks(psi, system, x.len() / n, asked, Memory::default(), |range, chunk| {
         for x in x[range.start * n..range.end * n].chunks(TOGETHER * n) {
             chunk.push(x, &[1.0; TOGETHER][..x.len() / n]);
         }
-        chunk.batch
     })
 }
 
-fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) -> Batch {
+/// Samples that a task pushes to the chunk of a range.
+fn in_chunks(
+    psi: &dyn Wavefunction,
+    system: System,
+    samples: usize,
+    asked: Asked,
+    Memory(mut matrices): Memory,
+    task: impl Fn(Range<usize>, &mut Chunk) + Sync,
+) -> Batch {
+    let widths = Matrices::widths(psi, asked.derivatives);
+    matrices.resize(samples, &widths);
+    let places = matrices.places(samples, &widths);
+    let chunks = parallel::map_chunks_into(samples, SAMPLE_CHUNK, places, |_, range, place| {
+        let mut chunk = Chunk::new(psi, system, asked, place);
+        task(range, &mut chunk);
+        chunk.batch
+    });
+    let kept: Vec<usize> = chunks.iter().map(Batch::samples).collect();
+    matrices.close_up(&kept, &widths);
+    let Matrices { log_gradient, energy_gradient, mixed } = matrices;
+    Batch { log_gradient, energy_gradient, mixed, ..concatenated(psi, asked.derivatives, chunks) }
+}
+
+fn joined(psi: &dyn Wavefunction, derivatives: Derivatives, parts: Vec<Batch>) -> Batch {
     Batch {
         roughness: if derivatives == Derivatives::None { Vec::new() } else { psi.roughness() },
         parameters: psi.parameters().to_vec(),
-        ..concatenated(psi, derivatives, chunks)
+        ..concatenated(psi, derivatives, parts)
     }
 }
 
-/// The samples of chunks, one after another.
-fn concatenated(psi: &dyn Wavefunction, derivatives: Derivatives, chunks: Vec<Batch>) -> Batch {
-    let mut batch = Batch {
+/// The samples of parts, one after another.
+fn concatenated(psi: &dyn Wavefunction, derivatives: Derivatives, parts: Vec<Batch>) -> Batch {
+    let samples: usize = parts.iter().map(Batch::samples).sum();
+    let mut parts = parts.into_iter();
+    // What the first one has stays where it is.
+    let mut batch = parts.next().unwrap_or_else(|| empty(psi, derivatives));
+    batch.tangent.reserve(samples - batch.samples());
+    parts.for_each(|part| batch.append(part));
+    batch
+}
+
+/// No samples yet.
+fn empty(psi: &dyn Wavefunction, derivatives: Derivatives) -> Batch {
+    Batch {
         particles: psi.sector().particles(),
         parameter_count: psi.parameters().len(),
         tangent: tangent(psi, derivatives),
         ..Batch::default()
-    };
-    batch.tangent.reserve(chunks.iter().map(Batch::samples).sum());
-    chunks.into_iter().for_each(|chunk| batch.append(chunk));
-    batch
+    }
 }
 
 /// Without samples, and without parameters where it is not asked for.
@@ -280,33 +421,35 @@ struct Chunk<'a> {
     system: System<'a>,
     derivatives: Derivatives,
     evaluator: Box<dyn Evaluator + 'a>,
+    /// Without matrices.
     batch: Batch,
+    /// Of the samples of the chunk.
+    matrices: Matrices<&'a mut [f64]>,
+    widths: Matrices<usize>,
     kinetic: [f64; TOGETHER],
     /// Of as many samples as are evaluated together.
     factors: Vec<f64>,
-    o: Vec<f64>,
-    de: Vec<f64>,
-    mixed: Vec<f64>,
 }
 
 impl<'a> Chunk<'a> {
-    fn new(psi: &'a dyn Wavefunction, system: System<'a>, asked: Asked) -> Self {
+    fn new(
+        psi: &'a dyn Wavefunction,
+        system: System<'a>,
+        asked: Asked,
+        matrices: Matrices<&'a mut [f64]>,
+    ) -> Self {
         let Asked { derivatives, configurations } = asked;
-        let (n, p) = (psi.sector().particles(), psi.parameters().len());
-        let rows = |wanted: bool, size| if wanted { vec![0.0; size] } else { Vec::new() };
-        let mut tangent = tangent(psi, derivatives);
-        tangent.reserve(SAMPLE_CHUNK);
-        let dense = matches!(derivatives, Derivatives::LocalEnergy | Derivatives::Mixed);
+        let mut batch = empty(psi, derivatives);
+        batch.tangent.reserve(SAMPLE_CHUNK);
         Chunk {
             system,
             derivatives,
             evaluator: psi.evaluator_for(configurations),
-            factors: vec![0.0; TOGETHER * tangent.factors()],
-            batch: Batch { particles: n, parameter_count: p, tangent, ..Batch::default() },
+            factors: vec![0.0; TOGETHER * batch.tangent.factors()],
+            batch,
+            matrices,
+            widths: Matrices::widths(psi, derivatives),
             kinetic: [0.0; TOGETHER],
-            o: rows(dense, p),
-            de: rows(derivatives == Derivatives::LocalEnergy, p),
-            mixed: rows(derivatives == Derivatives::Mixed, n * p),
         }
     }
 
@@ -323,15 +466,20 @@ impl<'a> Chunk<'a> {
             Derivatives::LocalEnergy | Derivatives::Mixed => {}
         }
         for (s, (x, &weight)) in x.chunks_exact(n).zip(weights).enumerate() {
+            // A sample that is left out makes room for the next.
+            let rows = self.matrices.sample(self.batch.samples(), &self.widths);
             let e = &mut self.evaluator;
             let (log_psi, kinetic) = match self.derivatives {
                 Derivatives::None | Derivatives::LogPsi => (None, self.kinetic[s]),
                 Derivatives::LocalEnergy => {
-                    let (log, kinetic) = e.kinetic_parameter_gradient(x, &mut self.o, &mut self.de);
+                    let Matrices { log_gradient, energy_gradient, .. } = rows;
+                    let (log, kinetic) =
+                        e.kinetic_parameter_gradient(x, log_gradient, energy_gradient);
                     (Some(log.log_abs), kinetic)
                 }
                 Derivatives::Mixed => {
-                    (None, e.mixed_parameter_gradient(x, &mut self.o, &mut self.mixed))
+                    let Matrices { log_gradient, mixed, .. } = rows;
+                    (None, e.mixed_parameter_gradient(x, log_gradient, mixed))
                 }
             };
             self.keep(x, weight, log_psi, kinetic, s * size..(s + 1) * size);
@@ -350,21 +498,18 @@ impl<'a> Chunk<'a> {
         work::local_energy();
         let factors = &self.factors[factors];
         let energy = kinetic + self.system.hamiltonian.potential(self.system.geometry, x);
-        let mut derivatives = self.o.iter().chain(&self.de).chain(&self.mixed);
         // Without an early end: there are many, and none is large.
         let bounded = factors.iter().fold(true, |all, f| all & (f.abs() < LARGEST_FACTOR));
         let batch = &mut self.batch;
+        let finite = self.matrices.sample(batch.samples(), &self.widths).are_finite();
         // What is not a number is not below it either.
-        if energy.abs() < ABSURD && bounded && derivatives.all(|v| v.is_finite()) {
+        if energy.abs() < ABSURD && bounded && finite {
             batch.x.extend_from_slice(x);
             batch.local_energy.push(energy);
             batch.kinetic.push(kinetic);
             batch.log_psi.extend(log_psi);
             batch.weight.push(weight);
             batch.tangent.push(factors);
-            batch.log_gradient.extend_from_slice(&self.o);
-            batch.energy_gradient.extend_from_slice(&self.de);
-            batch.mixed.extend_from_slice(&self.mixed);
             let known = batch.kinks.len();
             if self.derivatives == Derivatives::Mixed {
                 batch.kinks.resize(known + batch.particles, 0.0);
@@ -406,11 +551,13 @@ pub fn serve(psi: &mut dyn Wavefunction, system: System, order: &[u8]) -> Option
     let (parameters, asked, order): Task = team::unpacked(order)?;
     psi.set_parameters(&parameters).ok()?;
     let n = psi.sector().particles();
-    let (chunks, work) = work::counted(|| match order {
-        Order::Draw(id, samples) => Some(draw_here(psi, system, id, samples, asked)),
+    let (batch, work) = work::counted(|| match order {
+        Order::Draw(id, samples) => {
+            Some(draw_here(psi, system, id, samples, asked, Memory::default()))
+        }
         Order::At(x) => x.len().is_multiple_of(n).then(|| at_here(psi, system, &x, asked)),
     });
-    Some(concatenated(psi, asked.derivatives, chunks?).answer(&work))
+    Some(batch?.answer(&work))
 }
 
 impl Batch {

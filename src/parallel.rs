@@ -5,6 +5,7 @@
 
 use crate::work::{self, Work};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Number of samples one task draws and evaluates.
 pub const SAMPLE_CHUNK: usize = 32;
@@ -22,10 +23,21 @@ pub fn pin_linear_algebra() {
 pub fn map_chunks<R: Send>(
     count: usize,
     chunk: usize,
-    task: impl Fn(usize, std::ops::Range<usize>) -> R + Sync,
+    task: impl Fn(usize, Range<usize>) -> R + Sync,
 ) -> Vec<R> {
-    let one = |c: usize| work::counted(|| task(c, c * chunk..count.min((c + 1) * chunk)));
-    let done: Vec<(R, Work)> = (0..count.div_ceil(chunk)).into_par_iter().map(one).collect();
+    map_chunks_into(count, chunk, vec![(); count.div_ceil(chunk)], |c, range, ()| task(c, range))
+}
+
+/// [`map_chunks`] with a place for each chunk to write to.
+pub fn map_chunks_into<P: Send, R: Send>(
+    count: usize,
+    chunk: usize,
+    places: Vec<P>,
+    task: impl Fn(usize, Range<usize>, P) -> R + Sync,
+) -> Vec<R> {
+    assert_eq!(places.len(), count.div_ceil(chunk));
+    let one = |(c, place)| work::counted(|| task(c, c * chunk..count.min((c + 1) * chunk), place));
+    let done: Vec<(R, Work)> = places.into_par_iter().enumerate().map(one).collect();
     let keep = |(result, work)| {
         work::add(work);
         result

@@ -1,7 +1,7 @@
 //! Dense linear algebra, deterministic for any number of threads.
 //!
 //! The factorisations and products are faer's, each on one thread; products are split into fixed column
-//! blocks that run side by side.
+//! blocks that run side by side. Those of matrices with many rows are in `tall`.
 
 use crate::parallel;
 use crate::work;
@@ -9,9 +9,6 @@ use faer::linalg::matmul::matmul;
 use faer::prelude::Solve;
 use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
 use rayon::prelude::*;
-
-/// Columns of a product that one task computes.
-const BLOCK: usize = 96;
 
 /// Why a linear system was not solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,45 +25,6 @@ pub enum LinearError {
 /// A view of a row-major slice.
 pub fn rows(data: &[f64], nrows: usize, ncols: usize) -> MatRef<'_, f64> {
     MatRef::from_row_major_slice(data, nrows, ncols)
-}
-
-/// `scale * a * b`.
-pub fn product(a: MatRef<f64>, b: MatRef<f64>, scale: f64) -> Mat<f64> {
-    let (m, n) = (a.nrows(), b.ncols());
-    let mut data = vec![0.0; m * n];
-    if m == 0 || n == 0 {
-        return Mat::zeros(m, n);
-    }
-    parallel::for_each_piece(&mut data, m * BLOCK, |i, piece| {
-        let columns = piece.len() / m;
-        let target = MatMut::from_column_major_slice_mut(piece, m, columns);
-        matmul(target, Accum::Replace, a, b.subcols(i * BLOCK, columns), scale, Par::Seq);
-    });
-    MatRef::from_column_major_slice(&data, m, n).to_owned()
-}
-
-/// `scale * a^T a`.
-pub fn gram(a: MatRef<f64>, scale: f64) -> Mat<f64> {
-    let n = a.ncols();
-    let mut data = vec![0.0; n * n];
-    if n == 0 {
-        return Mat::zeros(0, 0);
-    }
-    // Only the part below the diagonal of each block column is computed, then mirrored.
-    parallel::for_each_piece(&mut data, n * BLOCK, |i, piece| {
-        let (first, columns) = (i * BLOCK, piece.len() / n);
-        let target = MatMut::from_column_major_slice_mut(piece, n, columns);
-        let left = a.subcols(first, n - first).transpose();
-        let right = a.subcols(first, columns);
-        matmul(target.subrows_mut(first, n - first), Accum::Replace, left, right, scale, Par::Seq);
-    });
-    let mut result = MatRef::from_column_major_slice(&data, n, n).to_owned();
-    for j in 0..n {
-        for i in 0..j {
-            result[(i, j)] = result[(j, i)];
-        }
-    }
-    result
 }
 
 /// `x^T a x`.
@@ -297,22 +255,14 @@ pub(crate) fn symmetrised(a: MatRef<'_, f64>) -> Mat<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::tall;
 
     #[test]
-    fn products_and_solutions_agree_with_the_definition() {
+    fn solutions_agree_with_the_definition() {
         let (m, n) = (150, 230);
         let data: Vec<f64> = (0..m * n).map(|i| ((i * 7919) % 101) as f64 / 50.0 - 1.0).collect();
         let a = rows(&data, m, n);
-        let g = gram(a, 0.5);
-        let p = product(a.transpose(), a, 0.5);
-        let mut worst = 0.0f64;
-        for i in 0..n {
-            for j in 0..n {
-                let exact: f64 = (0..m).map(|s| 0.5 * data[s * n + i] * data[s * n + j]).sum();
-                worst = worst.max((g[(i, j)] - exact).abs()).max((p[(i, j)] - exact).abs());
-            }
-        }
-        assert!(worst < 1e-11, "{worst}");
+        let g = tall::gram(&a, 0.5);
         let x: Vec<f64> = (0..n).map(|i| (i % 3) as f64 - 1.0).collect();
         let exact: f64 = (0..n * n).map(|k| x[k / n] * g[(k / n, k % n)] * x[k % n]).sum();
         assert!((quadratic_form(&g, &x) - exact).abs() < 1e-9);

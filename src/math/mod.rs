@@ -11,4 +11,5 @@ pub mod scalar;
 pub mod small_matrix;
 pub mod spline;
 pub mod statistics;
+pub(crate) mod tall;
 pub mod vector;

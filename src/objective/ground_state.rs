@@ -8,6 +8,8 @@ use super::robust::{CLIP, Huber, clip_range, unit};
 use super::{Objective, Outlook, Weights};
 use crate::local_energy::Batch;
 use crate::math::statistics::{Moments, median};
+use crate::math::tall::Tall;
+use std::ops::Range;
 
 /// The kinetic energy of the state of a batch without the most remote values, in Hartree.
 fn kinetic(batch: &Batch, clip: f64) -> f64 {
@@ -76,20 +78,42 @@ pub fn relative_variance(batch: &Batch) -> f64 {
 /// Spread of the local energy in [units](unit) of energy beyond which a state is far from an eigenstate.
 const FAR: f64 = 0.05;
 
-/// The least-squares problem of the local energy's variance over the samples as they were drawn.
+/// The least-squares problem of the local energy's variance over the samples as they were drawn. Its rows are those of the Jacobian,
+/// `dE_L/dp` minus its mean.
 ///
 /// C. J. Umrigar, C. Filippi, Phys. Rev. Lett. 94, 150201 (2005), with the Jacobian `dE_L/dp` alone: terms from the
 /// change of the density are proportional to the residual, which vanishes at an eigenstate.
-pub(crate) struct Residual {
-    /// `dE_L/dp` minus its mean, row-major.
-    pub(crate) jacobian: Vec<f64>,
+pub(crate) struct Residual<'a> {
+    batch: &'a Batch,
+    /// Roots of the weights.
+    root: Vec<f64>,
+    /// Of `dE_L/dp`.
+    mean: Vec<f64>,
     /// `<J (E_L - mean)>`.
     pub(crate) force: Vec<f64>,
 }
 
-impl Residual {
+impl Tall for Residual<'_> {
+    fn rows(&self) -> usize {
+        self.root.len()
+    }
+
+    fn columns(&self) -> usize {
+        self.mean.len()
+    }
+
+    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
+        let root = self.root[row];
+        let slopes = &self.batch.energy_gradient[row * self.columns()..][columns.clone()];
+        for ((out, slope), mean) in out.iter_mut().zip(slopes).zip(&self.mean[columns]) {
+            *out = root * (slope - mean);
+        }
+    }
+}
+
+impl<'a> Residual<'a> {
     /// Residuals beyond `width` keep their direction but lose influence (Huber's weights).
-    pub(crate) fn new(batch: &Batch, width: f64) -> Self {
+    pub(crate) fn new(batch: &'a Batch, width: f64) -> Self {
         let (n, p) = (batch.samples(), batch.parameter_count);
         let middle = median(&mut batch.local_energy.clone());
         let huber = Huber { width };
@@ -97,21 +121,20 @@ impl Residual {
             batch.local_energy.iter().map(|e| huber.weight(e - middle)).collect();
         let total: f64 = weight.iter().sum();
         // Weighted means let the unknown energy drop out.
-        let mean = weight.iter().zip(&batch.local_energy).map(|(w, e)| w * e).sum::<f64>() / total;
-        let mut centre = vec![0.0; p];
-        for (w, row) in weight.iter().zip(batch.energy_gradient.chunks_exact(p.max(1))) {
-            centre.iter_mut().zip(row).for_each(|(c, g)| *c += w * g / total);
+        let energy =
+            weight.iter().zip(&batch.local_energy).map(|(w, e)| w * e).sum::<f64>() / total;
+        let rows = || batch.energy_gradient.chunks_exact(p.max(1)).zip(&weight);
+        let mut mean = vec![0.0; p];
+        for (row, w) in rows() {
+            mean.iter_mut().zip(row).for_each(|(m, g)| *m += w * g / total);
         }
-        let mut jacobian = batch.energy_gradient.clone();
         let mut force = vec![0.0; p];
-        for (i, row) in jacobian.chunks_exact_mut(p.max(1)).enumerate() {
-            let (root, r) = (weight[i].sqrt(), batch.local_energy[i] - mean);
-            for ((g, c), f) in row.iter_mut().zip(&centre).zip(&mut force) {
-                *g = root * (*g - c);
-                *f += root * *g * r / n as f64;
-            }
+        for ((row, w), e) in rows().zip(&batch.local_energy) {
+            let y = w * (e - energy) / n as f64;
+            force.iter_mut().zip(row).zip(&mean).for_each(|((f, g), m)| *f += y * (g - m));
         }
-        Residual { jacobian, force }
+        let root = weight.iter().map(|w| w.sqrt()).collect();
+        Residual { batch, root, mean, force }
     }
 }
 

@@ -8,8 +8,10 @@ use super::damping::Damping;
 use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::math::tall::{self, Tall};
 use crate::objective::ObjectiveSettings;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Settings of the energy natural gradient.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,12 +82,12 @@ impl EnergyNaturalGradient {
 }
 
 /// Half the gradient of the energy, with what kinks add to it: see [`Evaluator::kinks`](crate::wavefunction::Evaluator::kinks).
-fn force(batch: &Batch, centred: &Centred) -> Vec<f64> {
+fn force(centred: &Centred) -> Vec<f64> {
+    let batch = centred.batch;
     let mut force = centred.force();
-    let samples = centred.samples.max(1) as f64;
-    let rows = batch.mixed.chunks_exact(centred.parameters.max(1)).zip(&batch.kinks);
+    let rows = batch.mixed.chunks_exact(centred.columns().max(1)).zip(&batch.kinks);
     for (i, (row, kink)) in rows.enumerate() {
-        let share = 0.5 / samples * centred.clipped.weight[i / batch.particles] * kink;
+        let share = 0.5 * centred.scale() * centred.clipped.weight[i / batch.particles] * kink;
         force.iter_mut().zip(row).for_each(|(f, o)| *f += share * o);
     }
     force
@@ -93,7 +95,27 @@ fn force(batch: &Batch, centred: &Centred) -> Vec<f64> {
 
 #[cfg(test)]
 pub(crate) fn unclipped_force(batch: &Batch) -> Vec<f64> {
-    force(batch, &Centred::new(batch, f64::MAX))
+    force(&Centred::new(batch, f64::MAX))
+}
+
+/// `d O_k / d x_i` of a batch, a row a coordinate, times the roots of the weights.
+struct Mixed<'a>(&'a Centred<'a>);
+
+impl Tall for Mixed<'_> {
+    fn rows(&self) -> usize {
+        self.0.rows() * self.0.batch.particles
+    }
+
+    fn columns(&self) -> usize {
+        self.0.columns()
+    }
+
+    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
+        let Centred { batch, clipped, .. } = self.0;
+        let root = clipped.root[row / batch.particles];
+        let mixed = &batch.mixed[row * self.columns()..][columns];
+        out.iter_mut().zip(mixed).for_each(|(o, m)| *o = root * m);
+    }
 }
 
 impl Optimiser for EnergyNaturalGradient {
@@ -109,17 +131,9 @@ impl Optimiser for EnergyNaturalGradient {
     ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
-        let (n, p) = (centred.samples, centred.parameters);
-        let scale = 1.0 / n as f64;
-        let force = force(batch, &centred);
-        let mut rows = batch.mixed.clone();
-        for (row, root) in
-            rows.chunks_exact_mut((batch.particles * p).max(1)).zip(&centred.clipped.root)
-        {
-            row.iter_mut().for_each(|v| *v *= root);
-        }
-        let kinetic = linalg::gram(linalg::rows(&rows, n * batch.particles, p), 0.5 * scale);
-        let metric = centred.metric(batch, s.tau, s.shift, s.smoothing);
+        let force = force(&centred);
+        let kinetic = tall::gram(&Mixed(&centred), 0.5 * centred.scale());
+        let metric = centred.metric(s.tau, s.shift, s.smoothing);
         self.damping
             .tried()
             .into_iter()

@@ -151,7 +151,7 @@ impl Optimiser for Lbfgs {
         let centred = Centred::new(batch, s.clip);
         let force = centred.force();
         self.weights = centred.clipped.weights(self.objective.objective(), s.variance);
-        let metric = Factor::new(&centred.metric(batch, s.tau, s.shift, s.smoothing))?;
+        let metric = Factor::new(&centred.metric(s.tau, s.shift, s.smoothing))?;
         let search = Search {
             start: batch,
             range: clip_range(&batch.local_energy, s.clip),

@@ -22,11 +22,13 @@ pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettin
 
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::math::tall::{self, Tall};
 use crate::objective::ground_state::Clipped;
 use crate::objective::{ObjectiveSettings, Weights};
 use crate::wavefunction::WavefunctionSettings;
 use faer::Mat;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Writes [`OptimiserSettings`] and what it knows of its variants from a list of them.
 macro_rules! optimisers {
@@ -192,82 +194,125 @@ fn norm(v: &[f64]) -> f64 {
     v.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// Subtracts from rows of `O` their mean and gives them the roots of their weights.
-fn centre(o: &mut [f64], parameters: usize, clipped: &Clipped) {
+/// The weighted mean of rows of `O`.
+fn mean(o: &[f64], parameters: usize, clipped: &Clipped) -> Vec<f64> {
     let count = clipped.weight.len().max(1) as f64;
     let mut mean = vec![0.0; parameters];
     for (row, w) in o.chunks_exact(parameters.max(1)).zip(&clipped.weight) {
         mean.iter_mut().zip(row).for_each(|(m, o)| *m += w * o / count);
     }
-    for (row, r) in o.chunks_exact_mut(parameters.max(1)).zip(&clipped.root) {
-        row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
+    mean
+}
+
+/// Centred quantities of a batch that carries `O` as a matrix. Its rows are those of `O` minus their mean, times the roots
+/// of their weights.
+struct Centred<'a> {
+    batch: &'a Batch,
+    /// Weights and local energies.
+    clipped: Clipped,
+    /// Of `O`.
+    mean: Vec<f64>,
+}
+
+impl Tall for Centred<'_> {
+    fn rows(&self) -> usize {
+        self.batch.samples()
+    }
+
+    fn columns(&self) -> usize {
+        self.mean.len()
+    }
+
+    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
+        let o = &self.o(row)[columns.clone()];
+        let root = self.clipped.root[row];
+        for ((out, o), mean) in out.iter_mut().zip(o).zip(&self.mean[columns]) {
+            *out = root * (o - mean);
+        }
     }
 }
 
-/// Centred quantities of a batch that carries `O` as a matrix.
-struct Centred {
-    samples: usize,
-    parameters: usize,
-    /// Weights and local energies.
-    clipped: Clipped,
-    /// `O_k` minus its mean, row-major.
-    o: Vec<f64>,
-}
-
-impl Centred {
-    fn new(batch: &Batch, clip: f64) -> Self {
-        let (samples, parameters) = (batch.samples(), batch.parameter_count);
+impl<'a> Centred<'a> {
+    fn new(batch: &'a Batch, clip: f64) -> Self {
         let clipped = Clipped::new(batch, clip);
-        let mut o = batch.log_gradient.clone();
-        centre(&mut o, parameters, &clipped);
-        Centred { samples, parameters, clipped, o }
+        let mean = mean(&batch.log_gradient, batch.parameter_count, &clipped);
+        Centred { batch, clipped, mean }
+    }
+
+    /// `O` of a sample as it is.
+    fn o(&self, sample: usize) -> &'a [f64] {
+        let p = self.mean.len();
+        &self.batch.log_gradient[sample * p..(sample + 1) * p]
+    }
+
+    fn scale(&self) -> f64 {
+        1.0 / self.rows().max(1) as f64
     }
 
     /// `F_k = <O_k (E_L - E)>`, half the energy gradient.
     fn force(&self) -> Vec<f64> {
-        let mut f = vec![0.0; self.parameters];
-        for (row, e) in self.o.chunks_exact(self.parameters.max(1)).zip(&self.clipped.energy) {
-            f.iter_mut().zip(row).for_each(|(f, o)| *f += o * e);
+        let Clipped { root, energy, .. } = &self.clipped;
+        let mut f = vec![0.0; self.columns()];
+        for (s, (root, e)) in root.iter().zip(energy).enumerate() {
+            let (o, y) = (self.o(s), root * e);
+            f.iter_mut().zip(o).zip(&self.mean).for_each(|((f, o), m)| *f += y * (o - m));
         }
-        f.iter_mut().for_each(|f| *f /= self.samples.max(1) as f64);
+        f.iter_mut().for_each(|f| *f *= self.scale());
         f
-    }
-
-    /// `O d` for each sample.
-    fn along(&self, d: &[f64]) -> Vec<f64> {
-        self.o
-            .chunks_exact(self.parameters.max(1))
-            .map(|row| row.iter().zip(d).map(|(o, d)| o * d).sum())
-            .collect()
     }
 
     /// `sqrt(d^T S d)` without the matrix.
     fn metric_norm(&self, d: &[f64]) -> f64 {
-        let square: f64 = self.along(d).iter().map(|v| v * v).sum();
-        (square / self.samples.max(1) as f64).sqrt()
+        let of_mean = linalg::dot(&self.mean, d);
+        let along = |(s, root): (usize, &f64)| root * (linalg::dot(self.o(s), d) - of_mean);
+        let square: f64 = self.clipped.root.iter().enumerate().map(along).map(|a| a * a).sum();
+        (square * self.scale()).sqrt()
+    }
+
+    /// `S = O^T O / n`.
+    fn overlap(&self) -> Mat<f64> {
+        tall::gram(self, self.scale())
+    }
+
+    /// The largest diagonal element of `S`, without the matrix.
+    fn largest_square(&self) -> f64 {
+        let mut squares = vec![0.0; self.columns()];
+        for (s, weight) in self.clipped.weight.iter().enumerate() {
+            for ((square, o), mean) in squares.iter_mut().zip(self.o(s)).zip(&self.mean) {
+                *square += weight * (o - mean) * (o - mean);
+            }
+        }
+        self.scale() * squares.into_iter().fold(0.0, f64::max)
+    }
+
+    /// What `S` is multiplied with in the [metric](Self::metric) at a `tau` in units of inverse energy.
+    fn share(&self, tau: f64) -> f64 {
+        self.clipped.unit / tau
     }
 
     /// `S / tau` with a shift and the wavefunction's roughness, both relative to the largest element of `S`, in units of
     /// energy: `tau` is in units of inverse energy.
-    fn metric(&self, batch: &Batch, tau: f64, shift: f64, smoothing: f64) -> Mat<f64> {
-        let (n, p) = (self.samples, self.parameters);
-        let mut metric = linalg::gram(linalg::rows(&self.o, n, p), 1.0 / n as f64);
-        let unit = self.clipped.unit;
-        let largest = unit * (0..p).map(|k| metric[(k, k)]).fold(0.0, f64::max);
-        for j in 0..p {
-            for i in 0..p {
-                metric[(i, j)] *= unit / tau;
-            }
+    fn metric(&self, tau: f64, shift: f64, smoothing: f64) -> Mat<f64> {
+        let overlap = self.overlap();
+        let largest = (0..self.columns()).map(|k| overlap[(k, k)]).fold(0.0, f64::max);
+        let mut metric = overlap * faer::Scale(self.share(tau));
+        self.support(&mut metric, largest, shift, smoothing);
+        metric
+    }
+
+    /// Adds to `S / tau` what else belongs to the [metric](Self::metric).
+    fn support(&self, metric: &mut Mat<f64>, largest: f64, shift: f64, smoothing: f64) {
+        let largest = self.clipped.unit * largest;
+        for j in 0..self.columns() {
             metric[(j, j)] += shift * largest + f64::MIN_POSITIVE;
         }
-        for form in &batch.roughness {
+        for form in &self.batch.roughness {
             for &(i, a) in form {
                 for &(j, b) in form {
                     metric[(i, j)] += smoothing * largest * a * b;
                 }
             }
         }
-        metric
     }
 
     /// A step inside the trust region.

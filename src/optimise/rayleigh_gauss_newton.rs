@@ -8,9 +8,12 @@ use super::damping::Damping;
 use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::math::tall::{self, Tall};
 use crate::objective::ground_state::Residual;
 use crate::objective::{ObjectiveSettings, Weights};
+use faer::{Mat, Scale};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Settings of Rayleigh–Gauss–Newton.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,6 +143,36 @@ impl RayleighGaussNewton {
     }
 }
 
+/// Rows whose product with those of `O` is the curvature of the energy and a share of the overlap matrix,
+/// `energy (dE_L/dp + (E_L - E) O) + overlap O`.
+struct Bent<'a> {
+    centred: &'a Centred<'a>,
+    energy: f64,
+    overlap: f64,
+}
+
+impl Tall for Bent<'_> {
+    fn rows(&self) -> usize {
+        self.centred.rows()
+    }
+
+    fn columns(&self) -> usize {
+        self.centred.columns()
+    }
+
+    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
+        self.centred.row(row, columns.clone(), out);
+        let Centred { batch, clipped, .. } = self.centred;
+        // Clipped samples are left out of the curvature, whose noise they would dominate.
+        let keep = self.energy * f64::from(u8::from(clipped.inside[row]));
+        let root = clipped.root[row];
+        let of_slope = keep * root;
+        let of_o = keep * clipped.energy[row] / root + self.overlap;
+        let slopes = &batch.energy_gradient[row * self.columns()..][columns];
+        out.iter_mut().zip(slopes).for_each(|(o, slope)| *o = of_slope * slope + of_o * *o);
+    }
+}
+
 impl Optimiser for RayleighGaussNewton {
     fn derivatives(&self) -> Derivatives {
         Derivatives::LocalEnergy
@@ -161,37 +194,35 @@ impl Optimiser for RayleighGaussNewton {
     ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
         let centred = Centred::new(batch, s.clip);
-        let (n, p) = (centred.samples, centred.parameters);
-        let mut force = centred.force();
-        let scale = 1.0 / n as f64;
-        let o = linalg::rows(&centred.o, n, p);
-        // Rows of clipped samples are left out of the curvature, whose noise they would dominate.
-        let mut weighted = batch.energy_gradient.clone();
-        for (i, row) in weighted.chunks_exact_mut(p.max(1)).enumerate() {
-            let keep = f64::from(u8::from(centred.clipped.inside[i]));
-            let (e, root) = (centred.clipped.energy[i], centred.clipped.root[i]);
-            for (w, o) in row.iter_mut().zip(&centred.o[i * p..]) {
-                *w = keep * (root * *w + e / root * o);
-            }
-        }
+        let scale = centred.scale();
+        // Local energies that are not bounded (Waveflow's) make the comparison of steps too noisy to choose by: without
+        // the variance there is one step, on a schedule.
+        let dampings = if s.variance > 0.0 {
+            self.damping.tried().to_vec()
+        } else {
+            vec![s.tau / schedule(s.tau, FINAL_FRACTION, pace)]
+        };
         let asked = centred.clipped.weights(self.objective.objective(), s.variance);
         self.weights = Weights { variance: self.lean * asked.variance, ..asked };
         self.far = centred.clipped.is_far();
         let Weights { energy, variance: weight } = self.weights;
-        let rows = linalg::rows(&weighted, n, p);
-        let mut curvature = linalg::product(o.transpose(), rows, energy * scale);
+        // Where one step is asked for, the overlap matrix needs no product of its own.
+        let (overlap, metric) = if let [damping] = dampings[..] {
+            let mut support = Mat::zeros(centred.columns(), centred.columns());
+            centred.support(&mut support, centred.largest_square(), s.shift, s.smoothing);
+            (damping * centred.share(s.tau), support)
+        } else {
+            (0.0, centred.metric(s.tau, s.shift, s.smoothing))
+        };
+        let bent = Bent { centred: &centred, energy, overlap };
+        let mut curvature = tall::product(&centred, &bent, scale);
+        let mut force = centred.force();
         force.iter_mut().for_each(|f| *f *= energy);
         if weight > 0.0 {
             let residual = Residual::new(batch, centred.clipped.width);
-            let g = linalg::gram(linalg::rows(&residual.jacobian, n, p), weight * scale);
-            for j in 0..p {
-                for i in 0..p {
-                    curvature[(i, j)] += g[(i, j)];
-                }
-                force[j] += weight * residual.force[j];
-            }
+            curvature += tall::gram(&residual, weight * scale);
+            force.iter_mut().zip(&residual.force).for_each(|(f, r)| *f += weight * r);
         }
-        let metric = centred.metric(batch, s.tau, s.shift, s.smoothing);
         let penalty = s.penalty * centred.clipped.unit;
         for form in &batch.roughness {
             let size: f64 = form.iter().map(|&(k, a)| a * batch.parameters[k]).sum();
@@ -202,22 +233,10 @@ impl Optimiser for RayleighGaussNewton {
                 }
             }
         }
-        // Local energies that are not bounded (Waveflow's) make the comparison of steps too noisy to choose by: without
-        // the variance there is one step, on a schedule.
-        let dampings = if s.variance > 0.0 {
-            self.damping.tried().to_vec()
-        } else {
-            vec![s.tau / schedule(s.tau, FINAL_FRACTION, pace)]
-        };
         dampings
             .into_iter()
             .map(|damping| {
-                let mut matrix = curvature.clone();
-                for j in 0..p {
-                    for i in 0..p {
-                        matrix[(i, j)] += damping * metric[(i, j)];
-                    }
-                }
+                let matrix = &curvature + &metric * Scale(damping);
                 let change = linalg::solve_general(&matrix, &force)?.iter().map(|d| -d).collect();
                 let tau = s.tau / (damping * centred.clipped.unit);
                 Ok(centred.finish(change, &force, s.trust_radius, tau))

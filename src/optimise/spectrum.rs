@@ -1,7 +1,7 @@
 //! Rayleigh–Gauss–Newton for several states.
 
 use super::RayleighGaussNewtonSettings;
-use crate::math::linalg;
+use crate::math::{linalg, tall};
 use crate::objective::mixture::Rows;
 use crate::objective::robust::Huber;
 use crate::objective::spectrum::{Turned, minus};
@@ -58,10 +58,9 @@ impl Equations {
             }
         }
         let left = linalg::rows(&left, n * k, p);
-        let metric = linalg::gram(left, scale);
-        let mut curvature =
-            linalg::product(left.transpose(), linalg::rows(&right, n * k, p), scale);
-        curvature += linalg::gram(linalg::rows(&fit, n * k, p), scale);
+        let metric = tall::gram(&left, scale);
+        let mut curvature = tall::product(&left, &linalg::rows(&right, n * k, p), scale);
+        curvature += tall::gram(&linalg::rows(&fit, n * k, p), scale);
         let largest = unit * (0..p).map(|j| metric[(j, j)]).fold(0.0, f64::max);
         let mut damped = Mat::from_fn(p, p, |i, j| unit / settings.tau * metric[(i, j)]);
         for j in 0..p {

@@ -8,6 +8,7 @@ use super::tangents::CentredTangent;
 use super::{Bound, Landscape, Optimiser, Pace, Settings, Step, norm, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
+use crate::math::tall;
 use crate::objective::ObjectiveSettings;
 use serde::{Deserialize, Serialize};
 
@@ -151,7 +152,7 @@ impl Optimiser for StochasticReconfiguration {
             (centred.combine(&weights), Some(along), square.max(0.0).sqrt())
         } else {
             let o = centred.dense();
-            let mut overlap = linalg::gram(linalg::rows(&o, n, p), 1.0 / n as f64);
+            let mut overlap = tall::gram(&linalg::rows(&o, n, p), 1.0 / n as f64);
             (0..p).for_each(|i| overlap[(i, i)] += shift);
             let solved = linalg::solve_positive(&overlap, &centred.combine(&residual))?;
             (solved, None, norm(&centred.force()))

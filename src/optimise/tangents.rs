@@ -3,7 +3,7 @@
 //! With `w` the weights of the samples, of mean 1, the centred rows are `sqrt(w_s) (O_s - mean)`, `mean = O^T w / n`. The
 //! mean is subtracted in the space of the samples wherever the result lives there, so that `O` stays in its factors.
 
-use super::{Step, centre, norm};
+use super::{Step, mean, norm};
 use crate::local_energy::Batch;
 use crate::objective::ground_state::Clipped;
 use crate::tangent::Tangent;
@@ -89,7 +89,11 @@ impl<'a> CentredTangent<'a> {
     /// The centred rows as a matrix, row-major.
     pub(super) fn dense(&self) -> Vec<f64> {
         let mut o = self.tangent.dense();
-        centre(&mut o, self.parameters(), &self.clipped);
+        let p = self.parameters();
+        let mean = mean(&o, p, &self.clipped);
+        for (row, r) in o.chunks_exact_mut(p.max(1)).zip(&self.clipped.root) {
+            row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
+        }
         o
     }
 
@@ -116,7 +120,7 @@ impl<'a> CentredTangent<'a> {
 mod tests {
     use super::*;
     use crate::local_energy::{self, BatchId, Derivatives};
-    use crate::math::linalg;
+    use crate::math::{linalg, tall};
     use crate::sampling::{Purpose, Sampling};
     use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
     use crate::wavefunction::WavefunctionSettings;
@@ -176,10 +180,10 @@ mod tests {
                     assert!((o[(s, k)] - exact).abs() < 1e-12 * (1.0 + raw.abs()));
                 }
             }
-            let overlap = linalg::gram(o, 1.0 / n as f64);
+            let overlap = tall::gram(&o, 1.0 / n as f64);
             let largest = (0..p).map(|k| overlap[(k, k)]).fold(0.0, f64::max);
             assert!((centred.largest_square() / largest - 1.0).abs() < 1e-10);
-            let (gram, exact) = (centred.gram(), linalg::gram(o.transpose(), 1.0 / n as f64));
+            let (gram, exact) = (centred.gram(), tall::gram(&o.transpose(), 1.0 / n as f64));
             let size = (0..n).map(|s| exact[(s, s)]).fold(0.0, f64::max);
             for (s, t) in (0..n).flat_map(|s| (0..n).map(move |t| (s, t))) {
                 assert!((gram[(s, t)] - exact[(s, t)]).abs() < 1e-11 * size);

@@ -15,7 +15,7 @@ pub use joint::{JointReport, JointState, Member, train_jointly};
 pub use state::{Faults, TrainingState};
 pub use stopping::{StopReason, Stopping};
 
-use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault};
+use crate::local_energy::{self, Batch, BatchId, Derivatives, Fault, Memory};
 use crate::math::linalg::LinearError;
 use crate::math::statistics::Moments;
 use crate::objective::ground_state::relative_variance;
@@ -218,6 +218,7 @@ pub fn train_from(
         return Err(TrainError::State);
     }
     psi.set_parameters(&state.parameters)?;
+    let mut memory = Memory::default();
     while state.iteration < schedule.iterations {
         let left = state.refinements < schedule.refinements;
         if left && state.settled || schedule.refines(state.iteration, state.refinements) {
@@ -227,7 +228,7 @@ pub fn train_from(
         } else if state.settled {
             break;
         }
-        let report = iterate(psi, system, optimiser, schedule, state)?;
+        let report = iterate(psi, system, optimiser, schedule, state, &mut memory)?;
         if watch(&report, state).is_break() {
             return Ok(None);
         }
@@ -280,10 +281,14 @@ fn iterate(
     optimiser: &mut dyn Optimiser,
     schedule: &Schedule,
     state: &mut TrainingState,
+    memory: &mut Memory,
 ) -> Result<IterationReport, TrainError> {
     let iteration = state.iteration;
     let id = schedule.batch(iteration, optimiser.tails());
-    let batch = local_energy::draw(psi, system, id, schedule.samples, optimiser.derivatives());
+    let derivatives = optimiser.derivatives();
+    let before = std::mem::take(memory);
+    let mut batch =
+        local_energy::draw_again(psi, system, id, schedule.samples, derivatives, before);
     state.rejected += batch.rejected;
     let energy = Moments::weighted(&batch.local_energy, &batch.weight);
     let trouble = state.trouble(&batch, energy, schedule);
@@ -345,14 +350,17 @@ fn iterate(
         || schedule.stopping == Stopping::Plateau
             && choosy
             && (state.stuck >= STUCK || counts && state.history.is_flat());
+    let faults = std::mem::take(&mut batch.faults);
+    let rejected = batch.rejected;
+    *memory = batch.into_memory();
     Ok(IterationReport {
         iteration,
         energy,
         gradient_norm: step.as_ref().map_or(f64::NAN, |s| s.gradient_norm),
         step_norm: step.as_ref().map_or(0.0, |s| s.step_norm),
         tau: step.as_ref().map_or(0.0, |s| s.tau),
-        rejected: batch.rejected,
-        faults: batch.faults,
+        rejected,
+        faults,
         restarted: trouble.is_some(),
     })
 }
