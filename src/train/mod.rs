@@ -294,9 +294,9 @@ fn iterate(
     let trouble = state.trouble(&batch, energy, schedule);
     // Of an eigenstate, what is left of the variance is rounding.
     let nothing_to_train = psi.parameters().is_empty();
+    let variance = if trouble.is_none() { relative_variance(&batch) } else { f64::INFINITY };
     let exact = trouble.is_none()
-        && (nothing_to_train
-            || schedule.stopping == Stopping::Plateau && relative_variance(&batch) < EIGENSTATE);
+        && (nothing_to_train || schedule.stopping == Stopping::Plateau && variance < EIGENSTATE);
     let (step, choosy) = match &trouble {
         None if exact => {
             state.remember_best(energy, optimiser);
@@ -342,7 +342,7 @@ fn iterate(
     state.optimiser = optimiser.memory();
     state.stuck = if step.is_some() || trouble.is_some() { 0 } else { state.stuck + 1 };
     // An iteration without a step looks flat whether or not there is anything to gain, unless that is next to nothing.
-    let counts = step.is_some() || trouble.is_none() && relative_variance(&batch) < NEARLY;
+    let counts = step.is_some() || variance < NEARLY;
     if counts {
         state.history.push(&batch);
     }
@@ -378,4 +378,93 @@ fn selection_energy(psi: &dyn Wavefunction, system: System, schedule: &Schedule)
     let samples = (schedule.samples * 8).min(schedule.final_samples);
     let batch = local_energy::draw(psi, system, id, samples, Derivatives::None);
     Moments::of(&batch.local_energy).mean()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::Weights;
+    use crate::optimise::Step;
+    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+    use crate::wavefunction::WavefunctionSettings;
+    use crate::wavefunction::weyl::WeylSettings;
+
+    /// Offers a hundredth of the way to an eigenstate in every second iteration, and nothing good in the others.
+    struct Limping {
+        eigenstate: Vec<f64>,
+        iteration: usize,
+    }
+
+    impl Optimiser for Limping {
+        fn derivatives(&self) -> Derivatives {
+            Derivatives::None
+        }
+
+        fn weights(&self) -> Weights {
+            Weights { energy: 0.0, variance: 1.0 }
+        }
+
+        fn steps(
+            &mut self,
+            batch: &Batch,
+            _pace: Pace,
+            _landscape: &mut dyn Landscape,
+        ) -> Result<Vec<Step>, LinearError> {
+            let good = self.iteration.is_multiple_of(2);
+            self.iteration += 1;
+            let step = |share: f64| {
+                let pairs = self.eigenstate.iter().zip(&batch.parameters);
+                let change = pairs.map(|(to, from)| share * (to - from)).collect();
+                Step { change, gradient_norm: 0.0, step_norm: 0.0, tau: 0.0 }
+            };
+            Ok([if good { 0.01 } else { -0.02 }, -0.01].map(step).to_vec())
+        }
+    }
+
+    /// Eight iterations of which four had a step, of four thousandths of the variance each, are a plateau next to an eigenstate. Elsewhere those without one
+    /// do not count, and the training goes on to its end.
+    #[test]
+    fn next_to_an_eigenstate_iterations_without_a_step_count() {
+        let hamiltonian = Hamiltonian {
+            title: String::new(),
+            external: External::Harmonic { frequency: 1.0 },
+            interaction: Interaction::None,
+        };
+        let system = System { hamiltonian: &hamiltonian, geometry: &Geometry::Line };
+        let settings = WavefunctionSettings::Weyl(WeylSettings::default());
+        for (distance, iterations, stopped) in
+            [(1e-4, 8, StopReason::Plateau), (1e-2, 14, StopReason::Iterations)]
+        {
+            let mut psi = settings.build(Sector::new(2, 0), system, 1).unwrap();
+            let eigenstate = psi.parameters().to_vec();
+            let away = (0..eigenstate.len()).map(|k| distance * (k as f64 * 1.7).sin());
+            let start: Vec<f64> = eigenstate.iter().zip(away).map(|(e, a)| e + a).collect();
+            psi.set_parameters(&start).unwrap();
+            let schedule = Schedule {
+                iterations: 14,
+                samples: 512,
+                final_samples: 512,
+                sampling: Sampling::QuasiRandom,
+                scramblings: 1,
+                refinements: 0,
+                stopping: Stopping::Plateau,
+                faults: Faults::default(),
+                seed: 5,
+            };
+            let mut optimiser = Limping { eigenstate, iteration: 0 };
+            let mut variances = Vec::new();
+            let mut steps = 0;
+            let trained = train(&mut *psi, system, &mut optimiser, &schedule, |report| {
+                variances.push(report.energy.variance());
+                steps += usize::from(!report.gradient_norm.is_nan());
+            })
+            .unwrap();
+            assert_eq!(
+                (trained.iterations, trained.stopped),
+                (iterations, stopped),
+                "{variances:?}"
+            );
+            assert_eq!(steps, iterations / 2);
+        }
+    }
 }
