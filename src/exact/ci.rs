@@ -6,12 +6,14 @@
 //! matrix of `K` between pairs is applied to a block of columns, and the result is scattered back.
 
 use super::ExactError;
+use super::groups::Groups;
 use super::strings::{Additions, StringSpace, choose};
 use super::watch::Watch;
 use crate::math::linalg::{mul, mul_into};
 use crate::system::Sector;
 use faer::{Accum, Mat, MatRef};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 /// Index of the pair `p < q`.
 #[inline]
@@ -27,9 +29,25 @@ pub(crate) struct PairMatrices {
     /// Opposite spins: `<p q|rs>`, index `p * orbitals + q` with `p` the spin-up orbital. Empty for
     /// a spin-polarised sector.
     pub(crate) opposite: Mat<f64>,
+    /// Both as the parts that nothing couples, found when they are first asked for.
+    groups: OnceLock<[Option<Groups>; 2]>,
 }
 
 impl PairMatrices {
+    fn of_blocks(equal: Mat<f64>, opposite: Mat<f64>) -> Self {
+        PairMatrices { equal, opposite, groups: OnceLock::new() }
+    }
+
+    /// The matrix of a block, and its parts if it falls into any.
+    fn matrix(&self, block: Block) -> (MatRef<'_, f64>, Option<&Groups>) {
+        let found = || [&self.equal, &self.opposite].map(|matrix| Groups::of(matrix.as_ref()));
+        let [equal, opposite] = self.groups.get_or_init(found);
+        match block {
+            Block::UpUp | Block::DownDown => (self.equal.as_ref(), equal.as_ref()),
+            Block::UpDown => (self.opposite.as_ref(), opposite.as_ref()),
+        }
+    }
+
     /// From the one-body matrix `h` of the orbitals and the integrals
     /// `g[(pr), (qs)] = int phi_p phi_r(x) w(x - y) phi_q phi_s(y)`, both index pairs packed with
     /// `p <= r` as `r (r + 1) / 2 + p`.
@@ -61,7 +79,7 @@ impl PairMatrices {
         });
         let opposite = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
         let opposite = Mat::from_fn(opposite, opposite, |i, j| direct(i / m, i % m, j / m, j % m));
-        PairMatrices { equal, opposite }
+        PairMatrices::of_blocks(equal, opposite)
     }
 
     /// Products `a(1) a(2)` of a one-body operator with the matrix `a`.
@@ -80,7 +98,7 @@ impl PairMatrices {
         });
         let size = if sector.up > 0 && sector.down > 0 { m * m } else { 0 };
         let opposite = Mat::from_fn(size, size, |i, j| a[(i / m, j / m)] * a[(i % m, j % m)]);
-        PairMatrices { equal, opposite }
+        PairMatrices::of_blocks(equal, opposite)
     }
 
     /// The part between the first `few` of `orbitals` orbitals.
@@ -90,7 +108,7 @@ impl PairMatrices {
         let size = if self.opposite.nrows() == 0 { 0 } else { few * few };
         let at = |i: usize| i / few * orbitals + i % few;
         let opposite = Mat::from_fn(size, size, |i, j| self.opposite[(at(i), at(j))]);
-        PairMatrices { equal, opposite }
+        PairMatrices::of_blocks(equal, opposite)
     }
 
     /// `S² - M (M + 1) - n_down`: exchange of opposite spins, `-sum_pq a+_p,up a+_q,down a_p,down a_q,up`.
@@ -106,7 +124,7 @@ impl PairMatrices {
                     if i / m == j % m && i % m == j / m { -1.0 } else { 0.0 }
                 },
             );
-        PairMatrices { equal: Mat::zeros(pairs, pairs), opposite }
+        PairMatrices::of_blocks(Mat::zeros(pairs, pairs), opposite)
     }
 }
 
@@ -140,8 +158,14 @@ pub(crate) struct CiCost {
 /// Work of collecting and scattering one amplitude, in floating-point operations of a matrix product.
 const GATHER_WORK: f64 = 100.0;
 
+/// The row of the amplitudes that a pair has.
+fn placed(place: Option<&[usize]>, pair: usize) -> usize {
+    place.map_or(pair, |place| place[pair])
+}
+
 /// Amplitudes of one block of columns.
 struct Columns {
+    /// Their rows where the pairs are [placed].
     amplitudes: Mat<f64>,
     /// Address of each amplitude, `usize::MAX` where the pair overlaps with the spectators.
     address: Vec<usize>,
@@ -180,7 +204,8 @@ impl CiSpace {
         let products = (m * (m + 1) / 2) as u64;
         let doubles = determinants
             .saturating_mul(2 * subspace as u64 + 4)
-            .saturating_add(equal * equal + opposite * opposite)
+            // The matrices and their parts.
+            .saturating_add(2 * (equal * equal + opposite * opposite))
             .saturating_add(products * products + 2 * products * grid as u64 + (grid * grid) as u64)
             .saturating_add(Self::BATCH as u64 * 5 * Self::COLUMN_DOUBLES as u64);
         CiCost { determinants, bytes: doubles.saturating_mul(8), flops }
@@ -242,6 +267,7 @@ impl CiSpace {
         spectators: &(StringSpace, StringSpace),
         range: std::ops::Range<usize>,
         c: &[f64],
+        place: Option<&[usize]>,
     ) -> Columns {
         let (up, down) = spectators;
         let rows = self.rows(block);
@@ -304,7 +330,7 @@ impl CiSpace {
             for row in 0..rows {
                 let a = address[at + row];
                 if a != usize::MAX {
-                    amplitudes[(row, column)] = sign[at + row] * c[a];
+                    amplitudes[(placed(place, row), column)] = sign[at + row] * c[a];
                 }
             }
         }
@@ -322,6 +348,7 @@ impl CiSpace {
         &self,
         block: Block,
         c: &[f64],
+        place: Option<&[usize]>,
         work: impl Fn(&Columns) -> T + Sync,
         mut reduce: impl FnMut(Columns, T),
         mut before: impl FnMut(f64) -> Result<(), ExactError>,
@@ -337,7 +364,8 @@ impl CiSpace {
             let done: Vec<_> = batch
                 .par_iter()
                 .map(|&s| {
-                    let cols = self.gather(block, &spectators, s..(s + width).min(columns), c);
+                    let cols =
+                        self.gather(block, &spectators, s..(s + width).min(columns), c, place);
                     let result = work(&cols);
                     (cols, result)
                 })
@@ -349,13 +377,6 @@ impl CiSpace {
         Ok(())
     }
 
-    fn matrix<'a>(block: Block, k: &'a PairMatrices) -> MatRef<'a, f64> {
-        match block {
-            Block::UpUp | Block::DownDown => k.equal.as_ref(),
-            Block::UpDown => k.opposite.as_ref(),
-        }
-    }
-
     /// `H c`.
     pub(crate) fn apply(
         &self,
@@ -365,14 +386,26 @@ impl CiSpace {
     ) -> Result<Vec<f64>, ExactError> {
         let mut sigma = vec![0.0; c.len()];
         for block in self.blocks() {
-            let matrix = Self::matrix(block, k);
+            let (matrix, groups) = k.matrix(block);
+            let place = groups.map(|groups| &groups.place[..]);
             self.sweep(
                 block,
                 c,
+                place,
                 |cols| {
-                    let d = &cols.amplitudes;
+                    let d = cols.amplitudes.as_ref();
                     let mut s = Mat::zeros(d.nrows(), d.ncols());
-                    mul_into(s.as_mut(), matrix, d.as_ref(), Accum::Replace);
+                    match groups {
+                        None => mul_into(s.as_mut(), matrix, d, Accum::Replace),
+                        Some(groups) => {
+                            for (first, part) in &groups.parts {
+                                let size = part.nrows();
+                                let target = s.as_mut().subrows_mut(*first, size);
+                                let d = d.subrows(*first, size);
+                                mul_into(target, part.as_ref(), d, Accum::Replace);
+                            }
+                        }
+                    }
                     s
                 },
                 |cols, s| {
@@ -382,7 +415,8 @@ impl CiSpace {
                         for row in 0..rows {
                             let a = cols.address[at + row];
                             if a != usize::MAX {
-                                sigma[a] += cols.sign[at + row] * s[(row, column)];
+                                let row_of_s = placed(place, row);
+                                sigma[a] += cols.sign[at + row] * s[(row_of_s, column)];
                             }
                         }
                     }
@@ -466,6 +500,7 @@ impl CiSpace {
             self.sweep(
                 block,
                 c,
+                None,
                 |_| (),
                 |cols, ()| {
                     let d = cols.amplitudes;

@@ -11,8 +11,9 @@
 
 use super::watch::Watch;
 use super::{ExactError, Iteration, News, Noise};
-use crate::math::linalg::{add_scaled, dot, norm, symmetric_eigen};
+use crate::math::linalg::{add_scaled, combinations, dot, norm, symmetric_eigen};
 use faer::Mat;
+use std::ops::Range;
 
 /// When to stop, and how much to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,13 +135,7 @@ impl Eigenpairs {
                     0.5 * (dot(&set[i], &images[j]) + dot(&set[j], &images[i]))
                 });
                 let (_, u) = symmetric_eigen(matrix.as_ref())?;
-                for k in 0..n {
-                    let mut v = vec![0.0; set[0].len()];
-                    for (i, s) in set.iter().enumerate() {
-                        add_scaled(&mut v, u[(i, k)], s);
-                    }
-                    vectors[first + k] = v;
-                }
+                vectors.splice(first..end, combinations(&set, u.as_ref()));
             }
             first = end;
         }
@@ -341,29 +336,27 @@ where
             watch.spend(VECTOR_WORK * dimension as f64 * size as f64)?;
             let (theta, u) = symmetric_eigen(projected.as_ref())?;
             let states = options.states.min(size);
-            let combine = |set: &[Vec<f64>], k: usize| {
-                let mut x = vec![0.0; set[0].len()];
-                for (j, b) in set.iter().enumerate() {
-                    add_scaled(&mut x, u[(j, k)], b);
-                }
-                x
+            let combine =
+                |set: &[Vec<f64>], k: Range<usize>| combinations(set, u.subcols(k.start, k.len()));
+            // Vectors, residuals with their lengths, and corrections of some Ritz values.
+            let look_at = |range: Range<usize>| {
+                let pairs = combine(&basis, range.clone()).into_iter();
+                let pairs = pairs.zip(combine(&images, range.clone()));
+                let look = |(k, (x, mut r)): (usize, (Vec<f64>, Vec<f64>))| {
+                    add_scaled(&mut r, -theta[k], &x);
+                    let length = norm(&r);
+                    let mut correction = r.clone();
+                    (self.precondition)(theta[k], &mut correction);
+                    let drop = dot(&r, &correction).abs();
+                    (x, length, correction, drop)
+                };
+                range.zip(pairs).map(look).collect::<Vec<_>>()
             };
-            // Vector, residual with its length, and correction of one Ritz value.
-            let look_at = |k: usize| {
-                let x = combine(&basis, k);
-                let mut r = combine(&images, k);
-                add_scaled(&mut r, -theta[k], &x);
-                let length = norm(&r);
-                let mut correction = r.clone();
-                (self.precondition)(theta[k], &mut correction);
-                let drop = dot(&r, &correction).abs();
-                (x, length, correction, drop)
-            };
-            let mut found: Vec<_> = (0..states).map(look_at).collect();
+            let mut found = look_at(0..states);
             // As long as the states themselves change, few guards tell enough.
             let rough = found.iter().any(|f| f.1 > options.residual);
             let guards = if rough { options.guards.min(NEIGHBOURS) } else { options.guards };
-            found.extend((states..(states + guards).min(size)).map(look_at));
+            found.extend(look_at(states..(states + guards).min(size)));
             // Each value as low as it may be; nothing is known of those that are not looked at.
             let least: Vec<f64> = (0..size)
                 .map(|k| match found.get(k) {
@@ -439,10 +432,10 @@ where
             let mut corrections: Vec<Option<Vec<f64>>> =
                 found.into_iter().map(|f| Some(f.2)).collect();
             for k in wanted {
-                fresh.push(match corrections.get_mut(k).and_then(Option::take) {
-                    Some(correction) => correction,
-                    None => look_at(k).2,
-                });
+                match corrections.get_mut(k).and_then(Option::take) {
+                    Some(correction) => fresh.push(correction),
+                    None => fresh.extend(look_at(k..k + 1).into_iter().map(|found| found.2)),
+                }
             }
             if size + fresh.len() > options.subspace {
                 // Thick restart: a few more Ritz vectors than states keep what has been learnt of the
@@ -452,10 +445,7 @@ where
                     .min(size)
                     .min(options.subspace.saturating_sub(fresh.len()))
                     .max(states);
-                let keep_b: Vec<_> = (0..kept).map(|k| combine(&basis, k)).collect();
-                let keep_i: Vec<_> = (0..kept).map(|k| combine(&images, k)).collect();
-                basis = keep_b;
-                images = keep_i;
+                (basis, images) = (combine(&basis, 0..kept), combine(&images, 0..kept));
                 projected = Mat::from_fn(kept, kept, |i, j| if i == j { theta[i] } else { 0.0 });
             }
         }

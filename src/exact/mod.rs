@@ -27,6 +27,7 @@ mod gap_basis;
 pub(crate) mod gap_state;
 mod gaps;
 mod glued;
+mod groups;
 pub mod hartree_fock;
 mod integrals;
 mod mixed;

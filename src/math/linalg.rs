@@ -228,6 +228,30 @@ pub(crate) fn add_scaled(y: &mut [f64], a: f64, x: &[f64]) {
     });
 }
 
+/// Elements of vectors that are combined together: some dozens of vectors' fit a cache.
+const TOGETHER: usize = 1024;
+
+/// Linear combinations of vectors, one a column of the coefficients, all in one pass over the vectors.
+pub(crate) fn combinations(set: &[Vec<f64>], coefficients: MatRef<'_, f64>) -> Vec<Vec<f64>> {
+    let size = set.first().map_or(0, Vec::len);
+    let mut sums = vec![vec![0.0; size]; coefficients.ncols()];
+    let mut pieces: Vec<Vec<&mut [f64]>> =
+        (0..size.div_ceil(TOGETHER)).map(|_| Vec::new()).collect();
+    for sum in &mut sums {
+        pieces.iter_mut().zip(sum.chunks_mut(TOGETHER)).for_each(|(all, piece)| all.push(piece));
+    }
+    pieces.into_par_iter().enumerate().for_each(|(i, sums)| {
+        for (k, sum) in sums.into_iter().enumerate() {
+            let place = i * TOGETHER..i * TOGETHER + sum.len();
+            for (j, vector) in set.iter().enumerate() {
+                let c = coefficients[(j, k)];
+                sum.iter_mut().zip(&vector[place.clone()]).for_each(|(s, v)| *s += c * v);
+            }
+        }
+    });
+    sums
+}
+
 /// Euclidean norm.
 pub(crate) fn norm(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
@@ -281,6 +305,24 @@ mod tests {
             shifted[(i, i)] -= 50.0;
         }
         assert_eq!(solve_positive(&shifted, &b), Err(LinearError::NotPositive));
+    }
+
+    /// Lengths on both sides of the pieces.
+    #[test]
+    fn combinations_are_those_of_one_vector_after_the_other() {
+        for size in [0, 1, 1023, 1024, 2500] {
+            let vector =
+                |j: usize| (0..size).map(|i| ((i * 31 + j * 7) % 97) as f64 / 9.0).collect();
+            let set: Vec<Vec<f64>> = (0..5).map(vector).collect();
+            let c = Mat::from_fn(5, 3, |j, k| (j as f64 - 1.3 * k as f64).sin());
+            let all = combinations(&set, c.as_ref());
+            assert_eq!(all.len(), 3);
+            for (k, sum) in all.iter().enumerate() {
+                let mut one = vec![0.0; size];
+                set.iter().enumerate().for_each(|(j, v)| add_scaled(&mut one, c[(j, k)], v));
+                assert_eq!(*sum, one);
+            }
+        }
     }
 
     /// Rows of rank three, more and fewer of them than columns, and nothing beyond them.

@@ -1,7 +1,7 @@
 //! Lowest states of a local problem, from a good guess in a few products: the block Davidson method without
 //! restarts (E. R. Davidson, J. Comput. Phys. 17, 87 (1975)).
 
-use crate::math::linalg::{EigenFailure, add_scaled, dot, norm, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, add_scaled, combinations, dot, norm, symmetric_eigen};
 use faer::Mat;
 
 /// Smallest denominator of the preconditioner, in Hartree.
@@ -74,17 +74,10 @@ pub(crate) fn lowest(
         let matrix =
             Mat::from_fn(n, n, |i, j| if i >= j { projected[i][j] } else { projected[j][i] });
         let (theta, u) = symmetric_eigen(matrix.as_ref())?;
-        let combine = |set: &[Vec<f64>], k: usize| {
-            let mut x = vec![0.0; size];
-            for (j, b) in set.iter().enumerate() {
-                add_scaled(&mut x, u[(j, k)], b);
-            }
-            x
-        };
         let found = states.min(n);
-        let vectors: Vec<Vec<f64>> = (0..found).map(|k| combine(&basis, k)).collect();
-        for (k, x) in vectors.iter().enumerate() {
-            let mut r = combine(&images, k);
+        let vectors = combinations(&basis, u.subcols(0, found));
+        let residuals = combinations(&images, u.subcols(0, found));
+        for (k, (x, mut r)) in vectors.iter().zip(residuals).enumerate() {
             add_scaled(&mut r, -theta[k], x);
             if norm(&r) > residual {
                 for (r, d) in r.iter_mut().zip(diagonal) {
