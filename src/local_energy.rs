@@ -576,3 +576,58 @@ impl Batch {
         Some(batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector};
+    use crate::wavefunction::WavefunctionSettings;
+    use crate::wavefunction::weyl::WeylSettings;
+
+    /// A potential that is absurd where some samples are, and memory full of what was there before.
+    #[test]
+    fn rows_stay_with_their_samples_where_others_are_left_out() {
+        let hamiltonian = |external| Hamiltonian {
+            title: String::new(),
+            external,
+            interaction: Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 },
+        };
+        let geometry = Geometry::Line;
+        let harmonic = hamiltonian(External::Harmonic { frequency: 1.0 });
+        let broken = hamiltonian(External::Formula("x^400".parse().unwrap()));
+        let trap = System { hamiltonian: &harmonic, geometry: &geometry };
+        let system = System { hamiltonian: &broken, geometry: &geometry };
+        let settings = WavefunctionSettings::Weyl(WeylSettings::default());
+        let psi = settings.build(Sector::new(1, 1), trap, 3).unwrap();
+        let id = BatchId {
+            sampling: Sampling::Random,
+            seed: 4,
+            purpose: Purpose::Training,
+            number: 0,
+            first: 0,
+            tails: 0.2,
+        };
+        for derivatives in
+            [Derivatives::None, Derivatives::LogPsi, Derivatives::LocalEnergy, Derivatives::Mixed]
+        {
+            let memory = Memory(Matrices {
+                log_gradient: vec![f64::NAN; 7],
+                energy_gradient: vec![f64::NAN; 1_000_000],
+                mixed: vec![3.0; 20_000],
+            });
+            let samples = 300;
+            let batch = draw_again(&*psi, system, id, samples, derivatives, memory);
+            assert_eq!(batch.samples() + batch.rejected, samples);
+            assert!(batch.rejected > 50 && batch.samples() > 50, "{}", batch.rejected);
+            assert!(batch.faults.iter().all(|f| f.x.iter().any(|x| x.abs() > 1.0)));
+            let again = at(&*psi, system, &batch.x, derivatives);
+            assert_eq!(again.rejected, 0);
+            assert_eq!(batch.local_energy, again.local_energy);
+            assert_eq!(batch.log_psi, again.log_psi);
+            assert_eq!(batch.log_gradient, again.log_gradient);
+            assert_eq!(batch.energy_gradient, again.energy_gradient);
+            assert_eq!(batch.mixed, again.mixed);
+            assert_eq!(batch.tangent.as_slice(), again.tangent.as_slice());
+        }
+    }
+}

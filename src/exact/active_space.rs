@@ -8,11 +8,12 @@ use super::ci::{CiSpace, PairMatrices};
 use super::correlated::{orthonormal_span, pilot_orbitals};
 use super::davidson::{DavidsonOptions, lowest, start_vectors};
 use super::dvr::{PairGrid, one_body_matrix};
+use super::groups::Parity;
 use super::hartree_fock::HartreeFock;
 use super::integrals::{transform, two_body};
 use super::natural::{MeanField, determinant_geminals};
 use super::watch::{Unwatched, Watch};
-use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
+use crate::math::linalg::{EigenFailure, mul};
 use crate::system::{Hamiltonian, Sector};
 use faer::{Mat, MatRef};
 
@@ -90,7 +91,8 @@ fn solve(
     let pilot = first.subcols(0, pilot_orbitals(sector).max(count).min(n));
     let (space, state) = solve(pilot)?;
     let (up, down) = space.pair_densities(&state, &mut Unwatched)?.one_body(sector);
-    let (_, vectors) = symmetric_eigen((up + down).as_ref())?;
+    let parity = Parity::of(transform(h.as_ref(), pilot).as_ref());
+    let (_, vectors, _) = parity.eigen((up + down).as_ref())?;
     let last = vectors.ncols() - 1;
     let kept = Mat::from_fn(last + 1, count, |i, k| vectors[(i, last - k)]);
     let orbitals = mul(pilot, kept.as_ref());

@@ -8,6 +8,8 @@
 //! orbitals, never what they converge to.
 
 use super::dvr::{OneBodyBasis, PairGrid};
+use super::groups::Parity;
+use super::integrals::transform;
 use super::watch::Watch;
 use super::{ExactError, dense_work};
 use crate::math::linalg::{EigenFailure, mul, symmetric_eigen};
@@ -26,6 +28,8 @@ pub(crate) struct MeanField {
     /// Eigenvalues and eigenvectors of the mean-field Hamiltonian.
     energies: Vec<f64>,
     canonical: Mat<f64>,
+    /// That of the eigenvectors.
+    parity: Parity,
     /// Mean field minus one-body Hamiltonian, in the canonical orbitals.
     potential: Mat<f64>,
     grid: PairGrid,
@@ -50,9 +54,9 @@ impl MeanField {
         mean_fock: MatRef<'_, f64>,
         particles: usize,
     ) -> Result<Self, EigenFailure> {
-        let (energies, canonical) = symmetric_eigen(mean_fock)?;
+        let (energies, canonical, parity) = Parity::of(mean_fock).eigen(mean_fock)?;
         let difference = mean_fock - h;
-        let potential = super::integrals::transform(difference.as_ref(), canonical.as_ref());
+        let potential = transform(difference.as_ref(), canonical.as_ref());
         let root = grid.first.weight.sqrt();
         let on = |points: &[f64]| {
             let mut p = mul(basis.evaluate(points).as_ref(), canonical.as_ref());
@@ -64,6 +68,7 @@ impl MeanField {
             basis,
             energies,
             canonical,
+            parity,
             potential,
             grid,
             phi,
@@ -168,7 +173,7 @@ impl MeanField {
             density += g.weight * mul(t.transpose(), t.as_ref());
         }
         watch.spend(dense_work(n))?;
-        let (values, vectors) = symmetric_eigen(density.as_ref())?;
+        let (values, vectors, _) = self.parity.eigen(density.as_ref())?;
         let orbitals = mul(u, vectors.as_ref());
         let reversed = Mat::from_fn(n, n, |i, k| orbitals[(i, n - 1 - k)]);
         let weights = values.iter().rev().copied().collect();

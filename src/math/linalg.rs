@@ -243,9 +243,19 @@ pub(crate) fn combinations(set: &[Vec<f64>], coefficients: MatRef<'_, f64>) -> V
     pieces.into_par_iter().enumerate().for_each(|(i, sums)| {
         for (k, sum) in sums.into_iter().enumerate() {
             let place = i * TOGETHER..i * TOGETHER + sum.len();
-            for (j, vector) in set.iter().enumerate() {
-                let c = coefficients[(j, k)];
-                sum.iter_mut().zip(&vector[place.clone()]).for_each(|(s, v)| *s += c * v);
+            let c = |j: usize| coefficients[(j, k)];
+            // Four at a time: the sums are read and written less often.
+            let fours = set.chunks_exact(4);
+            let rest = set.len() - fours.remainder().len();
+            for (j, vectors) in fours.enumerate() {
+                let c = [0, 1, 2, 3].map(|i| c(4 * j + i));
+                let [v, w, x, y] = [0, 1, 2, 3].map(|i| &vectors[i][place.clone()]);
+                for (i, s) in sum.iter_mut().enumerate() {
+                    *s = *s + c[0] * v[i] + c[1] * w[i] + c[2] * x[i] + c[3] * y[i];
+                }
+            }
+            for (j, vector) in set.iter().enumerate().skip(rest) {
+                sum.iter_mut().zip(&vector[place.clone()]).for_each(|(s, v)| *s += c(j) * v);
             }
         }
     });
@@ -313,8 +323,8 @@ mod tests {
         for size in [0, 1, 1023, 1024, 2500] {
             let vector =
                 |j: usize| (0..size).map(|i| ((i * 31 + j * 7) % 97) as f64 / 9.0).collect();
-            let set: Vec<Vec<f64>> = (0..5).map(vector).collect();
-            let c = Mat::from_fn(5, 3, |j, k| (j as f64 - 1.3 * k as f64).sin());
+            let set: Vec<Vec<f64>> = (0..10).map(vector).collect();
+            let c = Mat::from_fn(10, 3, |j, k| (j as f64 - 1.3 * k as f64).sin());
             let all = combinations(&set, c.as_ref());
             assert_eq!(all.len(), 3);
             for (k, sum) in all.iter().enumerate() {

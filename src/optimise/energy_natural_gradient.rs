@@ -59,7 +59,7 @@ impl Settings for EnergyNaturalGradientSettings {
     }
 
     fn numbers(&self, samples: f64, particles: f64, parameters: f64) -> f64 {
-        (3.0 + 2.0 * particles) * samples * parameters + 5.0 * parameters * parameters
+        (1.0 + particles) * samples * parameters + 5.0 * parameters * parameters
     }
 
     fn build(&self, _objective: ObjectiveSettings) -> Box<dyn Optimiser> {

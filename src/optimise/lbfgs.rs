@@ -96,7 +96,7 @@ impl Settings for LbfgsSettings {
     }
 
     fn numbers(&self, samples: f64, _particles: f64, parameters: f64) -> f64 {
-        6.0 * samples * parameters + (3.0 * parameters + 2.0 * self.memory as f64) * parameters
+        4.0 * samples * parameters + (3.0 * parameters + 2.0 * self.memory as f64) * parameters
     }
 
     fn variance(&self) -> f64 {

@@ -98,7 +98,7 @@ impl Settings for RayleighGaussNewtonSettings {
     }
 
     fn numbers(&self, samples: f64, _particles: f64, parameters: f64) -> f64 {
-        6.0 * samples * parameters + 6.0 * parameters * parameters
+        2.0 * samples * parameters + 6.0 * parameters * parameters
     }
 
     fn variance(&self) -> f64 {
