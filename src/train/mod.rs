@@ -389,7 +389,7 @@ mod tests {
     use crate::wavefunction::WavefunctionSettings;
     use crate::wavefunction::weyl::WeylSettings;
 
-    /// Offers a hundredth of the way to an eigenstate in every second iteration, and nothing good in the others.
+    /// Offers a thousandth of the way to an eigenstate in every second iteration, and nothing good in the others.
     struct Limping {
         eigenstate: Vec<f64>,
         iteration: usize,
@@ -417,12 +417,12 @@ mod tests {
                 let change = pairs.map(|(to, from)| share * (to - from)).collect();
                 Step { change, gradient_norm: 0.0, step_norm: 0.0, tau: 0.0 }
             };
-            Ok([if good { 0.01 } else { -0.02 }, -0.01].map(step).to_vec())
+            Ok([if good { 0.001 } else { -0.002 }, -0.001].map(step).to_vec())
         }
     }
 
-    /// Eight iterations of which four had a step, of four thousandths of the variance each, are a plateau next to an eigenstate. Elsewhere those without one
-    /// do not count, and the training goes on to its end.
+    /// Eight iterations of which four had a step, by which the variance fell by a hundredth in all, are a plateau next to an eigenstate.
+    /// Elsewhere those without one do not count, and the training goes on to its end.
     #[test]
     fn next_to_an_eigenstate_iterations_without_a_step_count() {
         let hamiltonian = Hamiltonian {
@@ -442,8 +442,8 @@ mod tests {
             psi.set_parameters(&start).unwrap();
             let schedule = Schedule {
                 iterations: 14,
-                samples: 512,
-                final_samples: 512,
+                samples: 4096,
+                final_samples: 4096,
                 sampling: Sampling::QuasiRandom,
                 scramblings: 1,
                 refinements: 0,
