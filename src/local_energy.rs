@@ -117,7 +117,7 @@ struct Matrices<T> {
 
 /// Memory of a batch that is no longer needed, for the next one: see [`draw_again`].
 #[derive(Debug, Default)]
-pub struct Memory(Matrices<Vec<f64>>);
+pub(crate) struct Memory(Matrices<Vec<f64>>);
 
 impl Matrices<Vec<f64>> {
     /// With room for so many samples.
