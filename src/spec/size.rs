@@ -63,9 +63,11 @@ pub fn memory<H>(spec: &RunSpec<H>) -> f64 {
     let samples = spec.samples_per_iteration as f64;
     let parameters = parameters(spec) as f64;
     let step = spec.optimiser.settings().numbers(samples, particles, parameters);
+    // Several states turn and weigh their rows in copies.
+    let copies = if spec.is_of_several() { 4.0 * samples * parameters } else { 0.0 };
     // Parameters are chosen at the end on eight times the samples, without derivatives.
     let selection = (8.0 * samples).min(spec.final_samples as f64).max(samples);
-    8.0 * (step + 2.0 * selection * (particles + 2.0))
+    8.0 * (step + copies + 2.0 * selection * (particles + 2.0))
 }
 
 #[cfg(test)]
