@@ -35,6 +35,63 @@ impl Tall for MatRef<'_, f64> {
     }
 }
 
+/// Rows of a stored matrix minus their weighted mean, times the roots of their weights.
+pub(crate) struct Centred<'a> {
+    /// Row-major.
+    stored: &'a [f64],
+    mean: Vec<f64>,
+    root: Vec<f64>,
+}
+
+impl<'a> Centred<'a> {
+    /// `total` is the sum of the weights.
+    pub(crate) fn new(stored: &'a [f64], columns: usize, weights: &[f64], total: f64) -> Self {
+        let mut mean = vec![0.0; columns];
+        for (row, w) in stored.chunks_exact(columns.max(1)).zip(weights) {
+            mean.iter_mut().zip(row).for_each(|(m, o)| *m += w * o / total);
+        }
+        Centred { stored, mean, root: weights.iter().map(|w| w.sqrt()).collect() }
+    }
+
+    pub(crate) fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// A row as it is stored.
+    pub(crate) fn stored(&self, row: usize) -> &'a [f64] {
+        let columns = self.mean.len();
+        &self.stored[row * columns..(row + 1) * columns]
+    }
+
+    /// The sum of `y_s (row_s - mean)`, without the roots.
+    pub(crate) fn combine(&self, y: impl Iterator<Item = f64>) -> Vec<f64> {
+        let mut sum = vec![0.0; self.mean.len()];
+        for (s, y) in y.enumerate() {
+            let pairs = self.stored(s).iter().zip(&self.mean);
+            sum.iter_mut().zip(pairs).for_each(|(sum, (o, m))| *sum += y * (o - m));
+        }
+        sum
+    }
+}
+
+impl Tall for Centred<'_> {
+    fn rows(&self) -> usize {
+        self.root.len()
+    }
+
+    fn columns(&self) -> usize {
+        self.mean.len()
+    }
+
+    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
+        let root = self.root[row];
+        let stored = &self.stored(row)[columns.clone()];
+        for ((out, o), mean) in out.iter_mut().zip(stored).zip(&self.mean[columns]) {
+            *out = root * (o - mean);
+        }
+    }
+}
+
 /// Rows that are made together: with more, the products of some hundred columns leave the caches.
 const ROWS: usize = 128;
 

@@ -8,8 +8,7 @@ use super::robust::{CLIP, Huber, clip_range, unit};
 use super::{Objective, Outlook, Weights};
 use crate::local_energy::Batch;
 use crate::math::statistics::{Moments, median};
-use crate::math::tall::Tall;
-use std::ops::Range;
+use crate::math::tall::Centred;
 
 /// The kinetic energy of the state of a batch without the most remote values, in Hartree.
 fn kinetic(batch: &Batch, clip: f64) -> f64 {
@@ -57,6 +56,11 @@ impl Clipped {
         Clipped { weight, root, energy, width, inside, variance, unit }
     }
 
+    /// Rows of a matrix of the samples, weighted as these.
+    pub(crate) fn centred<'a>(&self, rows: &'a [f64], columns: usize) -> Centred<'a> {
+        Centred::new(rows, columns, &self.weight, self.weight.len().max(1) as f64)
+    }
+
     /// What an objective weighs in the state, where the optimiser gives the variance such a share.
     pub(crate) fn weights(&self, objective: &dyn Objective, share: f64) -> Weights {
         objective.weights(&Outlook { unit: self.unit, variance: self.variance, share })
@@ -78,63 +82,32 @@ pub fn relative_variance(batch: &Batch) -> f64 {
 /// Spread of the local energy in [units](unit) of energy beyond which a state is far from an eigenstate.
 const FAR: f64 = 0.05;
 
-/// The least-squares problem of the local energy's variance over the samples as they were drawn. Its rows are those of the Jacobian,
-/// `dE_L/dp` minus its mean.
+/// The least-squares problem of the local energy's variance over the samples as they were drawn.
 ///
 /// C. J. Umrigar, C. Filippi, Phys. Rev. Lett. 94, 150201 (2005), with the Jacobian `dE_L/dp` alone: terms from the
 /// change of the density are proportional to the residual, which vanishes at an eigenstate.
 pub(crate) struct Residual<'a> {
-    batch: &'a Batch,
-    /// Roots of the weights.
-    root: Vec<f64>,
-    /// Of `dE_L/dp`.
-    mean: Vec<f64>,
+    /// `dE_L/dp` minus its mean.
+    pub(crate) jacobian: Centred<'a>,
     /// `<J (E_L - mean)>`.
     pub(crate) force: Vec<f64>,
-}
-
-impl Tall for Residual<'_> {
-    fn rows(&self) -> usize {
-        self.root.len()
-    }
-
-    fn columns(&self) -> usize {
-        self.mean.len()
-    }
-
-    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
-        let root = self.root[row];
-        let slopes = &self.batch.energy_gradient[row * self.columns()..][columns.clone()];
-        for ((out, slope), mean) in out.iter_mut().zip(slopes).zip(&self.mean[columns]) {
-            *out = root * (slope - mean);
-        }
-    }
 }
 
 impl<'a> Residual<'a> {
     /// Residuals beyond `width` keep their direction but lose influence (Huber's weights).
     pub(crate) fn new(batch: &'a Batch, width: f64) -> Self {
-        let (n, p) = (batch.samples(), batch.parameter_count);
+        let n = batch.samples() as f64;
         let middle = median(&mut batch.local_energy.clone());
         let huber = Huber { width };
         let weight: Vec<f64> =
             batch.local_energy.iter().map(|e| huber.weight(e - middle)).collect();
         let total: f64 = weight.iter().sum();
         // Weighted means let the unknown energy drop out.
-        let energy =
-            weight.iter().zip(&batch.local_energy).map(|(w, e)| w * e).sum::<f64>() / total;
-        let rows = || batch.energy_gradient.chunks_exact(p.max(1)).zip(&weight);
-        let mut mean = vec![0.0; p];
-        for (row, w) in rows() {
-            mean.iter_mut().zip(row).for_each(|(m, g)| *m += w * g / total);
-        }
-        let mut force = vec![0.0; p];
-        for ((row, w), e) in rows().zip(&batch.local_energy) {
-            let y = w * (e - energy) / n as f64;
-            force.iter_mut().zip(row).zip(&mean).for_each(|((f, g), m)| *f += y * (g - m));
-        }
-        let root = weight.iter().map(|w| w.sqrt()).collect();
-        Residual { batch, root, mean, force }
+        let pairs = || weight.iter().zip(&batch.local_energy);
+        let mean = pairs().map(|(w, e)| w * e).sum::<f64>() / total;
+        let jacobian = Centred::new(&batch.energy_gradient, batch.parameter_count, &weight, total);
+        let force = jacobian.combine(pairs().map(|(w, e)| w * (e - mean) / n));
+        Residual { jacobian, force }
     }
 }
 

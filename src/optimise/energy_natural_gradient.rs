@@ -5,7 +5,7 @@
 //! the energy's Hessian that is positive by construction. The rest, `<(E_L - E) O_i O_j>`, vanishes at an eigenstate.
 
 use super::damping::Damping;
-use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step};
+use super::{Bound, CentredBatch, Landscape, Optimiser, Pace, Settings, Step};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use crate::math::tall::{self, Tall};
@@ -82,10 +82,10 @@ impl EnergyNaturalGradient {
 }
 
 /// Half the gradient of the energy, with what kinks add to it: see [`Evaluator::kinks`](crate::wavefunction::Evaluator::kinks).
-fn force(centred: &Centred) -> Vec<f64> {
+fn force(centred: &CentredBatch) -> Vec<f64> {
     let batch = centred.batch;
     let mut force = centred.force();
-    let rows = batch.mixed.chunks_exact(centred.columns().max(1)).zip(&batch.kinks);
+    let rows = batch.mixed.chunks_exact(centred.parameters().max(1)).zip(&batch.kinks);
     for (i, (row, kink)) in rows.enumerate() {
         let share = 0.5 * centred.scale() * centred.clipped.weight[i / batch.particles] * kink;
         force.iter_mut().zip(row).for_each(|(f, o)| *f += share * o);
@@ -95,23 +95,23 @@ fn force(centred: &Centred) -> Vec<f64> {
 
 #[cfg(test)]
 pub(crate) fn unclipped_force(batch: &Batch) -> Vec<f64> {
-    force(&Centred::new(batch, f64::MAX))
+    force(&CentredBatch::new(batch, f64::MAX))
 }
 
 /// `d O_k / d x_i` of a batch, a row a coordinate, times the roots of the weights.
-struct Mixed<'a>(&'a Centred<'a>);
+struct Mixed<'a>(&'a CentredBatch<'a>);
 
 impl Tall for Mixed<'_> {
     fn rows(&self) -> usize {
-        self.0.rows() * self.0.batch.particles
+        self.0.batch.samples() * self.0.batch.particles
     }
 
     fn columns(&self) -> usize {
-        self.0.columns()
+        self.0.parameters()
     }
 
     fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
-        let Centred { batch, clipped, .. } = self.0;
+        let CentredBatch { batch, clipped, .. } = self.0;
         let root = clipped.root[row / batch.particles];
         let mixed = &batch.mixed[row * self.columns()..][columns];
         out.iter_mut().zip(mixed).for_each(|(o, m)| *o = root * m);
@@ -130,7 +130,7 @@ impl Optimiser for EnergyNaturalGradient {
         _landscape: &mut dyn Landscape,
     ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
-        let centred = Centred::new(batch, s.clip);
+        let centred = CentredBatch::new(batch, s.clip);
         let force = force(&centred);
         let kinetic = tall::gram(&Mixed(&centred), 0.5 * centred.scale());
         let metric = centred.metric(s.tau, s.shift, s.smoothing);

@@ -6,7 +6,7 @@
 //! uneven or the evaluations are used up. The next iteration starts on samples of its own.
 
 use super::damping::Damping;
-use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step};
+use super::{Bound, CentredBatch, Landscape, Optimiser, Pace, Settings, Step};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{Factor, LinearError};
 use crate::objective::ground_state::reweighted;
@@ -148,7 +148,7 @@ impl Optimiser for Lbfgs {
         landscape: &mut dyn Landscape,
     ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
-        let centred = Centred::new(batch, s.clip);
+        let centred = CentredBatch::new(batch, s.clip);
         let force = centred.force();
         self.weights = centred.clipped.weights(self.objective.objective(), s.variance);
         let metric = Factor::new(&centred.metric(s.tau, s.shift, s.smoothing))?;

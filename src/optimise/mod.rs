@@ -22,13 +22,12 @@ pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettin
 
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
-use crate::math::tall::{self, Tall};
+use crate::math::tall::{self, Centred};
 use crate::objective::ground_state::Clipped;
 use crate::objective::{ObjectiveSettings, Weights};
 use crate::wavefunction::WavefunctionSettings;
 use faer::Mat;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// Writes [`OptimiserSettings`] and what it knows of its variants from a list of them.
 macro_rules! optimisers {
@@ -194,91 +193,58 @@ fn norm(v: &[f64]) -> f64 {
     v.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
-/// The weighted mean of rows of `O`.
-fn mean(o: &[f64], parameters: usize, clipped: &Clipped) -> Vec<f64> {
-    let count = clipped.weight.len().max(1) as f64;
-    let mut mean = vec![0.0; parameters];
-    for (row, w) in o.chunks_exact(parameters.max(1)).zip(&clipped.weight) {
-        mean.iter_mut().zip(row).for_each(|(m, o)| *m += w * o / count);
-    }
-    mean
-}
-
-/// Centred quantities of a batch that carries `O` as a matrix. Its rows are those of `O` minus their mean, times the roots
-/// of their weights.
-struct Centred<'a> {
+/// Centred quantities of a batch that carries `O` as a matrix.
+struct CentredBatch<'a> {
     batch: &'a Batch,
     /// Weights and local energies.
     clipped: Clipped,
-    /// Of `O`.
-    mean: Vec<f64>,
+    /// Those of `O`.
+    rows: Centred<'a>,
 }
 
-impl Tall for Centred<'_> {
-    fn rows(&self) -> usize {
-        self.batch.samples()
-    }
-
-    fn columns(&self) -> usize {
-        self.mean.len()
-    }
-
-    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
-        let o = &self.o(row)[columns.clone()];
-        let root = self.clipped.root[row];
-        for ((out, o), mean) in out.iter_mut().zip(o).zip(&self.mean[columns]) {
-            *out = root * (o - mean);
-        }
-    }
-}
-
-impl<'a> Centred<'a> {
+impl<'a> CentredBatch<'a> {
     fn new(batch: &'a Batch, clip: f64) -> Self {
         let clipped = Clipped::new(batch, clip);
-        let mean = mean(&batch.log_gradient, batch.parameter_count, &clipped);
-        Centred { batch, clipped, mean }
+        let rows = clipped.centred(&batch.log_gradient, batch.parameter_count);
+        CentredBatch { batch, clipped, rows }
     }
 
-    /// `O` of a sample as it is.
-    fn o(&self, sample: usize) -> &'a [f64] {
-        let p = self.mean.len();
-        &self.batch.log_gradient[sample * p..(sample + 1) * p]
+    fn parameters(&self) -> usize {
+        self.batch.parameter_count
     }
 
     fn scale(&self) -> f64 {
-        1.0 / self.rows().max(1) as f64
+        1.0 / self.batch.samples().max(1) as f64
     }
 
     /// `F_k = <O_k (E_L - E)>`, half the energy gradient.
     fn force(&self) -> Vec<f64> {
         let Clipped { root, energy, .. } = &self.clipped;
-        let mut f = vec![0.0; self.columns()];
-        for (s, (root, e)) in root.iter().zip(energy).enumerate() {
-            let (o, y) = (self.o(s), root * e);
-            f.iter_mut().zip(o).zip(&self.mean).for_each(|((f, o), m)| *f += y * (o - m));
-        }
+        let mut f = self.rows.combine(root.iter().zip(energy).map(|(root, e)| root * e));
         f.iter_mut().for_each(|f| *f *= self.scale());
         f
     }
 
     /// `sqrt(d^T S d)` without the matrix.
     fn metric_norm(&self, d: &[f64]) -> f64 {
-        let of_mean = linalg::dot(&self.mean, d);
-        let along = |(s, root): (usize, &f64)| root * (linalg::dot(self.o(s), d) - of_mean);
+        let of_mean = linalg::dot(self.rows.mean(), d);
+        let along =
+            |(s, root): (usize, &f64)| root * (linalg::dot(self.rows.stored(s), d) - of_mean);
         let square: f64 = self.clipped.root.iter().enumerate().map(along).map(|a| a * a).sum();
         (square * self.scale()).sqrt()
     }
 
     /// `S = O^T O / n`.
     fn overlap(&self) -> Mat<f64> {
-        tall::gram(self, self.scale())
+        tall::gram(&self.rows, self.scale())
     }
 
     /// The largest diagonal element of `S`, without the matrix.
     fn largest_square(&self) -> f64 {
-        let mut squares = vec![0.0; self.columns()];
+        let mut squares = vec![0.0; self.parameters()];
         for (s, weight) in self.clipped.weight.iter().enumerate() {
-            for ((square, o), mean) in squares.iter_mut().zip(self.o(s)).zip(&self.mean) {
+            let pairs = self.rows.stored(s).iter().zip(self.rows.mean());
+            for (square, (o, mean)) in squares.iter_mut().zip(pairs) {
                 *square += weight * (o - mean) * (o - mean);
             }
         }
@@ -294,7 +260,7 @@ impl<'a> Centred<'a> {
     /// energy: `tau` is in units of inverse energy.
     fn metric(&self, tau: f64, shift: f64, smoothing: f64) -> Mat<f64> {
         let overlap = self.overlap();
-        let largest = (0..self.columns()).map(|k| overlap[(k, k)]).fold(0.0, f64::max);
+        let largest = (0..self.parameters()).map(|k| overlap[(k, k)]).fold(0.0, f64::max);
         let mut metric = overlap * faer::Scale(self.share(tau));
         self.support(&mut metric, largest, shift, smoothing);
         metric
@@ -303,7 +269,7 @@ impl<'a> Centred<'a> {
     /// Adds to `S / tau` what else belongs to the [metric](Self::metric).
     fn support(&self, metric: &mut Mat<f64>, largest: f64, shift: f64, smoothing: f64) {
         let largest = self.clipped.unit * largest;
-        for j in 0..self.columns() {
+        for j in 0..self.parameters() {
             metric[(j, j)] += shift * largest + f64::MIN_POSITIVE;
         }
         for form in &self.batch.roughness {

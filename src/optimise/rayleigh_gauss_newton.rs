@@ -5,7 +5,7 @@
 //! `H_ij = <O_i (dE_L/dp_j + (E_L - E) O_j)>`; `tau -> infinity` is Newton's method.
 
 use super::damping::Damping;
-use super::{Bound, Centred, Landscape, Optimiser, Pace, Settings, Step, schedule};
+use super::{Bound, CentredBatch, Landscape, Optimiser, Pace, Settings, Step, schedule};
 use crate::local_energy::{Batch, Derivatives};
 use crate::math::linalg::{self, LinearError};
 use crate::math::tall::{self, Tall};
@@ -146,23 +146,23 @@ impl RayleighGaussNewton {
 /// Rows whose product with those of `O` is the curvature of the energy and a share of the overlap matrix,
 /// `energy (dE_L/dp + (E_L - E) O) + overlap O`.
 struct Bent<'a> {
-    centred: &'a Centred<'a>,
+    centred: &'a CentredBatch<'a>,
     energy: f64,
     overlap: f64,
 }
 
 impl Tall for Bent<'_> {
     fn rows(&self) -> usize {
-        self.centred.rows()
+        self.centred.rows.rows()
     }
 
     fn columns(&self) -> usize {
-        self.centred.columns()
+        self.centred.parameters()
     }
 
     fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
-        self.centred.row(row, columns.clone(), out);
-        let Centred { batch, clipped, .. } = self.centred;
+        self.centred.rows.row(row, columns.clone(), out);
+        let CentredBatch { batch, clipped, .. } = self.centred;
         // Clipped samples are left out of the curvature, whose noise they would dominate.
         let keep = self.energy * f64::from(u8::from(clipped.inside[row]));
         let root = clipped.root[row];
@@ -193,7 +193,7 @@ impl Optimiser for RayleighGaussNewton {
         _landscape: &mut dyn Landscape,
     ) -> Result<Vec<Step>, LinearError> {
         let s = &self.settings;
-        let centred = Centred::new(batch, s.clip);
+        let centred = CentredBatch::new(batch, s.clip);
         let scale = centred.scale();
         // Local energies that are not bounded (Waveflow's) make the comparison of steps too noisy to choose by: without
         // the variance there is one step, on a schedule.
@@ -208,19 +208,19 @@ impl Optimiser for RayleighGaussNewton {
         let Weights { energy, variance: weight } = self.weights;
         // Where one step is asked for, the overlap matrix needs no product of its own.
         let (overlap, metric) = if let [damping] = dampings[..] {
-            let mut support = Mat::zeros(centred.columns(), centred.columns());
+            let mut support = Mat::zeros(centred.parameters(), centred.parameters());
             centred.support(&mut support, centred.largest_square(), s.shift, s.smoothing);
             (damping * centred.share(s.tau), support)
         } else {
             (0.0, centred.metric(s.tau, s.shift, s.smoothing))
         };
         let bent = Bent { centred: &centred, energy, overlap };
-        let mut curvature = tall::product(&centred, &bent, scale);
+        let mut curvature = tall::product(&centred.rows, &bent, scale);
         let mut force = centred.force();
         force.iter_mut().for_each(|f| *f *= energy);
         if weight > 0.0 {
             let residual = Residual::new(batch, centred.clipped.width);
-            curvature += tall::gram(&residual, weight * scale);
+            curvature += tall::gram(&residual.jacobian, weight * scale);
             force.iter_mut().zip(&residual.force).for_each(|(f, r)| *f += weight * r);
         }
         let penalty = s.penalty * centred.clipped.unit;

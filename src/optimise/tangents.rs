@@ -3,8 +3,9 @@
 //! With `w` the weights of the samples, of mean 1, the centred rows are `sqrt(w_s) (O_s - mean)`, `mean = O^T w / n`. The
 //! mean is subtracted in the space of the samples wherever the result lives there, so that `O` stays in its factors.
 
-use super::{Step, mean, norm};
+use super::{Step, norm};
 use crate::local_energy::Batch;
+use crate::math::tall::Tall;
 use crate::objective::ground_state::Clipped;
 use crate::tangent::Tangent;
 use faer::Mat;
@@ -88,13 +89,13 @@ impl<'a> CentredTangent<'a> {
 
     /// The centred rows as a matrix, row-major.
     pub(super) fn dense(&self) -> Vec<f64> {
-        let mut o = self.tangent.dense();
-        let p = self.parameters();
-        let mean = mean(&o, p, &self.clipped);
-        for (row, r) in o.chunks_exact_mut(p.max(1)).zip(&self.clipped.root) {
-            row.iter_mut().zip(&mean).for_each(|(o, m)| *o = r * (*o - m));
+        let o = self.tangent.dense();
+        let rows = self.clipped.centred(&o, self.parameters());
+        let mut centred = vec![0.0; o.len()];
+        for (s, out) in centred.chunks_exact_mut(self.parameters().max(1)).enumerate() {
+            rows.row(s, 0..self.parameters(), out);
         }
-        o
+        centred
     }
 
     /// `sqrt(d^T S d)` without the matrix.
