@@ -136,6 +136,8 @@ fn samples() {
     ] {
         println!("sample, {name}: {:.2} us", 1e6 * support::per_sample(&case, 256));
     }
+    let time = support::per_sample_of_many(&mut support::waveflow(2), MANY);
+    println!("sample, Waveflow N=2, {MANY} at once: {:.2} us", 1e6 * time);
 }
 
 fn step() {
@@ -173,6 +175,17 @@ fn count(kernel: &str, samples: usize) {
             black_box(kinetic);
         }
     };
+    // Eight at a time, always the same.
+    let draws = |case: support::Case, configurations: usize| {
+        let uniforms: [f64; 16] =
+            std::array::from_fn(|i| (0.02 + 0.618_033_988_749_894_9 * i as f64).fract());
+        let mut evaluator = case.psi.evaluator_for(configurations);
+        let mut x = [0.0; 16];
+        for _ in 0..samples.div_ceil(8) {
+            evaluator.sample(black_box(&uniforms), &mut x);
+            black_box(x);
+        }
+    };
     match kernel {
         "waveflow-energy" => energies(support::waveflow(2), 1),
         "waveflow-tables" => energies(support::waveflow(2), MANY),
@@ -183,15 +196,8 @@ fn count(kernel: &str, samples: usize) {
             let optimiser = support::stochastic_reconfiguration();
             (0..samples / 256).for_each(|_| drop(case.step(&optimiser, 256)));
         }
-        "waveflow-sample" => {
-            let case = support::waveflow(2);
-            let mut evaluator = case.psi.evaluator();
-            let mut x = vec![0.0; 2];
-            for i in 0..samples {
-                let u = (i % 32) as f64 / 32.0;
-                evaluator.sample(&[0.01 + 0.9 * u, 0.99 - 0.9 * u], &mut x);
-            }
-        }
+        "waveflow-sample" => draws(support::waveflow(2), 1),
+        "waveflow-sample-tables" => draws(support::waveflow(2), MANY),
         _ => panic!("no kernel is called {kernel}"),
     }
 }
@@ -215,8 +221,12 @@ fn main() {
     if std::env::args().any(|a| a == "--samples") {
         return samples();
     }
-    let waveflow = support::waveflow(2);
-    let time = per_local_energy(&waveflow, 1024);
+    let mut waveflow = support::waveflow(2);
+    println!(
+        "local energy, Waveflow N=2, 256 at once: {:.3} us",
+        1e6 * per_local_energy(&waveflow, 256)
+    );
+    let time = support::per_local_energy_of_many(&mut waveflow, 1024);
     println!("local energy, Waveflow N=2: {:.3} us", 1e6 * time);
     of_many();
     if std::env::args().any(|a| a == "--local-energy") {

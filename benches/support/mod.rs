@@ -12,7 +12,7 @@ use weylflow::wavefunction::waveflow::WaveflowSettings;
 use weylflow::wavefunction::weyl::WeylSettings;
 use weylflow::wavefunction::weyl::base::BaseSettings;
 use weylflow::wavefunction::weyl::base::mean_field::{MeanFieldSettings, Orbitals};
-use weylflow::wavefunction::{Wavefunction, WavefunctionSettings};
+use weylflow::wavefunction::{Evaluator, Wavefunction, WavefunctionSettings};
 
 /// Particle numbers of the scaling benches.
 pub const SIZES: [usize; 7] = [1, 2, 3, 4, 8, 16, 32];
@@ -202,18 +202,36 @@ pub fn stochastic_reconfiguration() -> OptimiserSettings {
 
 /// CPU seconds of one exact sample, eight at a time, and nothing else.
 pub fn per_sample(case: &Case, samples: usize) -> f64 {
-    // Spread evenly, with no special ones among them.
-    let point =
-        |i: usize| (0.5 + 0.618_033_988_749_894_9 * i as f64).fract().clamp(1e-6, 1.0 - 1e-6);
-    let uniforms: Vec<f64> = (0..samples * case.psi.uniforms()).map(point).collect();
+    let uniforms = uniforms(case, samples);
     let mut x = vec![0.0; samples * case.particles()];
     let mut evaluator = case.psi.evaluator();
-    let (u, n) = (8 * case.psi.uniforms(), 8 * case.particles());
+    seconds(|| drawn(case, &mut *evaluator, &uniforms, &mut x)) / samples as f64
+}
+
+/// The same of many samples, tables included: the parameters are new every time.
+pub fn per_sample_of_many(case: &mut Case, samples: usize) -> f64 {
+    let uniforms = uniforms(case, samples);
+    let mut x = vec![0.0; samples * case.particles()];
+    let parameters = case.psi.parameters().to_vec();
     seconds(|| {
-        for (x, uniforms) in x.chunks_mut(n).zip(uniforms.chunks(u)) {
-            evaluator.sample(uniforms, x);
-        }
+        case.psi.set_parameters(&parameters).expect("as many as there were");
+        drawn(case, &mut *case.psi.evaluator_for(samples), &uniforms, &mut x);
     }) / samples as f64
+}
+
+/// Draws eight samples at a time.
+fn drawn(case: &Case, evaluator: &mut dyn Evaluator, uniforms: &[f64], x: &mut [f64]) {
+    let (u, n) = (8 * case.psi.uniforms(), 8 * case.particles());
+    for (x, uniforms) in x.chunks_mut(n).zip(uniforms.chunks(u)) {
+        evaluator.sample(uniforms, x);
+    }
+}
+
+/// Spread evenly, with no special ones among them.
+fn uniforms(case: &Case, samples: usize) -> Vec<f64> {
+    let point =
+        |i: usize| (0.5 + 0.618_033_988_749_894_9 * i as f64).fract().clamp(1e-6, 1.0 - 1e-6);
+    (0..samples * case.psi.uniforms()).map(point).collect()
 }
 
 /// CPU seconds of the process that one call takes: the least of several runs of about 20 ms each.

@@ -119,16 +119,22 @@ impl GapPolynomials {
     /// The same in a table.
     pub(crate) fn table(&self) -> Piecewise {
         let functions = self.functions();
-        Piecewise::of((0.0, self.extent), functions, CELLS, |points, out: &mut [Derived]| {
-            for (g, out) in points.iter().zip(out.chunks_exact_mut(functions)) {
-                self.smooth(*g, out);
-            }
-        })
+        Piecewise::of::<_, NODES>(
+            (0.0, self.extent),
+            functions,
+            CELLS,
+            |points, out: &mut [Derived]| {
+                for (g, out) in points.iter().zip(out.chunks_exact_mut(functions)) {
+                    self.smooth(*g, out);
+                }
+            },
+        )
     }
 }
 
-/// Cells of a table: no polynomial of so low a degree turns by more than a radian in one.
+/// Cells of a table and the nodes of each: no polynomial of so low a degree turns by more than a radian in one.
 const CELLS: usize = 128;
+const NODES: usize = 11;
 
 /// The relative motion of equal spins in a harmonic trap.
 #[derive(Clone, Debug)]

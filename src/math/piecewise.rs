@@ -6,12 +6,15 @@
 use super::vector::polynomials;
 use std::f64::consts::PI;
 
-/// Nodes of a cell: odd, so that its middle is one.
-const NODES: usize = 11;
 /// The last coefficients in Chebyshev polynomials, in units of the largest value, where a function counts as resolved.
 const RESOLVED: f64 = 64.0 * f64::EPSILON;
+/// The same where it is so far from that in one cell that others need not be looked at.
+const HOPELESS: f64 = 100.0 * RESOLVED;
 
 /// Functions of a variable between two ends.
+///
+/// Constructors take the number of `NODES` of a cell, odd, so that its middle is one: more take less points where a function is
+/// dear, fewer take less time to evaluate.
 #[derive(Clone, Debug)]
 pub struct Piecewise {
     start: f64,
@@ -27,17 +30,19 @@ pub struct Piecewise {
 impl Piecewise {
     /// Of functions whose values and first `J - 1` derivatives `jets` gives at many points, row-major in (point, function): in as few
     /// cells as resolve the last of these, twice as many as before each time; none where `most` do not.
-    pub fn resolved<const J: usize>(
+    pub fn resolved<const J: usize, const NODES: usize>(
         ends: (f64, f64),
         functions: usize,
         (first, most): (usize, usize),
         mut jets: impl FnMut(&[f64], &mut [[f64; J]]),
     ) -> Option<Self> {
+        let transform = Transform::<NODES>::new();
         let mut cells = first;
         while functions > 0 && cells <= most {
-            let (found, resolved) = Self::with_cells(ends, functions, cells, &mut jets);
-            if resolved {
-                return Some(found);
+            let (table, fine) =
+                Self::with_cells(ends, functions, cells, true, &transform, &mut jets);
+            if fine {
+                return Some(table);
             }
             cells *= 2;
         }
@@ -45,72 +50,76 @@ impl Piecewise {
     }
 
     /// The same in so many cells, resolved or not.
-    pub fn of<const J: usize>(
+    pub fn of<const J: usize, const NODES: usize>(
         ends: (f64, f64),
         functions: usize,
         cells: usize,
         mut jets: impl FnMut(&[f64], &mut [[f64; J]]),
     ) -> Self {
-        Self::with_cells(ends, functions, cells, &mut jets).0
+        let transform = Transform::<NODES>::new();
+        Self::with_cells(ends, functions, cells, false, &transform, &mut jets).0
     }
 
-    fn with_cells<const J: usize>(
+    /// Cell by cell, so that what has to be `resolved` ends with the first that is far from it; says whether none was.
+    fn with_cells<const J: usize, const NODES: usize>(
         (start, end): (f64, f64),
         functions: usize,
         cells: usize,
+        resolved: bool,
+        transform: &Transform<NODES>,
         jets: &mut impl FnMut(&[f64], &mut [[f64; J]]),
     ) -> (Self, bool) {
+        const { assert!(NODES >= 3 && NODES % 2 == 1, "the middle of a cell is a node") };
         let width = (end - start) / cells as f64;
         let (half, middle) = (0.5 * width, NODES / 2);
-        let at = |i: usize| {
-            let (cell, node) = (i / NODES, i % NODES);
-            let turn = PI * (node as f64 + 0.5) / NODES as f64;
-            let offset = if node == middle { 0.0 } else { half * turn.cos() };
-            start + width * (cell as f64 + 0.5) + offset
-        };
-        let points: Vec<f64> = (0..cells * NODES).map(at).collect();
-        let mut found = vec![[0.0; J]; points.len() * functions];
-        jets(&points, &mut found);
-        let mut largest = vec![0.0f64; functions];
-        for row in found.chunks_exact(functions) {
-            for (largest, jet) in largest.iter_mut().zip(row) {
-                *largest = jet.iter().fold(*largest, |a, b| a.max(b.abs()));
-            }
-        }
-        // The coefficients in Chebyshev polynomials from the values at the nodes.
-        let waves: [[f64; NODES]; NODES] = std::array::from_fn(|l| {
-            let share = if l == 0 { 1.0 } else { 2.0 } / NODES as f64;
-            let angle = |k: usize| PI * l as f64 * (k as f64 + 0.5) / NODES as f64;
-            std::array::from_fn(|k| share * angle(k).cos())
-        });
-        let monomials = monomials();
         // Integrals of powers, as many times as there are derivatives below the last.
         let factorial = |n: usize| (1..=n).map(|k| k as f64).product::<f64>();
         let integral = |power: usize| factorial(power) / factorial(power + J - 1);
         let (stride, powers) = (polynomials::stride(functions), NODES + J - 1);
-        let mut coefficients = vec![0.0; cells * powers * stride];
-        let mut resolved = true;
-        let cells_of = coefficients.chunks_exact_mut(powers * stride);
-        for (own, jets) in cells_of.zip(found.chunks_exact(NODES * functions)) {
-            for f in 0..functions {
-                let chebyshev = waves.map(|wave| {
-                    (0..NODES).map(|k| wave[k] * jets[k * functions + f][J - 1]).sum::<f64>()
-                });
-                let last = chebyshev[NODES - 1].abs().max(chebyshev[NODES - 2].abs());
-                // What is not a number is not resolved either.
-                resolved &= last <= RESOLVED * largest[f];
-                for (d, value) in jets[middle * functions + f][..J - 1].iter().enumerate() {
-                    own[d * stride + f] = value / factorial(d);
-                }
-                let mut scale = 1.0;
-                for power in 0..NODES {
-                    let c: f64 = chebyshev.iter().zip(&monomials).map(|(c, m)| c * m[power]).sum();
-                    own[(power + J - 1) * stride + f] = c * scale * integral(power);
-                    scale /= half;
+        let coefficients = vec![0.0; cells * powers * stride];
+        let mut table = Piecewise { start, width, cells, functions, powers, coefficients };
+        let mut found = vec![[0.0; J]; NODES * functions];
+        let [mut values, mut chebyshev] = [(); 2].map(|()| vec![0.0; NODES * functions]);
+        // The largest jets so far, and the largest of the last two coefficients.
+        let [mut largest, mut last] = [(); 2].map(|()| vec![0.0f64; functions]);
+        let cells_of = table.coefficients.chunks_exact_mut((powers * stride).max(1));
+        for (cell, own) in cells_of.enumerate() {
+            let centre = start + width * (cell as f64 + 0.5);
+            let points: [f64; NODES] =
+                std::array::from_fn(|k| centre + half * Transform::<NODES>::node(k));
+            jets(&points, &mut found);
+            for (row, values) in
+                found.chunks_exact(functions).zip(values.chunks_exact_mut(functions))
+            {
+                for ((jet, largest), value) in row.iter().zip(&mut largest).zip(values) {
+                    *largest = jet.iter().fold(*largest, |a, b| a.max(b.abs()));
+                    *value = jet[J - 1];
                 }
             }
+            transform.of_values(&values, functions, &mut chebyshev);
+            for row in chebyshev[(NODES - 2) * functions..].chunks_exact(functions) {
+                // What is not a number stays one.
+                let more = |(last, c): (&mut f64, &f64)| {
+                    *last = if c.abs() <= *last || last.is_nan() { *last } else { c.abs() };
+                };
+                last.iter_mut().zip(row).for_each(more);
+            }
+            let fine = |share: f64| last.iter().zip(&largest).all(|(l, most)| *l <= share * most);
+            if resolved && !fine(if cell + 1 < cells { HOPELESS } else { RESOLVED }) {
+                return (table, false);
+            }
+            for (d, row) in own.chunks_exact_mut(stride).take(J - 1).enumerate() {
+                let jets = &found[middle * functions..][..functions];
+                row.iter_mut().zip(jets).for_each(|(c, jet)| *c = jet[d] / factorial(d));
+            }
+            let mut scale = 1.0;
+            for (power, row) in own.chunks_exact_mut(stride).skip(J - 1).enumerate() {
+                transform.power(power, &chebyshev, &mut row[..functions]);
+                row.iter_mut().for_each(|c| *c = *c * scale * integral(power));
+                scale /= half;
+            }
         }
-        (Piecewise { start, width, cells, functions, powers, coefficients }, resolved)
+        (table, true)
     }
 
     /// Number of functions.
@@ -133,18 +142,62 @@ impl Piecewise {
     }
 }
 
-/// Coefficients of the powers in each Chebyshev polynomial.
-fn monomials() -> [[f64; NODES]; NODES] {
-    let mut all = [[0.0; NODES]; NODES];
-    all[0][0] = 1.0;
-    all[1][1] = 1.0;
-    for l in 2..NODES {
-        for power in 0..NODES {
-            let below = if power > 0 { 2.0 * all[l - 1][power - 1] } else { 0.0 };
-            all[l][power] = below - all[l - 2][power];
+/// From values at the nodes of a cell to coefficients, of several functions side by side.
+struct Transform<const NODES: usize> {
+    /// Each Chebyshev polynomial at the nodes, times what makes its coefficient of the values there.
+    waves: [[f64; NODES]; NODES],
+    /// Coefficients of the powers in each Chebyshev polynomial.
+    monomials: [[f64; NODES]; NODES],
+}
+
+impl<const NODES: usize> Transform<NODES> {
+    fn new() -> Self {
+        // All cosines are among those of the multiples of one angle.
+        let turn: Vec<f64> =
+            (0..4 * NODES).map(|j| (0.5 * PI * j as f64 / NODES as f64).cos()).collect();
+        let waves = std::array::from_fn(|l| {
+            let share = if l == 0 { 1.0 } else { 2.0 } / NODES as f64;
+            std::array::from_fn(|k| share * turn[l * (2 * k + 1) % (4 * NODES)])
+        });
+        let mut monomials = [[0.0; NODES]; NODES];
+        monomials[0][0] = 1.0;
+        monomials[1][1] = 1.0;
+        for l in 2..NODES {
+            for power in 0..NODES {
+                let below = if power > 0 { 2.0 * monomials[l - 1][power - 1] } else { 0.0 };
+                monomials[l][power] = below - monomials[l - 2][power];
+            }
+        }
+        Transform { waves, monomials }
+    }
+
+    /// A node, between -1 and 1.
+    fn node(k: usize) -> f64 {
+        if k == NODES / 2 { 0.0 } else { (PI * (k as f64 + 0.5) / NODES as f64).cos() }
+    }
+
+    /// Coefficients in Chebyshev polynomials; both row-major in (node or polynomial, function).
+    fn of_values(&self, values: &[f64], functions: usize, out: &mut [f64]) {
+        for (wave, out) in self.waves.iter().zip(out.chunks_exact_mut(functions)) {
+            out.fill(0.0);
+            for (share, values) in wave.iter().zip(values.chunks_exact(functions)) {
+                out.iter_mut().zip(values).for_each(|(o, v)| *o += share * v);
+            }
         }
     }
-    all
+
+    /// Coefficients of a power of the distance from the middle, in halves of a cell, from those in Chebyshev polynomials.
+    fn power(&self, power: usize, chebyshev: &[f64], out: &mut [f64]) {
+        out.fill(0.0);
+        for (share, row) in self.monomials.iter().zip(chebyshev.chunks_exact(out.len())) {
+            let share = share[power];
+            // Half of them.
+            if share == 0.0 {
+                continue;
+            }
+            out.iter_mut().zip(row).for_each(|(o, c)| *o += share * c);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +207,12 @@ mod tests {
     /// Waves and their derivatives, everywhere, at both ends and between cells.
     #[test]
     fn all_derivatives_are_exact_to_rounding() {
+        waves::<11>();
+        waves::<15>();
+        waves::<21>();
+    }
+
+    fn waves<const NODES: usize>() {
         let wave = |f: usize, t: f64| {
             let q = 1.0 + f as f64;
             let (s, c) = (q * t).sin_cos();
@@ -165,7 +224,8 @@ mod tests {
                     row.iter_mut().enumerate().for_each(|(f, jet)| *jet = wave(f, *t));
                 }
             };
-            let table = Piecewise::resolved((-1.0, 4.0), functions, (2, 256), fill).unwrap();
+            let table =
+                Piecewise::resolved::<4, NODES>((-1.0, 4.0), functions, (2, 256), fill).unwrap();
             let mut rows: [Vec<f64>; 4] = Default::default();
             for i in 0..=500 {
                 let t = -1.0 + 0.01 * f64::from(i);
@@ -187,8 +247,8 @@ mod tests {
                 *jet = [t.powi(3).abs() / 6.0, t * t.abs() / 2.0, t.abs()];
             }
         };
-        assert!(Piecewise::resolved((-0.9, 1.0), 1, (4, 64), kink).is_none());
+        assert!(Piecewise::resolved::<3, 11>((-0.9, 1.0), 1, (4, 64), kink).is_none());
         let nan = |_: &[f64], out: &mut [[f64; 3]]| out.fill([f64::NAN; 3]);
-        assert!(Piecewise::resolved((0.0, 1.0), 1, (4, 64), nan).is_none());
+        assert!(Piecewise::resolved::<3, 11>((0.0, 1.0), 1, (4, 64), nan).is_none());
     }
 }

@@ -11,7 +11,6 @@ use crate::math::linalg::{self, LinearError};
 use crate::math::tall::{self, Tall};
 use crate::objective::ObjectiveSettings;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// Settings of the energy natural gradient.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,10 +109,10 @@ impl Tall for Mixed<'_> {
         self.0.parameters()
     }
 
-    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
+    fn row(&self, row: usize, out: &mut [f64]) {
         let CentredBatch { batch, clipped, .. } = self.0;
         let root = clipped.root[row / batch.particles];
-        let mixed = &batch.mixed[row * self.columns()..][columns];
+        let mixed = &batch.mixed[row * self.columns()..][..self.columns()];
         out.iter_mut().zip(mixed).for_each(|(o, m)| *o = root * m);
     }
 }

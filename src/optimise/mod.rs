@@ -21,7 +21,7 @@ pub use settings::{Bound, Labels, Settings};
 pub use stochastic_reconfiguration::{SolveSpace, StochasticReconfigurationSettings};
 
 use crate::local_energy::{Batch, Derivatives};
-use crate::math::linalg::{self, LinearError};
+use crate::math::linalg::LinearError;
 use crate::math::tall::{self, Centred};
 use crate::objective::ground_state::Clipped;
 use crate::objective::{ObjectiveSettings, Weights};
@@ -227,10 +227,7 @@ impl<'a> CentredBatch<'a> {
 
     /// `sqrt(d^T S d)` without the matrix.
     fn metric_norm(&self, d: &[f64]) -> f64 {
-        let of_mean = linalg::dot(self.rows.mean(), d);
-        let along =
-            |(s, root): (usize, &f64)| root * (linalg::dot(self.rows.stored(s), d) - of_mean);
-        let square: f64 = self.clipped.root.iter().enumerate().map(along).map(|a| a * a).sum();
+        let square: f64 = self.rows.along(d).iter().map(|a| a * a).sum();
         (square * self.scale()).sqrt()
     }
 
@@ -241,13 +238,7 @@ impl<'a> CentredBatch<'a> {
 
     /// The largest diagonal element of `S`, without the matrix.
     fn largest_square(&self) -> f64 {
-        let mut squares = vec![0.0; self.parameters()];
-        for (s, weight) in self.clipped.weight.iter().enumerate() {
-            let pairs = self.rows.stored(s).iter().zip(self.rows.mean());
-            for (square, (o, mean)) in squares.iter_mut().zip(pairs) {
-                *square += weight * (o - mean) * (o - mean);
-            }
-        }
+        let squares = self.rows.squares(&self.clipped.weight);
         self.scale() * squares.into_iter().fold(0.0, f64::max)
     }
 

@@ -13,7 +13,6 @@ use crate::objective::ground_state::Residual;
 use crate::objective::{ObjectiveSettings, Weights};
 use faer::{Mat, Scale};
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// Settings of Rayleigh–Gauss–Newton.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,6 +125,9 @@ pub struct RayleighGaussNewton {
 /// Change of the factor on the weight of the variance when no step could be taken, its bound, and the change with each step that was.
 const LEAN: (f64, f64, f64) = (0.03, 1e-3, 2.0);
 
+/// Shift from which on the matrix of a single step comes from rows in single precision, a hundred times its errors.
+const SINGLE_PRECISION: f64 = 1e-5;
+
 /// What `tau` falls to by the last iteration where the variance is not minimised.
 const FINAL_FRACTION: f64 = 0.03;
 
@@ -160,15 +162,15 @@ impl Tall for Bent<'_> {
         self.centred.parameters()
     }
 
-    fn row(&self, row: usize, columns: Range<usize>, out: &mut [f64]) {
-        self.centred.rows.row(row, columns.clone(), out);
+    fn row(&self, row: usize, out: &mut [f64]) {
+        self.centred.rows.row(row, out);
         let CentredBatch { batch, clipped, .. } = self.centred;
         // Clipped samples are left out of the curvature, whose noise they would dominate.
         let keep = self.energy * f64::from(u8::from(clipped.inside[row]));
         let root = clipped.root[row];
         let of_slope = keep * root;
         let of_o = keep * clipped.energy[row] / root + self.overlap;
-        let slopes = &batch.energy_gradient[row * self.columns()..][columns];
+        let slopes = &batch.energy_gradient[row * self.columns()..][..self.columns()];
         out.iter_mut().zip(slopes).for_each(|(o, slope)| *o = of_slope * slope + of_o * *o);
     }
 }
@@ -215,7 +217,11 @@ impl Optimiser for RayleighGaussNewton {
             (0.0, centred.metric(s.tau, s.shift, s.smoothing))
         };
         let bent = Bent { centred: &centred, energy, overlap };
-        let mut curvature = tall::product(&centred.rows, &bent, scale);
+        let mut curvature = if dampings.len() == 1 && s.shift >= SINGLE_PRECISION {
+            tall::single_product(&centred.rows, &bent, scale)
+        } else {
+            tall::product(&centred.rows, &bent, scale)
+        };
         let mut force = centred.force();
         force.iter_mut().for_each(|f| *f *= energy);
         if weight > 0.0 {

@@ -1,7 +1,8 @@
 //! Rayleigh–Gauss–Newton for several states.
 
 use super::RayleighGaussNewtonSettings;
-use crate::math::{linalg, tall};
+use crate::math::linalg;
+use crate::math::tall::{self, Scaled};
 use crate::objective::mixture::Rows;
 use crate::objective::robust::Huber;
 use crate::objective::spectrum::{Turned, minus};
@@ -40,8 +41,8 @@ impl Equations {
         }
         let scale = 1.0 / n.max(1) as f64;
         let mut force = vec![0.0; p];
-        let (mut left, mut right) = (du, jacobian.clone());
-        let mut fit = jacobian;
+        // Of rows of `du`, of the Jacobian, and of that once more.
+        let mut factors = [(); 3].map(|()| vec![0.0; n * k]);
         for i in 0..n * k {
             let (w, v) = (weights[i % k], rows.weight[i / k]);
             let r = residuals[i];
@@ -49,18 +50,20 @@ impl Equations {
             let huber = Huber { width }.weight(r);
             let root = (w * v).sqrt();
             let bent = (w * huber * variance).sqrt();
-            for j in i * p..(i + 1) * p {
-                let d = left[j];
-                force[j - i * p] += w * scale * (v * d * clipped + variance * huber * fit[j] * r);
-                left[j] = root * d;
-                right[j] *= root * keep;
-                fit[j] *= bent;
+            let row = i * p..(i + 1) * p;
+            let pairs = du[row.clone()].iter().zip(&jacobian[row]);
+            for (force, (d, fit)) in force.iter_mut().zip(pairs) {
+                *force += w * scale * (v * d * clipped + variance * huber * fit * r);
+            }
+            for (factors, factor) in factors.iter_mut().zip([root, root * keep, bent]) {
+                factors[i] = factor;
             }
         }
-        let left = linalg::rows(&left, n * k, p);
+        let [left, right, fit] = factors;
+        let left = Scaled::new(&du, p, left);
         let metric = tall::gram(&left, scale);
-        let mut curvature = tall::product(&left, &linalg::rows(&right, n * k, p), scale);
-        curvature += tall::gram(&linalg::rows(&fit, n * k, p), scale);
+        let mut curvature = tall::product(&left, &Scaled::new(&jacobian, p, right), scale);
+        curvature += tall::gram(&Scaled::new(&jacobian, p, fit), scale);
         let largest = unit * (0..p).map(|j| metric[(j, j)]).fold(0.0, f64::max);
         let mut damped = Mat::from_fn(p, p, |i, j| unit / settings.tau * metric[(i, j)]);
         for j in 0..p {

@@ -93,7 +93,7 @@ impl<'a> CentredTangent<'a> {
         let rows = self.clipped.centred(&o, self.parameters());
         let mut centred = vec![0.0; o.len()];
         for (s, out) in centred.chunks_exact_mut(self.parameters().max(1)).enumerate() {
-            rows.row(s, 0..self.parameters(), out);
+            rows.row(s, out);
         }
         centred
     }

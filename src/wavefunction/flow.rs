@@ -51,8 +51,15 @@ pub(crate) trait Flow: Send + Sync {
         self.backward(trace, factors);
     }
 
-    /// Uniforms to configurations of the fundamental domain, as many as `x` has room for.
-    fn sample(&self, uniforms: &[f64], trace: &mut Self::Trace<f64>, x: &mut [f64]);
+    /// Uniforms to configurations of the fundamental domain, as many as `x` has room for; `tabulated` is as in
+    /// [`Self::kinetic_energies`].
+    fn sample(
+        &self,
+        uniforms: &[f64],
+        tabulated: bool,
+        trace: &mut Self::Trace<f64>,
+        x: &mut [f64],
+    );
 
     /// See [`Evaluator::sample_moved`].
     fn sample_moved(
@@ -131,7 +138,7 @@ impl<'a, F: Flow, const N: usize> FlowEvaluator<'a, F, N> {
 
 impl<F: Flow, const N: usize> Evaluator for FlowEvaluator<'_, F, N> {
     fn sample(&mut self, uniforms: &[f64], x: &mut [f64]) {
-        self.flow.sample(uniforms, &mut self.plain, x);
+        self.flow.sample(uniforms, self.many, &mut self.plain, x);
     }
 
     fn sample_moved(&mut self, uniforms: &[f64], shift: &[f64], x: &mut [f64]) -> Option<f64> {

@@ -326,7 +326,7 @@ impl Flow for SectorBase {
         parameters_bar.fill(T::zero());
     }
 
-    fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], _tabulated: bool, trace: &mut Trace<f64>, x: &mut [f64]) {
         let n = self.components.len();
         for (x, u) in x.chunks_exact_mut(n).zip(uniforms.chunks_exact(n)) {
             self.draw(u, &mut trace.work, x);

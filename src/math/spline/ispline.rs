@@ -19,12 +19,18 @@ pub struct MonotoneBasis {
     identity: Vec<f64>,
 }
 
+/// A map as its inverse needs it: the same for all values.
+#[derive(Clone, Debug, Default)]
+pub struct MonotoneInverse {
+    coefficients: Vec<f64>,
+    /// Values of the splines at the left ends of the spans.
+    ends: Vec<f64>,
+}
+
 /// Memory for the inverse of a monotone map.
 #[derive(Clone, Debug, Default)]
 pub struct InverseScratch {
     local: LocalBasis,
-    coefficients: Vec<f64>,
-    ends: Vec<f64>,
     polynomial: Vec<f64>,
 }
 
@@ -169,10 +175,9 @@ impl MonotoneBasis {
             + spline_slope_bar * point.spline_curvature
     }
 
-    /// Where the map takes the value `y`: the span by the values at its ends, then its polynomial. None if that takes too
-    /// many steps.
-    fn by_polynomial(&self, weights: &[f64], y: f64, scratch: &mut InverseScratch) -> Option<f64> {
-        let InverseScratch { coefficients, ends, polynomial, .. } = scratch;
+    /// Prepares the inverse of the map with the given weights.
+    pub fn invert(&self, weights: &[f64], inverse: &mut MonotoneInverse) {
+        let MonotoneInverse { coefficients, ends } = inverse;
         let mut total = 0.0;
         coefficients.clear();
         coefficients.push(0.0);
@@ -183,6 +188,17 @@ impl MonotoneBasis {
         let scale = (1.0 - self.floor) / total;
         coefficients.iter_mut().for_each(|c| *c *= scale);
         self.pieces.at_ends(coefficients, ends);
+    }
+
+    /// Where the map takes the value `y`: the span by the values at its ends, then its polynomial. None if that takes too
+    /// many steps.
+    fn by_polynomial(
+        &self,
+        inverse: &MonotoneInverse,
+        y: f64,
+        polynomial: &mut Vec<f64>,
+    ) -> Option<f64> {
+        let MonotoneInverse { coefficients, ends } = inverse;
         let below = |(e, &u): (&f64, &f64)| e + self.floor * u <= y;
         let ends = ends.iter().zip(self.basis.breakpoints());
         let span = ends.take_while(|&end| below(end)).count().max(1) - 1;
@@ -193,17 +209,24 @@ impl MonotoneBasis {
         Some(middle + length * pieces::solve(polynomial, y)?)
     }
 
-    /// `u` with `y(u) = y`, by Newton's method kept inside a shrinking bracket.
+    /// `u` with `y(u) = y`, by Newton's method kept inside a shrinking bracket; `inverse` is [prepared](Self::invert) from the same
+    /// weights.
     ///
     /// Converges for every set of positive weights, because the slope has a floor.
-    pub fn inverse(&self, weights: &[f64], y: f64, scratch: &mut InverseScratch) -> f64 {
+    pub fn inverse(
+        &self,
+        weights: &[f64],
+        inverse: &MonotoneInverse,
+        y: f64,
+        scratch: &mut InverseScratch,
+    ) -> f64 {
         if y <= 0.0 {
             return 0.0;
         }
         if y >= 1.0 {
             return 1.0;
         }
-        if let Some(u) = self.by_polynomial(weights, y, scratch) {
+        if let Some(u) = self.by_polynomial(inverse, y, &mut scratch.polynomial) {
             return u;
         }
         let (mut lo, mut hi) = (0.0f64, 1.0f64);
@@ -272,7 +295,9 @@ mod tests {
             let m = MonotoneBasis::uniform(degree, knots, 1e-3).unwrap();
             let w: Vec<f64> = logits[..m.weights()].iter().map(|l| l.exp()).collect();
             let mut local = LocalBasis::default();
-            let u = m.inverse(&w, y, &mut InverseScratch::default());
+            let mut inverse = MonotoneInverse::default();
+            m.invert(&w, &mut inverse);
+            let u = m.inverse(&w, &inverse, y, &mut InverseScratch::default());
             let p = m.forward(&w, u, false, &mut local);
             prop_assert!((p.value - y).abs() < 1e-14, "{} {}", p.value, y);
             prop_assert!(p.slope >= 1e-3 * (1.0 - 1e-9));

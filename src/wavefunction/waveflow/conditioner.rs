@@ -48,12 +48,15 @@ pub struct Activations<T> {
     adjoint: Vec<Vec<T>>,
     /// Inputs, hidden units layer by layer and outputs, taken apart into values and derivatives.
     planes: Vec<Vec<f64>>,
+    /// What a table says.
+    row: Vec<f64>,
 }
 
 const ZERO: Lanes = [0.0; LANES];
 
-/// Cells of a table, at first and at most.
-const CELLS: (usize, usize) = (16, 128);
+/// Cells of a table, at first and at most, and the nodes of each.
+const CELLS: (usize, usize) = (4, 64);
+const NODES: usize = 21;
 
 /// Values, slopes and second derivatives of several functions.
 type Rows = [Vec<f64>; 3];
@@ -381,7 +384,7 @@ impl Conditioner {
                 }
             }
         };
-        Piecewise::resolved((0.0, 1.0), group.len(), CELLS, jets)
+        Piecewise::resolved::<_, NODES>((0.0, 1.0), group.len(), CELLS, jets)
     }
 
     /// Takes the outputs from the table.
@@ -460,8 +463,9 @@ impl Conditioner {
     }
 
     /// Group `i` for some samples, given their inputs `i - 1`; groups must be asked for in order from 0. Costs one forward
-    /// evaluation in total; several samples share the loads of the weights.
-    pub fn advance(&self, i: usize, previous: &[f64], act: &mut Activations<f64>) {
+    /// evaluation in total; several samples share the loads of the weights. Where outputs are `tabulated`, those of a network of one
+    /// input that counts come from a table.
+    pub fn advance(&self, i: usize, previous: &[f64], tabulated: bool, act: &mut Activations<f64>) {
         if i == 0 {
             self.start(previous.len(), act);
         } else {
@@ -470,6 +474,17 @@ impl Conditioner {
             }
         }
         let last = self.layers.len() - 1;
+        if i == 1
+            && tabulated
+            && let Some(table) = self.table()
+        {
+            let samples = act.planes[last + 1].chunks_exact_mut(self.outputs());
+            for (outputs, &u) in samples.zip(previous) {
+                table.evaluate(u, std::slice::from_mut(&mut act.row));
+                outputs[self.group(1)].copy_from_slice(&act.row);
+            }
+            return;
+        }
         if i > 0 {
             for l in 0..last {
                 let new = self.visible[l][i - 1]..self.visible[l][i];
@@ -689,7 +704,7 @@ mod tests {
                 // One sample among others.
                 let at =
                     |s: usize| if i == 0 { f64::NAN } else { u[i - 1] + 0.05 * (s as f64 - 2.0) };
-                c.advance(i, &std::array::from_fn::<_, 5, _>(at), &mut b);
+                c.advance(i, &std::array::from_fn::<_, 5, _>(at), false, &mut b);
                 for (whole, part) in a.output[c.group(i)].iter().zip(c.advanced(i, 2, &b)) {
                     assert!((whole - part).abs() < 1e-14);
                 }

@@ -327,7 +327,7 @@ impl Scratch {
     #[inline(always)]
     fn constant_weights<const FUSED: bool>(&mut self, first: &FirstWeights) {
         let Scratch { local, gathered, before, total, moments, .. } = self;
-        let FirstWeights { weights, before: sums } = first;
+        let FirstWeights { weights, before: sums, .. } = first;
         gathered.resize(local.width() - 1, ZERO);
         local.gather(1, |r, _| weights[r], gathered);
         moments.resize(2.max(moments.len()), [ZERO; 4]);

@@ -2,7 +2,7 @@
 
 use super::conditioner::{Activations, Conditioner};
 use crate::math::scalar::Scalar;
-use crate::math::spline::ispline::{InverseScratch, MonotonePoint};
+use crate::math::spline::ispline::{InverseScratch, MonotoneInverse, MonotonePoint};
 use crate::math::spline::rational::{RationalPoint, RationalShape};
 use crate::math::spline::{LocalBasis, MonotoneBasis, RationalBasis};
 use crate::math::vector;
@@ -42,6 +42,7 @@ pub(super) struct FirstWeights {
     pub weights: Vec<f64>,
     /// Sums of those before each, and of all.
     pub before: Vec<f64>,
+    inverse: MonotoneInverse,
 }
 
 /// What the reverse sweep of a layer needs again.
@@ -58,7 +59,8 @@ pub struct LayerTrace<T> {
     rational: Vec<RationalPoint<T>>,
     locals: Vec<LocalBasis>,
     logits_bar: Vec<T>,
-    inverse: InverseScratch,
+    inverse: MonotoneInverse,
+    scratch: InverseScratch,
     shape: RationalShape<f64>,
 }
 
@@ -118,7 +120,9 @@ impl SplineLayer {
             total += w;
             total
         }));
-        self.first = FirstWeights { weights: own, before };
+        let mut inverse = MonotoneInverse::default();
+        basis.invert(&own, &mut inverse);
+        self.first = FirstWeights { weights: own, before, inverse };
     }
 
     /// Maps `u` in place and returns the log-determinant. `reverse` says whether [`Self::adjoints`] follows; `known` is
@@ -204,23 +208,36 @@ impl SplineLayer {
         self.conditioner.adjoints(parameters, &trace.logits_bar, &mut trace.activations, bar);
     }
 
-    /// Undoes the layer for some samples, dimension by dimension: the conditioner is fed with what has been inverted.
-    pub fn inverse(&self, y: &mut [f64], trace: &mut LayerTrace<f64>) {
+    /// Undoes the layer for some samples, dimension by dimension: the conditioner is fed with what has been inverted. `tabulated` is
+    /// as in [`Conditioner::advance`].
+    pub fn inverse(&self, y: &mut [f64], tabulated: bool, trace: &mut LayerTrace<f64>) {
         let (n, k) = (self.conditioner.dimensions(), self.splines.logits());
         let LayerTrace {
-            activations, weights: own, exponentials, inverse, previous, shape, ..
+            activations,
+            weights: own,
+            exponentials,
+            inverse,
+            scratch,
+            previous,
+            shape,
+            ..
         } = trace;
         own.resize(k, 0.0);
         for i in 0..n {
             previous.clear();
             previous.extend(y.chunks_exact(n).map(|y| if i == 0 { 0.0 } else { y[i - 1] }));
-            self.conditioner.advance(i, previous, activations);
+            self.conditioner.advance(i, previous, tabulated, activations);
             for (s, y) in y.chunks_exact_mut(n).enumerate() {
                 let logits = self.conditioner.advanced(i, s, activations);
                 y[i] = match &self.splines {
+                    Splines::ISpline(basis) if i == 0 => {
+                        let FirstWeights { weights, inverse, .. } = &self.first;
+                        basis.inverse(weights, inverse, y[i], scratch)
+                    }
                     Splines::ISpline(basis) => {
                         weights(basis, logits, exponentials, &mut own[..k]);
-                        basis.inverse(&own[..k], y[i], inverse)
+                        basis.invert(&own[..k], inverse);
+                        basis.inverse(&own[..k], inverse, y[i], scratch)
                     }
                     Splines::RationalQuadratic(basis) => {
                         basis.shape(logits, shape);

@@ -88,7 +88,7 @@ pub enum Bijection {
 }
 
 /// Configurations for which tables of the networks are worth their making, a few hundred evaluations.
-const MANY: usize = 2048;
+const MANY: usize = 1024;
 
 /// Number of splines that carry the mean-field coordinate.
 const COORDINATE_KNOTS: usize = 96;
@@ -328,6 +328,30 @@ impl Waveflow {
         }
     }
 
+    /// From images in the cube of the prior to configurations; `tabulated` is as in [`Conditioner::advance`].
+    fn undo(&self, tabulated: bool, trace: &mut Trace<f64>, x: &mut [f64]) {
+        let n = self.sector.particles();
+        for (l, layer) in self.layers.iter().enumerate().rev() {
+            layer.inverse(&mut trace.u, tabulated, &mut trace.layers[l]);
+            if l > 0 {
+                trace.u.chunks_exact_mut(n).for_each(<[f64]>::reverse);
+            }
+        }
+        for (u, x) in trace.u.chunks_exact(n).zip(x.chunks_exact_mut(n)) {
+            for spin in self.sector.spins() {
+                self.chart.inverse(&u[spin.clone()], &mut x[spin]);
+            }
+            for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
+                for x in &mut x[spin] {
+                    *x = coordinate.inverse(*x, &mut trace.local);
+                }
+            }
+        }
+        for x in x.iter_mut() {
+            *x = self.half_width * (2.0 * *x - 1.0);
+        }
+    }
+
     /// The networks in the order of their parameters, with their activations.
     fn networks<'a, T>(
         &'a self,
@@ -440,34 +464,15 @@ impl Flow for Waveflow {
         }
     }
 
-    fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], tabulated: bool, trace: &mut Trace<f64>, x: &mut [f64]) {
         trace.u.resize(x.len(), 0.0);
         trace.layers.resize_with(self.layers.len(), LayerTrace::default);
-        self.prior.sample(uniforms, &mut trace.u, &mut trace.prior);
-        self.pull_back(trace, x);
+        self.prior.sample(uniforms, tabulated, &mut trace.u, &mut trace.prior);
+        self.undo(tabulated, trace, x);
     }
 
     fn pull_back(&self, trace: &mut Trace<f64>, x: &mut [f64]) {
-        let n = self.sector.particles();
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            layer.inverse(&mut trace.u, &mut trace.layers[l]);
-            if l > 0 {
-                trace.u.chunks_exact_mut(n).for_each(<[f64]>::reverse);
-            }
-        }
-        for (u, x) in trace.u.chunks_exact(n).zip(x.chunks_exact_mut(n)) {
-            for spin in self.sector.spins() {
-                self.chart.inverse(&u[spin.clone()], &mut x[spin]);
-            }
-            for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
-                for x in &mut x[spin] {
-                    *x = coordinate.inverse(*x, &mut trace.local);
-                }
-            }
-        }
-        for x in x.iter_mut() {
-            *x = self.half_width * (2.0 * *x - 1.0);
-        }
+        self.undo(false, trace, x);
     }
 
     fn slopes<const N: usize>(

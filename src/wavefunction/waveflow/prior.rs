@@ -86,7 +86,7 @@ impl OSplinePrior {
     pub fn set_parameters(&mut self, parameters: &[f64]) {
         self.conditioner.set_parameters(parameters);
         let mut activations = Activations::default();
-        self.conditioner.advance(0, &[0.0], &mut activations);
+        self.conditioner.advance(0, &[0.0], false, &mut activations);
         let mut first = std::mem::take(&mut self.first);
         let output = self.conditioner.advanced(0, 0, &activations);
         self.square(0, output, &mut Vec::new(), &mut first);
@@ -196,8 +196,14 @@ impl OSplinePrior {
     }
 
     /// Draws as many `u ~ psi_0²` as `u` has room for, each from as many uniforms as there are dimensions, by exact
-    /// inversion of each conditional distribution.
-    pub fn sample(&self, uniforms: &[f64], u: &mut [f64], trace: &mut PriorTrace<f64>) {
+    /// inversion of each conditional distribution. `tabulated` is as in [`Conditioner::advance`].
+    pub fn sample(
+        &self,
+        uniforms: &[f64],
+        tabulated: bool,
+        u: &mut [f64],
+        trace: &mut PriorTrace<f64>,
+    ) {
         let n = self.conditioner.dimensions();
         let PriorTrace { activations, coefficients, square, scratch, previous, .. } = trace;
         self.conditioner.start(u.len() / n, activations);
@@ -205,7 +211,7 @@ impl OSplinePrior {
             if i > 0 {
                 previous.clear();
                 previous.extend(u.chunks_exact(n).map(|u| u[i - 1]));
-                self.conditioner.advance(i, previous, activations);
+                self.conditioner.advance(i, previous, tabulated, activations);
             }
             let samples = u.chunks_exact_mut(n).zip(uniforms.chunks_exact(n));
             for (s, (u, uniforms)) in samples.enumerate() {

@@ -426,7 +426,7 @@ impl Flow for Weyl {
         }
     }
 
-    fn sample(&self, uniforms: &[f64], trace: &mut Trace<f64>, x: &mut [f64]) {
+    fn sample(&self, uniforms: &[f64], _tabulated: bool, trace: &mut Trace<f64>, x: &mut [f64]) {
         let n = self.sector.particles();
         let each = self.base.uniforms(n);
         for (x, uniforms) in x.chunks_mut(LANES * n).zip(uniforms.chunks(LANES * each)) {
