@@ -188,6 +188,7 @@ fn count(kernel: &str, samples: usize) {
     };
     match kernel {
         "waveflow-energy" => energies(support::waveflow(2), 1),
+        "waveflow3-energy" => energies(support::waveflow(3), 1),
         "waveflow-tables" => energies(support::waveflow(2), MANY),
         "weyl-helium-energy" => energies(support::weyl_helium(), 1),
         "weyl-trap8-energy" => energies(support::weyl_trap(8), 1),

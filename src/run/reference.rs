@@ -43,6 +43,8 @@ pub struct Task {
 
 /// What comes from the thread of a solver.
 enum Sent<N, T> {
+    /// It has begun.
+    Begun,
     News(N),
     Done(T),
 }
@@ -61,8 +63,10 @@ impl<N, T> Drop for Solver<N, T> {
 }
 
 impl<N: Send + 'static, T: Send + 'static> Solver<N, T> {
-    /// Begins with `work`, on the threads of `pool` or on those of the process; it tells its news, and is given the flag that says whether to
-    /// stop.
+    /// Begins with `work`, in `pool` or in that of the process; it tells its news, and is given the flag that says whether to stop.
+    ///
+    /// The work is one task of the pool from its beginning: where its parts were handed in from outside one by one, each would wait until
+    /// nothing else is left to do.
     ///
     /// # Errors
     /// Where no thread can be started.
@@ -76,13 +80,18 @@ impl<N: Send + 'static, T: Send + 'static> Solver<N, T> {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
             // Where nobody listens any more the flag is up.
             let tell = |news: N| drop(send.send(Sent::News(news)));
-            let work = || work(&tell, &asked);
+            let work = || {
+                drop(send.send(Sent::Begun));
+                work(&tell, &asked)
+            };
             let done = match pool {
                 Some(pool) => pool.install(work),
-                None => work(),
+                None => rayon::join(work, || ()).0,
             };
             let _ = send.send(Sent::Done(done));
         })?;
+        // Before anything else asks for the threads: what waits for a part of its own would take this up meanwhile, and end with it.
+        let _ = sent.recv_timeout(TICK);
         Ok(Solver { stop, sent, thread: Some(thread) })
     }
 
@@ -95,6 +104,7 @@ impl<N: Send + 'static, T: Send + 'static> Solver<N, T> {
         let mut asked: Option<Instant> = None;
         loop {
             match self.sent.recv_timeout(TICK) {
+                Ok(Sent::Begun) => {}
                 Ok(Sent::News(news)) => show(&news),
                 Ok(Sent::Done(done)) => return Some(done),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -97,7 +97,12 @@ fn apply<const R: usize, const FUSED: bool>(
         let sums = rows::<R, FUSED>(data, skip, constants, below);
         let to = (skip + R).min(tile.rows);
         let from = from.max(skip);
-        out[tile.first + from..tile.first + to].copy_from_slice(&sums[from - skip..to - skip]);
+        let out = &mut out[tile.first + from..tile.first + to];
+        // Nearly always all of them: no call.
+        match out.first_chunk_mut::<R>() {
+            Some(out) => *out = sums,
+            None => out.copy_from_slice(&sums[from - skip..to - skip]),
+        }
     }
 }
 
