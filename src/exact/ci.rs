@@ -13,6 +13,8 @@ use crate::math::linalg::{mul, mul_into};
 use crate::system::Sector;
 use faer::{Accum, Mat, MatRef};
 use rayon::prelude::*;
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Index of the pair `p < q`.
@@ -144,6 +146,8 @@ pub(crate) struct CiSpace {
     pub(crate) orbitals: usize,
     pub(crate) up: StringSpace,
     pub(crate) down: StringSpace,
+    /// Those of each block, where the space is small, found when they are first asked for.
+    places: [OnceLock<Vec<Place>>; 3],
 }
 
 /// Memory and arithmetic of one calculation, known before anything is allocated.
@@ -163,13 +167,40 @@ fn placed(place: Option<&[usize]>, pair: usize) -> usize {
     place.map_or(pair, |place| place[pair])
 }
 
+/// Where an amplitude is among the coefficients, and its sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place(u32);
+
+impl Place {
+    /// Of a pair that overlaps with the spectators.
+    const NOWHERE: Self = Place(u32::MAX);
+
+    /// Determinants up to which there are places.
+    const MOST: u64 = (u32::MAX / 2) as u64;
+
+    fn new(address: usize, sign: f64) -> Self {
+        Place((address as u32) << 1 | u32::from(sign < 0.0))
+    }
+
+    /// The address; none where there is no amplitude.
+    #[inline]
+    fn address(self) -> Option<usize> {
+        (self != Place::NOWHERE).then_some((self.0 >> 1) as usize)
+    }
+
+    /// A number with the sign.
+    #[inline]
+    fn signed(self, v: f64) -> f64 {
+        if self.0 & 1 == 1 { -v } else { v }
+    }
+}
+
 /// Amplitudes of one block of columns.
-struct Columns {
+struct Columns<'a> {
     /// Their rows where the pairs are [placed].
     amplitudes: Mat<f64>,
-    /// Address of each amplitude, `usize::MAX` where the pair overlaps with the spectators.
-    address: Vec<usize>,
-    sign: Vec<f64>,
+    /// Of each, by column and pair.
+    places: Cow<'a, [Place]>,
 }
 
 impl CiSpace {
@@ -179,6 +210,7 @@ impl CiSpace {
             orbitals,
             up: StringSpace::new(orbitals, sector.up),
             down: StringSpace::new(orbitals, sector.down),
+            places: Default::default(),
         }
     }
 
@@ -188,9 +220,10 @@ impl CiSpace {
         let determinants = choose(m, sector.up).saturating_mul(choose(m, sector.down));
         let equal = if sector.up > 1 || sector.down > 1 { (m * (m - 1) / 2) as u64 } else { 0 };
         let opposite = if sector.up > 0 && sector.down > 0 { (m * m) as u64 } else { 0 };
-        let mut flops: u64 = 0;
+        let [mut flops, mut amplitudes] = [0u64; 2];
         let mut add = |rows: u64, columns: u64| {
             flops = flops.saturating_add(columns.saturating_mul(2 * rows * rows));
+            amplitudes = amplitudes.saturating_add(columns.saturating_mul(rows));
         };
         if sector.up > 1 {
             add(equal, choose(m, sector.up - 2).saturating_mul(choose(m, sector.down)));
@@ -208,7 +241,12 @@ impl CiSpace {
             .saturating_add(2 * (equal * equal + opposite * opposite))
             .saturating_add(products * products + 2 * products * grid as u64 + (grid * grid) as u64)
             .saturating_add(Self::BATCH as u64 * 5 * Self::COLUMN_DOUBLES as u64);
-        CiCost { determinants, bytes: doubles.saturating_mul(8), flops }
+        let places = if amplitudes <= Self::MOST_PLACES { 4 * amplitudes } else { 0 };
+        let bytes = match determinants {
+            0..=Place::MOST => doubles.saturating_mul(8).saturating_add(places),
+            _ => u64::MAX,
+        };
+        CiCost { determinants, bytes, flops }
     }
 
     /// A state of a space with fewer orbitals, as a state of this one: colexicographic addresses
@@ -259,24 +297,19 @@ impl CiSpace {
         }
     }
 
-    /// Amplitudes of the columns `range` (spin-up spectator string times number of spin-down ones
+    /// Places of the amplitudes of the columns `range` (spin-up spectator string times number of spin-down ones
     /// plus spin-down string).
-    fn gather(
+    fn found(
         &self,
         block: Block,
         spectators: &(StringSpace, StringSpace),
-        range: std::ops::Range<usize>,
-        c: &[f64],
-        place: Option<&[usize]>,
-    ) -> Columns {
+        range: Range<usize>,
+    ) -> Vec<Place> {
         let (up, down) = spectators;
         let rows = self.rows(block);
         let m = self.orbitals;
         let stride = self.down.count;
-        let width = range.len();
-        let mut amplitudes = Mat::zeros(rows, width);
-        let mut address = vec![usize::MAX; rows * width];
-        let mut sign = vec![0.0; rows * width];
+        let mut places = vec![Place::NOWHERE; rows * range.len()];
         let (mut ku, mut kd) = (vec![], vec![]);
         let (mut add_up, mut add_down) = (Additions::new(up), Additions::new(down));
         let mut seen = usize::MAX;
@@ -294,8 +327,7 @@ impl CiSpace {
                         for r in 0..s {
                             if let Some((a, g)) = add_up.two(r, s) {
                                 let k = at + pair_index(r, s);
-                                address[k] = a * stride + id;
-                                sign[k] = g;
+                                places[k] = Place::new(a * stride + id, g);
                             }
                         }
                     }
@@ -307,8 +339,7 @@ impl CiSpace {
                         for r in 0..s {
                             if let Some((a, g)) = add_down.two(r, s) {
                                 let k = at + pair_index(r, s);
-                                address[k] = iu * stride + a;
-                                sign[k] = g;
+                                places[k] = Place::new(iu * stride + a, g);
                             }
                         }
                     }
@@ -321,20 +352,44 @@ impl CiSpace {
                         for s in 0..m {
                             let Some((b, f)) = add_down.one(s) else { continue };
                             let k = at + r * m + s;
-                            address[k] = a * stride + b;
-                            sign[k] = g * f;
+                            places[k] = Place::new(a * stride + b, g * f);
                         }
                     }
                 }
             }
-            for row in 0..rows {
-                let a = address[at + row];
-                if a != usize::MAX {
-                    amplitudes[(placed(place, row), column)] = sign[at + row] * c[a];
+        }
+        places
+    }
+
+    /// Amplitudes of a space up to which their places are kept: it is products with the same space that take most of the time.
+    const MOST_PLACES: u64 = 1 << 24;
+
+    /// The places of all amplitudes of a block, where they are kept.
+    fn kept(&self, block: Block) -> Option<&[Place]> {
+        let columns = |block| {
+            let (up, down) = self.spectators(block);
+            up.count * down.count
+        };
+        let all = self.blocks().into_iter().map(|block| self.rows(block) * columns(block));
+        if all.sum::<usize>() as u64 > Self::MOST_PLACES {
+            return None;
+        }
+        let find = || self.found(block, &self.spectators(block), 0..columns(block));
+        Some(self.places[block as usize].get_or_init(find))
+    }
+
+    /// Amplitudes at their places, column by column.
+    fn gather(rows: usize, places: &[Place], c: &[f64], place: Option<&[usize]>) -> Mat<f64> {
+        let mut amplitudes = Mat::zeros(rows, places.len() / rows.max(1));
+        let columns = places.chunks_exact(rows.max(1)).zip(amplitudes.col_iter_mut());
+        for (places, mut column) in columns {
+            for (row, of) in places.iter().enumerate() {
+                if let Some(a) = of.address() {
+                    column[placed(place, row)] = of.signed(c[a]);
                 }
             }
         }
-        Columns { amplitudes, address, sign }
+        amplitudes
     }
 
     /// Amplitudes per block of columns: small enough for the cache, large enough for the product.
@@ -354,6 +409,7 @@ impl CiSpace {
         mut before: impl FnMut(f64) -> Result<(), ExactError>,
     ) -> Result<(), ExactError> {
         let spectators = self.spectators(block);
+        let kept = self.kept(block);
         let rows = self.rows(block);
         let columns = spectators.0.count * spectators.1.count;
         let width = (Self::COLUMN_DOUBLES / rows.max(1)).clamp(16, 256);
@@ -364,8 +420,13 @@ impl CiSpace {
             let done: Vec<_> = batch
                 .par_iter()
                 .map(|&s| {
-                    let cols =
-                        self.gather(block, &spectators, s..(s + width).min(columns), c, place);
+                    let range = s..(s + width).min(columns);
+                    let places = match kept {
+                        Some(kept) => Cow::Borrowed(&kept[range.start * rows..range.end * rows]),
+                        None => Cow::Owned(self.found(block, &spectators, range)),
+                    };
+                    let amplitudes = Self::gather(rows, &places, c, place);
+                    let cols = Columns { amplitudes, places };
                     let result = work(&cols);
                     (cols, result)
                 })
@@ -409,14 +470,11 @@ impl CiSpace {
                     s
                 },
                 |cols, s| {
-                    let rows = s.nrows();
-                    for column in 0..s.ncols() {
-                        let at = column * rows;
-                        for row in 0..rows {
-                            let a = cols.address[at + row];
-                            if a != usize::MAX {
-                                let row_of_s = placed(place, row);
-                                sigma[a] += cols.sign[at + row] * s[(row_of_s, column)];
+                    let columns = cols.places.chunks_exact(s.nrows().max(1)).zip(s.col_iter());
+                    for (places, s) in columns {
+                        for (row, of) in places.iter().enumerate() {
+                            if let Some(a) = of.address() {
+                                sigma[a] += of.signed(s[placed(place, row)]);
                             }
                         }
                     }
@@ -584,5 +642,51 @@ impl PairDensities {
             s
         };
         trace(&self.up, &k.equal) + trace(&self.down, &k.equal) + trace(&self.opposite, &k.opposite)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether they are kept or found piece by piece, every determinant has all its pairs, with their signs.
+    #[test]
+    fn places_are_the_same_in_pieces_and_complete() {
+        for (up, down) in [(2, 0), (4, 0), (2, 1), (3, 2), (1, 1)] {
+            let space = CiSpace::new(Sector::new(up, down), 6);
+            let coefficients: Vec<f64> = (0..space.dimension()).map(|i| 1.0 + i as f64).collect();
+            let mut norm = 0.0;
+            for block in space.blocks() {
+                let spectators = space.spectators(block);
+                let rows = space.rows(block);
+                let columns = spectators.0.count * spectators.1.count;
+                let kept = space.kept(block).unwrap();
+                assert_eq!(kept.len(), rows * columns);
+                let pieces = (0..columns).step_by(7);
+                let found: Vec<Place> = pieces
+                    .flat_map(|s| space.found(block, &spectators, s..columns.min(s + 7)))
+                    .collect();
+                assert_eq!(kept, found);
+                let amplitudes = CiSpace::gather(rows, kept, &coefficients, None);
+                norm += amplitudes.squared_norm_l2();
+                // Every determinant as often as it has such pairs.
+                let mut times = vec![0; space.dimension()];
+                kept.iter().filter_map(|p| p.address()).for_each(|a| times[a] += 1);
+                let pairs = match block {
+                    Block::UpUp => up * (up - 1) / 2,
+                    Block::DownDown => down * (down - 1) / 2,
+                    Block::UpDown => up * down,
+                };
+                assert!(times.iter().all(|t| *t == pairs));
+            }
+            let n = up + down;
+            let exact: f64 = coefficients.iter().map(|c| c * c).sum();
+            assert!((norm / ((n * (n - 1) / 2) as f64 * exact) - 1.0).abs() < 1e-13);
+        }
+        assert_eq!(Place::new(5, -1.0).signed(2.0), -2.0);
+        assert_eq!(Place::new(5, 1.0).address(), Some(5));
+        assert_eq!(Place::NOWHERE.address(), None);
+        let most = Place::new(Place::MOST as usize - 1, -1.0);
+        assert_eq!(most.address(), Some(Place::MOST as usize - 1));
     }
 }

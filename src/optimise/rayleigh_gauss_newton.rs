@@ -276,3 +276,68 @@ impl Optimiser for RayleighGaussNewton {
         damping.is_finite() && (0.0..=1.0).contains(&lean)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_energy::{self, BatchId};
+    use crate::sampling::{Purpose, Sampling};
+    use crate::system::{External, Geometry, Hamiltonian, Interaction, Sector, System};
+    use crate::wavefunction::WavefunctionSettings;
+    use crate::wavefunction::waveflow::WaveflowSettings;
+
+    struct Nowhere;
+
+    impl Landscape for Nowhere {
+        fn at(&mut self, _parameters: &[f64]) -> Option<Batch> {
+            None
+        }
+    }
+
+    /// On both sides of the shift where precisions change, which itself hardly does.
+    #[test]
+    fn single_precision_hardly_changes_a_step() {
+        let interaction = Interaction::SoftCoulomb { strength: 1.0, softening: 1.0 };
+        for (frequency, half_width) in [(1.0, 8.0), (1e-4, 800.0)] {
+            let hamiltonian = Hamiltonian {
+                title: String::new(),
+                external: External::Harmonic { frequency },
+                interaction: interaction.clone(),
+            };
+            let geometry = Geometry::Box { half_width };
+            let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+            let settings = WavefunctionSettings::Waveflow(WaveflowSettings {
+                hidden: vec![8],
+                ..Default::default()
+            });
+            let psi = settings.build(Sector::new(2, 0), system, 3).unwrap();
+            for seed in [1, 2] {
+                let id = BatchId {
+                    sampling: Sampling::Random,
+                    seed,
+                    purpose: Purpose::Training,
+                    number: 0,
+                    first: 0,
+                    tails: 0.0,
+                };
+                let batch = local_energy::draw(&*psi, system, id, 700, Derivatives::LocalEnergy);
+                let step = |shift: f64| {
+                    let settings = RayleighGaussNewtonSettings {
+                        shift,
+                        ..RayleighGaussNewtonSettings::unbounded()
+                    };
+                    let pace = Pace { progress: 0.5, caution: 1.0 };
+                    let mut optimiser = settings.build(ObjectiveSettings::default());
+                    let steps = optimiser.steps(&batch, pace, &mut Nowhere).unwrap();
+                    steps[0].change.clone()
+                };
+                let single = step(SINGLE_PRECISION * (1.0 + 1e-9));
+                let double = step(SINGLE_PRECISION * (1.0 - 1e-9));
+                let norm = super::super::norm;
+                let difference: Vec<f64> = single.iter().zip(&double).map(|(a, b)| a - b).collect();
+                let relative = norm(&difference) / norm(&double);
+                assert!(relative > 0.0 && relative < 1e-2, "{frequency} {seed}: {relative}");
+            }
+        }
+    }
+}
