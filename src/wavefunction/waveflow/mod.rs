@@ -667,6 +667,37 @@ mod tests {
         assert!(tabulated > 0);
     }
 
+    /// As [`energies_of_many_are_those_of_few`], for samples.
+    #[test]
+    fn samples_of_many_are_those_of_few() {
+        let more = shaken(Chart::Gaps, Sector::new(4, 0), CoordinateKind::MeanField);
+        let mut tabulated = 0;
+        for flow in cases().into_iter().chain([more]) {
+            let n = flow.sector.particles();
+            let uniforms: Vec<f64> =
+                (0..17 * n).map(|i| (0.07 + 0.618_033_988_749_894_9 * i as f64).fract()).collect();
+            let (mut few, mut many) = (flow.evaluator(), flow.evaluator_for(MANY));
+            let [mut exact, mut found] = [(); 2].map(|()| vec![f64::NAN; 17 * n]);
+            few.sample(&uniforms, &mut exact);
+            many.sample(&uniforms, &mut found);
+            if n == 2 {
+                tabulated += usize::from(found != exact);
+                let pairs = found.iter().zip(&exact);
+                assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-11), "{found:?} {exact:?}");
+            } else {
+                assert_eq!(found, exact);
+            }
+            // The same bits wherever a sample stands.
+            let places = uniforms.chunks_exact(n).zip(found.chunks_exact(n));
+            for (uniforms, found) in places.rev() {
+                let mut alone = vec![f64::NAN; n];
+                many.sample(uniforms, &mut alone);
+                assert_eq!(alone, found);
+            }
+        }
+        assert!(tabulated > 0);
+    }
+
     #[test]
     fn several_energies_at_once_are_those_of_one_whatever_is_beside_it() {
         let more = [(4, 0), (5, 0)].map(|(up, down)| {
