@@ -214,26 +214,35 @@ impl CiSpace {
         }
     }
 
+    /// Rows and columns of the amplitudes of each block.
+    fn products(sector: Sector, orbitals: usize) -> impl Iterator<Item = (u64, u64)> {
+        let (m, Sector { up, down, .. }) = (orbitals, sector);
+        let (equal, opposite) = ((m * m.saturating_sub(1) / 2) as u64, (m * m) as u64);
+        let strings = |n: usize, k: usize| choose(m, n).saturating_mul(choose(m, k));
+        let up_up = (up > 1).then(|| (equal, strings(up - 2, down)));
+        let down_down = (down > 1).then(|| (equal, strings(down - 2, up)));
+        let up_down = (up > 0 && down > 0).then(|| (opposite, strings(up - 1, down - 1)));
+        [up_up, down_down, up_down].into_iter().flatten()
+    }
+
+    /// Amplitudes of a space up to which their places are kept: it is products with the same space that take most of the time.
+    const MOST_PLACES: u64 = 1 << 24;
+
+    /// Number of amplitudes of all blocks.
+    fn amplitudes(sector: Sector, orbitals: usize) -> u64 {
+        let all = Self::products(sector, orbitals);
+        all.map(|(rows, columns)| rows.saturating_mul(columns)).fold(0, u64::saturating_add)
+    }
+
     /// Predicted cost with `subspace` pairs of Davidson vectors and `grid` quadrature points.
     pub(crate) fn cost(sector: Sector, orbitals: usize, subspace: usize, grid: usize) -> CiCost {
         let m = orbitals;
         let determinants = choose(m, sector.up).saturating_mul(choose(m, sector.down));
         let equal = if sector.up > 1 || sector.down > 1 { (m * (m - 1) / 2) as u64 } else { 0 };
         let opposite = if sector.up > 0 && sector.down > 0 { (m * m) as u64 } else { 0 };
-        let [mut flops, mut amplitudes] = [0u64; 2];
-        let mut add = |rows: u64, columns: u64| {
-            flops = flops.saturating_add(columns.saturating_mul(2 * rows * rows));
-            amplitudes = amplitudes.saturating_add(columns.saturating_mul(rows));
-        };
-        if sector.up > 1 {
-            add(equal, choose(m, sector.up - 2).saturating_mul(choose(m, sector.down)));
-        }
-        if sector.down > 1 {
-            add(equal, choose(m, sector.down - 2).saturating_mul(choose(m, sector.up)));
-        }
-        if opposite > 0 {
-            add(opposite, choose(m, sector.up - 1).saturating_mul(choose(m, sector.down - 1)));
-        }
+        let flops = Self::products(sector, m)
+            .map(|(rows, columns)| columns.saturating_mul(2 * rows * rows))
+            .fold(0, u64::saturating_add);
         let products = (m * (m + 1) / 2) as u64;
         let doubles = determinants
             .saturating_mul(2 * subspace as u64 + 4)
@@ -241,6 +250,7 @@ impl CiSpace {
             .saturating_add(2 * (equal * equal + opposite * opposite))
             .saturating_add(products * products + 2 * products * grid as u64 + (grid * grid) as u64)
             .saturating_add(Self::BATCH as u64 * 5 * Self::COLUMN_DOUBLES as u64);
+        let amplitudes = Self::amplitudes(sector, m);
         let places = if amplitudes <= Self::MOST_PLACES { 4 * amplitudes } else { 0 };
         let bytes = match determinants {
             0..=Place::MOST => doubles.saturating_mul(8).saturating_add(places),
@@ -361,20 +371,15 @@ impl CiSpace {
         places
     }
 
-    /// Amplitudes of a space up to which their places are kept: it is products with the same space that take most of the time.
-    const MOST_PLACES: u64 = 1 << 24;
-
     /// The places of all amplitudes of a block, where they are kept.
     fn kept(&self, block: Block) -> Option<&[Place]> {
-        let columns = |block| {
-            let (up, down) = self.spectators(block);
-            up.count * down.count
-        };
-        let all = self.blocks().into_iter().map(|block| self.rows(block) * columns(block));
-        if all.sum::<usize>() as u64 > Self::MOST_PLACES {
+        if Self::amplitudes(self.sector, self.orbitals) > Self::MOST_PLACES {
             return None;
         }
-        let find = || self.found(block, &self.spectators(block), 0..columns(block));
+        let find = || {
+            let spectators = self.spectators(block);
+            self.found(block, &spectators, 0..spectators.0.count * spectators.1.count)
+        };
         Some(self.places[block as usize].get_or_init(find))
     }
 

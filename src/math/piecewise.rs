@@ -13,7 +13,7 @@ const HOPELESS: f64 = 100.0 * RESOLVED;
 
 /// Functions of a variable between two ends.
 ///
-/// Constructors take the number of `NODES` of a cell, odd, so that its middle is one: more take less points where a function is
+/// Constructors take the number of `NODES` of a cell, odd, so that its middle is one: more take fewer points where a function is
 /// dear, fewer take less time to evaluate.
 #[derive(Clone, Debug)]
 pub struct Piecewise {

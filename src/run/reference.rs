@@ -27,8 +27,6 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long the solver may take to stop by itself. Afterwards it is left behind: a dense eigenproblem cannot be stopped
 /// halfway.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// The stack that the main thread has as well.
-const STACK: usize = 8 << 20;
 
 /// What to solve.
 #[derive(Clone, Debug)]
@@ -77,7 +75,7 @@ impl<N: Send + 'static, T: Send + 'static> Solver<N, T> {
         let (send, sent) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             // Where nobody listens any more the flag is up.
             let tell = |news: N| drop(send.send(Sent::News(news)));
             let work = || {

@@ -63,7 +63,7 @@ pub fn memory<H>(spec: &RunSpec<H>) -> f64 {
     let samples = spec.samples_per_iteration as f64;
     let parameters = parameters(spec) as f64;
     let step = spec.optimiser.settings().numbers(samples, particles, parameters);
-    // Several states turn and weigh their rows in copies.
+    // Several states turn their rows in copies.
     let copies = if spec.is_of_several() { 4.0 * samples * parameters } else { 0.0 };
     // Parameters are chosen at the end on eight times the samples, without derivatives.
     let selection = (8.0 * samples).min(spec.final_samples as f64).max(samples);

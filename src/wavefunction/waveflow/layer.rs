@@ -224,9 +224,14 @@ impl SplineLayer {
         } = trace;
         own.resize(k, 0.0);
         for i in 0..n {
-            previous.clear();
-            previous.extend(y.chunks_exact(n).map(|y| if i == 0 { 0.0 } else { y[i - 1] }));
-            self.conditioner.advance(i, previous, tabulated, activations);
+            if i == 0 && matches!(self.splines, Splines::ISpline(_)) {
+                // Its map is known.
+                self.conditioner.start(y.len() / n, activations);
+            } else {
+                previous.clear();
+                previous.extend(y.chunks_exact(n).map(|y| if i == 0 { 0.0 } else { y[i - 1] }));
+                self.conditioner.advance(i, previous, tabulated, activations);
+            }
             for (s, y) in y.chunks_exact_mut(n).enumerate() {
                 let logits = self.conditioner.advanced(i, s, activations);
                 y[i] = match &self.splines {

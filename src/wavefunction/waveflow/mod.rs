@@ -682,8 +682,8 @@ mod tests {
             many.sample(&uniforms, &mut found);
             if n == 2 {
                 tabulated += usize::from(found != exact);
-                let pairs = found.iter().zip(&exact);
-                assert!(pairs.clone().all(|(a, b)| (a - b).abs() < 1e-11), "{found:?} {exact:?}");
+                let mut pairs = found.iter().zip(&exact);
+                assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-11), "{found:?} {exact:?}");
             } else {
                 assert_eq!(found, exact);
             }
