@@ -1,8 +1,8 @@
 //! The acceptance figures beside what the machine can do: `cargo bench --bench limits`.
 //!
 //! CPU time on one thread, the least of several runs, so that other work on the machine shows little. With
-//! `-- --local-energy` only the line that the script of `benches/peers/` reads, with `-- --threads` the speed of two
-//! threads over one, with `-- --samples` what it costs to draw, with `-- --step` one step of either flow and the peak memory of the first.
+//! `-- --local-energy` only the line that the script of `benches/peers/` reads, with `-- --waveflow` those of two to four particles, with
+//! `-- --threads` the speed of two threads over one, with `-- --samples` what it costs to draw, with `-- --step` one step of either flow and the peak memory of the first.
 
 mod support;
 
@@ -18,7 +18,8 @@ use weylflow::optimise::OptimiserSettings;
 /// Floating-point operations per second of fused multiply-adds in registers, with the widest vectors there are.
 #[allow(unsafe_code)]
 fn fused() -> f64 {
-    const CHAINS: usize = 16;
+    // Enough to hide the latency, few enough for sixteen registers.
+    const CHAINS: usize = 12;
     const ROUNDS: usize = 4096;
     let per = |lanes: usize, t: f64| (2 * CHAINS * ROUNDS * lanes) as f64 / t;
     #[cfg(target_arch = "x86_64")]
@@ -189,6 +190,7 @@ fn count(kernel: &str, samples: usize) {
     match kernel {
         "waveflow-energy" => energies(support::waveflow(2), 1),
         "waveflow3-energy" => energies(support::waveflow(3), 1),
+        "waveflow4-energy" => energies(support::waveflow(4), 1),
         "waveflow-tables" => energies(support::waveflow(2), MANY),
         "weyl-helium-energy" => energies(support::weyl_helium(), 1),
         "weyl-trap8-energy" => energies(support::weyl_trap(8), 1),
@@ -221,6 +223,13 @@ fn main() {
     }
     if std::env::args().any(|a| a == "--samples") {
         return samples();
+    }
+    if std::env::args().any(|a| a == "--waveflow") {
+        for n in 2..=4 {
+            let time = per_local_energy(&support::waveflow(n), 256);
+            println!("local energy, Waveflow N={n}: {:.3} us", 1e6 * time);
+        }
+        return;
     }
     let mut waveflow = support::waveflow(2);
     println!(

@@ -94,14 +94,15 @@ fn apply<const R: usize, const FUSED: bool>(
     let data = &data[tile.start + column * TILE..tile.start + (tile.columns + 1) * TILE];
     let below = &below[column..tile.columns];
     for skip in (from / R * R..tile.rows).step_by(R) {
-        let sums = rows::<R, FUSED>(data, skip, constants, below);
         let to = (skip + R).min(tile.rows);
         let from = from.max(skip);
         let out = &mut out[tile.first + from..tile.first + to];
-        // Nearly always all of them: no call.
-        match out.first_chunk_mut::<R>() {
-            Some(out) => *out = sums,
-            None => out.copy_from_slice(&sums[from - skip..to - skip]),
+        // Nearly always all of them, straight from the registers.
+        if let Some(out) = out.first_chunk_mut::<R>() {
+            *out = rows::<R, FUSED>(data, skip, constants, below);
+        } else {
+            let sums = rows::<R, FUSED>(data, skip, constants, below);
+            out.copy_from_slice(&sums[from - skip..to - skip]);
         }
     }
 }
