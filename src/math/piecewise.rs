@@ -8,8 +8,12 @@ use std::f64::consts::PI;
 
 /// The last coefficients in Chebyshev polynomials, in units of the largest value, where a function counts as resolved.
 const RESOLVED: f64 = 64.0 * f64::EPSILON;
-/// The same where it is so far from that in one cell that others need not be looked at.
-const HOPELESS: f64 = 100.0 * RESOLVED;
+/// How many times that are so far from it in one cell that others need not be looked at.
+const HOPELESS: f64 = 100.0;
+/// How much slower than with that power coefficients are taken to fall.
+const SLOWER: f64 = 1.25;
+/// By which share the number of cells grows at least.
+const LEAST_GROWTH: f64 = 0.125;
 
 /// Functions of a variable between two ends.
 ///
@@ -28,8 +32,8 @@ pub struct Piecewise {
 }
 
 impl Piecewise {
-    /// Of functions whose values and first `J - 1` derivatives `jets` gives at many points, row-major in (point, function): in as few
-    /// cells as resolve the last of these, twice as many as before each time; none where `most` do not.
+    /// Of functions whose values and first `J - 1` derivatives `jets` gives at many points, row-major in (point, function): in few
+    /// cells that resolve the last of these, from `first` on; none where `most` do not.
     pub fn resolved<const J: usize, const NODES: usize>(
         ends: (f64, f64),
         functions: usize,
@@ -39,12 +43,14 @@ impl Piecewise {
         let transform = Transform::<NODES>::new();
         let mut cells = first;
         while functions > 0 && cells <= most {
-            let (table, fine) =
+            let (table, excess) =
                 Self::with_cells(ends, functions, cells, true, &transform, &mut jets);
-            if fine {
+            if excess <= 1.0 {
                 return Some(table);
             }
-            cells *= 2;
+            // The last coefficients of a smooth function go with a power of the width, a lower one as long as cells are wide.
+            let times = excess.powf(SLOWER / (NODES - 2) as f64).clamp(1.0 + LEAST_GROWTH, 2.0);
+            cells = (cells as f64 * times).ceil() as usize;
         }
         None
     }
@@ -60,7 +66,8 @@ impl Piecewise {
         Self::with_cells(ends, functions, cells, false, &transform, &mut jets).0
     }
 
-    /// Cell by cell, so that what has to be `resolved` ends with the first that is far from it; says whether none was.
+    /// Cell by cell, so that what has to be `resolved` ends with the first that is far from it; says how many times as large as they
+    /// may be the last coefficients are, at most one where all are resolved or need not be.
     fn with_cells<const J: usize, const NODES: usize>(
         (start, end): (f64, f64),
         functions: usize,
@@ -68,7 +75,7 @@ impl Piecewise {
         resolved: bool,
         transform: &Transform<NODES>,
         jets: &mut impl FnMut(&[f64], &mut [[f64; J]]),
-    ) -> (Self, bool) {
+    ) -> (Self, f64) {
         const { assert!(NODES >= 3 && NODES % 2 == 1, "the middle of a cell is a node") };
         let width = (end - start) / cells as f64;
         let (half, middle) = (0.5 * width, NODES / 2);
@@ -104,9 +111,9 @@ impl Piecewise {
                 };
                 last.iter_mut().zip(row).for_each(more);
             }
-            let fine = |share: f64| last.iter().zip(&largest).all(|(l, most)| *l <= share * most);
-            if resolved && !fine(if cell + 1 < cells { HOPELESS } else { RESOLVED }) {
-                return (table, false);
+            let excess = excess(&last, &largest);
+            if resolved && excess > if cell + 1 < cells { HOPELESS } else { 1.0 } {
+                return (table, excess);
             }
             for (d, row) in own.chunks_exact_mut(stride).take(J - 1).enumerate() {
                 let jets = &found[middle * functions..][..functions];
@@ -119,7 +126,7 @@ impl Piecewise {
                 scale /= half;
             }
         }
-        (table, true)
+        (table, 0.0)
     }
 
     /// Number of functions.
@@ -140,6 +147,14 @@ impl Piecewise {
         let own = &self.coefficients[cell * size..(cell + 1) * size];
         polynomials::evaluate(own, stride, r, rows);
     }
+}
+
+/// The largest coefficient in units of what counts as resolved; infinite where one is not a number.
+fn excess(last: &[f64], largest: &[f64]) -> f64 {
+    last.iter().zip(largest).fold(0.0, |excess, (last, largest)| {
+        let own = if *last == 0.0 { 0.0 } else { last / (RESOLVED * largest) };
+        if own.is_nan() { f64::INFINITY } else { own.max(excess) }
+    })
 }
 
 /// From values at the nodes of a cell to coefficients, of several functions side by side.
@@ -237,6 +252,33 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// As few cells as there have to be, or one or two more, found in a few attempts.
+    #[test]
+    fn the_number_of_cells_is_found_soon() {
+        for steepness in [1.0, 3.0, 10.0, 20.0] {
+            let tanh = |points: &[f64], out: &mut [[f64; 1]]| {
+                points.iter().zip(out).for_each(|(t, jet)| *jet = [(steepness * t).tanh()]);
+            };
+            let mut attempts = Vec::new();
+            let counted = |points: &[f64], out: &mut [[f64; 1]]| {
+                // The first cell of an attempt begins at the left end, the more of them the nearer.
+                let nearest = points.iter().fold(f64::INFINITY, |a, t| a.min(t + 1.0));
+                if nearest < 0.01 {
+                    attempts.push(nearest);
+                }
+                tanh(points, out);
+            };
+            let table = Piecewise::resolved::<1, 21>((-1.0, 1.0), 1, (4, 256), counted).unwrap();
+            let known = |cells| {
+                let transform = Transform::<21>::new();
+                Piecewise::with_cells((-1.0, 1.0), 1, cells, true, &transform, &mut { tanh }).1
+            };
+            let least = (1..=256).find(|cells| known(*cells) <= 1.0).unwrap();
+            assert!(table.cells <= least.max(4) + 1 + least / 4, "{} {least}", table.cells);
+            assert!(attempts.len() <= 6, "{attempts:?}");
         }
     }
 

@@ -240,7 +240,13 @@ pub(super) fn explain(
             let message = format!("values are nested deeper than {RECURSION_LIMIT} levels");
             at(culprit, syntax(message))
         }
-        Error::ExpectedComma => at(culprit, syntax("expected `,` or a closing bracket".to_owned())),
+        Error::ExpectedComma => match name_before(text, culprit).filter(|_| here == Some('(')) {
+            Some((_, name)) => {
+                let message = format!("`{name}` has no fields: it is written without brackets");
+                at(culprit, syntax(message))
+            }
+            None => at(culprit, syntax("expected `,` or a closing bracket".to_owned())),
+        },
         Error::ExpectedMapColon => {
             at(culprit, syntax("expected `:` after the name of a field".to_owned()))
         }
@@ -257,9 +263,13 @@ pub(super) fn explain(
         ),
         Error::ExpectedStructLike
         | Error::ExpectedNamedStructLike(_)
-        | Error::ExpectedStructName(_) => {
-            at(culprit, syntax("expected `(` and the fields in it".to_owned()))
-        }
+        | Error::ExpectedStructName(_) => match name_before(text, culprit) {
+            Some((start, name)) => {
+                let message = format!("expected `(` and the fields of `{name}` behind its name");
+                at(start, syntax(message))
+            }
+            None => at(culprit, syntax("expected `(` and the fields in it".to_owned())),
+        },
         Error::ExpectedDifferentStructName { expected, found } => {
             let choice = if expected == "Sector" { ", `Components([`" } else { "" };
             let message = format!("expected `(`{choice} or `{expected}(`, found `{found}`");
@@ -275,6 +285,14 @@ pub(super) fn explain(
         },
         other => at(culprit, syntax(other.to_string())),
     }
+}
+
+/// The name right before a place, and where it begins.
+fn name_before(text: &str, offset: usize) -> Option<(usize, &str)> {
+    let before = text[..offset].trim_end();
+    let start = before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_').len();
+    let name = &before[start..];
+    name.starts_with(char::is_alphabetic).then_some((start, name))
 }
 
 /// Recovers the typed error of a formula from its message, which is all that serde passes on: the

@@ -8,7 +8,9 @@ use crate::exact::dvr::OneBodyBasis;
 use crate::exact::hartree_fock::{HartreeFockOptions, hartree_fock};
 use crate::math::quadrature::GaussLegendre;
 use crate::math::scalar::Scalar;
-use crate::math::spline::{BSplineBasis, LocalBasis, Pieces, SplineError, pieces};
+use crate::math::spline::{BSplineBasis, LaneBasis, LocalBasis, Pieces, SplineError, pieces};
+use crate::math::vector::lanes::Lanes;
+use crate::math::vector::widest;
 use crate::system::{Geometry, Hamiltonian, Sector};
 use crate::work;
 use std::f64::consts::PI;
@@ -147,19 +149,19 @@ impl Coordinate {
     /// Evaluates the map.
     pub fn forward<T: Scalar>(&self, s: T, local: &mut LocalBasis) -> CoordinatePoint<T> {
         self.basis.evaluate(s.value(), 1 + T::ORDER, local);
-        let at = |c: &[f64], d: usize| local.combine(c, d);
-        let value = |c: &[f64]| match T::ORDER {
-            0 => T::constant(at(c, 0)),
-            1 => s.chain(at(c, 0), at(c, 1), 0.0),
-            _ => s.chain(at(c, 0), at(c, 1), at(c, 2)),
+        let up_to = |c: &[f64], order: usize| {
+            std::array::from_fn(|d| if d <= order { local.combine(c, d) } else { 0.0 })
         };
-        let c = &self.left;
-        let slope = match T::ORDER {
-            0 => T::constant(at(c, 1)),
-            1 => s.chain(at(c, 1), at(c, 2), 0.0),
-            _ => s.chain(at(c, 1), at(c, 2), at(c, 3)),
-        };
-        CoordinatePoint { left: value(&self.left), right: value(&self.right), slope }
+        let [left, right] = [up_to(&self.left, 1 + T::ORDER), up_to(&self.right, T::ORDER)];
+        CoordinatePoint::new(s, &left, &right)
+    }
+
+    /// The map and its complement, each with three derivatives, at eight points.
+    pub fn forward_lanes(&self, s: &Lanes, local: &mut LaneBasis) -> [[Lanes; 4]; 2] {
+        local.evaluate(&self.basis, s, 3);
+        let mut out = Default::default();
+        combine(local, [&self.left, &self.right], &mut out);
+        out
     }
 
     /// `s` with `q(s) = q`, by Newton's method kept inside a shrinking bracket.
@@ -199,6 +201,28 @@ impl Coordinate {
             }
         }
         s
+    }
+}
+
+impl<T: Scalar> CoordinatePoint<T> {
+    /// From the map and its complement, each with its derivatives up to one more than the scalar carries, at `s`.
+    #[inline(always)]
+    pub fn new(s: T, left: &[f64; 4], right: &[f64; 4]) -> Self {
+        let value = |[f, df, d2f, _]: &[f64; 4]| s.chain(*f, *df, *d2f);
+        CoordinatePoint {
+            left: value(left),
+            right: value(right),
+            slope: s.chain(left[1], left[2], left[3]),
+        }
+    }
+}
+
+widest! {
+    /// Splines with the given coefficients, and their derivatives.
+    fn combine(local: &LaneBasis, coefficients: [&[f64]; 2], out: &mut [[Lanes; 4]; 2]) {
+        for (coefficients, out) in coefficients.iter().zip(out) {
+            *out = local.combine::<FUSED, 4>(coefficients);
+        }
     }
 }
 
@@ -405,6 +429,29 @@ mod tests {
         assert_eq!((up.len(), down.len()), (1, 1));
         for (a, b) in up[0].left.iter().zip(&down[0].left) {
             assert!((a - b).abs() < 1e-7, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn eight_points_are_as_one() {
+        let map = Coordinate::from_log_slope(6, 64, |s| -20.0 * (s - 0.4).powi(2)).unwrap();
+        let (mut lanes, mut local) = (LaneBasis::default(), LocalBasis::default());
+        for start in 0..=20 {
+            let s: Lanes = std::array::from_fn(|i| f64::from(8 * start + i as i32) / 167.0);
+            let many = map.forward_lanes(&s, &mut lanes);
+            for (i, &s) in s.iter().enumerate() {
+                map.basis.evaluate(s, 3, &mut local);
+                for (side, coefficients) in [&map.left, &map.right].into_iter().enumerate() {
+                    for d in 0..4 {
+                        let (found, one) = (many[side][d][i], local.combine(coefficients, d));
+                        let size = 64f64.powi(d as i32);
+                        assert!(
+                            (found - one).abs() < 1e-13 * size,
+                            "{s} {side} {d}: {found} {one}"
+                        );
+                    }
+                }
+            }
         }
     }
 

@@ -97,7 +97,17 @@ impl BSplineBasis {
     #[inline]
     pub fn span(&self, u: f64) -> usize {
         let b = self.breakpoints();
-        b.partition_point(|&t| t <= u).clamp(1, b.len() - 1) - 1
+        let last = b.len() - 2;
+        // Where it would be among evenly spaced knots, which they nearly always are; from there as far as need be.
+        let share = (u - b[0]) / (b[last + 1] - b[0]);
+        let mut span = ((share * (last + 1) as f64) as usize).min(last);
+        while span > 0 && u < b[span] {
+            span -= 1;
+        }
+        while span < last && u >= b[span + 1] {
+            span += 1;
+        }
+        span
     }
 
     /// Evaluates the non-zero functions at `u` with derivatives up to `order`.
@@ -233,6 +243,23 @@ mod tests {
         let ratio = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
         ratio(u - t[i], t[i + k] - t[i]) * recursion(t, i, k - 1, u)
             + ratio(t[i + k + 1] - u, t[i + k + 1] - t[i + 1]) * recursion(t, i + 1, k - 1, u)
+    }
+
+    #[test]
+    fn spans_are_found_among_knots_however_spaced() {
+        let uneven = [0.0, 1e-9, 0.1, 0.100_000_1, 0.5, 0.9, 0.95, 1.0];
+        let even: Vec<f64> = (0..24).map(|i| f64::from(i) / 23.0).collect();
+        let large: Vec<f64> = even.iter().map(|t| (t - 0.5) * f64::MAX * 1.5).collect();
+        for knots in [&uneven[..], &even, &large] {
+            let basis = BSplineBasis::clamped(3, knots).unwrap();
+            let between = knots.windows(2).map(|w| 0.5 * w[0] + 0.5 * w[1]);
+            let near = knots.iter().flat_map(|t| [*t, t.next_up(), t.next_down()]);
+            let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -2.0, 2.0, -0.0];
+            for u in between.chain(near).chain(odd) {
+                let known = knots.partition_point(|&t| t <= u).clamp(1, knots.len() - 1) - 1;
+                assert_eq!(basis.span(u), known, "{u}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Splines at eight points side by side.
 
 use super::BSplineBasis;
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, side_by_side};
 use crate::math::vector::widest;
 
 /// The functions that do not vanish at each of eight points, with derivatives.
@@ -55,51 +55,67 @@ impl LaneBasis {
         }
     }
 
+    /// Sums of products of numbers with the functions, from number `ahead` on, and with their first `D - 1` derivatives.
+    #[inline(always)]
+    pub(crate) fn products<const FUSED: bool, const D: usize>(
+        &self,
+        numbers: &[Lanes],
+        ahead: usize,
+    ) -> [Lanes; D] {
+        let mut sums = [[0.0; LANES]; D];
+        for (r, w) in numbers.iter().enumerate() {
+            for d in 0..D {
+                sums[d] = add_product::<FUSED>(w, &self.row(d)[ahead + r], &sums[d]);
+            }
+        }
+        sums
+    }
+
+    /// The spline with the given coefficients of all functions, and its first `D - 1` derivatives.
+    #[inline(always)]
+    pub(crate) fn combine<const FUSED: bool, const D: usize>(
+        &self,
+        coefficients: &[f64],
+    ) -> [Lanes; D] {
+        let mut sums = [[0.0; LANES]; D];
+        for r in 0..self.width {
+            let c = each(|s| coefficients[self.first[s] + r]);
+            for d in 0..D {
+                sums[d] = add_product::<FUSED>(&c, &self.row(d)[r], &sums[d]);
+            }
+        }
+        sums
+    }
+
     /// As [`BSplineBasis::evaluate`], by the same formulas.
     pub fn evaluate(&mut self, basis: &BSplineBasis, u: &Lanes, order: usize) {
         let p = basis.degree();
-        let knots = basis.knots();
-        self.first = std::array::from_fn(|s| basis.span(u[s]));
+        self.first = u.map(|u| basis.span(u));
         self.width = p + 1;
         self.table.resize((order + 1) * self.width, [0.0; LANES]);
         self.table[order.min(p) * self.width + self.width..].fill([0.0; LANES]);
         self.triangle.resize(self.width * self.width, [0.0; LANES]);
         self.distance.resize(2 * p, [0.0; LANES]);
         self.inverse.resize(p * (p + 1) / 2, [0.0; LANES]);
-        for s in 0..LANES {
-            let first = self.first[s];
-            let about = &knots[first + 1..][..2 * p];
-            for (d, t) in self.distance.iter_mut().zip(about) {
-                d[s] = t - u[s];
-            }
-            let mut all = self.inverse.iter_mut();
-            for k in 1..=p {
-                let widths = &basis.inverse_widths(k)[first + p + 1..][..k];
-                all.by_ref().zip(widths).for_each(|(i, w)| i[s] = *w);
-            }
-        }
-        recurrence(
-            p,
-            order.min(p),
-            &self.distance,
-            &self.inverse,
-            &mut self.triangle,
-            &mut self.table,
-        );
+        recurrence(basis, u, order.min(p), self);
     }
 }
 
 widest! {
     /// Cox-de Boor with derivatives up to `order`: see [`BSplineBasis::evaluate_on_span`].
-    fn recurrence(
-        p: usize,
-        order: usize,
-        distance: &[Lanes],
-        inverse: &[Lanes],
-        triangle: &mut [Lanes],
-        table: &mut [Lanes],
-    ) {
-        let width = p + 1;
+    fn recurrence(basis: &BSplineBasis, u: &Lanes, order: usize, local: &mut LaneBasis) {
+        let LaneBasis { first, width, table, triangle, distance, inverse } = local;
+        let (p, width) = (basis.degree(), *width);
+        side_by_side(&basis.knots()[1..], first, distance);
+        for d in &mut *distance {
+            *d = each(|s| d[s] - u[s]);
+        }
+        let mut rest = &mut inverse[..];
+        for k in 1..=p {
+            let (own, later) = rest.split_at_mut(k);
+            side_by_side(&basis.inverse_widths(k)[p + 1..], first, own);
+            rest = later;
+        }
         // Where the inverse widths of degree k begin.
         let of = |k: usize| &inverse[k * (k - 1) / 2..][..k];
         triangle[0] = [1.0; LANES];

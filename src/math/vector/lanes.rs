@@ -41,6 +41,19 @@ pub(crate) fn scaled(c: f64, a: &Lanes) -> Lanes {
     each(|s| c * a[s])
 }
 
+/// Rows of as many numbers as there is room for, one of each sample from its own place on, side by side.
+#[inline(always)]
+pub(crate) fn side_by_side(numbers: &[f64], first: &[usize; LANES], out: &mut [Lanes]) {
+    // Loops: what maps of arrays call is not compiled for the vectors at hand.
+    let mut rows: [&[f64]; LANES] = [&[]; LANES];
+    for s in 0..LANES {
+        rows[s] = &numbers[first[s]..][..out.len()];
+    }
+    for r in 0..out.len() {
+        out[r] = each(|s| rows[s][r]);
+    }
+}
+
 /// Which part of a matrix a plane of numbers meets: rows and columns before these have nothing to give.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {

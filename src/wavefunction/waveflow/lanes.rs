@@ -24,6 +24,8 @@ struct Scratch {
     coefficients: Vec<Lanes>,
     /// Those of one plane that belong to the splines at hand.
     gathered: Vec<Lanes>,
+    /// Sums of the first weights of one plane, from none on.
+    running: Vec<Lanes>,
     /// Sums of the weights before those, and of all, plane by plane.
     before: Vec<Lanes>,
     total: Vec<Lanes>,
@@ -46,6 +48,9 @@ struct State {
 /// Intermediate values of a block of configurations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Block {
+    /// The mean-field coordinate of each particle, and its complement, with derivatives.
+    pub(super) places: Vec<[[Lanes; 4]; 2]>,
+    pub(super) local: LaneBasis,
     state: State,
     networks: Vec<LaneActivations>,
     /// Whether what the first input of a network decides comes from tables: no hidden units are left then.
@@ -180,7 +185,7 @@ widest! {
             if i == 0 {
                 let all = prior.first.coefficients();
                 local.gather(0, |r, _| all[r], gathered);
-                moments[0] = products_with::<FUSED, 3>(gathered, local, 0);
+                moments[0][..3].copy_from_slice(&local.products::<FUSED, 3>(gathered, 0));
                 moments[1] = [ZERO; 4];
             } else {
                 let group = prior.conditioner.group(i);
@@ -218,7 +223,7 @@ widest! {
                 for c in 0..i + 2 {
                     let plane = &coefficients[c * functions..][..functions];
                     local.gather(0, |r, s| plane[r][s], gathered);
-                    moments[c] = products_with::<FUSED, 3>(gathered, local, 0);
+                    moments[c][..3].copy_from_slice(&local.products::<FUSED, 3>(gathered, 0));
                 }
             }
             gather_slopes::<FUSED, 0>(moments, i, gram, n, value);
@@ -229,22 +234,6 @@ widest! {
         let State { journey, log, .. } = state;
         journey.add_log::<FUSED>(log);
     }
-}
-
-/// Sums of products of numbers with the splines, from number `ahead` on, and with their first `D - 1` derivatives.
-#[inline(always)]
-fn products_with<const FUSED: bool, const D: usize>(
-    numbers: &[Lanes],
-    local: &LaneBasis,
-    ahead: usize,
-) -> [Lanes; 4] {
-    let mut sums = [ZERO; 4];
-    for (r, w) in numbers.iter().enumerate() {
-        for d in 0..D {
-            sums[d] = add_product::<FUSED>(w, &local.row(d)[ahead + r], &sums[d]);
-        }
-    }
-    sums
 }
 
 /// The slopes of the `D`-th derivative, by the last input, of a spline whose coefficients depend on those before.
@@ -276,7 +265,7 @@ fn exponentials<const FUSED: bool>(
 ) {
     let State { journey: Journey { n, gram, .. }, scratch, .. } = state;
     let (n, k) = (*n, identity.len());
-    let Scratch { local, weights, gathered, before, total, moments, .. } = scratch;
+    let Scratch { local, weights, gathered, running, before, total, moments, .. } = scratch;
     let logit = |c: usize, j: usize| &logits[c * (logits.len() / (n + 1)) + i * k + j];
     weights.resize((i + 2) * k, ZERO);
     let mut largest = [f64::NEG_INFINITY; LANES];
@@ -304,21 +293,20 @@ fn exponentials<const FUSED: bool>(
     }
     moments.resize(planes.max(moments.len()), [ZERO; 4]);
     gathered.resize(local.width() - 1, ZERO);
-    let first: Lanes = each(|s| local.first()[s] as f64);
+    running.resize(k + 1, ZERO);
     for c in 0..planes {
         let plane = &weights[c * k..][..k];
-        let (mut all, mut some) = (ZERO, ZERO);
         for (j, w) in plane.iter().enumerate() {
-            let j = j as f64;
-            some = each(|s| if j < first[s] { some[s] + w[s] } else { some[s] });
-            all = sum(&all, w);
+            running[j + 1] = sum(&running[j], w);
         }
-        (before[c], total[c]) = (some, all);
+        before[c] = each(|s| running[local.first()[s]][s]);
+        total[c] = running[k];
         local.gather(1, |r, s| plane[r][s], gathered);
-        moments[c] = match c {
-            0 => products_with::<FUSED, 4>(gathered, local, 1),
-            _ => products_with::<FUSED, 3>(gathered, local, 1),
-        };
+        match c {
+            0 => moments[c] = local.products::<FUSED, 4>(gathered, 1),
+            // Nobody asks for their third derivatives.
+            _ => moments[c][..3].copy_from_slice(&local.products::<FUSED, 3>(gathered, 1)),
+        }
     }
 }
 
@@ -331,7 +319,7 @@ impl Scratch {
         gathered.resize(local.width() - 1, ZERO);
         local.gather(1, |r, _| weights[r], gathered);
         moments.resize(2.max(moments.len()), [ZERO; 4]);
-        moments[0] = products_with::<FUSED, 4>(gathered, local, 1);
+        moments[0] = local.products::<FUSED, 4>(gathered, 1);
         moments[1] = [ZERO; 4];
         for values in [&mut *before, &mut *total] {
             values.clear();

@@ -18,11 +18,13 @@ use crate::math::spline::LocalBasis;
 use crate::math::spline::{
     BoundaryConditions, MonotoneBasis, OSplineBasis, Orthogonalisation, RationalBasis,
 };
+use crate::math::vector::lanes::{LANES, each};
 use crate::system::System;
 use crate::system::sector::MOST_PARTICLES;
 use crate::system::{Geometry, Sector};
 use crate::tangent::Layout;
-use crate::wavefunction::coordinate::Coordinate;
+use crate::wavefunction::coordinate::{Coordinate, CoordinatePoint};
+use crate::wavefunction::journey::ZERO;
 use crate::wavefunction::slopes::Slopes;
 pub use chart::Chart;
 use chart::Face;
@@ -266,30 +268,77 @@ impl Waveflow {
     /// Configurations to the cube, by the mean-field coordinate and the chart: what no training changes. Returns
     /// the log-determinant.
     fn to_cube<T: Scalar>(&self, x: &[T], trace: &mut Trace<T>) -> T {
-        let n = x.len();
-        let scale = 0.5 / self.half_width;
         trace.left.clear();
         trace.right.clear();
-        trace.left.extend(x.iter().map(|&x| (x + self.half_width) * scale));
-        trace.right.extend(x.iter().map(|&x| (-x + self.half_width) * scale));
-        trace.u.resize(n, T::zero());
-        let mut log_det = T::constant(n as f64 * scale.ln());
-        for (coordinate, spin) in self.coordinates.iter().zip(self.sector.spins()) {
-            for i in spin {
-                let point = coordinate.forward(trace.left[i], &mut trace.local);
-                trace.left[i] = point.left;
-                trace.right[i] = point.right;
-                log_det += point.slope.ln();
+        let mut log_det = T::constant(x.len() as f64 * (0.5 / self.half_width).ln());
+        for (k, spin) in self.sector.spins().enumerate() {
+            for &x in &x[spin] {
+                let (left, right) = (self.in_box(x), self.in_box(-x));
+                let point = match self.coordinates.get(k) {
+                    Some(coordinate) => coordinate.forward(left, &mut trace.local),
+                    None => CoordinatePoint { left, right, slope: T::one() },
+                };
+                log_det += trace.take(point);
             }
         }
+        self.through_charts(trace, &mut log_det);
+        log_det
+    }
+
+    /// The place in the box, from 0 to 1.
+    fn in_box<T: Scalar>(&self, x: T) -> T {
+        (x + self.half_width) * (0.5 / self.half_width)
+    }
+
+    /// The same of as many configurations as the block is for, with derivatives.
+    fn block_to_cube<const N: usize>(
+        &self,
+        x: &[f64],
+        jets: &mut Trace<Jet<N>>,
+        block: &mut Block,
+    ) {
+        let n = self.sector.particles();
+        let last = x.len() / n - 1;
+        block.places.clear();
+        for (k, spin) in self.sector.spins().enumerate() {
+            for i in spin {
+                let position = |s: usize| x[s.min(last) * n + i];
+                let left = each(|s| self.in_box(position(s)));
+                block.places.push(match self.coordinates.get(k) {
+                    Some(coordinate) => coordinate.forward_lanes(&left, &mut block.local),
+                    None => {
+                        let right = each(|s| self.in_box(-position(s)));
+                        let slope = |slope: f64| [slope; LANES];
+                        [[left, slope(1.0), ZERO, ZERO], [right, slope(-1.0), ZERO, ZERO]]
+                    }
+                });
+            }
+        }
+        for (s, x) in x.chunks_exact(n).enumerate() {
+            jets.left.clear();
+            jets.right.clear();
+            // Constants have no derivatives.
+            let mut log_det = Jet::zero();
+            for (i, (&x, place)) in x.iter().zip(&block.places).enumerate() {
+                let of = |side: usize| std::array::from_fn(|d| place[side][d][s]);
+                let place = self.in_box(Jet::variable(x, i));
+                log_det += jets.take(CoordinatePoint::new(place, &of(0), &of(1)));
+            }
+            self.through_charts(jets, &mut log_det);
+            block.set(s, &jets.u, log_det * 0.5);
+        }
+    }
+
+    /// From the mean-field coordinate to the cube; adds to the log-determinant.
+    fn through_charts<T: Scalar>(&self, trace: &mut Trace<T>, log_det: &mut T) {
+        trace.u.resize(trace.left.len(), T::zero());
         for spin in self.sector.spins() {
-            log_det += self.chart.forward(
+            *log_det += self.chart.forward(
                 &trace.left[spin.clone()],
                 &trace.right[spin.clone()],
                 &mut trace.u[spin],
             );
         }
-        log_det
     }
 
     /// The cube onto itself, by the trainable layers; adds to the log-determinant. `known` is of the same configuration.
@@ -411,10 +460,7 @@ impl Flow for Waveflow {
         }
         let n = self.sector.particles();
         block.clear(n, kinetic.len(), tabulated);
-        for (s, x) in x.chunks_exact(n).enumerate() {
-            let log_det = self.to_cube(&variables(x), jets);
-            block.set(s, &jets.u, log_det * 0.5);
-        }
+        self.block_to_cube(x, jets, block);
         block.fill();
         for (l, layer) in self.layers.iter().enumerate() {
             if l > 0 {
@@ -500,6 +546,15 @@ pub(crate) struct Trace<T> {
     prior: PriorTrace<T>,
     /// The part of `log |psi|` whose slope has kinks, if any.
     kinked: T,
+}
+
+impl<T: Scalar> Trace<T> {
+    /// Takes the next particle's place; returns the logarithm of the slope there.
+    fn take(&mut self, point: CoordinatePoint<T>) -> T {
+        self.left.push(point.left);
+        self.right.push(point.right);
+        point.slope.ln()
+    }
 }
 
 impl Wavefunction for Waveflow {
