@@ -282,7 +282,7 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
         "(up: 3, down: 3),
     geometry: Ring(circumference: 6),
     wavefunction: Weyl(base: @MultiDeterminant())",
-        "the base MultiDeterminant, which needs walls or a trap, does not exist on a Ring",
+        "HalfProjected of the base MultiDeterminant, which needs walls or a trap, does not exist on a Ring",
     ),
     (
         "frequency: 1.0",

@@ -91,8 +91,7 @@ impl<'a> Calculation<'a> {
 
     /// Makes the quadrature fine enough for this geometry to see the interaction.
     pub(super) fn look_closely(&mut self, geometry: &Geometry) -> Result<(), ExactError> {
-        let Sector { up, down, .. } = self.sector;
-        let polarised = up == 0 || down == 0;
+        let polarised = self.sector.is_polarised();
         let (cells, unseen) = cells_that_see(&self.hamiltonian.interaction, geometry, polarised)?;
         self.least_cells = cells;
         self.unseen = unseen * self.sector.particles() as f64;

@@ -40,7 +40,7 @@ pub fn ground_state(
 ) -> Option<ClosedForm> {
     let counts = [sector.up, sector.down];
     let n = sector.particles() as f64;
-    let polarised = sector.up == 0 || sector.down == 0;
+    let polarised = sector.is_polarised();
     let (external, interaction) = recognised(hamiltonian);
     let free = matches!(interaction, Interaction::None) || sector.particles() == 1;
     match (&external, geometry) {

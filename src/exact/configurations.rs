@@ -120,7 +120,7 @@ impl Configurations {
         if hamiltonian.interaction == Interaction::None || self.sector.particles() == 1 {
             return Ok(self.between(&one, None));
         }
-        let polarised = self.sector.up == 0 || self.sector.down == 0;
+        let polarised = self.sector.is_polarised();
         let (least, _) = cells_that_see(&hamiltonian.interaction, &basis.geometry(), polarised)?;
         let cells = default_cells(&basis, least);
         let grid = PairGrid::new(&hamiltonian.interaction, &basis.geometry(), cells);

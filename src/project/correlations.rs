@@ -56,7 +56,7 @@ impl Correlations {
 
     /// Of pairs: of equal and of opposite spins.
     fn kinds(&self) -> usize {
-        if self.sector.up == 0 || self.sector.down == 0 { 1 } else { 2 }
+        if self.sector.is_polarised() { 1 } else { 2 }
     }
 
     pub(super) fn count(&self) -> usize {

@@ -59,6 +59,11 @@ impl Sector {
         self.others[0] > 0
     }
 
+    /// Whether all particles have one spin.
+    pub fn is_polarised(&self) -> bool {
+        self.up == 0 || self.down == 0
+    }
+
     /// Numbers of particles of the components, those of spin up and spin down where there are no others.
     pub fn components(&self) -> Vec<usize> {
         self.numbers().collect()

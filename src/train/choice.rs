@@ -118,13 +118,15 @@ fn search(
         Ok(Built { candidate, place, base })
     };
     let mut trained = None;
+    // On a ring the layers over one determinant for each spin may do more for particles of one spin than a sum.
+    let enough = !(matches!(system.geometry, Geometry::Ring { .. }) && sector.is_polarised());
     let chosen = match found {
         None => {
             let built = one(None)?;
             measured.push(built.candidate.clone());
             built
         }
-        Some(best) if best.candidate.variance.is_some_and(|v| v < STRONG) => best,
+        Some(best) if enough && best.candidate.variance.is_some_and(|v| v < STRONG) => best,
         // Nothing has the right power at contact but what was found.
         Some(best)
             if matches!(best.candidate.base, BaseSettings::Calogero | BaseSettings::Gaps)
@@ -259,20 +261,22 @@ fn candidates(sector: Sector, system: System) -> Result<Vec<BaseSettings>, Wavef
     };
     let ring = matches!(system.geometry, Geometry::Ring { .. });
     // Sums of determinants are of two spins.
-    if n < 2 || ring || sector.is_many() || system.hamiltonian.interaction == Interaction::None {
+    if n < 2 || sector.is_many() || system.hamiltonian.interaction == Interaction::None {
         return Ok(Vec::new());
     }
     let line = matches!(system.geometry, Geometry::Line);
     let harmonic = matches!(system.hamiltonian.external, External::Harmonic { .. });
-    let equal = sector.up == 0 || sector.down == 0;
-    let gaps = (equal && harmonic && n <= 4).then_some(BaseSettings::Gaps);
+    let equal = sector.is_polarised();
+    let gaps = (equal && harmonic && !ring && n <= 4).then_some(BaseSettings::Gaps);
     if line && equal && contact_power(&system.hamiltonian.interaction).is_some() {
         return Ok([BaseSettings::Calogero].into_iter().chain(gaps).collect());
     }
     if n == 2 {
         // Between walls that are too far out to matter it is the exact state as well.
-        let relative = (line || harmonic).then_some(BaseSettings::RelativeMotion);
-        return Ok(relative.into_iter().chain(PAIR_ORBITALS.map(sum)).collect());
+        let relative = (!ring && (line || harmonic)).then_some(BaseSettings::RelativeMotion);
+        // Waves of plus and minus the same momentum belong together.
+        let sums = PAIR_ORBITALS.map(|orbitals| sum(orbitals - usize::from(ring)));
+        return Ok(relative.into_iter().chain(sums).collect());
     }
     let Some(first) = multi_determinant::automatic(sector, system) else {
         return Ok(gaps.into_iter().collect());
@@ -424,4 +428,64 @@ fn lines(candidates: &[Candidate]) -> Vec<String> {
         if i == 0 { format!("base: {c}") } else { format!("    rather than {c}") }
     };
     candidates.iter().enumerate().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Hamiltonian;
+
+    /// What is chosen on a ring, and how good the base is by itself.
+    fn on_ring(
+        (external, interaction): (&str, &str),
+        sector: (usize, usize),
+        circumference: f64,
+    ) -> (String, Reached) {
+        let hamiltonian: Hamiltonian =
+            ron::from_str(&format!("(external: {external}, interaction: {interaction})")).unwrap();
+        let geometry = Geometry::Ring { circumference };
+        let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
+        let sector = Sector::new(sector.0, sector.1);
+        let (choice, _) = search(&WeylSettings::default(), sector, system).unwrap();
+        let psi = Weyl::bare(sector, system, choice.place, choice.base);
+        (choice.candidates[0].base.to_string(), Reached::by(&psi, system))
+    }
+
+    /// Exact energies by `weylflow exact`.
+    #[test]
+    fn rings_get_sums_of_determinants_where_these_are_better() {
+        let lattice = "Lattice(depth: 6, period: 2)";
+        for (hamiltonian, sector, circumference, base, exact) in [
+            (
+                (lattice, "SoftCoulomb(strength: 10)"),
+                (3, 0),
+                8.0,
+                "ConfigurationInteraction(19)",
+                20.4259116803,
+            ),
+            (
+                ("Free", "SoftCoulomb(strength: 3)"),
+                (3, 1),
+                8.0,
+                "ConfigurationInteraction(13)",
+                9.6314883993,
+            ),
+            (
+                ("Free", "SoftCoulomb(strength: 5)"),
+                (1, 1),
+                6.0,
+                "ConfigurationInteraction(15)",
+                2.8426814051,
+            ),
+        ] {
+            let (found, reached) = on_ring(hamiltonian, sector, circumference);
+            assert_eq!(found, base);
+            let high = (reached.energy - exact).abs();
+            assert!(high < 5.0 * reached.error + 1e-4 * exact, "{base} {high:e} {reached:?}");
+            assert!(reached.variance < STRONG, "{base} {reached:?}");
+        }
+        // Here layers over one determinant are better after a few steps.
+        let weak = ("Free", "SoftCoulomb(strength: 1)");
+        assert_eq!(on_ring(weak, (3, 0), 6.0).0, "MeanField(HartreeFock)");
+    }
 }

@@ -233,7 +233,7 @@ pub(super) fn start(
             (finite, resolved(hamiltonian, finite, cutoff, sector, options, watch)?.0)
         }
     };
-    let polarised = sector.up == 0 || sector.down == 0;
+    let polarised = sector.is_polarised();
     let (cells, unseen) = cells_that_see(&hamiltonian.interaction, &geometry, polarised)?;
     let too_fine = |points: usize| ExactError::TooFine { points, most: MOST_POINTS };
     if unseen * (sector.particles() as f64).powi(2) > 0.1 * options.tolerance {

@@ -295,7 +295,7 @@ impl Solver<'_> {
     fn labels(&self, grid: &Grid, states: usize) -> Vec<Labels> {
         let mut labels = vec![Labels::default(); states];
         let Sector { up, down, .. } = self.sector;
-        let polarised = up == 0 || down == 0;
+        let polarised = self.sector.is_polarised();
         let spin = 0.5 * up.abs_diff(down) as f64;
         if polarised {
             labels.iter_mut().for_each(|l| l.spin = Some(spin));

@@ -9,7 +9,7 @@
 use super::super::super::WavefunctionError;
 use super::super::place::Place;
 use super::expansion::{Expansion, minors};
-use super::mean_field::{CUTOFFS, converged, most_functions};
+use super::mean_field::{CUTOFFS, converged, in_angles, most_functions};
 use super::series::Domain;
 use super::{Base, BaseKind, Built};
 use crate::exact::active_space;
@@ -64,13 +64,17 @@ impl MultiDeterminantSettings {
     /// # Errors
     /// [`WavefunctionError::NotOnGeometry`] if not.
     pub fn exist_on(&self, geometry: &Geometry) -> Result<(), WavefunctionError> {
-        // Broken symmetries and truncated shells would break the rotations of a ring as well.
-        match geometry {
-            Geometry::Ring { .. } => Err(WavefunctionError::NotOnGeometry {
-                what: "the base MultiDeterminant, which needs walls or a trap,".to_owned(),
-                geometry: "Ring",
-            }),
-            Geometry::Box { .. } | Geometry::Line => Ok(()),
+        match (geometry, self.determinants) {
+            // What breaks the symmetry of the spins breaks the rotations of a ring as well.
+            (Geometry::Ring { .. }, DeterminantSum::HalfProjected) => {
+                Err(WavefunctionError::NotOnGeometry {
+                    what:
+                        "HalfProjected of the base MultiDeterminant, which needs walls or a trap,"
+                            .to_owned(),
+                    geometry: "Ring",
+                })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -124,7 +128,7 @@ impl MultiDeterminantSettings {
         choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down))
     }
 
-    /// The sum of determinants of a system in a box.
+    /// The sum of determinants of a system in a box or on a ring.
     ///
     /// # Errors
     /// See [`Self::exist_on`] and [`Self::exist_for`]; [`WavefunctionError::Orbitals`] when a potential is not finite.
@@ -153,11 +157,13 @@ impl MultiDeterminantSettings {
                     last.expect("there are cutoffs, and the first basis is always solved in");
                 let state = active_space(system.hamiltonian, &field, sector, orbitals)?;
                 let (strings, coefficients) = that_count(sector, orbitals, state.coefficients);
-                let orbitals = &state.orbitals;
+                let mut orbitals = [state.orbitals];
+                let domain = in_angles(system, &mut orbitals);
+                let [orbitals] = orbitals;
                 return Ok(Expansion::of_strings(
                     sector,
-                    Domain::Walls,
-                    orbitals,
+                    domain,
+                    &orbitals,
                     &strings,
                     coefficients,
                 ));
@@ -238,10 +244,12 @@ impl BaseKind for MultiDeterminantSettings {
 ///
 /// Interacting particles in a box or on the line: a configuration interaction, of both spins in fourteen
 /// orbitals, or as many fewer as it takes to stay small, but at least six and two more than particles; of one spin in twenty, or as many
-/// fewer, but at least two more than twice the particles.
+/// fewer, but at least two more than twice the particles. On a ring in an odd number: waves of plus and minus the same momentum belong
+/// together.
 pub fn automatic(sector: Sector, system: System) -> Option<MultiDeterminantSettings> {
     let n = sector.particles();
-    let polarised = sector.up == 0 || sector.down == 0;
+    let polarised = sector.is_polarised();
+    let ring = matches!(system.geometry, Geometry::Ring { .. });
     if n < 3 || system.hamiltonian.interaction == Interaction::None {
         return None;
     }
@@ -251,7 +259,9 @@ pub fn automatic(sector: Sector, system: System) -> Option<MultiDeterminantSetti
     };
     let limit = if polarised { MOST_POLARISED } else { MOST_AUTOMATIC };
     let small = |&orbitals: &usize| {
-        choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down)) <= limit
+        let determinants =
+            choose(orbitals, sector.up).saturating_mul(choose(orbitals, sector.down));
+        determinants <= limit && (!ring || orbitals % 2 == 1)
     };
     let settings = |orbitals| MultiDeterminantSettings {
         determinants: DeterminantSum::ConfigurationInteraction { orbitals },
@@ -361,7 +371,11 @@ mod tests {
         ] {
             assert_eq!(orbitals(up, down, &WALLS), expected, "({up}, {down})");
         }
-        assert_eq!(orbitals(3, 0, &Geometry::Ring { circumference: 20.0 }), None);
+        let ring = Geometry::Ring { circumference: 20.0 };
+        assert_eq!(orbitals(3, 0, &ring), Some(19));
+        assert_eq!(orbitals(7, 0, &ring), None);
+        assert_eq!(orbitals(3, 1, &ring), Some(13));
+        assert_eq!(orbitals(3, 3, &ring), Some(9));
     }
 
     /// Angle of a coordinate between [`WALLS`].
