@@ -66,8 +66,11 @@ const IN_THE_SPEC: &[(&str, &str, &str)] = &[
     // Syntax.
     ("Harmonic(frequency: 1.0)", "Free@()", "`Free` has no fields: it is written without brackets"),
     ("Harmonic(frequency: 1.0)", "Sum([Free@(2)])", "`Free` has no fields"),
-    ("Harmonic(frequency: 1.0)", "@Harmonic", "the fields of `Harmonic` behind its name"),
-    ("Box(half_width: 10.0)", "@Box", "the fields of `Box` behind its name"),
+    (
+        "Harmonic(frequency: 1.0)",
+        "Harmonic@",
+        "external: expected `(` and the fields of `Harmonic`",
+    ),
     ("\"Base\",\n    ham", "\"Base\"\n    @ham", "expected `,` or a closing bracket"),
     ("title: \"Base\"", "title @\"Base\"", "expected `:` after the name of a field"),
     ("title: \"Base\"", "title: @Base", "expected a text in double quotes"),

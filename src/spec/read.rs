@@ -266,7 +266,8 @@ pub(super) fn explain(
         | Error::ExpectedStructName(_) => match name_before(text, culprit) {
             Some((start, name)) => {
                 let message = format!("expected `(` and the fields of `{name}` behind its name");
-                at(start, syntax(message))
+                let end = expanded.origin(start + name.len());
+                SpecError::at(path, original, end, outline.path_at(start), syntax(message))
             }
             None => at(culprit, syntax("expected `(` and the fields in it".to_owned())),
         },

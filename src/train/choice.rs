@@ -173,12 +173,16 @@ fn settle(
     let (Choice { place, base: built, mut candidates }, trained) =
         search(settings, sector, system)?;
     let built = Some((place, built));
-    let Some(best) = trained.filter(|_| sector.up > 0 && sector.down > 0 && !sector.is_many())
-    else {
+    let base = BaseSettings::Fermionised;
+    let alike = WeylSettings { base: base.clone(), ..settings.clone() };
+    let all = Sector::new(sector.particles(), 0);
+    // On a ring there is none: of each spin there is an odd number, of both together an even one.
+    let exists =
+        !sector.is_polarised() && !sector.is_many() && Weyl::exists(&alike, all, system).is_ok();
+    let Some(best) = trained.filter(|_| exists) else {
         return Ok((candidates, built));
     };
-    let base = BaseSettings::Fermionised;
-    let alike = WavefunctionSettings::Weyl(WeylSettings { base: base.clone(), ..settings.clone() });
+    let alike = WavefunctionSettings::Weyl(alike);
     let mut psi = alike.build(sector, system, 0)?;
     let untrained = Reached::by(psi.as_ref(), system);
     // What is an eigenstate already cannot be trained.
@@ -435,20 +439,23 @@ mod tests {
     use super::*;
     use crate::system::Hamiltonian;
 
-    /// What is chosen on a ring, and how good the base is by itself.
+    /// What is chosen on a ring, how good the base is by itself, and among how many.
     fn on_ring(
         (external, interaction): (&str, &str),
         sector: (usize, usize),
         circumference: f64,
-    ) -> (String, Reached) {
+    ) -> (String, Reached, usize) {
         let hamiltonian: Hamiltonian =
             ron::from_str(&format!("(external: {external}, interaction: {interaction})")).unwrap();
         let geometry = Geometry::Ring { circumference };
         let system = System { hamiltonian: &hamiltonian, geometry: &geometry };
         let sector = Sector::new(sector.0, sector.1);
-        let (choice, _) = search(&WeylSettings::default(), sector, system).unwrap();
+        let settings = WeylSettings::default();
+        assert!(settle(&settings, sector, system).is_ok());
+        let (choice, _) = search(&settings, sector, system).unwrap();
         let psi = Weyl::bare(sector, system, choice.place, choice.base);
-        (choice.candidates[0].base.to_string(), Reached::by(&psi, system))
+        let chosen = choice.candidates[0].base.to_string();
+        (chosen, Reached::by(&psi, system), choice.candidates.len())
     }
 
     /// Exact energies by `weylflow exact`.
@@ -478,12 +485,15 @@ mod tests {
                 2.8426814051,
             ),
         ] {
-            let (found, reached) = on_ring(hamiltonian, sector, circumference);
+            let (found, reached, _) = on_ring(hamiltonian, sector, circumference);
             assert_eq!(found, base);
             let high = (reached.energy - exact).abs();
             assert!(high < 5.0 * reached.error + 1e-4 * exact, "{base} {high:e} {reached:?}");
             assert!(reached.variance < STRONG, "{base} {reached:?}");
         }
+        // So strong that the state of particles of one spin would be tried, but that is none on a ring.
+        let strong = ("Free", "SoftCoulomb(strength: 30, softening: 0.1)");
+        assert!(on_ring(strong, (3, 1), 8.0).2 > 1);
         // Here layers over one determinant are better after a few steps.
         let weak = ("Free", "SoftCoulomb(strength: 1)");
         assert_eq!(on_ring(weak, (3, 0), 6.0).0, "MeanField(HartreeFock)");
