@@ -26,6 +26,7 @@ use crate::tangent::Layout;
 use crate::wavefunction::coordinate::{Coordinate, CoordinatePoint};
 use crate::wavefunction::journey::ZERO;
 use crate::wavefunction::slopes::Slopes;
+use crate::work;
 pub use chart::Chart;
 use chart::Face;
 use conditioner::{Activations, Conditioner};
@@ -299,6 +300,9 @@ impl Waveflow {
     ) {
         let n = self.sector.particles();
         let last = x.len() / n - 1;
+        if !self.coordinates.is_empty() {
+            work::splines(x.len());
+        }
         block.places.clear();
         for (k, spin) in self.sector.spins().enumerate() {
             for i in spin {
