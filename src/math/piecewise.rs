@@ -10,7 +10,7 @@ use std::f64::consts::PI;
 const RESOLVED: f64 = 64.0 * f64::EPSILON;
 /// How many times that are so far from it in one cell that others need not be looked at.
 const HOPELESS: f64 = 100.0;
-/// How much slower than with that power coefficients are taken to fall.
+/// To which power of what that would ask for the number of cells grows: coefficients of wide cells fall more slowly.
 const SLOWER: f64 = 1.25;
 /// By which share the number of cells grows at least.
 const LEAST_GROWTH: f64 = 0.125;

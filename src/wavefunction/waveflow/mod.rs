@@ -291,7 +291,7 @@ impl Waveflow {
         (x + self.half_width) * (0.5 / self.half_width)
     }
 
-    /// The same of as many configurations as the block is for, with derivatives.
+    /// [`Self::to_cube`] of as many configurations as the block is for, with derivatives.
     fn block_to_cube<const N: usize>(
         &self,
         x: &[f64],
