@@ -255,7 +255,7 @@ mod tests {
         }
     }
 
-    /// As few cells as there have to be, or one or two more, found in a few attempts.
+    /// As few cells as there have to be, or a quarter and one more, found in a few attempts.
     #[test]
     fn the_number_of_cells_is_found_soon() {
         for steepness in [1.0, 3.0, 10.0, 20.0] {

@@ -1,7 +1,7 @@
 //! Splines at eight points side by side.
 
 use super::BSplineBasis;
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, side_by_side};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, windows};
 use crate::math::vector::widest;
 
 /// The functions that do not vanish at each of eight points, with derivatives.
@@ -106,14 +106,14 @@ widest! {
     fn recurrence(basis: &BSplineBasis, u: &Lanes, order: usize, local: &mut LaneBasis) {
         let LaneBasis { first, width, table, triangle, distance, inverse } = local;
         let (p, width) = (basis.degree(), *width);
-        side_by_side(&basis.knots()[1..], first, distance);
+        windows(&basis.knots()[1..], first, distance);
         for d in &mut *distance {
             *d = each(|s| d[s] - u[s]);
         }
         let mut rest = &mut inverse[..];
         for k in 1..=p {
             let (own, later) = rest.split_at_mut(k);
-            side_by_side(&basis.inverse_widths(k)[p + 1..], first, own);
+            windows(&basis.inverse_widths(k)[p + 1..], first, own);
             rest = later;
         }
         // Where the inverse widths of degree k begin.

@@ -41,9 +41,9 @@ pub(crate) fn scaled(c: f64, a: &Lanes) -> Lanes {
     each(|s| c * a[s])
 }
 
-/// Rows of as many numbers as there is room for, one of each sample from its own place on, side by side.
+/// As many neighbouring numbers as there is room for, of each sample from its own place on.
 #[inline(always)]
-pub(crate) fn side_by_side(numbers: &[f64], first: &[usize; LANES], out: &mut [Lanes]) {
+pub(crate) fn windows(numbers: &[f64], first: &[usize; LANES], out: &mut [Lanes]) {
     // Loops: what maps of arrays call is not compiled for the vectors at hand.
     let mut rows: [&[f64]; LANES] = [&[]; LANES];
     for s in 0..LANES {

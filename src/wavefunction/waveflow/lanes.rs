@@ -181,11 +181,9 @@ widest! {
             let Scratch { local, weights, coefficients, gathered, moments, value, slope, parts, .. } =
                 scratch;
             moments.resize((n + 2).max(moments.len()), [ZERO; 4]);
-            gathered.resize(local.width(), ZERO);
             if i == 0 {
                 let all = prior.first.coefficients();
-                local.gather(0, |r, _| all[r], gathered);
-                moments[0][..3].copy_from_slice(&local.products::<FUSED, 3>(gathered, 0));
+                moments[0][..3].copy_from_slice(&local.combine::<FUSED, 3>(all));
                 moments[1] = [ZERO; 4];
             } else {
                 let group = prior.conditioner.group(i);
@@ -220,6 +218,7 @@ widest! {
                 parts.resize(i + 2, Part { row: 0, column: 0 });
                 coefficients.resize((i + 2) * functions, ZERO);
                 lanes::affine(&prior.transforms[i], parts, weights, coefficients);
+                gathered.resize(local.width(), ZERO);
                 for c in 0..i + 2 {
                     let plane = &coefficients[c * functions..][..functions];
                     local.gather(0, |r, s| plane[r][s], gathered);

@@ -107,9 +107,8 @@ fn place(room: &Room<'_>, inside: &Inside) -> Place {
 fn series(inside: &Inside, orbitals: &Mat<f64>) -> (Domain, Mat<f64>) {
     let geometry = &inside.basis.geometry();
     let system = System { hamiltonian: &inside.hamiltonian, geometry };
-    let mut turned = [orbitals.clone()];
-    let domain = in_angles(system, &mut turned);
-    let [turned] = turned;
+    let mut turned = orbitals.clone();
+    let domain = in_angles(system, std::slice::from_mut(&mut turned));
     (domain, turned)
 }
 

@@ -157,9 +157,8 @@ impl MultiDeterminantSettings {
                     last.expect("there are cutoffs, and the first basis is always solved in");
                 let state = active_space(system.hamiltonian, &field, sector, orbitals)?;
                 let (strings, coefficients) = that_count(sector, orbitals, state.coefficients);
-                let mut orbitals = [state.orbitals];
-                let domain = in_angles(system, &mut orbitals);
-                let [orbitals] = orbitals;
+                let mut orbitals = state.orbitals;
+                let domain = in_angles(system, std::slice::from_mut(&mut orbitals));
                 return Ok(Expansion::of_strings(
                     sector,
                     domain,
