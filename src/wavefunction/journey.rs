@@ -6,7 +6,7 @@
 //! `lap f = sum_ab f_ab G_ab + sum_a f_a lap u_a` that becomes derivatives in positions again.
 
 use crate::math::scalar::{Jet, Scalar};
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, sum};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, every, product, sum};
 use crate::math::vector::widest;
 
 pub(crate) const ZERO: Lanes = [0.0; LANES];
@@ -198,9 +198,7 @@ pub(crate) fn stretch<const FUSED: bool>(
     let curved = each(|s| 0.5 * (third[s] / slope[s]) - 2.0 * along[s] * along[s]);
     log.add_along::<FUSED>(&along, &curved, laplacian, &square, gradient);
     *laplacian = add_product::<FUSED>(slope, laplacian, &product(bend, &square));
-    for g in gradient {
-        *g = product(slope, g);
-    }
+    every(gradient, |g| product(slope, g));
 }
 
 /// The same through the inverse of a map, which is given where that leads.
@@ -212,9 +210,7 @@ pub(crate) fn shrink<const FUSED: bool>(
     log: &mut Log,
 ) {
     let inverse = each(|s| 1.0 / slope[s]);
-    for g in &mut *gradient {
-        *g = product(&inverse, g);
-    }
+    every(gradient, |g| product(&inverse, g));
     let square = square::<FUSED>(gradient);
     *laplacian = each(|s| inverse[s] * (laplacian[s] - bend[s] * square[s]));
     let along = each(|s| -0.5 * bend[s] * inverse[s]);

@@ -1,7 +1,9 @@
 //! Splines at eight points side by side.
 
 use super::BSplineBasis;
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, windows};
+use crate::math::vector::lanes::{
+    LANES, Lanes, add_product, each, product, row_by_row, scaled, windows,
+};
 use crate::math::vector::widest;
 
 /// The functions that do not vanish at each of eight points, with derivatives.
@@ -106,14 +108,11 @@ widest! {
     fn recurrence(basis: &BSplineBasis, u: &Lanes, order: usize, local: &mut LaneBasis) {
         let LaneBasis { first, width, table, triangle, distance, inverse } = local;
         let (p, width) = (basis.degree(), *width);
-        windows(&basis.knots()[1..], first, distance);
-        for d in &mut *distance {
-            *d = each(|s| d[s] - u[s]);
-        }
+        windows(&basis.knots()[1..], first, distance, |knot, s| knot - u[s]);
         let mut rest = &mut inverse[..];
         for k in 1..=p {
             let (own, later) = rest.split_at_mut(k);
-            windows(&basis.inverse_widths(k)[p + 1..], first, own);
+            windows(&basis.inverse_widths(k)[p + 1..], first, own, |inverse, _| inverse);
             rest = later;
         }
         // Where the inverse widths of degree k begin.
@@ -145,6 +144,7 @@ widest! {
                     let share = scaled(k as f64, &product(&row[r], &inverse[r]));
                     row[r] = each(|s| carry[s] - share[s]);
                     carry = share;
+                    row_by_row();
                 }
                 row[k] = carry;
             }

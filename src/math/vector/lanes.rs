@@ -11,10 +11,14 @@ pub const LANES: usize = 8;
 /// A number of each sample.
 pub type Lanes = [f64; LANES];
 
-/// Every lane by itself.
+/// Every lane by itself. A loop: what `from_fn` calls is not always compiled for the vectors at hand.
 #[inline(always)]
 pub(crate) fn each(f: impl Fn(usize) -> f64) -> Lanes {
-    std::array::from_fn(f)
+    let mut lanes = [0.0; LANES];
+    for s in 0..LANES {
+        lanes[s] = f(s);
+    }
+    lanes
 }
 
 /// `a + b`.
@@ -41,21 +45,43 @@ pub(crate) fn scaled(c: f64, a: &Lanes) -> Lanes {
     each(|s| c * a[s])
 }
 
-/// As many neighbouring numbers as there is room for, of each sample from its own place on.
+/// At the end of the body of a loop over rows that do not depend on each other, of eight lanes each: keeps compilers from
+/// taking one lane of eight rows at a time, with gathers and scatters.
 #[inline(always)]
-pub(crate) fn windows(numbers: &[f64], first: &[usize; LANES], out: &mut [Lanes]) {
+pub(crate) fn row_by_row() {
+    std::hint::black_box(());
+}
+
+/// `f` of every row.
+#[inline(always)]
+pub(crate) fn every(rows: &mut [Lanes], f: impl Fn(&Lanes) -> Lanes) {
+    for row in rows {
+        *row = f(row);
+        row_by_row();
+    }
+}
+
+/// `f` of as many neighbouring numbers as there is room for, of each sample from its own place on, and of the lane.
+#[inline(always)]
+pub(crate) fn windows(
+    numbers: &[f64],
+    first: &[usize; LANES],
+    out: &mut [Lanes],
+    f: impl Fn(f64, usize) -> f64,
+) {
     // Loops: what maps of arrays call is not compiled for the vectors at hand.
     let mut rows: [&[f64]; LANES] = [&[]; LANES];
     for s in 0..LANES {
         rows[s] = &numbers[first[s]..][..out.len()];
     }
     for r in 0..out.len() {
-        out[r] = each(|s| rows[s][r]);
+        out[r] = each(|s| f(rows[s][r], s));
+        row_by_row();
     }
 }
 
 /// Which part of a matrix a plane of numbers meets: rows and columns before these have nothing to give.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// First row.
     pub row: usize,
@@ -63,59 +89,79 @@ pub struct Part {
     pub column: usize,
 }
 
-/// Rows of a tile that are summed at a time: as many as keep the processor busy and fit its registers.
+/// Rows of a tile that are summed at a time, and planes where neighbours meet the same part: as many as keep the processor busy and
+/// fit its registers.
 const WIDE_ROWS: usize = 8;
+const WIDE_PLANES: usize = 3;
 const ROWS: usize = 4;
 
-/// `R` rows of a tile, from its row `skip` on, applied to one plane.
+/// `R` rows of a tile, from its row `skip` on, applied to `C` planes of which each begins `stride` numbers after the last.
 #[inline(always)]
-fn rows<const R: usize, const FUSED: bool>(
+fn rows<const R: usize, const C: usize, const FUSED: bool>(
     data: &[f64],
     skip: usize,
     constants: bool,
     below: &[Lanes],
-) -> [Lanes; R] {
-    let mut sums = [[0.0; LANES]; R];
+    stride: usize,
+) -> [[Lanes; R]; C] {
+    let mut sums = [[[0.0; LANES]; R]; C];
     let (first, columns) = data.split_at(TILE);
     if constants {
         for r in 0..R {
-            sums[r] = [first[skip + r]; LANES];
+            sums[0][r] = [first[skip + r]; LANES];
         }
     }
-    for (column, b) in columns.chunks_exact(TILE).zip(below) {
+    let columns = columns.as_chunks::<TILE>().0;
+    let mut planes: [&[Lanes]; C] = [&[]; C];
+    for c in 0..C {
+        planes[c] = &below[c * stride..][..columns.len()];
+    }
+    for (k, column) in columns.iter().enumerate() {
         let column = &column[skip..skip + R];
+        let mut b = [[0.0; LANES]; C];
+        for c in 0..C {
+            b[c] = planes[c][k];
+        }
         for r in 0..R {
-            sums[r] = add_product::<FUSED>(&[column[r]; LANES], b, &sums[r]);
+            for c in 0..C {
+                sums[c][r] = add_product::<FUSED>(&[column[r]; LANES], &b[c], &sums[c][r]);
+            }
         }
     }
     sums
 }
 
-/// A tile applied to one plane.
+/// A tile applied to `C` planes that meet the same part.
 #[inline(always)]
-fn apply<const R: usize, const FUSED: bool>(
+fn apply<const R: usize, const C: usize, const FUSED: bool>(
+    matrix: &Dense,
     tile: &Tile,
-    data: &[f64],
     part: Part,
     constants: bool,
     below: &[Lanes],
+    stride: usize,
     out: &mut [Lanes],
 ) {
     let from = part.row.max(tile.first) - tile.first;
     // Columns before the first are skipped, but the constants of the rows are in front of them.
     let column = part.column.min(tile.columns);
-    let data = &data[tile.start + column * TILE..tile.start + (tile.columns + 1) * TILE];
-    let below = &below[column..tile.columns];
+    let data = &matrix.data[tile.start + column * TILE..tile.start + (tile.columns + 1) * TILE];
+    let below = &below[column..];
     for skip in (from / R * R..tile.rows).step_by(R) {
         let to = (skip + R).min(tile.rows);
         let from = from.max(skip);
-        let out = &mut out[tile.first + from..tile.first + to];
+        let place = |c: usize| c * matrix.rows + tile.first + from;
         // Nearly always all of them, straight from the registers.
-        if let Some(out) = out.first_chunk_mut::<R>() {
-            *out = rows::<R, FUSED>(data, skip, constants, below);
+        if to - from == R {
+            let sums = rows::<R, C, FUSED>(data, skip, constants, below, stride);
+            for c in 0..C {
+                out[place(c)..][..R].copy_from_slice(&sums[c]);
+            }
         } else {
-            let sums = rows::<R, FUSED>(data, skip, constants, below);
-            out.copy_from_slice(&sums[from - skip..to - skip]);
+            let sums = rows::<R, C, FUSED>(data, skip, constants, below, stride);
+            for c in 0..C {
+                out[place(c)..][..to - from].copy_from_slice(&sums[c][from - skip..to - skip]);
+            }
         }
     }
 }
@@ -126,18 +172,27 @@ widest! {
     pub fn affine(matrix: &Dense, parts: &[Part], below: &[Lanes], out: &mut [Lanes]) {
         let stride = below.len() / parts.len();
         for tile in &matrix.tiles {
-            let planes = below.chunks_exact(stride.max(1)).zip(out.chunks_exact_mut(matrix.rows));
-            for (c, (&part, (below, out))) in parts.iter().zip(planes).enumerate() {
-                if part.row >= tile.first + tile.rows {
-                    continue;
+            let mut c = 0;
+            while c < parts.len() {
+                let part = parts[c];
+                let together = parts[c..].iter().take_while(|p| **p == part).count();
+                let together = if WIDE && together >= WIDE_PLANES { WIDE_PLANES } else { 1 };
+                if part.row < tile.first + tile.rows {
+                    // Constants are beside the first column only.
+                    let constants = c == 0 && part.column == 0;
+                    let below = &below[c * stride..];
+                    let out = &mut out[c * matrix.rows..];
+                    if !WIDE {
+                        apply::<ROWS, 1, FUSED>(matrix, tile, part, constants, below, stride, out);
+                    } else if together == 1 {
+                        apply::<WIDE_ROWS, 1, FUSED>(matrix, tile, part, constants, below, stride, out);
+                    } else {
+                        apply::<WIDE_ROWS, WIDE_PLANES, FUSED>(
+                            matrix, tile, part, constants, below, stride, out,
+                        );
+                    }
                 }
-                // Constants are beside the first column only.
-                let constants = c == 0 && part.column == 0;
-                if WIDE {
-                    apply::<WIDE_ROWS, FUSED>(tile, &matrix.data, part, constants, below, out);
-                } else {
-                    apply::<ROWS, FUSED>(tile, &matrix.data, part, constants, below, out);
-                }
+                c += together;
             }
         }
     }
@@ -180,17 +235,36 @@ widest! {
         for v in data[range.clone()].as_flattened_mut() {
             *v = tanh_of::<FUSED>(*v);
         }
-        for r in range {
-            let t = data[r];
-            let slope = each(|s| multiply_add::<FUSED>(-t[s], t[s], 1.0));
-            let bend = bend::<FUSED>(gram, n, slopes, |b| data[(2 + b) * stride + r]);
-            let old = &data[stride + r];
-            let twice = scaled(-2.0, &t);
-            data[stride + r] = product(&slope, &add_product::<FUSED>(&twice, &bend, old));
-            for b in 0..slopes {
-                let d = &mut data[(2 + b) * stride + r];
-                *d = product(&slope, d);
-            }
+        // As below, with the number of slopes where compilers see it: of few a loop is longer than what it does.
+        match slopes {
+            1 => chain::<FUSED>(range, 1, gram, n, stride, data),
+            2 => chain::<FUSED>(range, 2, gram, n, stride, data),
+            3 => chain::<FUSED>(range, 3, gram, n, stride, data),
+            _ => chain::<FUSED>(range, slopes, gram, n, stride, data),
+        }
+    }
+}
+
+/// Derivatives of the hyperbolic tangent by the inputs from its value and the argument's derivatives: see [`tanh`].
+#[inline(always)]
+fn chain<const FUSED: bool>(
+    range: std::ops::Range<usize>,
+    slopes: usize,
+    gram: &[Lanes],
+    n: usize,
+    stride: usize,
+    data: &mut [Lanes],
+) {
+    for r in range {
+        let t = data[r];
+        let slope = each(|s| multiply_add::<FUSED>(-t[s], t[s], 1.0));
+        let bend = bend::<FUSED>(gram, n, slopes, |b| data[(2 + b) * stride + r]);
+        let old = &data[stride + r];
+        let twice = scaled(-2.0, &t);
+        data[stride + r] = product(&slope, &add_product::<FUSED>(&twice, &bend, old));
+        for b in 0..slopes {
+            let d = &mut data[(2 + b) * stride + r];
+            *d = product(&slope, d);
         }
     }
 }
@@ -238,9 +312,7 @@ pub(crate) fn eliminate<const FUSED: bool>(n: usize, p: usize, a: &mut [Lanes]) 
     let (pivot, below) = rest.split_at_mut(n);
     let inverse = each(|s| 1.0 / pivot[p][s]);
     pivot[p] = [1.0; LANES];
-    for v in &mut *pivot {
-        *v = product(v, &inverse);
-    }
+    every(pivot, |v| product(v, &inverse));
     for row in above.chunks_exact_mut(n).chain(below.chunks_exact_mut(n)) {
         let factor = each(|s| -row[p][s]);
         row[p] = [0.0; LANES];

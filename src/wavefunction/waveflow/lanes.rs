@@ -8,7 +8,7 @@ use super::prior::OSplinePrior;
 use crate::math::scalar::Jet;
 use crate::math::spline::{LaneBasis, MonotoneBasis};
 use crate::math::vector::lanes::{
-    self, LANES, Lanes, Part, add_product, bend, each, exp, product, scaled, sum,
+    self, LANES, Lanes, Part, add_product, bend, each, every, exp, product, row_by_row, scaled, sum,
 };
 use crate::math::vector::widest;
 use crate::wavefunction::journey::{Journey, Partials, ZERO};
@@ -132,7 +132,14 @@ widest! {
             if i == 0 {
                 state.scratch.constant_weights::<FUSED>(first);
             } else {
-                exponentials::<FUSED>(basis.identity_logits(), logits, i, state);
+                // With the dimension where compilers see it: of few inputs a loop is longer than what it does.
+                let identity = basis.identity_logits();
+                match i {
+                    1 => exponentials::<FUSED>(identity, logits, 1, state),
+                    2 => exponentials::<FUSED>(identity, logits, 2, state),
+                    3 => exponentials::<FUSED>(identity, logits, 3, state),
+                    _ => exponentials::<FUSED>(identity, logits, i, state),
+                }
             }
             let State { journey: Journey { n, points, mapped, gram, .. }, log, scratch } = &mut *state;
             let n = *n;
@@ -151,9 +158,7 @@ widest! {
             let spline = value.divide::<FUSED>(&spline, &inverse, total, i, gram, n);
             let steepness = slope.divide::<FUSED>(&steepness, &inverse, total, i, gram, n);
             mapped.value[i] = each(|s| spline[s] * free + u[s] * floor);
-            for by in &mut value.by[..=i] {
-                *by = scaled(free, by);
-            }
+            every(&mut value.by[..=i], |by| scaled(free, by));
             value.by[i] = each(|s| value.by[i][s] + floor);
             value.bend = scaled(free, &value.bend);
             let steepness = each(|s| free / (steepness[s] * free + floor));
@@ -194,6 +199,7 @@ widest! {
                 }
                 for (w, start) in weights.iter_mut().zip(&prior.start[group]) {
                     *w = each(|s| w[s] + start);
+                    row_by_row();
                 }
                 // Half the square norm.
                 let (mut norm, by) = (ZERO, &mut slope.by[..i]);
@@ -271,10 +277,9 @@ fn exponentials<const FUSED: bool>(
     for j in 0..k {
         let l = each(|s| logit(0, j)[s] + identity[j]);
         largest = each(|s| if l[s] > largest[s] { l[s] } else { largest[s] });
-        weights[j] = l;
     }
-    for weight in &mut weights[..k] {
-        *weight = each(|s| weight[s] - largest[s]);
+    for j in 0..k {
+        weights[j] = each(|s| (logit(0, j)[s] + identity[j]) - largest[s]);
     }
     exp::<FUSED>(&mut weights[..k]);
     for j in 0..k {
@@ -295,11 +300,13 @@ fn exponentials<const FUSED: bool>(
     running.resize(k + 1, ZERO);
     for c in 0..planes {
         let plane = &weights[c * k..][..k];
-        for (j, w) in plane.iter().enumerate() {
-            running[j + 1] = sum(&running[j], w);
+        let mut all = ZERO;
+        for (w, running) in plane.iter().zip(&mut running[1..]) {
+            all = sum(&all, w);
+            *running = all;
         }
         before[c] = each(|s| running[local.first()[s]][s]);
-        total[c] = running[k];
+        total[c] = all;
         local.gather(1, |r, s| plane[r][s], gathered);
         match c {
             0 => moments[c] = local.products::<FUSED, 4>(gathered, 1),
@@ -380,9 +387,7 @@ impl Partials {
         gram: &[Lanes],
         n: usize,
     ) {
-        for by in &mut self.by[..=i] {
-            *by = product(by, inverse);
-        }
+        every(&mut self.by[..=i], |by| product(by, inverse));
         let square = bend::<FUSED>(gram, n, i + 1, |b| self.by[b]);
         let bend = self.bend;
         self.bend = each(|s| bend[s] * inverse[s] - square[s]);

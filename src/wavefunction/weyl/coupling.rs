@@ -7,7 +7,7 @@
 //! derivatives through a factorisation takes one for every particle.
 
 use crate::math::vector::lanes::{
-    LANES, Lanes, add_product, each, eliminate, multiply, product, scaled, sum,
+    LANES, Lanes, add_product, each, eliminate, every, multiply, product, scaled, sum,
 };
 use crate::math::vector::widest;
 use crate::wavefunction::journey::{Coordinates, Journey, Partials, ZERO};
@@ -182,9 +182,7 @@ impl Coupling {
     fn weigh(&mut self, sign: f64) {
         let half = 0.5 * sign;
         self.log.bend = scaled(half, &self.log.bend);
-        for by in &mut self.log.by {
-            *by = scaled(half, by);
-        }
+        every(&mut self.log.by, |by| scaled(half, by));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Newton's method with a line search for the few coupled angles of a layer.
 
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, row_by_row};
 use crate::wavefunction::journey::ZERO;
 use crate::work;
 
@@ -179,6 +179,7 @@ pub(super) fn solve_lanes<const FUSED: bool, F: Coupled>(
         while searching.contains(&true) {
             for ((to, from), d) in moved.iter_mut().zip(&*t).zip(&*direction) {
                 *to = each(|s| from[s] - length[s] * d[s]);
+                row_by_row();
             }
             f.residuals::<FUSED>(moved, target, &counted(&searching), trial);
             let next = trial.square::<FUSED>();

@@ -11,7 +11,7 @@ use super::{BaseLanes, BaseState};
 use crate::math::scalar::Scalar;
 use crate::math::small_matrix::{lu, lu_inverse};
 use crate::math::vector::lanes::{
-    LANES, Lanes, add_product, each, eliminate, multiply, product, scaled,
+    LANES, Lanes, add_product, each, eliminate, multiply, product, row_by_row, scaled,
 };
 use crate::math::vector::widest;
 use crate::system::Sector;
@@ -295,6 +295,7 @@ widest! {
             for j in 0..i + 1 {
                 let factor = if i == j { 1.0 } else { 2.0 };
                 pairs[i * (i + 1) / 2 + j] = scaled(factor, &projector[i * n + j]);
+                row_by_row();
             }
         }
     }
@@ -317,6 +318,7 @@ widest! {
             let share = each(|s| -w[i][s] * inverse[s]);
             for j in 0..n {
                 projector[i * n + j] = add_product::<FUSED>(&share, &w[j], &projector[i * n + j]);
+                row_by_row();
             }
         }
     }

@@ -18,7 +18,7 @@ use super::series::{Domain, Mixture, Products, QuantileWork, Series};
 use super::{BaseLanes, BaseState};
 use crate::exact::strings::{StringSpace, colexicographic};
 use crate::math::scalar::Scalar;
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sum};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, every, product, scaled, sum};
 use crate::math::vector::widest;
 use crate::system::Sector;
 use crate::wavefunction::journey::{Journey, ZERO};
@@ -634,9 +634,7 @@ widest! {
             square = add_product::<FUSED>(row, row, &square);
         }
         let inverse = each(|s| if square[s] > 0.0 { 1.0 / square[s].sqrt() } else { 0.0 });
-        for row in &mut *rows {
-            *row = product(row, &inverse);
-        }
+        every(rows, |row| product(row, &inverse));
         // A place of probability zero; any state of the others will do.
         for s in 0..LANES {
             if inverse[s] == 0.0 {

@@ -17,7 +17,7 @@ use crate::exact::gap_state::{GapPolynomials, GapState, trap_state};
 use crate::math::gamma::normal;
 use crate::math::piecewise::Piecewise;
 use crate::math::scalar::Scalar;
-use crate::math::vector::lanes::{LANES, Lanes, add_product, each, product, scaled, sum};
+use crate::math::vector::lanes::{LANES, Lanes, add_product, each, every, product, scaled, sum};
 use crate::math::vector::widest;
 use crate::system::{External, Geometry, Hamiltonian, Sector, System};
 use crate::wavefunction::WavefunctionError;
@@ -449,9 +449,7 @@ widest! {
             }
         }
         let stiffness = state.frequency * square / n as f64;
-        for by in &mut log.by {
-            *by = each(|s| by[s] - stiffness * centre[s]);
-        }
+        every(&mut log.by, |by| each(|s| by[s] - stiffness * centre[s]));
         log.bend = each(|s| log.bend[s] - stiffness * all[s]);
         // Where psi is zero its logarithm has no derivatives.
         for s in 0..LANES {
@@ -480,9 +478,7 @@ widest! {
             square = add_product::<FUSED>(row, row, &square);
         }
         let inverse = each(|s| 1.0 / square[s].sqrt().max(f64::MIN_POSITIVE));
-        for row in &mut *to {
-            *row = product(row, &inverse);
-        }
+        every(to, |row| product(row, &inverse));
         std::mem::swap(from, to);
     }
 }
