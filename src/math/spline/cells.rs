@@ -7,6 +7,14 @@ use super::circular::{CircularPoint, DEGREE, LanePoint, SLOPES, SUMS};
 use crate::math::vector::lanes::{LANES, Lanes, add_product, each, scaled};
 use crate::work;
 
+/// The cell of a place, which is in cells from the first edge, and its own place. By 32 bits: from numbers to integers of 64 it is a long
+/// way.
+#[inline(always)]
+pub(super) fn cell_of(u: f64, cells: usize) -> (usize, f64) {
+    let cell = (u.max(0.0) as u32).min((cells - 1) as u32);
+    (cell as usize, f64::from(cell))
+}
+
 /// Coefficients of the uniform B-splines of one cell in powers of the place `r` in it, oldest function first.
 const fn basis<const N: usize>() -> [[f64; N]; N] {
     // Cox–de Boor on polynomials, degree by degree.
@@ -78,8 +86,8 @@ impl Cells {
     fn find(&self, t: f64) -> (&Piece, f64) {
         work::spline();
         let u = t * self.density;
-        let cell = (u.max(0.0) as usize).min(self.cells.len() - 1);
-        (&self.cells[cell], u - cell as f64)
+        let (cell, edge) = cell_of(u, self.cells.len());
+        (&self.cells[cell], u - edge)
     }
 
     /// Value and slope at `t`.
@@ -111,8 +119,8 @@ impl Cells {
         let mut r = each(|s| t[s] * self.density);
         let mut piece = [[0.0; LANES]; 1 + SLOPES];
         for s in 0..LANES {
-            let cell = (r[s].max(0.0) as usize).min(self.cells.len() - 1);
-            r[s] -= cell as f64;
+            let (cell, edge) = cell_of(r[s], self.cells.len());
+            r[s] -= edge;
             piece.iter_mut().zip(&self.cells[cell]).for_each(|(to, from)| to[s] = *from);
         }
         let [v, q @ ..] = &piece;

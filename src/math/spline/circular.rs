@@ -6,7 +6,7 @@
 //! either end. Everything is evaluated by the Cox–de Boor recurrence on the non-zero functions of one cell.
 
 use super::SplineError;
-use super::cells::Cells;
+use super::cells::{Cells, cell_of};
 use super::subdivision::halved;
 use crate::math::scalar::Scalar;
 use crate::math::vector::lanes::{LANES, Lanes, each};
@@ -82,8 +82,8 @@ impl CircularLocal {
     /// The functions at `u` cells from the first of `cells` edges.
     pub(super) fn new(cells: usize, u: f64) -> Self {
         work::spline();
-        let cell = (u.max(0.0) as usize).min(cells - 1);
-        let r = u - cell as f64;
+        let (cell, edge) = cell_of(u, cells);
+        let r = u - edge;
         let b0 = [1.0];
         let b1: [f64; 2] = raise(&b0, r);
         let b2: [f64; 3] = raise(&b1, r);
@@ -275,10 +275,10 @@ impl CircularSpline {
             return (0.0, PI, y);
         };
         let (h, place) = (PI / cells as f64, y * (cells as f64 * FRAC_1_PI));
-        let k = (place as usize).min(cells - 1);
+        let (k, edge) = cell_of(place, cells);
         let ((a, da), (b, db)) = (self.table[k], self.table[k + 1]);
         // The cubic with the right values and slopes at both ends.
-        let r = place - k as f64;
+        let r = place - edge;
         let (step, rest) = (b - a, 1.0 - r);
         let t = a + r * step + r * rest * (rest * (h * da - step) - r * (h * db - step));
         // Rounding may have put an edge on the wrong side of its value.
@@ -332,8 +332,8 @@ impl CircularSpline {
                 ([0.0; LANES], [0.0; LANES], [0.0; LANES], [0.0; LANES]);
             let mut r = each(|s| y[s] * (cells as f64 * FRAC_1_PI));
             for s in 0..LANES {
-                let k = (r[s].max(0.0) as usize).min(cells - 1);
-                r[s] -= k as f64;
+                let (k, edge) = cell_of(r[s], cells);
+                r[s] -= edge;
                 ((a[s], da[s]), (b[s], db[s])) = (self.table[k], self.table[k + 1]);
             }
             let mut start = a;

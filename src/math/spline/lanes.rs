@@ -106,8 +106,27 @@ impl LaneBasis {
 widest! {
     /// Cox-de Boor with derivatives up to `order`: see [`BSplineBasis::evaluate_on_span`].
     fn recurrence(basis: &BSplineBasis, u: &Lanes, order: usize, local: &mut LaneBasis) {
-        let LaneBasis { first, width, table, triangle, distance, inverse } = local;
-        let (p, width) = (basis.degree(), *width);
+        // With the usual degrees where compilers see them: loops of a few are longer than what they do.
+        match basis.degree() {
+            5 => local.recur::<FUSED>(5, basis, u, order),
+            6 => local.recur::<FUSED>(6, basis, u, order),
+            p => local.recur::<FUSED>(p, basis, u, order),
+        }
+    }
+}
+
+impl LaneBasis {
+    /// See [`recurrence`].
+    #[inline(always)]
+    fn recur<const FUSED: bool>(
+        &mut self,
+        p: usize,
+        basis: &BSplineBasis,
+        u: &Lanes,
+        order: usize,
+    ) {
+        let LaneBasis { first, table, triangle, distance, inverse, .. } = self;
+        let width = p + 1;
         windows(&basis.knots()[1..], first, distance, |knot, s| knot - u[s]);
         let mut rest = &mut inverse[..];
         for k in 1..=p {

@@ -154,7 +154,7 @@ impl Coupling {
                 let mut pair = product(&rows[at], &rows[mirror]);
                 pair = add_product::<FUSED>(&columns[at], &columns[mirror], &pair);
                 let mixed = product(&inverse[mirror], &both[at]);
-                bent = each(|s| bent[s] + gram[at][s] * (pair[s] + 2.0 * mixed[s]));
+                bent = sum(&bent, &product(&gram[at], &sum(&pair, &scaled(2.0, &mixed))));
             }
         }
         // Diagonals with each other, and with a row or a column.
@@ -171,7 +171,7 @@ impl Coupling {
                 let row = product(&inverse[mirror], &rows[at]);
                 let crossed = add_product::<FUSED>(&columns[mirror], &inverse[at], &row);
                 bent = add_product::<FUSED>(&left[at], &right[at], &bent);
-                bent = each(|s| bent[s] + 2.0 * crossed[s] * left[mirror][s]);
+                bent = sum(&bent, &product(&scaled(2.0, &crossed), &left[mirror]));
             }
         }
         log.bend = each(|s| bend[s] - bent[s]);
