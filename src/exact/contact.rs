@@ -198,8 +198,7 @@ fn in_cells(
         labels: vec![],
         excited_densities: vec![],
         method: format!(
-            "contact interaction: polynomials of degree {} of the gaps in {} orders, with the cusp where different \
-             components meet",
+            "functions of every order: polynomials of degree {} of the gaps in {} orders, with the cusp of a contact where different components meet",
             table.last().map_or(0, |r| r.functions),
             base.orders.all.len(),
         ),
@@ -339,7 +338,7 @@ fn in_trap(
         labels: vec![],
         excited_densities: vec![],
         method: format!(
-            "contact interaction: centre of mass apart, {} functions in each of {gaps} gaps for {count} orders, glued \
+            "functions of every order: centre of mass apart, {} functions in each of {gaps} gaps for {count} orders, glued \
              where different components meet, Davidson",
             table.last().map_or(0, |r| r.functions),
         ),

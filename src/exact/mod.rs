@@ -174,14 +174,15 @@ pub enum ExactError {
         "a contact interaction cannot be put on a grid or into smooth orbitals: the methods `auto` and `gaps` have its cusp"
     )]
     ContactMethod,
-    /// Excited states outside a trap.
+    /// Excited states outside a trap, of what is solved in functions of every order.
     #[error(
-        "excited states of contact interactions are solved in a harmonic trap on the Line only"
+        "excited states with contact interactions or of three and more components are solved in a harmonic trap on the Line only"
     )]
     ContactStates,
-    /// Energies of contact interactions come without densities.
+    /// Energies of what is solved in functions of every order come without densities.
     #[error(
-        "contact interactions are solved in gaps, for energies only: densities come from `weylflow run` and `weylflow measure`"
+        "contact interactions, and three and more components, are solved in functions of every order, for energies only: densities come \
+         from `weylflow run` and `weylflow measure`"
     )]
     ContactDensities,
     /// An interaction that diverges at contact, whose spectrum has no closed form.

@@ -344,26 +344,27 @@ mod tests {
             [(1, 1, 1), (127, 3, 50), (128, 49, 48), (513, 9, 60), (300, 97, 193), (257, 400, 5)]
         {
             let (a, b) = (Waves(rows, m, 0.2), Waves(rows, n, 0.9));
-            let row = |of: &Waves, s: usize| {
-                let mut out = vec![0.0; of.columns()];
-                of.row(s, &mut out);
+            let all = |of: &Waves| {
+                let mut out = vec![vec![0.0; of.columns()]; rows];
+                out.iter_mut().enumerate().for_each(|(s, row)| of.row(s, row));
                 out
             };
-            let sum = |x: &Waves, y: &Waves, i: usize, j: usize| {
-                (0..rows).map(|s| 0.5 * row(x, s)[i] * row(y, s)[j]).sum::<f64>()
+            let (x, y) = (all(&a), all(&b));
+            let sum = |x: &[Vec<f64>], y: &[Vec<f64>], i: usize, j: usize| {
+                (0..rows).map(|s| 0.5 * x[s][i] * y[s][j]).sum::<f64>()
             };
             let (product, gram) = (product(&a, &b, 0.5), gram(&a, 0.5));
             assert_eq!((product.nrows(), product.ncols(), gram.nrows()), (m, n, m));
             for i in (0..m).step_by(7).chain([m - 1]) {
                 for j in (0..n).step_by(5).chain([n - 1]) {
-                    assert!((product[(i, j)] - sum(&a, &b, i, j)).abs() < 1e-11);
+                    assert!((product[(i, j)] - sum(&x, &y, i, j)).abs() < 1e-11);
                 }
                 for j in (0..m).step_by(5).chain([i, m - 1]) {
-                    assert!((gram[(i, j)] - sum(&a, &a, i, j)).abs() < 1e-11);
+                    assert!((gram[(i, j)] - sum(&x, &x, i, j)).abs() < 1e-11);
                     assert_eq!(gram[(i, j)], gram[(j, i)]);
                 }
             }
-            let stored: Vec<f64> = (0..rows).flat_map(|s| row(&a, s)).collect();
+            let stored = x.concat();
             assert_eq!(super::gram(&linalg::rows(&stored, rows, m), 0.5), gram);
         }
     }

@@ -8,6 +8,7 @@ use crate::system::{External, Hamiltonian, Interaction};
 use crate::wavefunction::testing::samples;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+use std::sync::LazyLock;
 
 const CIRCUMFERENCE: f64 = 5.0;
 const RING: Geometry = Geometry::Ring { circumference: CIRCUMFERENCE };
@@ -58,7 +59,13 @@ fn shaken(layers: &[LayerKind], sector: Sector, h: &Hamiltonian, geometry: Geome
 /// The Hamiltonian and the geometry of a case.
 type Case = (Weyl, Hamiltonian, Geometry);
 
+/// Made once: starting from their orbitals takes most of the time.
 fn cases() -> Vec<Case> {
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(make_cases);
+    CASES.clone()
+}
+
+fn make_cases() -> Vec<Case> {
     use LayerKind::*;
     let line: [&[LayerKind]; 3] = [
         &[Pair],

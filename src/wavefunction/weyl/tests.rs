@@ -11,6 +11,7 @@ use crate::wavefunction::testing::samples;
 use crate::work::{self, Work};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+use std::sync::LazyLock;
 
 const HALF_WIDTH: f64 = 6.0;
 
@@ -55,7 +56,13 @@ fn interaction(orbitals: usize) -> BaseSettings {
     BaseSettings::MultiDeterminant(MultiDeterminantSettings { determinants })
 }
 
+/// Made once: starting from their orbitals takes most of the time.
 fn cases() -> Vec<Weyl> {
+    static CASES: LazyLock<Vec<Weyl>> = LazyLock::new(make_cases);
+    CASES.clone()
+}
+
+fn make_cases() -> Vec<Weyl> {
     use LayerKind::*;
     let stacks: [&[LayerKind]; 5] = [
         &[Pair],
