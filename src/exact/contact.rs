@@ -198,7 +198,8 @@ fn in_cells(
         labels: vec![],
         excited_densities: vec![],
         method: format!(
-            "functions of every order: polynomials of degree {} of the gaps in {} orders, with the cusp of a contact where different components meet",
+            "functions of every order: polynomials of degree {} of the gaps in {} orders, with the cusp of a contact \
+             where different components meet",
             table.last().map_or(0, |r| r.functions),
             base.orders.all.len(),
         ),

@@ -7,8 +7,8 @@ use super::circular::{CircularPoint, DEGREE, LanePoint, SLOPES, SUMS};
 use crate::math::vector::lanes::{LANES, Lanes, add_product, each, scaled};
 use crate::work;
 
-/// The cell of a place, which is in cells from the first edge, and its own place. By 32 bits: from numbers to integers of 64 it is a long
-/// way.
+/// The cell of a place, and where that begins, both in cells from the first edge. By 32 bits: processors need many instructions from
+/// numbers to unsigned integers of 64.
 #[inline(always)]
 pub(super) fn cell_of(u: f64, cells: usize) -> (usize, f64) {
     let cell = (u.max(0.0) as u32).min((cells - 1) as u32);

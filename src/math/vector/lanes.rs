@@ -45,8 +45,8 @@ pub(crate) fn scaled(c: f64, a: &Lanes) -> Lanes {
     each(|s| c * a[s])
 }
 
-/// At the end of the body of a loop over rows that do not depend on each other, of eight lanes each: keeps compilers from
-/// taking one lane of eight rows at a time, with gathers and scatters.
+/// At the end of the body of a loop over rows of eight lanes: keeps compilers from taking one lane of eight rows at a time, with
+/// gathers and scatters.
 #[inline(always)]
 pub(crate) fn row_by_row() {
     std::hint::black_box(());
